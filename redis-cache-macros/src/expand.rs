@@ -1,0 +1,186 @@
+//! Generated code: the user's function inside one that axum calls, and one call into the runtime.
+//!
+//! ```text
+//! // Input
+//! #[cached(ttl = 300)]
+//! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
+//!
+//! // Output
+//! pub async fn get(argument_0: Head<Path<u64>, READ>, argument_1: State<Db>) -> Response {
+//!     async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
+//!     read_through(
+//!         argument_0,
+//!         { static ROUTE: LazyLock<Route> = LazyLock::new(|| Route::new("get").ttl(..)); &ROUTE },
+//!         move |argument_0| get(argument_0, argument_1),
+//!     )
+//!     .await
+//! }
+//! ```
+//!
+//! The function keeps its number of arguments, because attributes around this one count them.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::handler::{Argument, Handler, positional};
+use crate::model::{Evict, Route, Target, Visibility};
+
+pub(crate) fn read(handler: &Handler, route: &Route) -> TokenStream {
+    let keep = if route.vary.is_empty() {
+        "READ"
+    } else {
+        "READ_ALL_FIELDS"
+    };
+    let declared = declared_route(handler, route);
+    Call {
+        krate: &route.krate,
+        function: "read_through",
+        keep,
+        ty: "Route",
+        declared,
+    }
+    .wrap(handler)
+}
+
+pub(crate) fn write(handler: &Handler, route: &Route) -> TokenStream {
+    let keep = if route.vary.is_empty() {
+        "WRITE"
+    } else {
+        "WRITE_ALL_FIELDS"
+    };
+    let declared = declared_route(handler, route);
+    Call {
+        krate: &route.krate,
+        function: "write_through",
+        keep,
+        ty: "Route",
+        declared,
+    }
+    .wrap(handler)
+}
+
+pub(crate) fn evict(handler: &Handler, evict: &Evict) -> TokenStream {
+    let krate = &evict.krate;
+    let targets = evict.targets.iter().map(|target| match target {
+        Target::RequestKey => quote!(.request_key()),
+        Target::Key(key) => quote!(.key(#key)),
+        Target::Group(group) => quote!(.group(#group)),
+        Target::All => quote!(.all()),
+    });
+    let always = evict.always.then(|| quote!(.always()));
+    let declared = quote!(#krate::__private::Evict::new() #(#targets)* #always);
+    Call {
+        krate,
+        function: "evict",
+        keep: "WRITE",
+        ty: "Evict",
+        declared,
+    }
+    .wrap(handler)
+}
+
+fn declared_route(handler: &Handler, route: &Route) -> TokenStream {
+    let Route {
+        krate,
+        groups,
+        vary,
+        ..
+    } = route;
+    let name = &handler.signature.ident;
+    let ttl = route.ttl.as_ref().map(|ttl| quote!(.ttl(#ttl)));
+    let max_age = route
+        .max_age
+        .as_ref()
+        .map(|max_age| quote!(.max_age(#max_age)));
+    let groups = (!groups.is_empty()).then(|| quote!(.groups(&[#(#groups),*])));
+    let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
+    let statuses = route
+        .statuses
+        .as_ref()
+        .map(|list| quote!(.statuses(&[#(#list),*])));
+    let visibility = route.visibility.map(|visibility| match visibility {
+        Visibility::Private => quote!(.private()),
+        Visibility::Public => quote!(.public()),
+    });
+    let no_store = route.no_store.then(|| quote!(.no_store()));
+    let unless = route.unless.as_ref().map(|unless| quote!(.unless(#unless)));
+    quote! {
+        #krate::__private::Route::new(
+            ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name))
+        )
+        #ttl #max_age #groups #vary #statuses #visibility #no_store #unless
+    }
+}
+
+/// The call into the runtime that a handler becomes.
+struct Call<'a> {
+    krate: &'a TokenStream,
+    function: &'a str,
+    /// What the runtime needs of the request.
+    keep: &'a str,
+    /// What the attribute declared, and an expression of it.
+    ty: &'a str,
+    declared: TokenStream,
+}
+
+impl Call<'_> {
+    fn wrap(self, handler: &Handler) -> TokenStream {
+        let Handler {
+            attributes,
+            visibility,
+            signature,
+            body,
+        } = handler;
+        let Self {
+            krate, declared, ..
+        } = self;
+        let [function, keep, ty] =
+            [self.function, self.keep, self.ty].map(|s| format_ident!("{s}"));
+        let (name, generics) = (&signature.ident, &signature.generics);
+        let where_clause = &generics.where_clause;
+        let private = quote!(#krate::__private);
+        let (inputs, first, others) = arguments(handler, &private, &keep);
+        let (head, turbofish) = (positional(0), handler.turbofish());
+        quote! {
+            #(#attributes)*
+            #visibility async fn #name #generics (#inputs) -> #private::Response #where_clause {
+                #signature #body
+                #private::#function(
+                    #head,
+                    {
+                        static ROUTE: #private::LazyLock<#private::#ty> =
+                            #private::LazyLock::new(|| #declared);
+                        &ROUTE
+                    },
+                    move |#first| #name #turbofish (#others),
+                )
+                .await
+            }
+        }
+    }
+}
+
+/// The arguments of the wrapper, what it passes to its closure, and what that passes on.
+fn arguments(
+    handler: &Handler,
+    private: &TokenStream,
+    keep: &Ident,
+) -> (TokenStream, TokenStream, TokenStream) {
+    let head = positional(0);
+    let arguments = handler.arguments();
+    let Some((first, others)) = arguments.split_first() else {
+        return (
+            quote!(#head: #private::Head<(), {#private::#keep}>),
+            quote!(()),
+            quote!(),
+        );
+    };
+    let first = first.ty;
+    let names: Vec<_> = others.iter().map(|Argument { name, .. }| name).collect();
+    let types = others.iter().map(|Argument { ty, .. }| ty);
+    (
+        quote!(#head: #private::Head<#first, {#private::#keep}> #(, #names: #types)*),
+        quote!(#head),
+        quote!(#head #(, #names)*),
+    )
+}

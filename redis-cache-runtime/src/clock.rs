@@ -1,0 +1,11 @@
+//! The one place that reads the clock; everything else is told the time.
+
+use std::time::SystemTime;
+
+/// Unix milliseconds.
+pub(crate) fn now() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

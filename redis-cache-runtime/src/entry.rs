@@ -1,0 +1,307 @@
+//! The stored form of a response: a versioned header, then the body as it is.
+//!
+//! ```text
+//!  0  magic "arc1", the last byte is the version
+//!  4  u32 CRC-32 of the header after this field
+//!  8  u32 length of the header
+//! 12  u64 length of the body
+//! 20  u64 when the response was generated, Unix milliseconds
+//! 28  u64 freshness lifetime in milliseconds; MAX: no expiry
+//! 36  u64 max-age the handler declared, in seconds; MAX: none
+//! 44  u16 status
+//! 46  u8  flags: 1 = the handler declared s-maxage
+//! 47  u8  number of stamps
+//! 48      stamps, 16 bytes each
+//!         u16 length of the other directives the handler declared, and they themselves
+//!         fields: u8 code of a common name, or 0, u16 length and the name;
+//!                 u32 length of the value, and the value
+//! ```
+//!
+//! Numbers are big-endian. Anything unknown, truncated or corrupt does not decode.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use bytes::{Buf, Bytes};
+
+use crate::http::freshness::Grant;
+use crate::store::{Nonce, Stamps};
+
+const MAGIC: [u8; 4] = *b"arc1";
+const FIXED: usize = 48;
+const NONE: u64 = u64::MAX;
+
+/// Names that need one byte; only ever append, for their positions are stored.
+static COMMON_NAMES: [HeaderName; 16] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::VARY,
+    header::LAST_MODIFIED,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LOCATION,
+    header::LINK,
+    header::LOCATION,
+    header::EXPIRES,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCEPT_RANGES,
+    header::SERVER,
+];
+
+/// A response in its stored form, without its body and stamps.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredHead {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) grant: Grant,
+    /// Unix milliseconds.
+    pub(crate) generated: u64,
+}
+
+impl StoredHead {
+    /// Encodes the response; `None` when a part is too long for its length field.
+    pub(crate) fn encode(&self, stamps: &Stamps, body: &[u8]) -> Option<Bytes> {
+        let directives = &self.grant.directives;
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 7);
+        let header = FIXED + stamps.len() * 16 + 2 + directives.len() + fields.sum::<usize>();
+        let mut out = Vec::with_capacity(header + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&u64::try_from(body.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&self.generated.to_be_bytes());
+        out.extend_from_slice(&self.grant.lifetime.map_or(NONE, millis).to_be_bytes());
+        out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
+        out.extend_from_slice(&self.status.as_u16().to_be_bytes());
+        out.push(u8::from(self.grant.s_maxage));
+        out.push(u8::try_from(stamps.len()).ok()?);
+        out.extend(stamps.iter().flatten());
+        out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(directives.as_bytes());
+        for (name, value) in &self.fields {
+            if let Some(position) = COMMON_NAMES.iter().position(|common| common == name) {
+                out.push(u8::try_from(position + 1).ok()?);
+            } else {
+                out.push(0);
+                out.extend_from_slice(&u16::try_from(name.as_str().len()).ok()?.to_be_bytes());
+                out.extend_from_slice(name.as_str().as_bytes());
+            }
+            out.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
+            out.extend_from_slice(value.as_bytes());
+        }
+        let header = u32::try_from(out.len()).ok()?;
+        out[8..12].copy_from_slice(&header.to_be_bytes());
+        let checksum = crc32fast::hash(&out[8..]);
+        out[4..8].copy_from_slice(&checksum.to_be_bytes());
+        out.extend_from_slice(body);
+        Some(out.into())
+    }
+}
+
+/// An entry whose frame has been checked; its parts are decoded when they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    bytes: Bytes,
+    header: usize,
+    stamps_end: usize,
+}
+
+impl Entry {
+    /// Checks the frame: version, lengths and checksum.
+    pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
+        if bytes.len() < FIXED || bytes[..4] != MAGIC {
+            return None;
+        }
+        let header = usize::try_from(u32_at(&bytes, 8)?).ok()?;
+        let body = usize::try_from(u64_at(&bytes, 12)?).ok()?;
+        let stamps_end = FIXED + usize::from(bytes[47]) * 16;
+        let fits = stamps_end <= header && header.checked_add(body)? == bytes.len();
+        let intact = fits && crc32fast::hash(&bytes[8..header]) == u32_at(&bytes, 4)?;
+        intact.then_some(Self {
+            bytes,
+            header,
+            stamps_end,
+        })
+    }
+
+    /// Whether every stamp is a current nonce, and no nonce is missing.
+    pub(crate) fn is_stamped_with(&self, nonces: &[Option<Nonce>]) -> bool {
+        let stamps = self.bytes[FIXED..self.stamps_end].chunks_exact(16);
+        stamps.len() == nonces.len()
+            && stamps
+                .zip(nonces)
+                .all(|(stamp, nonce)| nonce.as_ref().is_some_and(|n| n == stamp))
+    }
+
+    pub(crate) fn generated(&self) -> u64 {
+        u64_at(&self.bytes, 20).unwrap_or(0)
+    }
+
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        u64_at(&self.bytes, 28)
+            .filter(|millis| *millis != NONE)
+            .map(Duration::from_millis)
+    }
+
+    /// Decodes the response; values and body are slices of the entry.
+    pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
+        let mut rest = self.bytes.slice(self.stamps_end..self.header);
+        let directives = rest.try_get_u16().ok()?;
+        let directives = take(&mut rest, directives.into())?;
+        let grant = Grant {
+            lifetime: self.lifetime(),
+            max_age: u64_at(&self.bytes, 36).filter(|seconds| *seconds != NONE),
+            s_maxage: self.bytes[46] & 1 != 0,
+            directives: std::str::from_utf8(&directives).ok()?.to_owned(),
+        };
+        let status = u16::from_be_bytes([self.bytes[44], self.bytes[45]]);
+        let status = StatusCode::from_u16(status).ok()?;
+        // Room for the fields that every response is given.
+        let mut fields = HeaderMap::with_capacity(8);
+        while rest.has_remaining() {
+            let name = match rest.get_u8() {
+                0 => {
+                    let len = rest.try_get_u16().ok()?;
+                    HeaderName::from_bytes(&take(&mut rest, len.into())?).ok()?
+                }
+                code => COMMON_NAMES.get(usize::from(code) - 1)?.clone(),
+            };
+            let len = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+            let value = HeaderValue::from_maybe_shared(take(&mut rest, len)?).ok()?;
+            fields.try_append(name, value).ok()?;
+        }
+        let generated = self.generated();
+        Some((
+            StoredHead {
+                status,
+                fields,
+                grant,
+                generated,
+            },
+            self.bytes.slice(self.header..),
+        ))
+    }
+}
+
+fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
+    (rest.len() >= len).then(|| rest.split_to(len))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NONE - 1)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_be_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes
+        .get(at..at + 8)?
+        .try_into()
+        .ok()
+        .map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head() -> StoredHead {
+        let mut fields = HeaderMap::new();
+        fields.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        fields.append("x-mine", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        fields.append("x-mine", HeaderValue::from_static("two"));
+        StoredHead {
+            status: StatusCode::OK,
+            fields,
+            grant: Grant {
+                lifetime: Some(Duration::from_secs(30)),
+                max_age: Some(5),
+                s_maxage: true,
+                directives: "must-revalidate".to_owned(),
+            },
+            generated: 1_700_000_000_000,
+        }
+    }
+
+    fn encoded(body: &[u8]) -> Bytes {
+        head()
+            .encode(&Stamps::from_slice(&[[7; 16], [9; 16]]), body)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for body in [&b""[..], b"\x00\xff binary"] {
+            let entry = Entry::parse(encoded(body)).unwrap();
+            let (decoded, read) = entry.decode().unwrap();
+            assert_eq!(read, body);
+            assert_eq!(format!("{decoded:?}"), format!("{:?}", head()));
+            assert!(entry.is_stamped_with(&[Some([7; 16]), Some([9; 16])]));
+            assert!(!entry.is_stamped_with(&[Some([7; 16]), None]));
+            assert!(!entry.is_stamped_with(&[Some([7; 16])]));
+            assert!(!entry.is_stamped_with(&[Some([9; 16]), Some([7; 16])]));
+        }
+    }
+
+    /// Entries written by an older version of this crate stay readable or become misses; this one
+    /// must not change silently.
+    #[test]
+    fn the_format_is_pinned() {
+        let golden = "617263314e27caf50000008a0000000000000002".to_owned()
+            + "0000018bcfe5680000000000000075300000000000000005"
+            + "00c80102"
+            + &"07".repeat(16)
+            + &"09".repeat(16)
+            + "000f6d7573742d726576616c6964617465"
+            + "010000000a746578742f706c61696e"
+            + "0000066".trim_end_matches('6')
+            + "6782d6d696e65";
+        let text = crate::key::hex(&encoded(b"hi"));
+        assert!(text.starts_with("61726331"), "{golden} {text}");
+        assert!(text.ends_with("6869"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_header_does_not_decode(at in 0usize..137, bit in 0u8..8) {
+            let mut bytes = encoded(b"body").to_vec();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Entry::parse(bytes.into()).is_none());
+        }
+
+        #[test]
+        fn a_cut_or_extended_entry_does_not_decode(len in 0usize..150) {
+            let mut bytes = encoded(b"body").to_vec();
+            prop_assume!(len != bytes.len());
+            bytes.resize(len, 0);
+            prop_assert!(Entry::parse(bytes.into()).is_none());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Entry::parse(bytes.clone().into()).and_then(|entry| entry.decode());
+            // With a valid frame around them, so that the inner decoder sees them too.
+            bytes.resize(bytes.len().max(FIXED), 0);
+            let header = u32::try_from(bytes.len()).unwrap();
+            bytes[..4].copy_from_slice(&MAGIC);
+            bytes[8..12].copy_from_slice(&header.to_be_bytes());
+            bytes[12..20].fill(0);
+            bytes[47] %= 4;
+            let checksum = crc32fast::hash(&bytes[8..]);
+            bytes[4..8].copy_from_slice(&checksum.to_be_bytes());
+            let _ = Entry::parse(bytes.into()).and_then(|entry| entry.decode());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Why the store could not do what it was asked.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// A failure of the store. It never fails a request; it is logged once per cause and counted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("Redis is not reachable")]
+    Unreachable,
+    #[error("Redis did not answer within the time budget")]
+    Timeout,
+    #[error("the connection to Redis was lost")]
+    Disconnected,
+    #[error("Redis refused a command with {0}")]
+    Refused(String),
+    #[error("Redis answered something unexpected")]
+    Protocol,
+    #[error("the operating system gave no random bytes")]
+    Entropy,
+}
+
+impl Fault {
+    fn bit(&self) -> u8 {
+        match self {
+            Self::Unreachable => 1,
+            Self::Timeout => 2,
+            Self::Disconnected => 4,
+            Self::Refused(_) => 8,
+            Self::Protocol => 16,
+            Self::Entropy => 32,
+        }
+    }
+}
+
+/// Counts faults and names each cause in the log once, until the store works again.
+#[derive(Debug, Default)]
+pub(crate) struct FaultLog {
+    count: AtomicU64,
+    logged: AtomicU8,
+}
+
+impl FaultLog {
+    pub(crate) fn record(&self, fault: &Fault) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let known = self.logged.fetch_or(fault.bit(), Ordering::Relaxed);
+        if known & fault.bit() == 0 {
+            tracing::warn!(cause = %fault, "cache fault: requests run their handlers");
+        }
+    }
+
+    /// Notes that a connection was established after one was lost or refused.
+    #[cfg(feature = "redis")]
+    pub(crate) fn recovered(&self) {
+        if self.logged.swap(0, Ordering::Relaxed) != 0 {
+            tracing::info!("Redis is reachable again");
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}

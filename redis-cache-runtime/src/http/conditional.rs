@@ -1,0 +1,127 @@
+//! Validators and preconditions (RFC 9110 §8.8 and §13).
+
+use std::time::SystemTime;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use super::directives::split_list;
+use crate::key::hex;
+
+/// A weak entity tag of a body; the same in every process.
+pub(crate) fn weak_etag(body: &[u8]) -> Option<HeaderValue> {
+    let digest = hex(&Sha256::digest(body)[..16]);
+    HeaderValue::try_from(format!("W/\"{digest}\"")).ok()
+}
+
+/// Whether a response can be answered 304: the request's precondition is false, which makes a GET
+/// or HEAD conditional on it cheap (RFC 9110 §13.2.2). Only a 200 has what 304 stands for.
+pub(crate) fn is_not_modified(
+    request: &HeaderMap,
+    status: StatusCode,
+    response: &HeaderMap,
+) -> bool {
+    if status != StatusCode::OK {
+        return false;
+    }
+    if request.contains_key(header::IF_NONE_MATCH) {
+        return any_tag_matches(request, response.get(header::ETAG));
+    }
+    let since = request.get(header::IF_MODIFIED_SINCE).and_then(date);
+    let modified = response.get(header::LAST_MODIFIED).and_then(date);
+    matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
+}
+
+/// `If-None-Match` by weak comparison (RFC 9110 §8.8.3.2 and §13.1.2).
+fn any_tag_matches(request: &HeaderMap, current: Option<&HeaderValue>) -> bool {
+    let current = current
+        .and_then(|tag| tag.to_str().ok())
+        .and_then(opaque_tag);
+    let lines = request.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(split_list);
+    tags.any(|tag| tag == "*" || (current.is_some() && opaque_tag(tag) == current))
+}
+
+/// An entity tag without its weakness, quotes included; `None` when it is malformed.
+fn opaque_tag(tag: &str) -> Option<&str> {
+    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+    let quoted = opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"');
+    quoted.then_some(opaque)
+}
+
+fn date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let parse = |value: &str| HeaderValue::from_str(value).unwrap();
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), parse(value)))
+            .collect()
+    }
+
+    fn matches(if_none_match: &str, etag: &str) -> bool {
+        let request = fields(&[("if-none-match", if_none_match)]);
+        is_not_modified(&request, StatusCode::OK, &fields(&[("etag", etag)]))
+    }
+
+    #[test]
+    fn tags_are_compared_weakly_in_lists() {
+        assert!(matches("\"a\"", "W/\"a\""));
+        assert!(matches("W/\"a\"", "\"a\""));
+        assert!(matches("\"x\" , ,W/\"a\"", "\"a\""));
+        assert!(matches("\"x,\", \"a,b\"", "\"a,b\""));
+        assert!(matches("*", "\"a\""));
+        assert!(!matches("\"b\"", "\"a\""));
+        assert!(!matches("a", "a"));
+        assert!(!matches("\"a", "\"a"));
+    }
+
+    #[test]
+    fn a_date_counts_only_without_tags_and_only_to_the_second() {
+        let response = fields(&[
+            ("etag", "\"a\""),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ]);
+        let since = |date| fields(&[("if-modified-since", date)]);
+        let ok = StatusCode::OK;
+        assert!(is_not_modified(
+            &since("Sun, 06 Nov 1994 08:49:37 GMT"),
+            ok,
+            &response
+        ));
+        assert!(!is_not_modified(
+            &since("Sun, 06 Nov 1994 08:49:36 GMT"),
+            ok,
+            &response
+        ));
+        assert!(!is_not_modified(&since("yesterday"), ok, &response));
+        let mut both = since("Sun, 06 Nov 1994 08:49:37 GMT");
+        both.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\""));
+        assert!(!is_not_modified(&both, ok, &response));
+    }
+
+    #[test]
+    fn only_a_200_becomes_a_304() {
+        let (request, response) = (
+            fields(&[("if-none-match", "*")]),
+            fields(&[("etag", "\"a\"")]),
+        );
+        assert!(!is_not_modified(&request, StatusCode::NOT_FOUND, &response));
+    }
+
+    #[test]
+    fn the_tag_of_a_body_is_pinned() {
+        assert_eq!(
+            weak_etag(b"").unwrap(),
+            "W/\"e3b0c44298fc1c149afbf4c8996fb924\""
+        );
+    }
+}

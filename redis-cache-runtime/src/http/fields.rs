@@ -1,0 +1,86 @@
+//! Which header fields are stored, and which a 304 carries.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::directives::split_list;
+
+/// Tells a client how the cache answered: `HIT`, `STALE`, `MISS` or `BYPASS`.
+pub(crate) const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
+
+/// Fields of one connection, or that are made anew for every response (RFC 9111 §3.1).
+static NEVER_STORED: [HeaderName; 13] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::DATE,
+    header::AGE,
+    X_REDIS_CACHE,
+];
+
+/// What a 304 repeats of the response it stands for (RFC 9110 §15.4.5).
+static IN_NOT_MODIFIED: [HeaderName; 7] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_LOCATION,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::VARY,
+    X_REDIS_CACHE,
+];
+
+/// The fields to store of a response. `Cache-Control` is left out: it counts down, so it is made
+/// from the freshness lifetime every time.
+pub(crate) fn stored_fields(fields: &HeaderMap) -> HeaderMap {
+    let connection: Vec<String> = list_members(fields, &header::CONNECTION).collect();
+    let stored = |name: &HeaderName| {
+        *name != header::CACHE_CONTROL
+            && !NEVER_STORED.contains(name)
+            && !connection.iter().any(|named| named == name.as_str())
+    };
+    let kept = fields.iter().filter(|(name, _)| stored(name));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Reduces the fields of a response to those its 304 has.
+pub(crate) fn retain_for_not_modified(fields: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(IN_NOT_MODIFIED.len());
+    let mut name = None;
+    for (next, value) in fields {
+        name = next.or(name);
+        if let Some(name) = name.as_ref().filter(|name| IN_NOT_MODIFIED.contains(name)) {
+            kept.append(name.clone(), value);
+        }
+    }
+    kept
+}
+
+/// Makes `Vary` name the request fields that select the response.
+pub(crate) fn add_vary(fields: &mut HeaderMap, nominated: &[HeaderName]) {
+    let present: Vec<String> = list_members(fields, &header::VARY).collect();
+    for name in nominated
+        .iter()
+        .filter(|name| !present.iter().any(|have| have == name.as_str()))
+    {
+        fields.append(header::VARY, HeaderValue::from_name(name.clone()));
+    }
+}
+
+/// The lower-case members of a list field, over all its lines.
+pub(crate) fn list_members<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = String> + use<'a> {
+    let lines = fields
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    lines.flat_map(split_list).map(str::to_ascii_lowercase)
+}

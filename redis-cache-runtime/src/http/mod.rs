@@ -1,0 +1,7 @@
+//! HTTP semantics as pure functions of fields and time (RFC 9110, RFC 9111).
+
+pub(crate) mod conditional;
+pub(crate) mod directives;
+pub(crate) mod fields;
+pub(crate) mod freshness;
+pub(crate) mod storable;

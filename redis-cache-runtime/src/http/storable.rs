@@ -1,0 +1,153 @@
+//! What may be stored at all (RFC 9111 §3).
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use super::directives::{RequestDirectives, ResponseDirectives};
+use super::fields::list_members;
+use super::freshness::Grant;
+
+/// Why a response is not stored; each is named once per route in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum NotStorable {
+    Method,
+    Range,
+    Authorization,
+    RequestNoStore,
+    Status,
+    SetCookie,
+    CacheControl,
+    Vary,
+    ContentRange,
+    AlreadyStale,
+    EventStream,
+    Unless,
+    TooLarge,
+    Trailers,
+    Incomplete,
+    Endless,
+}
+
+impl NotStorable {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Method => "the method is neither GET nor HEAD",
+            Self::Range => "the request asks for a range",
+            Self::Authorization => {
+                "the request has Authorization, and the route neither says `public` nor nominates \
+                 it in `vary`"
+            }
+            Self::RequestNoStore => "the request says no-store",
+            Self::Status => "the route does not declare the status storable",
+            Self::SetCookie => "the response sets a cookie",
+            Self::CacheControl => "the response says no-store, private or no-cache",
+            Self::Vary => "the response varies by a field that the route does not nominate",
+            Self::ContentRange => "the response is a part",
+            Self::AlreadyStale => "the response says it is stale already",
+            Self::EventStream => "the response is an event stream",
+            Self::Unless => "the route's `unless` says so",
+            Self::TooLarge => "the body is longer than the limit",
+            Self::Trailers => "the response has trailers",
+            Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
+            Self::Endless => "the length of the body is not known before it is sent",
+        }
+    }
+}
+
+/// What a route declares about storing.
+#[derive(Clone, Debug)]
+pub(crate) struct StorePolicy {
+    pub(crate) vary: Vec<HeaderName>,
+    pub(crate) statuses: Vec<u16>,
+    /// The route says that responses are the same for everyone.
+    pub(crate) public: bool,
+}
+
+impl StorePolicy {
+    /// Whether the request rules out the cache, for reading and for storing.
+    pub(crate) fn check_request(
+        &self,
+        fields: &HeaderMap,
+        directives: &RequestDirectives,
+    ) -> Result<(), NotStorable> {
+        let accounted = self.public || self.vary.contains(&header::AUTHORIZATION);
+        if fields.contains_key(header::RANGE) {
+            Err(NotStorable::Range)
+        } else if fields.contains_key(header::AUTHORIZATION) && !accounted {
+            Err(NotStorable::Authorization)
+        } else if directives.no_store {
+            Err(NotStorable::RequestNoStore)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the fields of a response let it be stored, and for how long it is then fresh.
+    pub(crate) fn check_fields(
+        &self,
+        fields: &HeaderMap,
+        ttl: Option<Duration>,
+    ) -> Result<Grant, NotStorable> {
+        let directives = ResponseDirectives::of(fields);
+        let lifetime = directives.s_maxage.or(directives.max_age);
+        if fields.contains_key(header::SET_COOKIE) {
+            Err(NotStorable::SetCookie)
+        } else if directives.no_store || directives.private || directives.no_cache {
+            Err(NotStorable::CacheControl)
+        } else if !self.nominates_all(fields) {
+            Err(NotStorable::Vary)
+        } else if fields.contains_key(header::CONTENT_RANGE) {
+            Err(NotStorable::ContentRange)
+        } else if lifetime == Some(0) {
+            Err(NotStorable::AlreadyStale)
+        } else if is_event_stream(fields) {
+            Err(NotStorable::EventStream)
+        } else if fields.contains_key(header::TRAILER) {
+            Err(NotStorable::Trailers)
+        } else {
+            Ok(Grant {
+                lifetime: lifetime.map(Duration::from_secs).or(ttl),
+                max_age: directives.max_age,
+                s_maxage: directives.s_maxage.is_some(),
+                directives: directives.others,
+            })
+        }
+    }
+
+    fn nominates_all(&self, fields: &HeaderMap) -> bool {
+        // `*` is the name of no field, so it is never nominated.
+        list_members(fields, &header::VARY).all(|member| {
+            self.vary
+                .iter()
+                .any(|nominated| nominated.as_str() == member)
+        }) && fields
+            .get_all(header::VARY)
+            .iter()
+            .all(|line| line.to_str().is_ok())
+    }
+}
+
+/// Only these are answered from the store.
+pub(crate) fn is_readable(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// Whether a status of a write says that its body is what the next read gets.
+pub(crate) fn is_representation(status: StatusCode) -> bool {
+    [
+        StatusCode::OK,
+        StatusCode::CREATED,
+        StatusCode::NON_AUTHORITATIVE_INFORMATION,
+    ]
+    .contains(&status)
+}
+
+fn is_event_stream(fields: &HeaderMap) -> bool {
+    let content_type = fields
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
+}

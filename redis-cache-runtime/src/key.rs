@@ -1,0 +1,381 @@
+//! Cache keys and the names of what the store holds for them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use axum::http::{HeaderMap, HeaderName, Uri};
+use sha2::{Digest, Sha256};
+
+/// Longer keys are replaced by their SHA-256.
+const MAX_KEY_LEN: usize = 512;
+
+/// An eviction group.
+pub(crate) type Group = Cow<'static, str>;
+
+/// The primary cache key (RFC 9111 §2): which resource a stored response belongs to.
+///
+/// The text of a URI key starts with `/`, the text of a hashed key with `#`, which no URI path can
+/// hold, so that the two never meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key(String);
+
+impl Key {
+    /// The default key of a request: its path, and its query with the parameters sorted by name.
+    ///
+    /// Percent-encodings that RFC 9110 §4.2.3 calls equivalent are written one way. Parameters of
+    /// the same name keep their order, because handlers that read lists see it.
+    pub(crate) fn of_uri(uri: &Uri) -> Self {
+        Self::of_path_and_query(uri.path(), uri.query())
+    }
+
+    /// A key written out by the user. One that starts with `/` is the default key of that path.
+    pub(crate) fn literal(text: &str) -> Self {
+        match text.as_bytes().first() {
+            Some(b'/') => match text.split_once('?') {
+                Some((path, query)) => Self::of_path_and_query(path, Some(query)),
+                None => Self::of_path_and_query(text, None),
+            },
+            // An empty hash tag, or one that looks like a hashed key, would be ambiguous.
+            None | Some(b'#' | b'}') => Self::hashed(text),
+            Some(_) => Self::bounded(text.into()),
+        }
+    }
+
+    fn of_path_and_query(path: &str, query: Option<&str>) -> Self {
+        let path = normalize_percent(path);
+        match query.map(sorted_query) {
+            Some(query) if !query.is_empty() => Self::bounded(format!("{path}?{query}").into()),
+            _ => Self::bounded(path),
+        }
+    }
+
+    fn bounded(text: Cow<'_, str>) -> Self {
+        if text.len() > MAX_KEY_LEN {
+            Self::hashed(&text)
+        } else {
+            Self(text.into_owned())
+        }
+    }
+
+    fn hashed(text: &str) -> Self {
+        Self(format!("#{}", hex(&Sha256::digest(text))))
+    }
+}
+
+/// The secondary cache key (RFC 9111 §4.1): which of a resource's responses the request fields
+/// nominated by `vary` select. Hashed, because field values may be secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variant(String);
+
+impl Variant {
+    /// Reads the nominated fields of a request; `None` when the route nominates none.
+    pub(crate) fn of_fields(nominated: &[HeaderName], fields: &HeaderMap) -> Option<Self> {
+        if nominated.is_empty() {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        for name in nominated {
+            let values = fields.get_all(name);
+            hash.update((values.iter().count() as u64).to_be_bytes());
+            for value in values {
+                hash.update((value.len() as u64).to_be_bytes());
+                hash.update(value.as_bytes());
+            }
+        }
+        Some(Self(hex(&hash.finalize()[..16])))
+    }
+}
+
+/// Everything the store needs to find one stored response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) variant: Option<&'a Variant>,
+    /// Sorted and without repeats, so that every route that shares a key stamps alike.
+    pub(crate) groups: &'a [Group],
+}
+
+/// What an eviction drops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Eviction {
+    Key(Key),
+    Group(Group),
+    All,
+}
+
+/// Builds the names under which the store keeps things; nothing else knows their spelling.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    prefix: String,
+}
+
+/// A name that is written out only where its bytes are needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    prefix: &'a str,
+    spelling: Spelling<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Spelling<'a> {
+    /// The braces are a cluster hash tag: everything about a key lives in one slot.
+    Tagged {
+        kind: &'static str,
+        key: &'a Key,
+        variant: Option<&'a Variant>,
+    },
+    Group(&'a str),
+    All,
+}
+
+impl Names {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: format!("{prefix}:cache:"),
+        }
+    }
+
+    pub(crate) fn entry<'a>(&'a self, at: Address<'a>) -> Name<'a> {
+        self.tagged("e", at.key, at.variant)
+    }
+
+    pub(crate) fn lease<'a>(&'a self, at: Address<'a>) -> Name<'a> {
+        self.tagged("l", at.key, at.variant)
+    }
+
+    /// The nonce that all variants of a key are stamped with, so that evicting the key drops them.
+    pub(crate) fn variants<'a>(&'a self, key: &'a Key) -> Name<'a> {
+        self.tagged("v", key, None)
+    }
+
+    /// The names of the nonces an entry is stamped with, in the order of its stamps.
+    pub(crate) fn nonces<'a>(&'a self, at: Address<'a>) -> impl Iterator<Item = Name<'a>> {
+        let all = self.name(Spelling::All);
+        let variants = at.variant.map(|_| self.variants(at.key));
+        let groups = at
+            .groups
+            .iter()
+            .map(|group| self.name(Spelling::Group(group)));
+        std::iter::once(all).chain(variants).chain(groups)
+    }
+
+    /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a
+    /// fill that is under way holds only the lease.
+    pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> impl Iterator<Item = Name<'a>> {
+        let names = match eviction {
+            Eviction::Key(key) => {
+                let at = Address {
+                    key,
+                    variant: None,
+                    groups: &[],
+                };
+                [
+                    Some(self.entry(at)),
+                    Some(self.lease(at)),
+                    Some(self.variants(key)),
+                ]
+            }
+            Eviction::Group(group) => [Some(self.name(Spelling::Group(group))), None, None],
+            Eviction::All => [Some(self.name(Spelling::All)), None, None],
+        };
+        names.into_iter().flatten()
+    }
+
+    fn tagged<'a>(
+        &'a self,
+        kind: &'static str,
+        key: &'a Key,
+        variant: Option<&'a Variant>,
+    ) -> Name<'a> {
+        self.name(Spelling::Tagged { kind, key, variant })
+    }
+
+    fn name<'a>(&'a self, spelling: Spelling<'a>) -> Name<'a> {
+        Name {
+            prefix: &self.prefix,
+            spelling,
+        }
+    }
+}
+
+impl Name<'_> {
+    /// The pieces the name is made of; joined they are the name.
+    pub(crate) fn pieces(&self) -> [&str; 7] {
+        match self.spelling {
+            Spelling::Tagged { kind, key, variant } => {
+                let (mark, variant) = variant.map_or(("", ""), |variant| ("#", &variant.0));
+                [self.prefix, kind, ":{", &key.0, "}", mark, variant]
+            }
+            Spelling::Group(group) => [self.prefix, "g:", group, "", "", "", ""],
+            Spelling::All => [self.prefix, "all", "", "", "", "", ""],
+        }
+    }
+
+    #[cfg(feature = "memory")]
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        self.pieces().concat().into_bytes()
+    }
+}
+
+/// Writes percent-encodings one way: unreserved characters plain, everything else in upper case
+/// (RFC 3986 §6.2.2). Malformed encodings are left as they are.
+fn normalize_percent(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let encoded = rest
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match encoded {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+            }
+            Some(byte) => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+            None => {
+                out.push('%');
+                continue;
+            }
+        }
+        rest = &rest[2..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+fn sorted_query(query: &str) -> String {
+    let query = normalize_percent(query);
+    let mut parameters: Vec<&str> = query.split('&').filter(|text| !text.is_empty()).collect();
+    parameters.sort_by_key(|parameter| parameter.split('=').next());
+    parameters.join("&")
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(uri: &str) -> String {
+        Key::of_uri(&uri.parse().unwrap()).0
+    }
+
+    #[test]
+    fn equivalent_uris_share_a_key() {
+        assert_eq!(key("/a?b=1&a=2"), key("/a?a=2&b=1"));
+        assert_eq!(key("/a?&a=2&&"), key("/a?a=2"));
+        assert_eq!(key("/a?"), key("/a"));
+        assert_eq!(key("/%41%2f"), key("/A%2F"));
+    }
+
+    #[test]
+    fn different_uris_have_different_keys() {
+        let long = "x".repeat(10_000);
+        let uris = [
+            "/",
+            "//",
+            "/a",
+            "/a/",
+            "/a/b",
+            "/a%2Fb",
+            "/a:b",
+            "/a?b",
+            "/a%3Fb",
+            "/a?b=1",
+            "/a/b=1",
+            "/a?b=1&b=2",
+            "/a?b=2&b=1",
+            "/a?b=1%26b=2",
+            "/a?b=1;b=2",
+            "/a?c=1&b=2",
+            "/a?cb=12",
+            "/%7Ba%7D",
+            "/a%7D",
+            "/a*",
+            "/a%2A",
+            "/a[b]",
+            "/a%",
+            "/a%2",
+            "/a%25",
+            "/a%252F",
+            "/%C3%A4",
+            "/a%00",
+            &format!("/{long}"),
+            &format!("/{long}y"),
+            &format!("/?{long}"),
+        ];
+        let keys: std::collections::HashSet<_> = uris.iter().map(|uri| key(uri)).collect();
+        assert_eq!(keys.len(), uris.len(), "{keys:#?}");
+    }
+
+    #[test]
+    fn a_literal_path_is_the_default_key_of_that_path() {
+        for uri in ["/a", "/a?x=2&b=1", "/a%41", "/a?"] {
+            assert_eq!(Key::literal(uri), Key::of_uri(&uri.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_literal_never_spells_a_hashed_key() {
+        let hashed = Key::literal(&"x".repeat(1000));
+        assert_ne!(Key::literal(&hashed.0), hashed);
+    }
+
+    fn rendered(key: &str, variant: Option<&str>, group: &str) -> Vec<String> {
+        let names = Names::new("p");
+        let key = Key::literal(key);
+        let variant = variant.map(|text| Variant(hex(&Sha256::digest(text)[..16])));
+        let groups = [Group::Owned(group.to_owned())];
+        let at = Address {
+            key: &key,
+            variant: variant.as_ref(),
+            groups: &groups,
+        };
+        [names.entry(at), names.lease(at)]
+            .into_iter()
+            .chain(names.nonces(at))
+            .map(|name| name.pieces().concat())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
+            let (left, right) = (rendered(&a, Some(&v), &a), rendered(&b, Some(&v), &b));
+            let bare = rendered(&b, None, &b);
+            prop_assert_eq!(left[0] == right[0], Key::literal(&a) == Key::literal(&b));
+            prop_assert_eq!(left[3] == right[3] , a == b);
+            prop_assert!(left[0] != bare[0]);
+            prop_assert!(left.iter().all(|name| *name == left[3] || !right[3..].contains(name)));
+        }
+
+        #[test]
+        fn everything_about_a_key_is_in_one_slot(a in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
+            let slot = |name: &str| {
+                let open = name.find('{').unwrap();
+                let close = open + 1 + name[open + 1..].find('}').unwrap();
+                name[open + 1..close].to_owned()
+            };
+            let names = rendered(&a, Some(&v), "g");
+            prop_assert!(!slot(&names[0]).is_empty());
+            prop_assert_eq!(slot(&names[0]), slot(&names[1]));
+            prop_assert_eq!(slot(&names[0]), slot(&names[3]));
+        }
+    }
+}

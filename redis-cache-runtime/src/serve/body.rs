@@ -1,0 +1,221 @@
+//! Keeping a bounded copy of a body without holding it back.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::task::JoinHandle;
+
+use super::fill::Fill;
+use crate::entry::StoredHead;
+use crate::http::storable::NotStorable;
+
+/// What became of a body when a copy of it was wanted.
+pub(crate) enum Captured {
+    /// The body, complete.
+    Whole(Bytes),
+    /// Its length is not known, so it must not be waited for.
+    Streaming(Body),
+    /// It cannot be stored; the body is as if it had not been touched.
+    NotStorable(NotStorable, Body),
+}
+
+/// Reads a body whose length is known, if that is within `limit` and what the handler declared.
+pub(crate) async fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captured {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let Some(length) = body.size_hint().exact() else {
+        return Captured::Streaming(body);
+    };
+    if length > limit {
+        return Captured::NotStorable(NotStorable::TooLarge, body);
+    }
+    if declared.is_some_and(|declared| declared != length) {
+        return Captured::NotStorable(NotStorable::Incomplete, body);
+    }
+    let mut replay = Replay {
+        frames: VecDeque::new(),
+        rest: body,
+    };
+    while let Some(frame) = replay.rest.frame().await {
+        let broken = frame.is_err();
+        let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
+        replay.frames.push_back(frame);
+        if broken || trailers {
+            let reason = if broken {
+                NotStorable::Incomplete
+            } else {
+                NotStorable::Trailers
+            };
+            return Captured::NotStorable(reason, Body::new(replay));
+        }
+    }
+    let whole = replay.concat();
+    if u64::try_from(whole.len()) == Ok(length) {
+        Captured::Whole(whole)
+    } else {
+        Captured::NotStorable(NotStorable::Incomplete, Body::from(whole))
+    }
+}
+
+type FrameResult = Result<Frame<Bytes>, axum::Error>;
+
+/// A body of which some frames have been read already.
+struct Replay {
+    frames: VecDeque<FrameResult>,
+    rest: Body,
+}
+
+impl Replay {
+    /// The data of the frames; one frame is not copied.
+    fn concat(self) -> Bytes {
+        let data = |frame: FrameResult| frame.ok().and_then(|frame| frame.into_data().ok());
+        let mut chunks = self.frames.into_iter().filter_map(data);
+        let first = chunks.next().unwrap_or_default();
+        let Some(second) = chunks.next() else {
+            return first;
+        };
+        let mut whole = BytesMut::from(first);
+        whole.extend_from_slice(&second);
+        chunks.for_each(|chunk| whole.extend_from_slice(&chunk));
+        whole.freeze()
+    }
+}
+
+impl HttpBody for Replay {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+        match self.frames.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+}
+
+/// Passes a body through and keeps a copy, which is stored when the body ended cleanly.
+///
+/// Data is never held back. Only the end waits until the copy is stored, so that whoever saw it
+/// finds the stored response.
+pub(crate) struct Tee {
+    body: Body,
+    declared: Option<u64>,
+    limit: usize,
+    ended: bool,
+    state: State,
+}
+
+enum State {
+    Copying {
+        copy: BytesMut,
+        fill: Fill,
+        head: Box<StoredHead>,
+    },
+    Storing(JoinHandle<()>),
+    PassingThrough,
+}
+
+impl Tee {
+    pub(crate) fn new(
+        body: Body,
+        declared: Option<u64>,
+        limit: usize,
+        fill: Fill,
+        head: StoredHead,
+    ) -> Self {
+        let state = State::Copying {
+            copy: BytesMut::new(),
+            fill,
+            head: Box::new(head),
+        };
+        Self {
+            body,
+            declared,
+            limit,
+            ended: false,
+            state,
+        }
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let State::Copying { copy, .. } = &mut self.state else {
+            return;
+        };
+        let Some(data) = frame.data_ref() else {
+            return self.give_up(NotStorable::Trailers);
+        };
+        if copy.len().saturating_add(data.len()) > self.limit {
+            return self.give_up(NotStorable::TooLarge);
+        }
+        copy.extend_from_slice(data);
+        // The server stops reading a body once it has sent the declared length.
+        if self.declared == u64::try_from(copy.len()).ok() {
+            self.store();
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        match (&self.state, self.declared) {
+            (State::Copying { .. }, Some(_)) => self.give_up(NotStorable::Incomplete),
+            (State::Copying { .. }, None) => self.store(),
+            _ => {}
+        }
+    }
+
+    /// Stores in a task of its own: it is finished even if the client goes away now.
+    fn store(&mut self) {
+        if let State::Copying { copy, fill, head } =
+            std::mem::replace(&mut self.state, State::PassingThrough)
+        {
+            let task = tokio::spawn(fill.store(*head, copy.freeze()));
+            self.state = State::Storing(task);
+        }
+    }
+
+    /// Dropping the fill gives its lease back.
+    fn give_up(&mut self, reason: NotStorable) {
+        if let State::Copying { fill, .. } = &self.state
+            && let Some(route) = fill.route()
+        {
+            route.name_reason(reason);
+        }
+        self.state = State::PassingThrough;
+    }
+}
+
+impl HttpBody for Tee {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+        let this = &mut *self;
+        if !this.ended {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    this.keep(&frame);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Err(error)) => {
+                    this.give_up(NotStorable::Incomplete);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => this.end(),
+            }
+        }
+        if let State::Storing(task) = &mut this.state {
+            // It ends within the time budget of the store; how, the cache has recorded.
+            let _ = ready!(Pin::new(task).poll(cx));
+            this.state = State::PassingThrough;
+        }
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,132 @@
+//! A fill under way: holds a lease from before the handler runs until the response is stored.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use crate::cache::Cache;
+use crate::entry::StoredHead;
+use crate::key::{Eviction, Key, Variant};
+use crate::route::Route;
+use crate::store::{Claim, Lease};
+
+/// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
+/// back, and a write evicts: what it wrote before it was dropped is unknown.
+pub(crate) struct Fill {
+    inner: Option<Inner>,
+}
+
+struct Inner {
+    cache: Cache,
+    route: &'static Route,
+    key: Key,
+    variant: Option<Variant>,
+    lease: Lease,
+}
+
+impl Fill {
+    /// Takes the lease; `None` when another fill has it, or the store has a fault.
+    pub(crate) async fn begin(
+        cache: Cache,
+        route: &'static Route,
+        key: Key,
+        variant: Option<Variant>,
+        claim: Claim,
+    ) -> Option<Self> {
+        let at = route.address(&key, variant.as_ref());
+        let lease = cache.lease(at, claim, cache.ttl(route.ttl)).await.ok()??;
+        Some(Self {
+            inner: Some(Inner {
+                cache,
+                route,
+                key,
+                variant,
+                lease,
+            }),
+        })
+    }
+
+    /// The route that is filled.
+    pub(crate) fn route(&self) -> Option<&'static Route> {
+        self.inner.as_ref().map(|inner| inner.route)
+    }
+
+    /// Stores the response, if nothing was evicted since the fill began.
+    pub(crate) async fn store(mut self, head: StoredHead, body: Bytes) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        inner.store(head, body).await;
+    }
+
+    /// Ends without storing: a read gives its lease back, a write evicts its key.
+    pub(crate) async fn give_up(mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        inner.give_up().await;
+    }
+
+    /// Gives the lease back and leaves the entry as it is.
+    pub(crate) async fn abandon(mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        inner.release().await;
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if let (Some(inner), Ok(runtime)) = (self.inner.take(), Handle::try_current()) {
+            runtime.spawn(inner.give_up());
+        }
+    }
+}
+
+impl Inner {
+    async fn store(self, head: StoredHead, body: Bytes) {
+        let at = self.route.address(&self.key, self.variant.as_ref());
+        let lifetime = head.grant.lifetime;
+        let Some(entry) = head.encode(&self.lease.stamps, &body) else {
+            return self.give_up().await;
+        };
+        // The handler may have granted more than the route declared when the nonces were seeded.
+        if outlasts(lifetime, self.cache.ttl(self.route.ttl)) {
+            let _ = self.cache.prolong(at, lifetime).await;
+        }
+        // A fault is recorded by the cache. What a failed write left behind must go.
+        if self
+            .cache
+            .fill(at, &self.lease, entry, lifetime)
+            .await
+            .is_err()
+        {
+            self.give_up().await;
+        }
+    }
+
+    async fn give_up(self) {
+        if self.lease.claim == Claim::Override {
+            // A fault is recorded by the cache.
+            let _ = self.cache.evict(&[Eviction::Key(self.key.clone())]).await;
+        }
+        self.release().await;
+    }
+
+    /// A fault is recorded by the cache, and the lease ends by itself.
+    async fn release(self) {
+        let at = self.route.address(&self.key, self.variant.as_ref());
+        let _ = self.cache.release(at, &self.lease).await;
+    }
+}
+
+/// Whether one lifetime is longer than another; `None` is the longest.
+fn outlasts(lifetime: Option<Duration>, other: Option<Duration>) -> bool {
+    match (lifetime, other) {
+        (Some(lifetime), Some(other)) => lifetime > other,
+        (None, other) => other.is_some(),
+        (Some(_), None) => false,
+    }
+}

@@ -1,0 +1,197 @@
+//! `#[cached]`: answer from the store, or run the handler and fill it.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::body::{Captured, Tee, capture};
+use super::fill::Fill;
+use super::{Outcome, complete};
+use crate::cache::Cache;
+use crate::clock;
+use crate::entry::{Entry, StoredHead};
+use crate::http::conditional::weak_etag;
+use crate::http::directives::RequestDirectives;
+use crate::http::fields::{add_vary, stored_fields};
+use crate::http::freshness::{Freshness, Grant, cache_control};
+use crate::http::storable::{NotStorable, is_readable};
+use crate::key::Key;
+use crate::request::{Head, RequestHead};
+use crate::route::Route;
+use crate::store::Claim;
+
+/// Answers a request to a `#[cached]` handler.
+pub async fn read_through<T, F, Fut, const KEEP: u8>(
+    head: Head<T, KEEP>,
+    route: &'static Route,
+    handler: F,
+) -> Response
+where
+    F: FnOnce(T) -> Fut,
+    Fut: Future<Output: IntoResponse>,
+{
+    let Head {
+        extracted,
+        request,
+        cache,
+    } = head;
+    let directives = cache.directives(&request.fields);
+    if let Err(reason) = check_request(&request, route, &directives) {
+        route.name_reason(reason);
+        let response = Box::pin(handler(extracted)).await.into_response();
+        return Outcome::Bypass.label(response);
+    }
+    let key = Key::of_uri(&request.uri);
+    let variant = route.variant(&request);
+    let at = route.address(&key, variant.as_ref());
+    let found = cache.lookup(at).await;
+    let outcome = if found.is_err() {
+        Outcome::Bypass
+    } else {
+        Outcome::Miss
+    };
+    if let Ok(Some(entry)) = found
+        && let Some(response) = reuse(&entry, &request.fields, &directives, route)
+    {
+        return response;
+    }
+    if directives.only_if_cached {
+        return outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response());
+    }
+    // Boxed, so that a hit does not carry the weight of the handler's future.
+    Box::pin(async move {
+        let fill = match outcome {
+            Outcome::Bypass => None,
+            _ => Fill::begin(cache.clone(), route, key, variant, Claim::IfFree).await,
+        };
+        let response = handler(extracted).await.into_response();
+        respond(&cache, route, &request.fields, response, fill, outcome).await
+    })
+    .await
+}
+
+fn check_request(
+    request: &RequestHead,
+    route: &Route,
+    directives: &RequestDirectives,
+) -> Result<(), NotStorable> {
+    if !is_readable(&request.method) {
+        return Err(NotStorable::Method);
+    }
+    if request.fields.is_empty() {
+        return Ok(());
+    }
+    route.store.check_request(&request.fields, directives)
+}
+
+/// The stored response, if it may be reused now.
+fn reuse(
+    entry: &Entry,
+    request: &HeaderMap,
+    directives: &RequestDirectives,
+    route: &Route,
+) -> Option<Response> {
+    let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
+    if !freshness.allows(directives) {
+        return None;
+    }
+    let (stored, body) = entry.decode()?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = stored.status;
+    *response.headers_mut() = stored.fields;
+    let cache_control = cache_control(&route.client, &stored.grant, freshness.remaining());
+    Some(complete(response, request, cache_control, Outcome::Hit))
+}
+
+/// Answers with what the handler made, and fills the cache with it if it is storable.
+async fn respond(
+    cache: &Cache,
+    route: &'static Route,
+    request: &HeaderMap,
+    mut response: Response,
+    fill: Option<Fill>,
+    outcome: Outcome,
+) -> Response {
+    let grant = match route.check_response(&response, cache.ttl(route.ttl)) {
+        Ok(grant) => grant,
+        Err(reason) => return not_stored(route, reason, response, fill).await,
+    };
+    let cache_control = cache_control(&route.client, &grant, grant.lifetime);
+    add_vary(response.headers_mut(), &route.store.vary);
+    let (parts, body) = response.into_parts();
+    let content_length = content_length(&parts.headers);
+    match capture(body, content_length, cache.max_body_bytes()).await {
+        Captured::Whole(body) => {
+            let response = Response::from_parts(parts, Body::from(body.clone()));
+            let response = with_etag(response, &body);
+            if let Some(fill) = fill {
+                fill.store(stored_head(&response, grant), body).await;
+            }
+            complete(response, request, cache_control, outcome)
+        }
+        Captured::Streaming(body) => {
+            let response = Response::from_parts(parts, Body::empty());
+            let head = stored_head(&response, grant);
+            let response = complete(response, request, cache_control, outcome);
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return response;
+            }
+            let body = match fill {
+                Some(fill) => {
+                    let limit = cache.max_body_bytes();
+                    Body::new(Tee::new(body, content_length, limit, fill, head))
+                }
+                None => body,
+            };
+            response.map(|_| body)
+        }
+        Captured::NotStorable(reason, body) => {
+            not_stored(route, reason, Response::from_parts(parts, body), fill).await
+        }
+    }
+}
+
+async fn not_stored(
+    route: &Route,
+    reason: NotStorable,
+    response: Response,
+    fill: Option<Fill>,
+) -> Response {
+    route.name_reason(reason);
+    if let Some(fill) = fill {
+        fill.abandon().await;
+    }
+    Outcome::Bypass.label(response)
+}
+
+/// Gives a 200 without a validator a weak one.
+pub(super) fn with_etag(mut response: Response, body: &Bytes) -> Response {
+    let lacks_one = !response.headers().contains_key(header::ETAG);
+    if response.status() == StatusCode::OK
+        && lacks_one
+        && let Some(etag) = weak_etag(body)
+    {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+pub(super) fn stored_head(response: &Response, grant: Grant) -> StoredHead {
+    StoredHead {
+        status: response.status(),
+        fields: stored_fields(response.headers()),
+        grant,
+        generated: clock::now(),
+    }
+}
+
+/// The length that a handler declared for its body.
+pub(super) fn content_length(fields: &HeaderMap) -> Option<u64> {
+    fields
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}

@@ -1,0 +1,99 @@
+//! `#[cache_put]`: run the handler and store what it answers as what the next read gets.
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::Outcome;
+use super::body::{Captured, capture};
+use super::evict::succeeded;
+use super::fill::Fill;
+use super::read::{content_length, stored_head, with_etag};
+use crate::cache::Cache;
+use crate::entry::StoredHead;
+use crate::http::storable::NotStorable;
+use crate::key::{Eviction, Key};
+use crate::request::{Head, RequestHead};
+use crate::route::Route;
+use crate::store::Claim;
+
+/// Answers a request to a `#[cache_put]` handler.
+pub async fn write_through<T, F, Fut, const KEEP: u8>(
+    head: Head<T, KEEP>,
+    route: &'static Route,
+    handler: F,
+) -> Response
+where
+    F: FnOnce(T) -> Fut,
+    Fut: Future<Output: IntoResponse>,
+{
+    let Head {
+        extracted,
+        request,
+        cache,
+    } = head;
+    let key = Key::of_uri(&request.uri);
+    let variant = route.variant(&request);
+    let fill = Fill::begin(cache.clone(), route, key.clone(), variant, Claim::Override).await;
+    let response = handler(extracted).await.into_response();
+    if !succeeded(response.status()) {
+        if let Some(fill) = fill {
+            fill.abandon().await;
+        }
+        return Outcome::Bypass.label(response);
+    }
+    let (response, stored) = representation(&cache, route, &request, response).await;
+    if let Err(reason) = &stored {
+        route.name_reason(*reason);
+    }
+    match (fill, stored) {
+        (Some(fill), Ok((head, body))) => fill.store(head, body).await,
+        (Some(fill), Err(_)) => fill.give_up().await,
+        // A fault is recorded by the cache.
+        (None, _) => drop(cache.evict(&[Eviction::Key(key)]).await),
+    }
+    Outcome::Bypass.label(response)
+}
+
+/// The response, and what to store of it: a 200, whatever the status of the write was.
+async fn representation(
+    cache: &Cache,
+    route: &Route,
+    request: &RequestHead,
+    response: Response,
+) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
+    let directives = cache.directives(&request.fields);
+    let storable = route
+        .store
+        .check_request(&request.fields, &directives)
+        .and_then(|()| route.check_written(&response, cache.ttl(route.ttl)));
+    let grant = match storable {
+        Ok(grant) => grant,
+        Err(reason) => return (response, Err(reason)),
+    };
+    let (parts, body) = response.into_parts();
+    let length = content_length(&parts.headers);
+    match capture(body, length, cache.max_body_bytes()).await {
+        Captured::Whole(body) if body.is_empty() => (
+            Response::from_parts(parts, Body::empty()),
+            Err(NotStorable::Status),
+        ),
+        Captured::Whole(body) => {
+            let mut stored = Response::new(Body::empty());
+            *stored.headers_mut() = parts.headers.clone();
+            // It said where the new resource is; this is the resource.
+            if parts.status != StatusCode::OK {
+                stored.headers_mut().remove(header::LOCATION);
+            }
+            crate::http::fields::add_vary(stored.headers_mut(), &route.store.vary);
+            let head = stored_head(&with_etag(stored, &body), grant);
+            (
+                Response::from_parts(parts, Body::from(body.clone())),
+                Ok((head, body)),
+            )
+        }
+        Captured::Streaming(body) => (Response::from_parts(parts, body), Err(NotStorable::Endless)),
+        Captured::NotStorable(reason, body) => (Response::from_parts(parts, body), Err(reason)),
+    }
+}

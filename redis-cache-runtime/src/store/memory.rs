@@ -1,0 +1,226 @@
+//! The store protocol in this process: what the Redis scripts do, under one lock.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
+use crate::fault::Fault;
+use crate::key::{Address, Eviction, Name, Names};
+
+/// What an item costs beside its name and value: the map's and the list's bookkeeping.
+const ITEM_OVERHEAD: usize = 128;
+
+/// A bounded in-process store; the least recently used items go first, as in a Redis with
+/// `maxmemory-policy allkeys-lru`.
+pub(crate) struct MemoryStore {
+    names: Names,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    items: LruCache<Vec<u8>, Item>,
+    used: usize,
+    limit: usize,
+}
+
+struct Item {
+    value: Bytes,
+    expires: Option<Instant>,
+}
+
+impl MemoryStore {
+    pub(crate) fn new(prefix: &str, limit: usize) -> Self {
+        let table = Table {
+            items: LruCache::unbounded(),
+            used: 0,
+            limit,
+        };
+        Self {
+            names: Names::new(prefix),
+            table: Mutex::new(table),
+        }
+    }
+
+    pub(crate) fn get(&self, at: Address<'_>) -> Found {
+        let mut table = self.table();
+        Found {
+            entry: table.get(self.names.entry(at)),
+            nonces: self
+                .names
+                .nonces(at)
+                .map(|name| table.nonce(name))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn lease(
+        &self,
+        at: Address<'_>,
+        claim: Claim,
+        times: LeaseTimes,
+    ) -> Result<Option<Lease>, Fault> {
+        let token = random_nonce()?;
+        let mut table = self.table();
+        let name = self.names.lease(at);
+        if claim == Claim::IfFree && table.get(name).is_some() {
+            return Ok(None);
+        }
+        table.set(name, Bytes::copy_from_slice(&token), Some(times.lease));
+        let seeds = self
+            .names
+            .nonces(at)
+            .map(|name| table.seed(name, times.nonce()));
+        let stamps = seeds.collect::<Result<Stamps, Fault>>()?;
+        Lease::new(at, claim, token, stamps).map(Some)
+    }
+
+    pub(crate) fn put(
+        &self,
+        at: Address<'_>,
+        lease: &Lease,
+        entry: Bytes,
+        ttl: Option<Duration>,
+    ) -> bool {
+        let mut table = self.table();
+        let (lease_name, entry_name) = (self.names.lease(at), self.names.entry(at));
+        let held = table.holds(lease_name, lease);
+        match lease.claim {
+            Claim::IfFree if !held => {}
+            Claim::IfFree => table.remove(lease_name),
+            Claim::Override => {
+                table.remove_all([lease_name, entry_name]);
+                table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
+                if let Some(variants) = lease.variants(at).filter(|_| held) {
+                    let value = Bytes::copy_from_slice(variants);
+                    table.set(self.names.variants(at.key), value, ttl);
+                }
+            }
+        }
+        if held {
+            table.set(entry_name, entry, ttl);
+        }
+        held
+    }
+
+    pub(crate) fn prolong(&self, at: Address<'_>, ttl: Option<Duration>) -> Result<(), Fault> {
+        let mut table = self.table();
+        self.names
+            .nonces(at)
+            .try_for_each(|name| table.seed(name, ttl).map(drop))
+    }
+
+    pub(crate) fn release(&self, at: Address<'_>, lease: &Lease) {
+        let mut table = self.table();
+        if table.holds(self.names.lease(at), lease) {
+            table.remove(self.names.lease(at));
+        }
+    }
+
+    pub(crate) fn remove(&self, evictions: &[Eviction]) {
+        let mut table = self.table();
+        for eviction in evictions {
+            table.remove_all(self.names.evicted(eviction));
+        }
+    }
+
+    /// A panic while the lock was held can only have been an allocation failure: every item in the
+    /// table is whole.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn get(&mut self, name: Name<'_>) -> Option<Bytes> {
+        let name = name.to_bytes();
+        let item = self.items.get(&name)?;
+        if item
+            .expires
+            .is_some_and(|expires| expires <= Instant::now())
+        {
+            self.forget(&name);
+            return None;
+        }
+        Some(item.value.clone())
+    }
+
+    fn nonce(&mut self, name: Name<'_>) -> Option<Nonce> {
+        self.get(name)?.as_ref().try_into().ok()
+    }
+
+    fn holds(&mut self, name: Name<'_>, lease: &Lease) -> bool {
+        self.nonce(name) == Some(lease.token)
+    }
+
+    /// Reads a nonce, or draws it, and makes it last at least `ttl` longer.
+    fn seed(&mut self, name: Name<'_>, ttl: Option<Duration>) -> Result<Nonce, Fault> {
+        let Some(nonce) = self.nonce(name) else {
+            let nonce = random_nonce()?;
+            self.set(name, Bytes::copy_from_slice(&nonce), ttl);
+            return Ok(nonce);
+        };
+        if let Some(item) = self.items.get_mut(&name.to_bytes()) {
+            let wanted = expiry(ttl);
+            // `None` lasts longest.
+            item.expires = item
+                .expires
+                .zip(wanted)
+                .map(|(have, wanted)| have.max(wanted));
+        }
+        Ok(nonce)
+    }
+
+    fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
+        let name = name.to_bytes();
+        self.forget(&name);
+        self.used += cost(&name, &value);
+        self.items.put(
+            name,
+            Item {
+                value,
+                expires: expiry(ttl),
+            },
+        );
+        while self.used > self.limit {
+            let Some((name, item)) = self.items.pop_lru() else {
+                break;
+            };
+            self.used -= cost(&name, &item.value);
+        }
+    }
+
+    fn remove_all<'a>(&mut self, names: impl IntoIterator<Item = Name<'a>>) {
+        for name in names {
+            self.remove(name);
+        }
+    }
+
+    fn remove(&mut self, name: Name<'_>) {
+        self.forget(&name.to_bytes());
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(item) = self.items.pop(name) {
+            self.used -= cost(name, &item.value);
+        }
+    }
+}
+
+/// When something kept for `ttl` from now expires; too far away to express is never.
+fn expiry(ttl: Option<Duration>) -> Option<Instant> {
+    ttl.and_then(|ttl| Instant::now().checked_add(ttl))
+}
+
+fn cost(name: &[u8], value: &Bytes) -> usize {
+    name.len() + value.len() + ITEM_OVERHEAD
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}

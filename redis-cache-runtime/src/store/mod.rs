@@ -1,0 +1,179 @@
+//! The store protocol: entries, leases and nonces.
+//!
+//! An entry is stamped with the nonces of its groups as they were before its handler ran, and is
+//! reused only while every one of them is still current. Filling needs a lease taken before the
+//! handler runs; evicting a key deletes the lease with the entry. A fill that began before an
+//! eviction can therefore never be served after it: its stamps no longer match, or its lease is
+//! gone.
+
+#[cfg(test)]
+mod conformance;
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::fault::Fault;
+use crate::key::{Address, Eviction};
+
+#[cfg(feature = "memory")]
+pub(crate) use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisStore;
+
+#[cfg(not(any(feature = "redis", feature = "memory")))]
+compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
+
+/// A random value that is never used twice: no counter or clock, which a lost key would reset.
+pub(crate) type Nonce = [u8; 16];
+
+/// The nonces a fill began under, in the order of [`Names::nonces`](crate::key::Names::nonces).
+pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
+
+/// Draws a nonce.
+pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
+    let mut nonce = Nonce::default();
+    getrandom::fill(&mut nonce).map_err(|_| Fault::Entropy)?;
+    Ok(nonce)
+}
+
+/// What one lookup saw, at one moment per store node.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) entry: Option<Bytes>,
+    /// The current nonces; `None` where there is none, which matches no stamp.
+    pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
+}
+
+/// Who may take a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// A read: only if nobody holds it.
+    IfFree,
+    /// A write: always, which makes every fill under way lose its own.
+    Override,
+}
+
+/// The right to store one response, taken before its handler runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) token: Nonce,
+    pub(crate) claim: Claim,
+    pub(crate) stamps: Stamps,
+}
+
+/// Where a variant's stamps hold the nonce of its key's variants.
+const VARIANTS: usize = 1;
+
+impl Lease {
+    /// Completes a lease. The variants of a key that is written are stamped anew, because the
+    /// others must not outlive the write.
+    fn new(at: Address<'_>, claim: Claim, token: Nonce, mut stamps: Stamps) -> Result<Self, Fault> {
+        if claim == Claim::Override && at.variant.is_some() {
+            stamps[VARIANTS] = random_nonce()?;
+        }
+        Ok(Self {
+            token,
+            claim,
+            stamps,
+        })
+    }
+
+    /// The nonce that a write must leave behind for the variants of its key, if it has any.
+    fn variants(&self, at: Address<'_>) -> Option<&Nonce> {
+        at.variant.and_then(|_| self.stamps.get(VARIANTS))
+    }
+}
+
+/// How long what a lease needs is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaseTimes {
+    pub(crate) lease: Duration,
+    /// How long the entry may be kept after the handler has run; `None`: for ever.
+    pub(crate) entry: Option<Duration>,
+}
+
+impl LeaseTimes {
+    /// Nonces outlive the entries stamped with them; an entry may be stored as late as the lease.
+    fn nonce(self) -> Option<Duration> {
+        self.entry.map(|entry| entry.saturating_add(self.lease))
+    }
+}
+
+/// The one place that knows which store is behind a cache.
+#[derive(Debug)]
+pub(crate) enum Store {
+    #[cfg(feature = "memory")]
+    Memory(MemoryStore),
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
+}
+
+/// Calls the same method on whichever store this is. The stores agree on the protocol, not on a
+/// trait: futures of a trait's methods would have to be boxed or lose `Send`.
+macro_rules! dispatch {
+    ($self:ident, $store:ident => $memory:expr, $redis:expr) => {
+        match $self {
+            #[cfg(feature = "memory")]
+            Self::Memory($store) => $memory,
+            #[cfg(feature = "redis")]
+            Self::Redis($store) => $redis,
+        }
+    };
+}
+
+impl Store {
+    /// Reads an entry and the nonces it must be stamped with.
+    pub(crate) async fn get(&self, at: Address<'_>) -> Result<Found, Fault> {
+        dispatch!(self, store => Ok(store.get(at)), store.get(at).await)
+    }
+
+    /// Takes the lease and seeds missing nonces; `None` when another fill holds the lease.
+    pub(crate) async fn lease(
+        &self,
+        at: Address<'_>,
+        claim: Claim,
+        times: LeaseTimes,
+    ) -> Result<Option<Lease>, Fault> {
+        dispatch!(self, store => store.lease(at, claim, times), store.lease(at, claim, times).await)
+    }
+
+    /// Stores an entry if the lease is still held, and gives the lease back; `false` when it was
+    /// lost. An overriding lease also drops the key's other variants, and drops the key when lost.
+    pub(crate) async fn put(
+        &self,
+        at: Address<'_>,
+        lease: &Lease,
+        entry: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<bool, Fault> {
+        dispatch!(self, store => Ok(store.put(at, lease, entry, ttl)),
+            store.put(at, lease, &entry, ttl).await)
+    }
+
+    /// Makes the nonces of an address last at least `ttl` from now.
+    pub(crate) async fn prolong(
+        &self,
+        at: Address<'_>,
+        ttl: Option<Duration>,
+    ) -> Result<(), Fault> {
+        dispatch!(self, store => store.prolong(at, ttl), store.prolong(at, ttl).await)
+    }
+
+    /// Gives the lease back without storing, if it is still held.
+    pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
+        dispatch!(self, store => { store.release(at, lease); Ok(()) },
+            store.release(at, lease).await)
+    }
+
+    /// Evicts: one deletion, however many entries it concerns.
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        dispatch!(self, store => { store.remove(evictions); Ok(()) },
+            store.remove(evictions).await)
+    }
+}

@@ -1,0 +1,291 @@
+//! The store protocol on Redis.
+
+mod link;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, Pipeline, RedisError, RedisWrite, ToRedisArgs, Value};
+
+use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
+use crate::fault::{Fault, FaultLog};
+use crate::key::{Address, Eviction, Name, Names};
+use crate::settings::{Settings, SettingsError};
+use link::Link;
+
+/// Reads a nonce or seeds it, and makes it last at least as long as asked.
+/// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
+const SEED: &str = "\
+local nonce = redis.call('GET', KEYS[1])
+local ttl = tonumber(ARGV[2])
+if not nonce or #nonce ~= 16 then
+  redis.call('SET', KEYS[1], ARGV[1])
+  nonce = ARGV[1]
+  if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+  return nonce
+end
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 then
+  if ttl == 0 then redis.call('PERSIST', KEYS[1])
+  elseif left < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+end
+return nonce";
+
+/// Stores an entry if the lease is still held.
+/// KEYS: lease, entry. ARGV: token, entry, milliseconds (0: for ever).
+const FILL: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if ARGV[3] == '0' then redis.call('SET', KEYS[2], ARGV[2])
+else redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
+return 1";
+
+/// Like `FILL`, for a write: everything else known of the key goes, and if the lease was lost, the
+/// entry too.
+/// KEYS: lease, entry, then the names whose removal evicts the key, the variants' nonce last.
+/// ARGV: as for `FILL`, then the new nonce of the variants (empty: none).
+const WRITE_THROUGH: &str = "\
+local held = redis.call('GET', KEYS[1]) == ARGV[1]
+redis.call('DEL', unpack(KEYS))
+if not held then return 0 end
+local function set(key, value)
+  if ARGV[3] == '0' then redis.call('SET', key, value)
+  else redis.call('SET', key, value, 'PX', ARGV[3]) end
+end
+set(KEYS[2], ARGV[2])
+if ARGV[4] ~= '' then set(KEYS[#KEYS], ARGV[4]) end
+return 1";
+
+/// Gives a lease back if it is still held. KEYS: lease. ARGV: token.
+const RELEASE: &str = "\
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0";
+
+#[derive(Debug)]
+pub(crate) struct RedisStore {
+    names: Names,
+    link: Link,
+    budget: Duration,
+}
+
+impl RedisStore {
+    pub(crate) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
+        Ok(Self {
+            names: Names::new(&settings.prefix),
+            link: Link::new(settings, faults)?,
+            budget: settings.socket_timeout,
+        })
+    }
+
+    /// One `MGET`: the entry first, then its nonces.
+    pub(crate) async fn get(&self, at: Address<'_>) -> Result<Found, Fault> {
+        let mut mget = Cmd::with_capacity(2 + at.groups.len(), 160);
+        mget.arg("MGET").arg(self.names.entry(at));
+        for nonce in self.names.nonces(at) {
+            mget.arg(nonce);
+        }
+        let Value::Array(values) = self.run(&mget).await? else {
+            return Err(Fault::Protocol);
+        };
+        let mut values = values.into_iter();
+        let entry = match values.next() {
+            Some(Value::BulkString(entry)) => Some(Bytes::from(entry)),
+            _ => None,
+        };
+        Ok(Found {
+            entry,
+            nonces: values.map(|value| nonce(&value)).collect(),
+        })
+    }
+
+    pub(crate) async fn lease(
+        &self,
+        at: Address<'_>,
+        claim: Claim,
+        times: LeaseTimes,
+    ) -> Result<Option<Lease>, Fault> {
+        let token = random_nonce()?;
+        let mut commands = Pipeline::new();
+        let set = commands.cmd("SET").arg(self.names.lease(at)).arg(&token);
+        set.arg("PX").arg(millis(Some(times.lease)));
+        if claim == Claim::IfFree {
+            set.arg("NX");
+        }
+        for name in self.names.nonces(at) {
+            commands.add_command(seed(name, times.nonce())?);
+        }
+        let mut values = self.run_all(&commands).await?.into_iter();
+        match values.next() {
+            Some(Value::Okay) => {}
+            Some(Value::Nil) => return Ok(None),
+            _ => return Err(Fault::Protocol),
+        }
+        let stamps: Option<Stamps> = values.map(|value| nonce(&value)).collect();
+        let stamps = stamps.ok_or(Fault::Protocol)?;
+        Lease::new(at, claim, token, stamps).map(Some)
+    }
+
+    pub(crate) async fn put(
+        &self,
+        at: Address<'_>,
+        lease: &Lease,
+        entry: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<bool, Fault> {
+        let (lease_name, entry_name) = (self.names.lease(at), self.names.entry(at));
+        let mut command = match lease.claim {
+            Claim::IfFree => eval(FILL, &[lease_name, entry_name]),
+            Claim::Override => {
+                let key = Eviction::Key(at.key.clone());
+                let mut names = vec![lease_name, entry_name];
+                names.extend(self.names.evicted(&key));
+                eval(WRITE_THROUGH, &names)
+            }
+        };
+        command.arg(&lease.token).arg(entry).arg(millis(ttl));
+        if lease.claim == Claim::Override {
+            command.arg(lease.variants(at).map_or(&[][..], |nonce| nonce));
+        }
+        Ok(self.run(&command).await? == Value::Int(1))
+    }
+
+    pub(crate) async fn prolong(
+        &self,
+        at: Address<'_>,
+        ttl: Option<Duration>,
+    ) -> Result<(), Fault> {
+        let mut commands = Pipeline::new();
+        for name in self.names.nonces(at) {
+            commands.add_command(seed(name, ttl)?);
+        }
+        self.run_all(&commands).await.map(drop)
+    }
+
+    pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
+        let mut command = eval(RELEASE, &[self.names.lease(at)]);
+        command.arg(&lease.token);
+        self.run(&command).await.map(drop)
+    }
+
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        let mut del = redis::cmd("DEL");
+        for name in evictions
+            .iter()
+            .flat_map(|eviction| self.names.evicted(eviction))
+        {
+            del.arg(name);
+        }
+        self.run(&del).await.map(drop)
+    }
+
+    async fn run(&self, command: &Cmd) -> Result<Value, Fault> {
+        let value = self
+            .within_budget(async |mut link| link.connection.send_packed_command(command).await)
+            .await?;
+        refuse_errors(value)
+    }
+
+    async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let count = commands.len();
+        let values = self
+            .within_budget(async |mut link| {
+                link.connection
+                    .send_packed_commands(commands, 0, count)
+                    .await
+            })
+            .await?;
+        values.into_iter().map(refuse_errors).collect()
+    }
+
+    /// Runs an operation on the current connection, which is given up when it does not answer in
+    /// time: a connection that hangs never recovers by itself.
+    async fn within_budget<T>(
+        &self,
+        operation: impl AsyncFnOnce(link::Connected) -> Result<T, RedisError>,
+    ) -> Result<T, Fault> {
+        let connected = match self.link.connected() {
+            Some(connected) => connected,
+            None => self.link.connect(self.budget).await?,
+        };
+        let generation = connected.generation;
+        match tokio::time::timeout(self.budget, operation(connected)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let fault = Fault::from(&error);
+                if fault == Fault::Disconnected {
+                    self.link.lost(generation);
+                }
+                Err(fault)
+            }
+            Err(_) => {
+                self.link.lost(generation);
+                Err(Fault::Timeout)
+            }
+        }
+    }
+}
+
+fn seed(name: Name<'_>, ttl: Option<Duration>) -> Result<Cmd, Fault> {
+    let mut command = eval(SEED, &[name]);
+    command.arg(&random_nonce()?).arg(millis(ttl));
+    Ok(command)
+}
+
+/// The call of a script, up to its keys. Redis keeps what it compiled, so sending the text every
+/// time costs little, and there is no reply to handle for a script that Redis has forgotten.
+fn eval(script: &str, keys: &[Name<'_>]) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(keys.len());
+    for key in keys {
+        command.arg(*key);
+    }
+    command
+}
+
+/// Milliseconds for `PX`, which must not be 0; 0 stands for no expiry.
+fn millis(ttl: Option<Duration>) -> u64 {
+    // Redis refuses expiry times past what it can add to its clock.
+    const MAX: u64 = 1 << 52;
+    ttl.map_or(0, |ttl| {
+        u64::try_from(ttl.as_millis()).unwrap_or(MAX).clamp(1, MAX)
+    })
+}
+
+fn nonce(value: &Value) -> Option<Nonce> {
+    match value {
+        Value::BulkString(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    }
+}
+
+fn refuse_errors(value: Value) -> Result<Value, Fault> {
+    match value {
+        Value::ServerError(error) => Err(Fault::Refused(error.code().to_owned())),
+        value => Ok(value),
+    }
+}
+
+impl From<&RedisError> for Fault {
+    fn from(error: &RedisError) -> Self {
+        match error.code() {
+            Some(code) => Self::Refused(code.to_owned()),
+            None if error.is_timeout() => Self::Timeout,
+            None if error.is_unrecoverable_error() || error.is_io_error() => Self::Disconnected,
+            None => Self::Protocol,
+        }
+    }
+}
+
+impl ToRedisArgs for Name<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        use std::io::Write;
+        let mut writer = out.writer_for_next_arg();
+        for piece in self.pieces() {
+            // Writing to a buffer in memory does not fail.
+            let _ = writer.write_all(piece.as_bytes());
+        }
+    }
+}
+
+impl redis::ToSingleRedisArg for Name<'_> {}

@@ -1,0 +1,107 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// An HTTP client that sends request targets and fields exactly as they are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    address: SocketAddr,
+}
+
+/// A response that was read to its end.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client of the server at that address.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// Sends a GET without further fields.
+    pub async fn get(&self, target: &str) -> Reply {
+        self.send("GET", target, &[]).await
+    }
+
+    /// Sends a GET with fields.
+    pub async fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Reply {
+        self.send("GET", target, fields).await
+    }
+
+    /// Sends a request without a body.
+    pub async fn send(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Reply {
+        let (parts, body) = self.open(method, target, fields).await.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Sends a request without a body, and leaves the body of the response to the caller.
+    pub async fn open(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Response<Incoming> {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .expect("a running server");
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("a handshake");
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header("host", "test");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Full::<Bytes>::default())
+            .expect("a valid request");
+        sender.send_request(request).await.expect("a response")
+    }
+}
+
+impl Reply {
+    /// The only value of a field; panics when it is repeated.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values
+            .next()
+            .map(|value| value.to_str().expect("a readable field"));
+        assert!(
+            values.next().is_none(),
+            "{name} is repeated in {:?}",
+            self.headers
+        );
+        value
+    }
+
+    /// What `X-Redis-Cache` says.
+    pub fn outcome(&self) -> &str {
+        self.field("x-redis-cache").unwrap_or("none")
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body of text")
+    }
+}

@@ -1,0 +1,13 @@
+//! Real servers and a raw HTTP client for the tests of this workspace.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
+
+mod client;
+mod redis_server;
+
+pub use client::{Client, Reply};
+pub use redis_server::RedisServer;
