@@ -1,1 +1,103 @@
-fn main() {}
+//! What a HIT costs, beside what one would write by hand, on the same machine in the same run.
+//!
+//! ```sh
+//! cargo bench --bench hit_path                # throughput, then instructions and allocations
+//! cargo bench --bench hit_path -- throughput  # one of the two
+//! cargo bench --bench hit_path -- counts
+//! ```
+//!
+//! Every candidate is a server process of its own with one worker thread, answering the same JSON
+//! with the same header fields. Throughput is measured in short rounds that interleave the
+//! candidates; the ratios are medians over the rounds, because a machine's speed drifts. Counting
+//! needs valgrind, is slow, and repeats to within a percent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_precision_loss
+)]
+
+mod counts;
+mod load;
+mod server;
+
+use std::time::Duration;
+
+use load::Sample;
+use server::{Candidate, Running};
+use test_support::RedisServer;
+
+const SIZES: [usize; 2] = [1024, 64 * 1024];
+const CONNECTIONS: usize = 32;
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_millis(700);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["serve", candidate, size, redis] => server::serve(candidate, size, redis),
+        ["throughput"] => throughput(),
+        ["counts"] => counts::print(),
+        [] => {
+            throughput();
+            counts::print();
+        }
+        _ => panic!("expected nothing, `throughput` or `counts`, not {words:?}"),
+    }
+}
+
+fn throughput() {
+    let redis = RedisServer::start();
+    for size in SIZES {
+        let servers = Candidate::ALL.map(|candidate| Running::start(candidate, size, &redis, &[]));
+        let mut samples: [Vec<Sample>; Candidate::ALL.len()] = Default::default();
+        for round in 0..=ROUNDS {
+            for (server, samples) in servers.iter().zip(&mut samples) {
+                let sample = load::for_duration(server.address, CONNECTIONS, ROUND);
+                // The first round warms everything up.
+                if round > 0 {
+                    samples.push(sample);
+                }
+            }
+        }
+        print_throughput(size, &samples);
+    }
+}
+
+fn print_throughput(size: usize, samples: &[Vec<Sample>; Candidate::ALL.len()]) {
+    println!("\nHIT of {size} bytes, {CONNECTIONS} connections, medians of {ROUNDS} rounds");
+    println!(
+        "{:<28} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7}",
+        "", "req/s", "p50 µs", "p99 µs", "/(a)", "/(b)", "/(b2)"
+    );
+    for (candidate, own) in Candidate::ALL.iter().zip(samples) {
+        let ratio = |rival: Candidate| {
+            let rivals = &samples[rival as usize];
+            median(
+                own.iter()
+                    .zip(rivals)
+                    .map(|(own, rival)| own.per_second / rival.per_second),
+            )
+        };
+        println!(
+            "{:<28} {:>10.0} {:>9.0} {:>9.0} {:>7.3} {:>7.3} {:>7.3}",
+            candidate.label(),
+            median(own.iter().map(|sample| sample.per_second)),
+            median(own.iter().map(|sample| sample.p50_micros)),
+            median(own.iter().map(|sample| sample.p99_micros)),
+            ratio(Candidate::Bare),
+            ratio(Candidate::Get),
+            ratio(Candidate::Mget),
+        );
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -161,8 +161,8 @@ impl Entry {
         };
         let status = u16::from_be_bytes([self.bytes[44], self.bytes[45]]);
         let status = StatusCode::from_u16(status).ok()?;
-        // Room for the fields that every response is given.
-        let mut fields = HeaderMap::with_capacity(8);
+        // Room for the usual fields and those that every response is given; one more doubles it.
+        let mut fields = HeaderMap::with_capacity(6);
         while rest.has_remaining() {
             let name = match rest.get_u8() {
                 0 => {

@@ -104,59 +104,57 @@ pub(crate) enum Eviction {
 }
 
 /// Builds the names under which the store keeps things; nothing else knows their spelling.
+///
+/// The braces of what belongs to a key are a cluster hash tag: all of it lives in one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    prefix: String,
+    entry: String,
+    lease: String,
+    variants: String,
+    group: String,
+    all: String,
 }
 
-/// A name that is written out only where its bytes are needed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Name<'a> {
-    prefix: &'a str,
-    spelling: Spelling<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Spelling<'a> {
-    /// The braces are a cluster hash tag: everything about a key lives in one slot.
-    Tagged {
-        kind: &'static str,
-        key: &'a Key,
-        variant: Option<&'a Variant>,
-    },
-    Group(&'a str),
-    All,
-}
+/// A name in the pieces it is made of: written out only where its bytes are needed.
+pub(crate) type Name<'a> = [&'a str; 4];
 
 impl Names {
     pub(crate) fn new(prefix: &str) -> Self {
         Self {
-            prefix: format!("{prefix}:cache:"),
+            entry: format!("{prefix}:cache:e:{{"),
+            lease: format!("{prefix}:cache:l:{{"),
+            variants: format!("{prefix}:cache:v:{{"),
+            group: format!("{prefix}:cache:g:"),
+            all: format!("{prefix}:cache:all"),
         }
     }
 
     pub(crate) fn entry<'a>(&'a self, at: Address<'a>) -> Name<'a> {
-        self.tagged("e", at.key, at.variant)
+        tagged(&self.entry, at.key, at.variant)
     }
 
     pub(crate) fn lease<'a>(&'a self, at: Address<'a>) -> Name<'a> {
-        self.tagged("l", at.key, at.variant)
+        tagged(&self.lease, at.key, at.variant)
     }
 
     /// The nonce that all variants of a key are stamped with, so that evicting the key drops them.
     pub(crate) fn variants<'a>(&'a self, key: &'a Key) -> Name<'a> {
-        self.tagged("v", key, None)
+        tagged(&self.variants, key, None)
+    }
+
+    fn group<'a>(&'a self, group: &'a Group) -> Name<'a> {
+        [&self.group, group, "", ""]
+    }
+
+    fn all(&self) -> Name<'_> {
+        [&self.all, "", "", ""]
     }
 
     /// The names of the nonces an entry is stamped with, in the order of its stamps.
     pub(crate) fn nonces<'a>(&'a self, at: Address<'a>) -> impl Iterator<Item = Name<'a>> {
-        let all = self.name(Spelling::All);
         let variants = at.variant.map(|_| self.variants(at.key));
-        let groups = at
-            .groups
-            .iter()
-            .map(|group| self.name(Spelling::Group(group)));
-        std::iter::once(all).chain(variants).chain(groups)
+        let groups = at.groups.iter().map(|group| self.group(group));
+        std::iter::once(self.all()).chain(variants).chain(groups)
     }
 
     /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a
@@ -175,46 +173,17 @@ impl Names {
                     Some(self.variants(key)),
                 ]
             }
-            Eviction::Group(group) => [Some(self.name(Spelling::Group(group))), None, None],
-            Eviction::All => [Some(self.name(Spelling::All)), None, None],
+            Eviction::Group(group) => [Some(self.group(group)), None, None],
+            Eviction::All => [Some(self.all()), None, None],
         };
         names.into_iter().flatten()
     }
-
-    fn tagged<'a>(
-        &'a self,
-        kind: &'static str,
-        key: &'a Key,
-        variant: Option<&'a Variant>,
-    ) -> Name<'a> {
-        self.name(Spelling::Tagged { kind, key, variant })
-    }
-
-    fn name<'a>(&'a self, spelling: Spelling<'a>) -> Name<'a> {
-        Name {
-            prefix: &self.prefix,
-            spelling,
-        }
-    }
 }
 
-impl Name<'_> {
-    /// The pieces the name is made of; joined they are the name.
-    pub(crate) fn pieces(&self) -> [&str; 7] {
-        match self.spelling {
-            Spelling::Tagged { kind, key, variant } => {
-                let (mark, variant) = variant.map_or(("", ""), |variant| ("#", &variant.0));
-                [self.prefix, kind, ":{", &key.0, "}", mark, variant]
-            }
-            Spelling::Group(group) => [self.prefix, "g:", group, "", "", "", ""],
-            Spelling::All => [self.prefix, "all", "", "", "", "", ""],
-        }
-    }
-
-    #[cfg(feature = "memory")]
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
-        self.pieces().concat().into_bytes()
-    }
+/// A name that ends with `}` exactly if it has no variant, so that none passes for another.
+fn tagged<'a>(kind: &'a str, key: &'a Key, variant: Option<&'a Variant>) -> Name<'a> {
+    let (close, variant) = variant.map_or(("}", ""), |variant| ("}#", &variant.0));
+    [kind, &key.0, close, variant]
 }
 
 /// Writes percent-encodings one way: unreserved characters plain, everything else in upper case
@@ -350,7 +319,7 @@ mod tests {
         [names.entry(at), names.lease(at)]
             .into_iter()
             .chain(names.nonces(at))
-            .map(|name| name.pieces().concat())
+            .map(|name| name.concat())
             .collect()
     }
 

@@ -42,20 +42,18 @@ impl Outcome {
 
 /// Completes a response that clients may store, and makes it a 304 when that is all they need.
 pub(crate) fn complete(
-    response: Response,
+    response: &mut Response,
     request: &HeaderMap,
     cache_control: HeaderValue,
     outcome: Outcome,
-) -> Response {
-    let mut response = outcome.label(response);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, cache_control);
+) {
+    let fields = response.headers_mut();
+    fields.insert(X_REDIS_CACHE, outcome.value());
+    fields.insert(header::CACHE_CONTROL, cache_control);
     if !request.is_empty() && is_not_modified(request, response.status(), response.headers()) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         let fields = std::mem::take(response.headers_mut());
         *response.headers_mut() = retain_for_not_modified(fields);
         *response.body_mut() = Body::empty();
     }
-    response
 }

@@ -101,7 +101,8 @@ fn reuse(
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.fields;
     let cache_control = cache_control(&route.client, &stored.grant, freshness.remaining());
-    Some(complete(response, request, cache_control, Outcome::Hit))
+    complete(&mut response, request, cache_control, Outcome::Hit);
+    Some(response)
 }
 
 /// Answers with what the handler made, and fills the cache with it if it is storable.
@@ -124,16 +125,17 @@ async fn respond(
     match capture(body, content_length, cache.max_body_bytes()).await {
         Captured::Whole(body) => {
             let response = Response::from_parts(parts, Body::from(body.clone()));
-            let response = with_etag(response, &body);
+            let mut response = with_etag(response, &body);
             if let Some(fill) = fill {
                 fill.store(stored_head(&response, grant), body).await;
             }
-            complete(response, request, cache_control, outcome)
+            complete(&mut response, request, cache_control, outcome);
+            response
         }
         Captured::Streaming(body) => {
-            let response = Response::from_parts(parts, Body::empty());
+            let mut response = Response::from_parts(parts, Body::empty());
             let head = stored_head(&response, grant);
-            let response = complete(response, request, cache_control, outcome);
+            complete(&mut response, request, cache_control, outcome);
             if response.status() == StatusCode::NOT_MODIFIED {
                 return response;
             }

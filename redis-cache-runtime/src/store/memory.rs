@@ -136,7 +136,7 @@ impl MemoryStore {
 
 impl Table {
     fn get(&mut self, name: Name<'_>) -> Option<Bytes> {
-        let name = name.to_bytes();
+        let name = name.concat().into_bytes();
         let item = self.items.get(&name)?;
         if item
             .expires
@@ -163,7 +163,7 @@ impl Table {
             self.set(name, Bytes::copy_from_slice(&nonce), ttl);
             return Ok(nonce);
         };
-        if let Some(item) = self.items.get_mut(&name.to_bytes()) {
+        if let Some(item) = self.items.get_mut(&name.concat().into_bytes()) {
             let wanted = expiry(ttl);
             // `None` lasts longest.
             item.expires = item
@@ -175,7 +175,7 @@ impl Table {
     }
 
     fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
-        let name = name.to_bytes();
+        let name = name.concat().into_bytes();
         self.forget(&name);
         self.used += cost(&name, &value);
         self.items.put(
@@ -200,7 +200,7 @@ impl Table {
     }
 
     fn remove(&mut self, name: Name<'_>) {
-        self.forget(&name.to_bytes());
+        self.forget(&name.concat().into_bytes());
     }
 
     fn forget(&mut self, name: &[u8]) {

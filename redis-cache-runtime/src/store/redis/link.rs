@@ -7,8 +7,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
+use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 
 use crate::fault::{Fault, FaultLog};
 use crate::settings::{Settings, SettingsError};
@@ -98,8 +99,26 @@ impl Link {
         }
     }
 
+    /// Turns the end of an operation into its result. A connection that was lost is replaced, and
+    /// one that did not answer in time too: one that hangs never recovers by itself.
+    pub(super) fn settle<T>(
+        &self,
+        end: Result<Result<T, RedisError>, Elapsed>,
+        generation: u64,
+    ) -> Result<T, Fault> {
+        let fault = match end {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => Fault::from(&error),
+            Err(_) => Fault::Timeout,
+        };
+        if matches!(fault, Fault::Disconnected | Fault::Timeout) {
+            self.lost(generation);
+        }
+        Err(fault)
+    }
+
     /// Gives up the connection of that generation and opens another one in the background.
-    pub(super) fn lost(&self, generation: u64) {
+    fn lost(&self, generation: u64) {
         let was_up = self.shared.state.send_if_modified(|state| {
             let current = matches!(state, State::Up(up) if up.generation == generation);
             if current {

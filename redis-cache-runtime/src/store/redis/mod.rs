@@ -2,6 +2,7 @@
 
 mod link;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Name, Names};
 use crate::settings::{Settings, SettingsError};
-use link::Link;
+use link::{Connected, Link};
 
 /// Reads a nonce or seeds it, and makes it last at least as long as asked.
 /// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
@@ -81,9 +82,9 @@ impl RedisStore {
     /// One `MGET`: the entry first, then its nonces.
     pub(crate) async fn get(&self, at: Address<'_>) -> Result<Found, Fault> {
         let mut mget = Cmd::with_capacity(2 + at.groups.len(), 160);
-        mget.arg("MGET").arg(self.names.entry(at));
+        mget.arg("MGET").arg(Arg(self.names.entry(at)));
         for nonce in self.names.nonces(at) {
-            mget.arg(nonce);
+            mget.arg(Arg(nonce));
         }
         let Value::Array(values) = self.run(&mget).await? else {
             return Err(Fault::Protocol);
@@ -107,7 +108,7 @@ impl RedisStore {
     ) -> Result<Option<Lease>, Fault> {
         let token = random_nonce()?;
         let mut commands = Pipeline::new();
-        let set = commands.cmd("SET").arg(self.names.lease(at)).arg(&token);
+        let set = commands.cmd("SET").arg(Arg(self.names.lease(at))).arg(&token);
         set.arg("PX").arg(millis(Some(times.lease)));
         if claim == Claim::IfFree {
             set.arg("NX");
@@ -174,54 +175,31 @@ impl RedisStore {
             .iter()
             .flat_map(|eviction| self.names.evicted(eviction))
         {
-            del.arg(name);
+            del.arg(Arg(name));
         }
         self.run(&del).await.map(drop)
     }
 
     async fn run(&self, command: &Cmd) -> Result<Value, Fault> {
-        let value = self
-            .within_budget(async |mut link| link.connection.send_packed_command(command).await)
-            .await?;
-        refuse_errors(value)
+        let Connected { mut connection, generation } = self.connected().await?;
+        let reply = connection.send_packed_command(command);
+        let reply = tokio::time::timeout(self.budget, reply).await;
+        self.link.settle(reply, generation).and_then(refuse_errors)
     }
 
     async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let count = commands.len();
-        let values = self
-            .within_budget(async |mut link| {
-                link.connection
-                    .send_packed_commands(commands, 0, count)
-                    .await
-            })
-            .await?;
-        values.into_iter().map(refuse_errors).collect()
+        let Connected { mut connection, generation } = self.connected().await?;
+        let replies = connection.send_packed_commands(commands, 0, commands.len());
+        let replies = tokio::time::timeout(self.budget, replies).await;
+        let replies = self.link.settle(replies, generation)?;
+        replies.into_iter().map(refuse_errors).collect()
     }
 
-    /// Runs an operation on the current connection, which is given up when it does not answer in
-    /// time: a connection that hangs never recovers by itself.
-    async fn within_budget<T>(
-        &self,
-        operation: impl AsyncFnOnce(link::Connected) -> Result<T, RedisError>,
-    ) -> Result<T, Fault> {
-        let connected = match self.link.connected() {
-            Some(connected) => connected,
-            None => self.link.connect(self.budget).await?,
-        };
-        let generation = connected.generation;
-        match tokio::time::timeout(self.budget, operation(connected)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                let fault = Fault::from(&error);
-                if fault == Fault::Disconnected {
-                    self.link.lost(generation);
-                }
-                Err(fault)
-            }
-            Err(_) => {
-                self.link.lost(generation);
-                Err(Fault::Timeout)
-            }
+    async fn connected(&self) -> Result<Connected, Fault> {
+        match self.link.connected() {
+            Some(connected) => Ok(connected),
+            // Boxed, because it is rare and its future is large.
+            None => Box::pin(self.link.connect(self.budget)).await,
         }
     }
 }
@@ -238,7 +216,7 @@ fn eval(script: &str, keys: &[Name<'_>]) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(script).arg(keys.len());
     for key in keys {
-        command.arg(*key);
+        command.arg(Arg(*key));
     }
     command
 }
@@ -277,15 +255,17 @@ impl From<&RedisError> for Fault {
     }
 }
 
-impl ToRedisArgs for Name<'_> {
+/// A name as an argument: its pieces go into the command without being joined before.
+struct Arg<'a>(Name<'a>);
+
+impl ToRedisArgs for Arg<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        use std::io::Write;
         let mut writer = out.writer_for_next_arg();
-        for piece in self.pieces() {
+        for piece in self.0.iter().filter(|piece| !piece.is_empty()) {
             // Writing to a buffer in memory does not fail.
             let _ = writer.write_all(piece.as_bytes());
         }
     }
 }
 
-impl redis::ToSingleRedisArg for Name<'_> {}
+impl redis::ToSingleRedisArg for Arg<'_> {}
