@@ -8,7 +8,7 @@ use crate::{CONNECTIONS, SIZES, load};
 const WARM_UP: usize = 4;
 const COUNTED: usize = 40;
 
-pub fn print() {
+pub(crate) fn print() {
     let redis = RedisServer::start();
     for size in SIZES {
         println!("\nPer HIT of {size} bytes, {CONNECTIONS} connections, counted by valgrind");

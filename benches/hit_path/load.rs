@@ -8,14 +8,14 @@ use tokio::net::TcpStream;
 
 const REQUEST: &[u8] = b"GET /products/42 HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-pub struct Sample {
-    pub per_second: f64,
-    pub p50_micros: f64,
-    pub p99_micros: f64,
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
+    pub(crate) p50_micros: f64,
+    pub(crate) p99_micros: f64,
 }
 
 /// Loads a server for a while.
-pub fn for_duration(address: SocketAddr, connections: usize, duration: Duration) -> Sample {
+pub(crate) fn for_duration(address: SocketAddr, connections: usize, duration: Duration) -> Sample {
     let started = Instant::now();
     let deadline = started + duration;
     let mut latencies = run(address, connections, move |_| Instant::now() < deadline);
@@ -32,7 +32,7 @@ pub fn for_duration(address: SocketAddr, connections: usize, duration: Duration)
 }
 
 /// Sends that many requests on each connection.
-pub fn for_requests(address: SocketAddr, connections: usize, requests: usize) {
+pub(crate) fn for_requests(address: SocketAddr, connections: usize, requests: usize) {
     run(address, connections, move |sent| sent < requests);
 }
 

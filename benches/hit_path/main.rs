@@ -29,8 +29,8 @@ use test_support::RedisServer;
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 15;
-const ROUND: Duration = Duration::from_millis(700);
+const ROUNDS: usize = 40;
+const ROUND: Duration = Duration::from_millis(250);
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -56,11 +56,14 @@ fn throughput() {
         let servers = Candidate::ALL.map(|candidate| Running::start(candidate, size, &redis, &[]));
         let mut samples: [Vec<Sample>; Candidate::ALL.len()] = Default::default();
         for round in 0..=ROUNDS {
-            for (server, samples) in servers.iter().zip(&mut samples) {
-                let sample = load::for_duration(server.address, CONNECTIONS, ROUND);
+            // Each round starts with another candidate, so that none always follows the same one.
+            for turn in 0..servers.len() {
+                let candidate = (round + turn) % servers.len();
+                let address = servers[candidate].address;
+                let sample = load::for_duration(address, CONNECTIONS, ROUND);
                 // The first round warms everything up.
                 if round > 0 {
-                    samples.push(sample);
+                    samples[candidate].push(sample);
                 }
             }
         }

@@ -16,7 +16,7 @@ use redis::aio::MultiplexedConnection;
 use test_support::RedisServer;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Candidate {
+pub(crate) enum Candidate {
     Bare,
     Get,
     Mget,
@@ -25,9 +25,10 @@ pub enum Candidate {
 }
 
 impl Candidate {
-    pub const ALL: [Self; 5] = [Self::Bare, Self::Get, Self::Mget, Self::Redis, Self::Memory];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bare, Self::Get, Self::Mget, Self::Redis, Self::Memory];
 
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Bare => "(a)  bare handler",
             Self::Get => "(b)  hand-written GET",
@@ -39,14 +40,19 @@ impl Candidate {
 }
 
 /// A candidate's process; it ends when this is dropped.
-pub struct Running {
-    pub address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     process: Child,
 }
 
 impl Running {
     /// Starts a candidate, behind `wrapper` if that is not empty.
-    pub fn start(candidate: Candidate, size: usize, redis: &RedisServer, wrapper: &[&str]) -> Self {
+    pub(crate) fn start(
+        candidate: Candidate,
+        size: usize,
+        redis: &RedisServer,
+        wrapper: &[&str],
+    ) -> Self {
         let own = std::env::current_exe().unwrap();
         let mut words: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
         words.push(own.to_str().unwrap().to_owned());
@@ -74,7 +80,7 @@ impl Running {
     }
 
     /// Ends the process and returns what it wrote to standard error.
-    pub fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         drop(self.process.stdin.take());
         let mut errors = String::new();
         self.process
@@ -134,7 +140,7 @@ async fn by_cache(Path(_): Path<u64>, State(body): State<Bytes>) -> Response {
 }
 
 /// The process of a candidate: prints its address, and ends when its standard input does.
-pub fn serve(candidate: &str, size: &str, redis: &str) {
+pub(crate) fn serve(candidate: &str, size: &str, redis: &str) {
     let candidate = Candidate::ALL[candidate.parse::<usize>().unwrap()];
     let body = json(size.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -123,7 +123,7 @@ impl Cache {
 
     /// The directives of a request, if requests are obeyed at all.
     pub(crate) fn directives(&self, fields: &HeaderMap) -> RequestDirectives {
-        if self.inner.request_directives && !fields.is_empty() {
+        if self.inner.request_directives {
             RequestDirectives::of(fields)
         } else {
             RequestDirectives::default()

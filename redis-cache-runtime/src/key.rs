@@ -69,15 +69,15 @@ pub(crate) struct Variant(String);
 
 impl Variant {
     /// Reads the nominated fields of a request; `None` when the route nominates none.
-    pub(crate) fn of_fields(nominated: &[HeaderName], fields: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of_fields(nominated: &[HeaderName], fields: Option<&HeaderMap>) -> Option<Self> {
         if nominated.is_empty() {
             return None;
         }
         let mut hash = Sha256::new();
         for name in nominated {
-            let values = fields.get_all(name);
-            hash.update((values.iter().count() as u64).to_be_bytes());
-            for value in values {
+            let values = || fields.into_iter().flat_map(|fields| fields.get_all(name));
+            hash.update((values().count() as u64).to_be_bytes());
+            for value in values() {
                 hash.update((value.len() as u64).to_be_bytes());
                 hash.update(value.as_bytes());
             }
@@ -329,9 +329,12 @@ mod tests {
             let (left, right) = (rendered(&a, Some(&v), &a), rendered(&b, Some(&v), &b));
             let bare = rendered(&b, None, &b);
             prop_assert_eq!(left[0] == right[0], Key::literal(&a) == Key::literal(&b));
-            prop_assert_eq!(left[3] == right[3] , a == b);
-            prop_assert!(left[0] != bare[0]);
-            prop_assert!(left.iter().all(|name| *name == left[3] || !right[3..].contains(name)));
+            prop_assert_eq!(left[4] == right[4], a == b);
+            prop_assert!(left[0] != bare[0] && left[1] != bare[1]);
+            for (kind, name) in left.iter().enumerate() {
+                let others = right.iter().enumerate().filter(|(other, _)| *other != kind);
+                prop_assert!(others.into_iter().all(|(_, other)| other != name));
+            }
         }
 
         #[test]

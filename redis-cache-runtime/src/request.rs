@@ -4,9 +4,11 @@ use std::fmt;
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, header};
 
 use crate::cache::Cache;
+use crate::http::directives::RequestDirectives;
+use crate::key::Key;
 
 /// The handler answers reads, and only the fields that the cache itself reads are kept.
 pub const READ: u8 = 0;
@@ -27,35 +29,59 @@ pub struct Head<T, const KEEP: u8> {
     pub(crate) cache: Cache,
 }
 
-/// What the cache needs of a request.
+/// What the cache needs of a request. Small, because every future on the way moves it.
 pub(crate) struct RequestHead {
-    pub(crate) method: Method,
-    /// As the client sent it; nested routers strip their prefixes from the one handlers see.
-    pub(crate) uri: Uri,
-    pub(crate) fields: HeaderMap,
+    /// GET, or HEAD.
+    pub(crate) is_read: bool,
+    /// The default key, of the URI as the client sent it: nested routers strip their prefixes from
+    /// the one that handlers see.
+    pub(crate) key: Key,
+    /// `None` when the request has no field that matters, as most.
+    pub(crate) fields: Option<Box<RequestFields>>,
+}
+
+/// The fields of a request that matter, and what its `Cache-Control` says.
+pub(crate) struct RequestFields {
+    pub(crate) map: HeaderMap,
+    pub(crate) directives: RequestDirectives,
 }
 
 impl RequestHead {
     /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
     /// then generates the response that is stored, and axum leaves out the body.
-    fn take<const KEEP: u8>(parts: &mut Parts) -> Self {
-        let uri = match parts.extensions.get::<OriginalUri>() {
-            Some(original) => original.0.clone(),
-            None => parts.uri.clone(),
-        };
-        let fields = if KEEP & ALL_FIELDS == 0 {
+    fn take<const KEEP: u8>(parts: &mut Parts, cache: &Cache) -> Self {
+        let uri = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |original| &original.0);
+        let key = Key::of_uri(uri);
+        let map = if KEEP & ALL_FIELDS == 0 {
             cache_fields(&parts.headers)
         } else {
             parts.headers.clone()
         };
+        let fields = (!map.is_empty()).then(|| {
+            let directives = cache.directives(&map);
+            Box::new(RequestFields { map, directives })
+        });
         if KEEP & WRITE == 0 && parts.method == Method::HEAD {
             parts.method = Method::GET;
         }
         Self {
-            method: parts.method.clone(),
-            uri,
+            is_read: parts.method == Method::GET,
+            key,
             fields,
         }
+    }
+
+    /// The fields that preconditions and nominated fields are read from.
+    pub(crate) fn map(&self) -> Option<&HeaderMap> {
+        self.fields.as_deref().map(|fields| &fields.map)
+    }
+
+    /// What the request's `Cache-Control` says, if it says anything.
+    pub(crate) fn directives(&self) -> Option<&RequestDirectives> {
+        self.fields.as_deref().map(|fields| &fields.directives)
     }
 }
 
@@ -84,12 +110,13 @@ where
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let request = RequestHead::take::<KEEP>(parts);
+        let cache = Cache::from_ref(state);
+        let request = RequestHead::take::<KEEP>(parts, &cache);
         let extracted = T::from_request_parts(parts, state).await?;
         Ok(Self {
             extracted,
             request,
-            cache: Cache::from_ref(state),
+            cache,
         })
     }
 }
@@ -104,12 +131,13 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let head = RequestHead::take::<KEEP>(&mut parts);
+        let cache = Cache::from_ref(state);
+        let head = RequestHead::take::<KEEP>(&mut parts, &cache);
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,
             request: head,
-            cache: Cache::from_ref(state),
+            cache,
         })
     }
 }

@@ -117,7 +117,7 @@ impl Route {
     }
 
     pub(crate) fn variant(&self, request: &RequestHead) -> Option<Variant> {
-        Variant::of_fields(&self.store.vary, &request.fields)
+        Variant::of_fields(&self.store.vary, request.map())
     }
 
     pub(crate) fn address<'a>(&'a self, key: &'a Key, variant: Option<&'a Variant>) -> Address<'a> {
@@ -231,7 +231,7 @@ impl Evict {
     /// What to evict for a request.
     pub(crate) fn evictions(&self, request: &RequestHead) -> Vec<Eviction> {
         let resolve = |target: &Target| match target {
-            Target::RequestKey => Eviction::Key(Key::of_uri(&request.uri)),
+            Target::RequestKey => Eviction::Key(request.key.clone()),
             Target::Fixed(eviction) => eviction.clone(),
         };
         self.targets.iter().map(resolve).collect()

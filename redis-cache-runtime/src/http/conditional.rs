@@ -8,8 +8,17 @@ use sha2::{Digest, Sha256};
 use super::directives::split_list;
 use crate::key::hex;
 
-/// A weak entity tag of a body; the same in every process.
-pub(crate) fn weak_etag(body: &[u8]) -> Option<HeaderValue> {
+/// Gives a 200 without a validator a weak one, made from its body: the same in every process.
+pub(crate) fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &[u8]) {
+    if status == StatusCode::OK
+        && !fields.contains_key(header::ETAG)
+        && let Some(etag) = weak_etag(body)
+    {
+        fields.insert(header::ETAG, etag);
+    }
+}
+
+fn weak_etag(body: &[u8]) -> Option<HeaderValue> {
     let digest = hex(&Sha256::digest(body)[..16]);
     HeaderValue::try_from(format!("W/\"{digest}\"")).ok()
 }

@@ -42,6 +42,11 @@ impl Freshness {
             .map(|lifetime| lifetime.saturating_sub(self.age))
     }
 
+    /// Whether the response may be reused for a request that says nothing about it.
+    pub(crate) fn is_fresh(self) -> bool {
+        self.lifetime.is_none_or(|lifetime| self.age < lifetime)
+    }
+
     /// Whether the response may be reused for a request with these directives (RFC 9111 §5.2.1).
     pub(crate) fn allows(self, request: &RequestDirectives) -> bool {
         if request.no_cache || request.no_store {
@@ -57,7 +62,7 @@ impl Freshness {
         let Some(lifetime) = self.lifetime else {
             return true;
         };
-        if self.age >= lifetime {
+        if !self.is_fresh() {
             let staleness = self.age.saturating_sub(lifetime);
             return request.max_stale.is_some_and(|max| staleness <= max);
         }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::directives::{RequestDirectives, ResponseDirectives};
+use super::directives::ResponseDirectives;
 use super::fields::list_members;
 use super::freshness::Grant;
+use crate::request::RequestFields;
 
 /// Why a response is not stored; each is named once per route in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +68,13 @@ pub(crate) struct StorePolicy {
 
 impl StorePolicy {
     /// Whether the request rules out the cache, for reading and for storing.
-    pub(crate) fn check_request(
-        &self,
-        fields: &HeaderMap,
-        directives: &RequestDirectives,
-    ) -> Result<(), NotStorable> {
+    pub(crate) fn check_request(&self, request: &RequestFields) -> Result<(), NotStorable> {
         let accounted = self.public || self.vary.contains(&header::AUTHORIZATION);
-        if fields.contains_key(header::RANGE) {
+        if request.map.contains_key(header::RANGE) {
             Err(NotStorable::Range)
-        } else if fields.contains_key(header::AUTHORIZATION) && !accounted {
+        } else if request.map.contains_key(header::AUTHORIZATION) && !accounted {
             Err(NotStorable::Authorization)
-        } else if directives.no_store {
+        } else if request.directives.no_store {
             Err(NotStorable::RequestNoStore)
         } else {
             Ok(())
@@ -127,11 +124,6 @@ impl StorePolicy {
             .iter()
             .all(|line| line.to_str().is_ok())
     }
-}
-
-/// Only these are answered from the store.
-pub(crate) fn is_readable(method: &Method) -> bool {
-    method == Method::GET || method == Method::HEAD
 }
 
 /// Whether a status of a write says that its body is what the next read gets.

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::fill::Fill;
 use crate::entry::StoredHead;
+use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
 
 /// What became of a body when a copy of it was wanted.
@@ -169,10 +170,17 @@ impl Tee {
 
     /// Stores in a task of its own: it is finished even if the client goes away now.
     fn store(&mut self) {
-        if let State::Copying { copy, fill, head } =
-            std::mem::replace(&mut self.state, State::PassingThrough)
+        let copying = std::mem::replace(&mut self.state, State::PassingThrough);
+        if let State::Copying {
+            copy,
+            fill,
+            mut head,
+        } = copying
         {
-            let task = tokio::spawn(fill.store(*head, copy.freeze()));
+            let task = tokio::spawn(async move {
+                add_etag(head.status, &mut head.fields, &copy);
+                fill.store(*head, copy.freeze()).await;
+            });
             self.state = State::Storing(task);
         }
     }

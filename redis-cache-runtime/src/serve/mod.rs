@@ -43,14 +43,15 @@ impl Outcome {
 /// Completes a response that clients may store, and makes it a 304 when that is all they need.
 pub(crate) fn complete(
     response: &mut Response,
-    request: &HeaderMap,
+    request: Option<&HeaderMap>,
     cache_control: HeaderValue,
     outcome: Outcome,
 ) {
     let fields = response.headers_mut();
     fields.insert(X_REDIS_CACHE, outcome.value());
     fields.insert(header::CACHE_CONTROL, cache_control);
-    if !request.is_empty() && is_not_modified(request, response.status(), response.headers()) {
+    let (status, fields) = (response.status(), response.headers());
+    if request.is_some_and(|request| is_not_modified(request, status, fields)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         let fields = std::mem::take(response.headers_mut());
         *response.headers_mut() = retain_for_not_modified(fields);

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
@@ -11,12 +10,10 @@ use super::{Outcome, complete};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredHead};
-use crate::http::conditional::weak_etag;
-use crate::http::directives::RequestDirectives;
+use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
 use crate::http::freshness::{Freshness, Grant, cache_control};
-use crate::http::storable::{NotStorable, is_readable};
-use crate::key::Key;
+use crate::http::storable::NotStorable;
 use crate::request::{Head, RequestHead};
 use crate::route::Route;
 use crate::store::Claim;
@@ -36,15 +33,13 @@ where
         request,
         cache,
     } = head;
-    let directives = cache.directives(&request.fields);
-    if let Err(reason) = check_request(&request, route, &directives) {
+    if let Err(reason) = check_request(&request, route) {
         route.name_reason(reason);
         let response = Box::pin(handler(extracted)).await.into_response();
         return Outcome::Bypass.label(response);
     }
-    let key = Key::of_uri(&request.uri);
     let variant = route.variant(&request);
-    let at = route.address(&key, variant.as_ref());
+    let at = route.address(&request.key, variant.as_ref());
     let found = cache.lookup(at).await;
     let outcome = if found.is_err() {
         Outcome::Bypass
@@ -52,48 +47,49 @@ where
         Outcome::Miss
     };
     if let Ok(Some(entry)) = found
-        && let Some(response) = reuse(&entry, &request.fields, &directives, route)
+        && let Some(response) = reuse(&entry, &request, route)
     {
         return response;
     }
-    if directives.only_if_cached {
+    if request
+        .directives()
+        .is_some_and(|directives| directives.only_if_cached)
+    {
         return outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response());
     }
     // Boxed, so that a hit does not carry the weight of the handler's future.
     Box::pin(async move {
         let fill = match outcome {
             Outcome::Bypass => None,
-            _ => Fill::begin(cache.clone(), route, key, variant, Claim::IfFree).await,
+            _ => {
+                let key = request.key.clone();
+                Fill::begin(cache.clone(), route, key, variant, Claim::IfFree).await
+            }
         };
         let response = handler(extracted).await.into_response();
-        respond(&cache, route, &request.fields, response, fill, outcome).await
+        respond(&cache, route, request.map(), response, fill, outcome).await
     })
     .await
 }
 
-fn check_request(
-    request: &RequestHead,
-    route: &Route,
-    directives: &RequestDirectives,
-) -> Result<(), NotStorable> {
-    if !is_readable(&request.method) {
+fn check_request(request: &RequestHead, route: &Route) -> Result<(), NotStorable> {
+    if !request.is_read {
         return Err(NotStorable::Method);
     }
-    if request.fields.is_empty() {
-        return Ok(());
-    }
-    route.store.check_request(&request.fields, directives)
+    request
+        .fields
+        .as_deref()
+        .map_or(Ok(()), |fields| route.store.check_request(fields))
 }
 
 /// The stored response, if it may be reused now.
-fn reuse(
-    entry: &Entry,
-    request: &HeaderMap,
-    directives: &RequestDirectives,
-    route: &Route,
-) -> Option<Response> {
+fn reuse(entry: &Entry, request: &RequestHead, route: &Route) -> Option<Response> {
     let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
-    if !freshness.allows(directives) {
+    let reusable = match request.directives() {
+        Some(directives) => freshness.allows(directives),
+        None => freshness.is_fresh(),
+    };
+    if !reusable {
         return None;
     }
     let (stored, body) = entry.decode()?;
@@ -101,7 +97,7 @@ fn reuse(
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.fields;
     let cache_control = cache_control(&route.client, &stored.grant, freshness.remaining());
-    complete(&mut response, request, cache_control, Outcome::Hit);
+    complete(&mut response, request.map(), cache_control, Outcome::Hit);
     Some(response)
 }
 
@@ -109,7 +105,7 @@ fn reuse(
 async fn respond(
     cache: &Cache,
     route: &'static Route,
-    request: &HeaderMap,
+    request: Option<&HeaderMap>,
     mut response: Response,
     fill: Option<Fill>,
     outcome: Outcome,
@@ -124,8 +120,8 @@ async fn respond(
     let content_length = content_length(&parts.headers);
     match capture(body, content_length, cache.max_body_bytes()).await {
         Captured::Whole(body) => {
-            let response = Response::from_parts(parts, Body::from(body.clone()));
-            let mut response = with_etag(response, &body);
+            let mut response = Response::from_parts(parts, Body::from(body.clone()));
+            add_etag(response.status(), response.headers_mut(), &body);
             if let Some(fill) = fill {
                 fill.store(stored_head(&response, grant), body).await;
             }
@@ -165,18 +161,6 @@ async fn not_stored(
         fill.abandon().await;
     }
     Outcome::Bypass.label(response)
-}
-
-/// Gives a 200 without a validator a weak one.
-pub(super) fn with_etag(mut response: Response, body: &Bytes) -> Response {
-    let lacks_one = !response.headers().contains_key(header::ETAG);
-    if response.status() == StatusCode::OK
-        && lacks_one
-        && let Some(etag) = weak_etag(body)
-    {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
 }
 
 pub(super) fn stored_head(response: &Response, grant: Grant) -> StoredHead {

@@ -9,11 +9,13 @@ use super::Outcome;
 use super::body::{Captured, capture};
 use super::evict::succeeded;
 use super::fill::Fill;
-use super::read::{content_length, stored_head, with_etag};
+use super::read::{content_length, stored_head};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
+use crate::http::conditional::add_etag;
+use crate::http::fields::add_vary;
 use crate::http::storable::NotStorable;
-use crate::key::{Eviction, Key};
+use crate::key::Eviction;
 use crate::request::{Head, RequestHead};
 use crate::route::Route;
 use crate::store::Claim;
@@ -33,7 +35,7 @@ where
         request,
         cache,
     } = head;
-    let key = Key::of_uri(&request.uri);
+    let key = request.key.clone();
     let variant = route.variant(&request);
     let fill = Fill::begin(cache.clone(), route, key.clone(), variant, Claim::Override).await;
     let response = handler(extracted).await.into_response();
@@ -63,10 +65,9 @@ async fn representation(
     request: &RequestHead,
     response: Response,
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
-    let directives = cache.directives(&request.fields);
-    let storable = route
-        .store
-        .check_request(&request.fields, &directives)
+    let request = request.fields.as_deref();
+    let storable = request
+        .map_or(Ok(()), |request| route.store.check_request(request))
         .and_then(|()| route.check_written(&response, cache.ttl(route.ttl)));
     let grant = match storable {
         Ok(grant) => grant,
@@ -86,8 +87,9 @@ async fn representation(
             if parts.status != StatusCode::OK {
                 stored.headers_mut().remove(header::LOCATION);
             }
-            crate::http::fields::add_vary(stored.headers_mut(), &route.store.vary);
-            let head = stored_head(&with_etag(stored, &body), grant);
+            add_vary(stored.headers_mut(), &route.store.vary);
+            add_etag(StatusCode::OK, stored.headers_mut(), &body);
+            let head = stored_head(&stored, grant);
             (
                 Response::from_parts(parts, Body::from(body.clone())),
                 Ok((head, body)),

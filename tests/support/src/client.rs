@@ -52,12 +52,29 @@ impl Client {
         }
     }
 
+    /// Sends a PUT with a body of JSON.
+    pub async fn put_json(&self, target: &str, json: &str) -> Reply {
+        let fields = [("content-type", "application/json")];
+        let body = json.to_owned();
+        Reply::of(self.open_with("PUT", target, &fields, body.into()).await).await
+    }
+
     /// Sends a request without a body, and leaves the body of the response to the caller.
     pub async fn open(
         &self,
         method: &str,
         target: &str,
         fields: &[(&str, &str)],
+    ) -> Response<Incoming> {
+        self.open_with(method, target, fields, Bytes::new()).await
+    }
+
+    async fn open_with(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
     ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address)
             .await
@@ -73,14 +90,22 @@ impl Client {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Full::<Bytes>::default())
-            .expect("a valid request");
+        let request = request.body(Full::new(body)).expect("a valid request");
         sender.send_request(request).await.expect("a response")
     }
 }
 
 impl Reply {
+    async fn of(response: Response<Incoming>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
     /// The only value of a field; panics when it is repeated.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();

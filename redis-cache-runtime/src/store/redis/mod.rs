@@ -108,7 +108,10 @@ impl RedisStore {
     ) -> Result<Option<Lease>, Fault> {
         let token = random_nonce()?;
         let mut commands = Pipeline::new();
-        let set = commands.cmd("SET").arg(Arg(self.names.lease(at))).arg(&token);
+        let set = commands
+            .cmd("SET")
+            .arg(Arg(self.names.lease(at)))
+            .arg(&token);
         set.arg("PX").arg(millis(Some(times.lease)));
         if claim == Claim::IfFree {
             set.arg("NX");
@@ -181,14 +184,20 @@ impl RedisStore {
     }
 
     async fn run(&self, command: &Cmd) -> Result<Value, Fault> {
-        let Connected { mut connection, generation } = self.connected().await?;
+        let Connected {
+            mut connection,
+            generation,
+        } = self.connected().await?;
         let reply = connection.send_packed_command(command);
         let reply = tokio::time::timeout(self.budget, reply).await;
         self.link.settle(reply, generation).and_then(refuse_errors)
     }
 
     async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let Connected { mut connection, generation } = self.connected().await?;
+        let Connected {
+            mut connection,
+            generation,
+        } = self.connected().await?;
         let replies = connection.send_packed_commands(commands, 0, commands.len());
         let replies = tokio::time::timeout(self.budget, replies).await;
         let replies = self.link.settle(replies, generation)?;

@@ -1,0 +1,111 @@
+//! Preconditions, on a HIT and on a MISS alike.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use axum_redis_cache::cached;
+
+use crate::support::{App, on_every_store, serve};
+
+#[cached(ttl = 30, status(200, 404), vary("accept"))]
+async fn read(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+fn router(app: App) -> Router {
+    Router::new().route("/read", get(read)).with_state(app)
+}
+
+const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+fn dated(store: crate::support::Store) -> App {
+    App::new(store.cache(), |_| async {
+        let fields = [
+            ("etag", "\"v1\""),
+            ("last-modified", MODIFIED),
+            ("content-location", "/v1"),
+            ("expires", "Sun, 06 Nov 2095 08:49:37 GMT"),
+            ("x-other", "1"),
+        ];
+        (fields, "body")
+    })
+}
+
+on_every_store! {
+    async fn a_matching_tag_is_answered_304_on_miss_and_hit(store: Store) {
+        for tag in ["\"v1\"", "W/\"v1\"", "\"v0\", W/\"v1\"", "\"a,b\",\"v1\"", "*"] {
+            let client = serve(router(dated(store))).await;
+            for outcome in ["MISS", "HIT"] {
+                let reply = client.get_with("/read", &[("if-none-match", tag)]).await;
+                assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome), "{tag}");
+                assert_eq!(reply.text(), "");
+            }
+        }
+    }
+
+    async fn a_304_has_the_fields_that_freshen_a_stored_response_and_no_others(store: Store) {
+        let client = serve(router(dated(store))).await;
+        for _ in ["MISS", "HIT"] {
+            let reply = client.get_with("/read", &[("if-none-match", "*")]).await;
+            assert_eq!(reply.field("etag"), Some("\"v1\""));
+            assert_eq!(reply.field("cache-control"), Some("max-age=30"));
+            assert_eq!(reply.field("content-location"), Some("/v1"));
+            assert_eq!(reply.field("vary"), Some("accept"));
+            assert!(reply.field("expires").is_some());
+            assert!(reply.field("date").is_some());
+            for name in ["content-type", "content-length", "last-modified", "x-other"] {
+                assert_eq!(reply.field(name), None, "{name}");
+            }
+        }
+    }
+
+    async fn another_tag_is_answered_in_full(store: Store) {
+        let client = serve(router(dated(store))).await;
+        for outcome in ["MISS", "HIT"] {
+            for tag in ["\"v2\"", "v1", "W/v1"] {
+                let fields = [("if-none-match", tag), ("if-modified-since", MODIFIED)];
+                let reply = client.get_with("/read", &fields).await;
+                assert_eq!((reply.status.as_u16(), reply.text()), (200, "body"), "{tag}");
+            }
+            assert!(["MISS", "HIT"].contains(&outcome));
+        }
+    }
+
+    async fn a_date_counts_when_there_is_no_tag(store: Store) {
+        let client = serve(router(dated(store))).await;
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get_with("/read", &[("if-modified-since", MODIFIED)]).await;
+            assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome));
+        }
+        let earlier = [("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")];
+        assert_eq!(client.get_with("/read", &earlier).await.status.as_u16(), 200);
+    }
+
+    async fn the_tag_made_from_the_body_validates_everywhere(store: Store) {
+        let body = |_| async { "the same body" };
+        let (one, other) = (App::new(store.cache(), body), App::new(store.cache(), body));
+        let (one, other) = (serve(router(one)).await, serve(router(other)).await);
+        let tag = one.get("/read").await.field("etag").unwrap().to_owned();
+        assert!(tag.starts_with("W/\""), "{tag}");
+        let reply = other.get_with("/read", &[("if-none-match", &tag)]).await;
+        assert_eq!((reply.status.as_u16(), reply.outcome()), (304, "MISS"));
+    }
+
+    async fn only_what_would_be_200_becomes_304(store: Store) {
+        let app = App::new(store.cache(), |_| async { axum::http::StatusCode::NOT_FOUND });
+        let client = serve(router(app)).await;
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get_with("/read", &[("if-none-match", "*")]).await;
+            assert_eq!((reply.status.as_u16(), reply.outcome()), (404, outcome));
+        }
+    }
+
+    async fn head_is_validated_too(store: Store) {
+        let client = serve(router(dated(store))).await;
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.send("HEAD", "/read", &[("if-none-match", "\"v1\"")]).await;
+            assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `#[cache_evict]`: what is evicted, when, and what is left alone.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum_redis_cache::{cache_evict, cached};
+use test_support::Client;
+
+use crate::support::{App, Gate, Store, on_every_store, serve, settings};
+
+#[cached(ttl = 30)]
+async fn plain(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "a")]
+async fn in_a(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = ["b", "a"])]
+async fn in_a_and_b(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "a*")]
+async fn in_glob(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "a:{{b}}? [é]\n\0")]
+async fn in_odd(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, vary("x-variant"))]
+async fn varied(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(key)]
+async fn evict_key() {}
+
+#[cache_evict(key = "/plain?a=1&b=2")]
+async fn evict_named_key() {}
+
+#[cache_evict(group = "a")]
+async fn evict_a() {}
+
+#[cache_evict(group = ["b", "a*"])]
+async fn evict_b_and_glob() {}
+
+#[cache_evict(group = "a:{{b}}? [é]\n\0")]
+async fn evict_odd() {}
+
+#[cache_evict(all)]
+async fn evict_all() {}
+
+#[cache_evict(key)]
+async fn answers(axum::extract::Query(status): axum::extract::Query<Status>) -> StatusCode {
+    StatusCode::from_u16(status.status).unwrap()
+}
+
+#[cache_evict(key, always)]
+async fn always(axum::extract::Query(status): axum::extract::Query<Status>) -> StatusCode {
+    StatusCode::from_u16(status.status).unwrap()
+}
+
+#[derive(serde::Deserialize)]
+struct Status {
+    status: u16,
+}
+
+#[cache_evict(key)]
+async fn gated(axum::Extension(gate): axum::Extension<Gate>) {
+    gate.pass().await;
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(plain).delete(evict_key))
+        .route(
+            "/plain",
+            get(plain)
+                .delete(evict_key)
+                .post(answers)
+                .put(always)
+                .patch(gated),
+        )
+        .route("/a", get(in_a))
+        .route("/ab", get(in_a_and_b))
+        .route("/glob", get(in_glob))
+        .route("/odd", get(in_odd))
+        .route("/varied", get(varied).delete(evict_key))
+        .route("/evict/key", post(evict_named_key))
+        .route("/evict/a", post(evict_a))
+        .route("/evict/b-glob", post(evict_b_and_glob))
+        .route("/evict/odd", post(evict_odd))
+        .route("/evict/all", post(evict_all))
+        .with_state(app)
+}
+
+/// Stores a response for each path, evicts, and returns which paths still have theirs.
+async fn left_after<'a>(store: Store, paths: &[&'a str], evict: (&str, &str)) -> Vec<&'a str> {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for path in paths {
+        client.get(path).await;
+    }
+    let reply = client.send(evict.0, evict.1, &[]).await;
+    assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "BYPASS"));
+    let mut left = Vec::new();
+    for path in paths {
+        if is_stored(&client, path).await {
+            left.push(*path);
+        }
+    }
+    left
+}
+
+async fn is_stored(client: &Client, path: &str) -> bool {
+    let only = [("cache-control", "only-if-cached")];
+    client.get_with(path, &only).await.outcome() == "HIT"
+}
+
+const PATHS: [&str; 7] = [
+    "/",
+    "/plain",
+    "/plain?a=1&b=2",
+    "/a",
+    "/ab",
+    "/glob",
+    "/odd",
+];
+
+on_every_store! {
+    async fn a_key_is_evicted_alone(store: Store) {
+        let left = left_after(store, &PATHS, ("DELETE", "/plain")).await;
+        assert_eq!(left, ["/", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]);
+        let left = left_after(store, &PATHS, ("DELETE", "/plain?b=2&a=1")).await;
+        assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
+        let left = left_after(store, &PATHS, ("DELETE", "/")).await;
+        assert_eq!(left, ["/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]);
+        let left = left_after(store, &PATHS, ("POST", "/evict/key")).await;
+        assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
+    }
+
+    async fn a_group_is_evicted_and_others_are_left_alone_whatever_their_names(store: Store) {
+        let left = left_after(store, &PATHS, ("POST", "/evict/a")).await;
+        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/glob", "/odd"]);
+        let left = left_after(store, &PATHS, ("POST", "/evict/b-glob")).await;
+        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/odd"]);
+        let left = left_after(store, &PATHS, ("POST", "/evict/odd")).await;
+        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob"]);
+    }
+
+    async fn all_evicts_everything_with_or_without_a_group(store: Store) {
+        let left = left_after(store, &PATHS, ("POST", "/evict/all")).await;
+        assert_eq!(left, [""; 0]);
+    }
+
+    async fn a_key_is_evicted_with_all_its_variants(store: Store) {
+        let client = serve(router(App::counting(store.cache()))).await;
+        let variants: [&[(&str, &str)]; 2] = [&[], &[("x-variant", "1")]];
+        for fields in variants {
+            client.get_with("/varied", fields).await;
+            assert_eq!(client.get_with("/varied", fields).await.outcome(), "HIT");
+        }
+        client.send("DELETE", "/varied", &[]).await;
+        for fields in variants {
+            assert_eq!(client.get_with("/varied", fields).await.outcome(), "MISS");
+        }
+    }
+
+    async fn only_success_evicts_unless_always(store: Store) {
+        let client = serve(router(App::counting(store.cache()))).await;
+        for (status, evicts) in [(200, true), (204, true), (303, true), (404, false), (500, false)] {
+            let path = format!("/plain?status={status}");
+            client.get(&path).await;
+            assert_eq!(client.send("POST", &path, &[]).await.status.as_u16(), status);
+            assert_eq!(is_stored(&client, &path).await, !evicts, "{status}");
+            client.get(&path).await;
+            assert_eq!(client.send("PUT", &path, &[]).await.status.as_u16(), status);
+            assert!(!is_stored(&client, &path).await, "{status}");
+        }
+    }
+
+    async fn an_eviction_survives_its_client(store: Store) {
+        let gate = Gate::new();
+        let app = App::counting(store.cache());
+        let client = serve(router(app).layer(axum::Extension(gate.clone()))).await;
+        client.get("/plain").await;
+        let request = tokio::spawn(async move { client.send("PATCH", "/plain", &[]).await });
+        gate.entered().await;
+        request.abort();
+        let evicted = async {
+            while is_stored(&client, "/plain").await {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(5);
+        tokio::time::timeout(limit, evicted).await.expect("the entry is evicted");
+    }
+}
+
+#[tokio::test]
+async fn who_saw_the_answer_of_an_eviction_never_reads_the_old_entry_in_any_process() {
+    let settings = settings();
+    let cache = || Store::Redis.cache_with(settings.clone());
+    let one = serve(router(App::counting(cache()))).await;
+    let other = serve(router(App::new(cache(), |_| async { "other" }))).await;
+    for _ in 0..50 {
+        one.get("/a").await;
+        assert_eq!(other.get("/a").await.outcome(), "HIT");
+        other.send("POST", "/evict/a", &[]).await;
+        assert_eq!(one.get("/a").await.outcome(), "MISS");
+        one.send("POST", "/evict/all", &[]).await;
+        assert_eq!(other.get("/a").await.text(), "other");
+        one.send("POST", "/evict/a", &[]).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! Redis fails, the application does not.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
+use test_support::{Client, RedisServer};
+
+use crate::support::{App, Store, serve};
+
+#[cached(ttl = 30, group = "g")]
+async fn read(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(key, group = "g")]
+async fn evict() {}
+
+#[cache_put(ttl = 30, group = "g")]
+async fn write() -> &'static str {
+    "written"
+}
+
+async fn start(redis: &RedisServer) -> (Client, Cache) {
+    let cache = Store::Redis.cache_with(Settings::from_url(redis.url()).unwrap());
+    let router = Router::new().route("/item", get(read).delete(evict).put(write));
+    (
+        serve(router.with_state(App::counting(cache.clone()))).await,
+        cache,
+    )
+}
+
+async fn hits_come_back(client: &Client) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.get("/item").await.outcome() != "HIT" {
+        assert!(Instant::now() < deadline, "no HIT after Redis came back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn everything_is_answered(client: &Client) {
+    for method in ["GET", "PUT", "DELETE", "GET", "HEAD"] {
+        let reply = client.send(method, "/item", &[]).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.outcome()),
+            (200, "BYPASS"),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn redis_stopped_and_started_again() {
+    let mut redis = RedisServer::start();
+    let (client, cache) = start(&redis).await;
+    client.get("/item").await;
+    assert_eq!(client.get("/item").await.outcome(), "HIT");
+    assert_eq!(cache.faults(), 0);
+    for _ in 0..2 {
+        redis.kill();
+        everything_is_answered(&client).await;
+        everything_is_answered(&client).await;
+        redis.start_again();
+        hits_come_back(&client).await;
+    }
+    assert!(cache.faults() > 0);
+}
+
+#[tokio::test]
+async fn an_application_starts_without_redis() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let (client, _) = start(&redis).await;
+    everything_is_answered(&client).await;
+    redis.start_again();
+    hits_come_back(&client).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_the_budget_once() {
+    let redis = RedisServer::start();
+    let (client, _) = start(&redis).await;
+    client.get("/item").await;
+    let process = redis.process();
+    redis.signal("STOP", process);
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(client.get("/item").await.outcome(), "BYPASS");
+    }
+    // 20 budgets would be 5 s, and redis-rs' own defaults far more.
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    redis.signal("CONT", process);
+    hits_come_back(&client).await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_a_fault_like_any_other() {
+    let redis = RedisServer::start_with(&["--requirepass", "secret"]);
+    let (client, _) = start(&redis).await;
+    everything_is_answered(&client).await;
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_serves_what_it_has() {
+    let redis = RedisServer::start();
+    let (client, cache) = start(&redis).await;
+    client.get("/item").await;
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", "1"])
+        .query(&mut redis.connection())
+        .unwrap();
+    assert_eq!(client.get("/item").await.outcome(), "HIT");
+    assert_eq!(client.get("/item?other").await.status.as_u16(), 200);
+    assert!(cache.faults() > 0, "the refused lease is counted");
+    // A write that could not be stored must not leave the old response behind.
+    client.send("PUT", "/item", &[]).await;
+    assert_eq!(client.get("/item").await.outcome(), "MISS");
+}
+
+#[tokio::test]
+async fn a_hit_is_one_command_and_an_eviction_is_one_del() {
+    let redis = RedisServer::start();
+    let (client, _) = start(&redis).await;
+    for page in 0..500 {
+        client.get(&format!("/item?page={page}")).await;
+    }
+    client.get("/item").await;
+    let before = redis.command_counts();
+    for _ in 0..10 {
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
+    }
+    client.send("DELETE", "/item", &[]).await;
+    let mut changed: Vec<_> = redis
+        .command_counts()
+        .into_iter()
+        .filter_map(|(name, count)| {
+            let before = before.iter().find(|(other, _)| *other == name);
+            let count = count - before.map_or(0, |(_, count)| *count);
+            let own = [
+                "info",
+                "hello",
+                "client|setinfo",
+                "client",
+                "select",
+                "config",
+            ];
+            (count > 0 && !own.contains(&name.as_str())).then_some((name, count))
+        })
+        .collect();
+    changed.sort();
+    assert_eq!(changed, [("del".to_owned(), 1), ("mget".to_owned(), 10)]);
+    for page in 0..500 {
+        assert_eq!(
+            client.get(&format!("/item?page={page}")).await.outcome(),
+            "MISS"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nonces_outlive_the_entries_stamped_with_them() {
+    let redis = RedisServer::start();
+    let (client, _) = start(&redis).await;
+    client.get("/item").await;
+    let mut connection = redis.connection();
+    let mut left =
+        |name: &str| -> i64 { redis::cmd("PTTL").arg(name).query(&mut connection).unwrap() };
+    let entry = left("redis:axum:cache:e:{/item}");
+    assert!((1..=30_000).contains(&entry), "{entry}");
+    assert!(left("redis:axum:cache:g:g") > entry);
+    assert!(left("redis:axum:cache:all") > entry);
+}

@@ -1,0 +1,16 @@
+//! What the attributes promise, seen through HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conditional;
+mod corrupt;
+mod directives;
+mod evict;
+mod faults;
+mod keys;
+mod put;
+mod races;
+mod read;
+mod seed;
+mod storable;
+mod streams;
+mod support;

@@ -1,0 +1,156 @@
+//! `#[cache_put]`: what the next read gets after a write.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_redis_cache::{cache_put, cached};
+
+use crate::support::{App, Store, on_every_store, serve, settings};
+
+#[cached(ttl = 30, group = "g")]
+async fn read() -> &'static str {
+    "read"
+}
+
+#[cache_put(ttl = 30, group = "g")]
+async fn write(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, vary("x-variant"))]
+async fn read_variant() -> &'static str {
+    "read"
+}
+
+#[cache_put(ttl = 30, vary("x-variant"))]
+async fn write_variant(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/item", get(read).put(write))
+        .route("/variant", get(read_variant).put(write_variant))
+        .with_state(app)
+}
+
+/// Writes over a stored response, and returns how the next read is answered.
+async fn read_after_writing<R: IntoResponse>(
+    store: Store,
+    answer: impl Fn() -> R + Send + Sync + 'static,
+) -> (String, String) {
+    let app = App::new(store.cache(), move |_| {
+        std::future::ready(answer().into_response())
+    });
+    let client = serve(router(app)).await;
+    assert_eq!(client.get("/item").await.outcome(), "MISS");
+    assert_eq!(client.send("PUT", "/item", &[]).await.outcome(), "BYPASS");
+    let reply = client.get("/item").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    (reply.outcome().to_owned(), reply.text().to_owned())
+}
+
+fn hit(text: &str) -> (String, String) {
+    ("HIT".to_owned(), text.to_owned())
+}
+
+fn miss() -> (String, String) {
+    ("MISS".to_owned(), "read".to_owned())
+}
+
+on_every_store! {
+    async fn a_write_is_what_the_next_read_gets(store: Store) {
+        assert_eq!(read_after_writing(store, || "new").await, hit("new"));
+        assert_eq!(read_after_writing(store, || (StatusCode::CREATED, "new")).await, hit("new"));
+    }
+
+    async fn a_created_resource_is_replayed_as_200_without_its_location(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            (StatusCode::CREATED, [("location", "/item"), ("x-kept", "1")], "new")
+        });
+        let client = serve(router(app)).await;
+        let put = client.send("PUT", "/item", &[]).await;
+        assert_eq!((put.status.as_u16(), put.field("location")), (201, Some("/item")));
+        assert_eq!(put.field("cache-control"), None);
+        let reply = client.get("/item").await;
+        assert_eq!((reply.outcome(), reply.status.as_u16()), ("HIT", 200));
+        assert_eq!((reply.field("location"), reply.field("x-kept")), (None, Some("1")));
+        assert_eq!(reply.field("cache-control"), Some("max-age=30"));
+        let validated = [("if-none-match", reply.field("etag").unwrap())];
+        assert_eq!(client.get_with("/item", &validated).await.status.as_u16(), 304);
+    }
+
+    async fn a_success_without_something_to_store_evicts(store: Store) {
+        assert_eq!(read_after_writing(store, || StatusCode::NO_CONTENT).await, miss());
+        assert_eq!(read_after_writing(store, || ()).await, miss());
+        assert_eq!(read_after_writing(store, || (StatusCode::ACCEPTED, "later")).await, miss());
+        let redirect = || (StatusCode::SEE_OTHER, [("location", "/item")], "see");
+        assert_eq!(read_after_writing(store, redirect).await, miss());
+    }
+
+    async fn a_success_that_is_not_storable_evicts(store: Store) {
+        assert_eq!(read_after_writing(store, || ([("set-cookie", "a=1")], "new")).await, miss());
+        assert_eq!(read_after_writing(store, || ([("vary", "*")], "new")).await, miss());
+        let streamed = || Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]));
+        assert_eq!(read_after_writing(store, streamed).await, miss());
+    }
+
+    async fn a_failure_leaves_the_entry_alone(store: Store) {
+        let invalid = || (StatusCode::UNPROCESSABLE_ENTITY, "no");
+        assert_eq!(read_after_writing(store, invalid).await, hit("read"));
+        let failed = || (StatusCode::INTERNAL_SERVER_ERROR, "no");
+        assert_eq!(read_after_writing(store, failed).await, hit("read"));
+    }
+
+    async fn a_write_with_authorization_evicts_instead_of_storing(store: Store) {
+        let app = App::new(store.cache(), |_| async { "for one user" });
+        let client = serve(router(app)).await;
+        client.get("/item").await;
+        client.send("PUT", "/item", &[("authorization", "Bearer x")]).await;
+        assert_eq!(client.get("/item").await.outcome(), "MISS");
+    }
+
+    async fn a_write_drops_the_other_variants(store: Store) {
+        let app = App::new(store.cache(), |_| async { "new" });
+        let client = serve(router(app)).await;
+        let (one, two) = ([("x-variant", "1")], [("x-variant", "2")]);
+        client.get_with("/variant", &one).await;
+        client.get_with("/variant", &two).await;
+        client.send("PUT", "/variant", &one).await;
+        let reply = client.get_with("/variant", &one).await;
+        assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
+        assert_eq!(client.get_with("/variant", &two).await.outcome(), "MISS");
+        let reply = client.get_with("/variant", &one).await;
+        assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
+    }
+
+    async fn a_written_entry_is_in_its_groups(store: Store) {
+        #[axum_redis_cache::cache_evict(group = "g")]
+        async fn evict() {}
+
+        let app = App::new(store.cache(), |_| async { "new" });
+        let evict = Router::new().route("/evict", axum::routing::post(evict));
+        let client = serve(router(app.clone()).merge(evict.with_state(app))).await;
+        client.send("PUT", "/item", &[]).await;
+        assert_eq!(client.get("/item").await.text(), "new");
+        client.send("POST", "/evict", &[]).await;
+        assert_eq!(client.get("/item").await.outcome(), "MISS");
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_one_process_is_read_in_another() {
+    let settings = settings();
+    let app = || {
+        App::new(Store::Redis.cache_with(settings.clone()), |_| async {
+            "new"
+        })
+    };
+    let (one, other) = (serve(router(app())).await, serve(router(app())).await);
+    assert_eq!(other.get("/item").await.text(), "read");
+    one.send("PUT", "/item", &[]).await;
+    assert_eq!(other.get("/item").await.text(), "new");
+}

@@ -1,0 +1,161 @@
+//! What is never stored, and says `BYPASS`.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::get;
+use axum_redis_cache::cached;
+
+use crate::support::{App, Store, on_every_store, serve, settings};
+
+#[cached(ttl = 30)]
+async fn plain(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, vary("Accept"))]
+async fn varied(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, public)]
+async fn public(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, vary("authorization"))]
+async fn per_user(_: HeaderMap, State(app): State<App>) -> Response {
+    app.run().await
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/plain", get(plain))
+        .route("/varied", get(varied))
+        .route("/public", get(public))
+        .route("/per-user", get(per_user))
+        .with_state(app)
+}
+
+/// Asks twice: the handler runs twice, and its response is passed on as it is.
+async fn is_bypassed<R: IntoResponse>(
+    store: Store,
+    response: impl Fn() -> R + Send + Sync + 'static,
+) {
+    let app = App::new(store.cache(), move |_| {
+        std::future::ready(response().into_response())
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        let reply = client.get("/varied").await;
+        assert_eq!((reply.outcome(), app.runs()), ("BYPASS", run));
+        assert_eq!(reply.text(), "body");
+        assert_eq!(reply.field("x-own"), Some("1"));
+    }
+}
+
+fn with(fields: &'static [(&'static str, &'static str)]) -> Response {
+    let mut response = ([("x-own", "1")], "body").into_response();
+    response.headers_mut().remove("content-type");
+    for (name, value) in fields {
+        response.headers_mut().append(*name, value.parse().unwrap());
+    }
+    response
+}
+
+on_every_store! {
+    async fn responses_that_are_for_one_request_or_say_so(store: Store) {
+        is_bypassed(store, || with(&[("set-cookie", "a=1")])).await;
+        is_bypassed(store, || with(&[("cache-control", "no-store")])).await;
+        is_bypassed(store, || with(&[("cache-control", "public, PRIVATE")])).await;
+        is_bypassed(store, || with(&[("cache-control", "no-cache=\"set-cookie\"")])).await;
+        is_bypassed(store, || with(&[("cache-control", "max-age=0")])).await;
+        is_bypassed(store, || with(&[("cache-control", "max-age=60, s-maxage=0")])).await;
+        is_bypassed(store, || with(&[("cache-control", "max-age=soon")])).await;
+        is_bypassed(store, || with(&[("vary", "*")])).await;
+        is_bypassed(store, || with(&[("vary", "accept"), ("vary", "accept, cookie")])).await;
+        is_bypassed(store, || with(&[("content-range", "bytes 0-3/9")])).await;
+        is_bypassed(store, || with(&[("trailer", "x-checksum")])).await;
+        is_bypassed(store, || with(&[("content-type", "Text/Event-Stream; charset=utf-8")])).await;
+    }
+
+    async fn a_vary_that_the_route_nominates_is_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async { with(&[("vary", "ACCEPT")]) });
+        let client = serve(router(app)).await;
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get("/varied").await;
+            assert_eq!((reply.outcome(), reply.field("vary")), (outcome, Some("ACCEPT")));
+        }
+    }
+
+    async fn bodies_with_trailers_pass_through(store: Store) {
+        is_bypassed(store, || {
+            let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+            let frames = [
+                Ok::<_, std::convert::Infallible>(http_body::Frame::data("body".into())),
+                Ok(http_body::Frame::trailers(trailers)),
+            ];
+            let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+            (AppendHeaders([("x-own", "1")]), Body::new(Sized(stream, 4)))
+        })
+        .await;
+    }
+
+    async fn bodies_over_the_limit_pass_through(store: Store) {
+        let cache = store.cache_with(settings().max_body_bytes(100));
+        let app = App::new(cache, |run| async move { "x".repeat(if run < 2 { 101 } else { 100 }) });
+        let client = serve(router(app)).await;
+        for (outcome, length) in [("BYPASS", 101), ("BYPASS", 101), ("MISS", 100), ("HIT", 100)] {
+            let reply = client.get("/plain").await;
+            assert_eq!((reply.outcome(), reply.body.len()), (outcome, length));
+        }
+    }
+
+    async fn a_request_for_a_range_passes_through(store: Store) {
+        let app = App::counting(store.cache());
+        let client = serve(router(app)).await;
+        client.get("/plain").await;
+        let reply = client.get_with("/plain", &[("range", "bytes=0-1")]).await;
+        assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "run 1"));
+        assert_eq!(client.get("/plain").await.text(), "run 0");
+    }
+
+    async fn a_request_with_authorization_passes_through_unless_the_route_accounts_for_it(
+        store: Store
+    ) {
+        let app = App::counting(store.cache());
+        let client = serve(router(app)).await;
+        let alice = [("authorization", "Bearer alice")];
+        let bob = [("authorization", "Bearer bob")];
+        assert_eq!(client.get("/plain").await.outcome(), "MISS");
+        assert_eq!(client.get_with("/plain", &alice).await.outcome(), "BYPASS");
+        assert_eq!(client.get("/plain").await.text(), "run 0");
+        assert_eq!(client.get_with("/public", &alice).await.outcome(), "MISS");
+        assert_eq!(client.get_with("/public", &bob).await.outcome(), "HIT");
+        assert_eq!(client.get_with("/per-user", &alice).await.outcome(), "MISS");
+        assert_eq!(client.get_with("/per-user", &bob).await.outcome(), "MISS");
+        let own = client.get_with("/per-user", &alice).await;
+        assert_eq!((own.outcome(), own.text()), ("HIT", "run 3"));
+    }
+}
+
+/// A body whose length is known, as a stream's is not.
+struct Sized<B>(B, u64);
+
+impl<B: http_body::Body + Unpin> http_body::Body for Sized<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        std::pin::Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.1)
+    }
+}

@@ -1,0 +1,183 @@
+//! Bodies of unknown length: never held back, stored only when they ended cleanly.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_redis_cache::cached;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use http_body_util::BodyExt;
+
+use crate::support::{App, Gate, on_every_store, serve, settings};
+
+#[cached(ttl = 30)]
+async fn read(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+fn router(app: App) -> Router {
+    Router::new().route("/read", get(read)).with_state(app)
+}
+
+type Chunk = Result<&'static str, io::Error>;
+
+/// Chunks that the server sends one by one.
+fn chunks(chunks: Vec<Chunk>) -> Body {
+    let one_by_one = stream::iter(chunks).then(|chunk| async {
+        tokio::task::yield_now().await;
+        chunk
+    });
+    Body::from_stream(one_by_one)
+}
+
+/// Reads a response as far as it goes.
+async fn read_what_comes(response: axum::http::Response<hyper::body::Incoming>) -> Vec<u8> {
+    let mut body = response.into_body();
+    let mut read = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        read.extend(frame.into_data().unwrap_or_default());
+    }
+    read
+}
+
+on_every_store! {
+    async fn a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on(store: Store) {
+        let app = App::new(store.cache(), |_| async { chunks(vec![Ok("one "), Ok("two")]) });
+        let client = serve(router(app)).await;
+        let miss = client.get("/read").await;
+        assert_eq!((miss.outcome(), miss.text()), ("MISS", "one two"));
+        assert_eq!((miss.field("etag"), miss.field("content-length")), (None, None));
+        let hit = client.get("/read").await;
+        assert_eq!((hit.outcome(), hit.text()), ("HIT", "one two"));
+        assert!(hit.field("etag").is_some());
+        assert_eq!(hit.field("content-length"), Some("7"));
+    }
+
+    async fn the_first_byte_does_not_wait_for_the_last(store: Store) {
+        let gate = Gate::new();
+        let handler = gate.clone();
+        let app = App::new(store.cache(), move |_| {
+            let gate = handler.clone();
+            let last = stream::once(async move {
+                gate.pass().await;
+                Ok::<_, io::Error>("last")
+            });
+            std::future::ready(Body::from_stream(stream::iter([Ok("first ")]).chain(last)))
+        });
+        let client = serve(router(app)).await;
+        let mut response = client.open("GET", "/read", &[]).await;
+        let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "first ");
+        gate.open();
+        let rest = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(rest, "last");
+        assert_eq!(client.get("/read").await.text(), "first last");
+    }
+
+    async fn a_body_that_broke_is_never_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            chunks(vec![Ok("half"), Err(io::Error::other("broken"))])
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            let response = client.open("GET", "/read", &[]).await;
+            assert_eq!(response.headers()["x-redis-cache"], "MISS");
+            assert_eq!(read_what_comes(response).await, b"half");
+            assert_eq!(app.runs(), run);
+        }
+    }
+
+    async fn a_body_shorter_than_its_content_length_is_never_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            ([("content-length", "100")], chunks(vec![Ok("half")]))
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            read_what_comes(client.open("GET", "/read", &[]).await).await;
+            assert_eq!(app.runs(), run);
+        }
+    }
+
+    async fn a_stream_of_declared_length_is_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            ([("content-length", "7")], chunks(vec![Ok("one "), Ok("two")]))
+        });
+        let client = serve(router(app)).await;
+        assert_eq!(client.get("/read").await.text(), "one two");
+        let stored = async {
+            while client.get("/read").await.outcome() != "HIT" {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), stored).await.expect("it is stored");
+    }
+
+    async fn a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fill(
+        store: Store
+    ) {
+        let app = App::new(store.cache(), |run| async move {
+            if run == 0 {
+                let first = stream::iter([Ok::<_, io::Error>("first")]);
+                Body::from_stream(first.chain(stream::pending()))
+            } else {
+                Body::from("whole")
+            }
+        });
+        let client = serve(router(app)).await;
+        let mut response = client.open("GET", "/read", &[]).await;
+        response.body_mut().frame().await.unwrap().unwrap();
+        drop(response);
+        let filled = async {
+            while client.get("/read").await.outcome() != "HIT" {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), filled).await.expect("the lease is free");
+        assert_eq!(client.get("/read").await.text(), "whole");
+    }
+
+    async fn a_stream_over_the_limit_passes_through_whole(store: Store) {
+        let cache = store.cache_with(settings().max_body_bytes(1_000));
+        let app = App::new(cache, |_| async {
+            let chunk = Bytes::from(vec![b'x'; 100]);
+            Body::from_stream(stream::iter(vec![Ok::<_, std::convert::Infallible>(chunk); 11]))
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            assert_eq!(client.get("/read").await.body.len(), 1_100);
+            assert_eq!(app.runs(), run);
+        }
+    }
+
+    async fn an_endless_event_stream_passes_through(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            let events = stream::repeat_with(|| Ok::<_, io::Error>("data: x\n\n"));
+            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+        });
+        let client = serve(router(app)).await;
+        for _ in 0..2 {
+            let mut response = client.open("GET", "/read", &[]).await;
+            assert_eq!(response.headers()["x-redis-cache"], "BYPASS");
+            for _ in 0..10 {
+                response.body_mut().frame().await.unwrap().unwrap();
+            }
+        }
+    }
+
+    async fn a_stream_with_a_tag_of_its_own_is_validated(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            ([("etag", "\"v1\"")], chunks(vec![Ok("one "), Ok("two")]))
+        });
+        let client = serve(router(app)).await;
+        for _ in 0..2 {
+            let reply = client.get_with("/read", &[("if-none-match", "\"v1\"")]).await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (304, ""));
+        }
+        assert_eq!(client.get("/read").await.text(), "one two");
+    }
+}

@@ -1,0 +1,158 @@
+//! Servers whose handler is scripted by the test.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::response::{IntoResponse, Response};
+use axum_redis_cache::{Cache, Settings};
+use test_support::{Client, RedisServer};
+use tokio::sync::Semaphore;
+
+/// Where the responses of a test are stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Store {
+    Redis,
+    Memory,
+}
+
+impl Store {
+    pub(crate) fn cache(self) -> Cache {
+        self.cache_with(settings())
+    }
+
+    pub(crate) fn cache_with(self, settings: Settings) -> Cache {
+        match self {
+            Self::Redis => Cache::connect(settings).unwrap(),
+            Self::Memory => Cache::in_memory_with(settings),
+        }
+    }
+}
+
+/// The shared server, with a prefix that no other test uses.
+pub(crate) fn settings() -> Settings {
+    let url = RedisServer::shared().url();
+    Settings::from_url(url)
+        .unwrap()
+        .prefix(RedisServer::unique_prefix())
+        .unwrap()
+}
+
+/// Runs a test on Redis and in memory: both keep the same promises.
+macro_rules! on_every_store {
+    ($(async fn $name:ident($store:ident: Store) $body:block)*) => { $(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn test($store: $crate::support::Store) $body
+
+            #[tokio::test]
+            async fn in_redis() {
+                test($crate::support::Store::Redis).await;
+            }
+
+            #[tokio::test]
+            async fn in_memory() {
+                test($crate::support::Store::Memory).await;
+            }
+        }
+    )* };
+}
+pub(crate) use on_every_store;
+
+type Script = dyn Fn(usize) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync;
+
+/// The state of a server under test: a cache, and what its handlers answer.
+#[derive(Clone)]
+pub(crate) struct App {
+    cache: Cache,
+    script: Arc<Script>,
+    runs: Arc<AtomicUsize>,
+}
+
+impl App {
+    /// A script is told how often it ran before.
+    pub(crate) fn new<F, R>(
+        cache: Cache,
+        script: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoResponse,
+    {
+        let script = move |run| -> Pin<Box<dyn Future<Output = Response> + Send>> {
+            let answer = script(run);
+            Box::pin(async move { answer.await.into_response() })
+        };
+        Self {
+            cache,
+            script: Arc::new(script),
+            runs: Arc::default(),
+        }
+    }
+
+    /// Answers `run 0`, `run 1` and so on.
+    pub(crate) fn counting(cache: Cache) -> Self {
+        Self::new(cache, |run| async move { format!("run {run}") })
+    }
+
+    /// What a handler under test does.
+    pub(crate) async fn run(self) -> Response {
+        (self.script)(self.runs.fetch_add(1, Ordering::SeqCst)).await
+    }
+
+    /// How often a handler ran.
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+}
+
+impl FromRef<App> for Cache {
+    fn from_ref(app: &App) -> Self {
+        app.cache.clone()
+    }
+}
+
+/// Serves a router on a free loopback port until the test's runtime ends.
+pub(crate) async fn serve(router: Router) -> Client {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Client::new(address)
+}
+
+/// Holds a handler in the middle of its run until the test lets it go on.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    entered: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            entered: Arc::new(Semaphore::new(0)),
+            opened: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// What the handler calls.
+    pub(crate) async fn pass(&self) {
+        self.entered.add_permits(1);
+        self.opened.acquire().await.unwrap().forget();
+    }
+
+    /// Waits until a handler is at the gate.
+    pub(crate) async fn entered(&self) {
+        self.entered.acquire().await.unwrap().forget();
+    }
+
+    /// Lets one handler go on.
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+}
