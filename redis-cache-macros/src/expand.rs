@@ -6,7 +6,7 @@
 //! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!
 //! // Output
-//! pub async fn get(argument_0: Head<Path<u64>, READ>, argument_1: State<Db>) -> Response {
+//! pub async fn get(argument_0: Read<Path<u64>>, argument_1: State<Db>) -> Response {
 //!     async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!     read_through(
 //!         argument_0,
@@ -19,23 +19,24 @@
 //!
 //! The function keeps its number of arguments, because attributes around this one count them.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, TokenStream};
 use quote::{format_ident, quote};
+use syn::spanned::Spanned;
 
 use crate::handler::{Argument, Handler, positional};
 use crate::model::{Evict, Route, Target, Visibility};
 
 pub(crate) fn read(handler: &Handler, route: &Route) -> TokenStream {
-    let keep = if route.vary.is_empty() {
-        "READ"
+    let head_type = if route.vary.is_empty() {
+        "Read"
     } else {
-        "READ_ALL_FIELDS"
+        "ReadAllFields"
     };
     let declared = declared_route(handler, route);
     Call {
         krate: &route.krate,
         function: "read_through",
-        keep,
+        head_type,
         ty: "Route",
         declared,
     }
@@ -43,16 +44,16 @@ pub(crate) fn read(handler: &Handler, route: &Route) -> TokenStream {
 }
 
 pub(crate) fn write(handler: &Handler, route: &Route) -> TokenStream {
-    let keep = if route.vary.is_empty() {
-        "WRITE"
+    let head_type = if route.vary.is_empty() {
+        "Write"
     } else {
-        "WRITE_ALL_FIELDS"
+        "WriteAllFields"
     };
     let declared = declared_route(handler, route);
     Call {
         krate: &route.krate,
         function: "write_through",
-        keep,
+        head_type,
         ty: "Route",
         declared,
     }
@@ -72,7 +73,7 @@ pub(crate) fn evict(handler: &Handler, evict: &Evict) -> TokenStream {
     Call {
         krate,
         function: "evict",
-        keep: "WRITE",
+        head_type: "Write",
         ty: "Evict",
         declared,
     }
@@ -116,8 +117,8 @@ fn declared_route(handler: &Handler, route: &Route) -> TokenStream {
 struct Call<'a> {
     krate: &'a TokenStream,
     function: &'a str,
-    /// What the runtime needs of the request.
-    keep: &'a str,
+    /// The extractor that wraps the first argument.
+    head_type: &'a str,
     /// What the attribute declared, and an expression of it.
     ty: &'a str,
     declared: TokenStream,
@@ -134,28 +135,34 @@ impl Call<'_> {
         let Self {
             krate, declared, ..
         } = self;
-        let [function, keep, ty] =
-            [self.function, self.keep, self.ty].map(|s| format_ident!("{s}"));
+        let [function, head_type, ty] =
+            [self.function, self.head_type, self.ty].map(|s| format_ident!("{s}"));
+        // With the user's own tokens at both ends the compiler warns of a handler that is not used.
+        let (asyncness, fn_token) = (&signature.asyncness, &signature.fn_token);
         let (name, generics) = (&signature.ident, &signature.generics);
         let where_clause = &generics.where_clause;
         let private = quote!(#krate::__private);
-        let (inputs, first, others) = arguments(handler, &private, &keep);
+        let (inputs, first, others) = arguments(handler, &private, &head_type);
         let (head, turbofish) = (positional(0), handler.turbofish());
+        let block = quote! {
+            #signature #body
+            #private::#function(
+                #head,
+                {
+                    static ROUTE: #private::LazyLock<#private::#ty> =
+                        #private::LazyLock::new(|| #declared);
+                    &ROUTE
+                },
+                move |#first| #name #turbofish (#others),
+            )
+            .await
+        };
+        let mut block = Group::new(Delimiter::Brace, block);
+        block.set_span(body.span());
         quote! {
             #(#attributes)*
-            #visibility async fn #name #generics (#inputs) -> #private::Response #where_clause {
-                #signature #body
-                #private::#function(
-                    #head,
-                    {
-                        static ROUTE: #private::LazyLock<#private::#ty> =
-                            #private::LazyLock::new(|| #declared);
-                        &ROUTE
-                    },
-                    move |#first| #name #turbofish (#others),
-                )
-                .await
-            }
+            #visibility #asyncness #fn_token #name #generics (#inputs) -> #private::Response
+            #where_clause #block
         }
     }
 }
@@ -164,13 +171,13 @@ impl Call<'_> {
 fn arguments(
     handler: &Handler,
     private: &TokenStream,
-    keep: &Ident,
+    head_type: &Ident,
 ) -> (TokenStream, TokenStream, TokenStream) {
     let head = positional(0);
     let arguments = handler.arguments();
     let Some((first, others)) = arguments.split_first() else {
         return (
-            quote!(#head: #private::Head<(), {#private::#keep}>),
+            quote!(#head: #private::#head_type<()>),
             quote!(()),
             quote!(),
         );
@@ -179,7 +186,7 @@ fn arguments(
     let names: Vec<_> = others.iter().map(|Argument { name, .. }| name).collect();
     let types = others.iter().map(|Argument { ty, .. }| ty);
     (
-        quote!(#head: #private::Head<#first, {#private::#keep}> #(, #names: #types)*),
+        quote!(#head: #private::#head_type<#first> #(, #names: #types)*),
         quote!(#head),
         quote!(#head #(, #names)*),
     )

@@ -1,11 +1,12 @@
 //! The attributes of `axum-redis-cache`. Depend on that crate instead: it re-exports them.
 //!
-//! An attribute is parsed (`parse`) to what was written, lowered (`model`) to what was decided, and
+//! An attribute is parsed (`options`, `parse`) to what was written, lowered (`model`) to what was decided, and
 //! expanded (`expand`) to one call into the runtime.
 
 mod expand;
 mod handler;
 mod model;
+mod options;
 mod parse;
 
 use proc_macro2::TokenStream;

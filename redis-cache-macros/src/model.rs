@@ -155,7 +155,13 @@ fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
     let fail = |message: String| Err(Error::custom(message).with_span(expr));
     let duration = match expr {
         Expr::Lit(lit) => match &lit.lit {
-            Lit::Int(seconds) => Duration::from_secs(seconds.base10_parse()?),
+            Lit::Int(seconds) => match seconds.base10_parse() {
+                Ok(seconds) => Duration::from_secs(seconds),
+                Err(_) if seconds.base10_digits().starts_with('-') => {
+                    return fail(NEGATIVE_DURATION.to_owned());
+                }
+                Err(_) => return fail("not a number of seconds".to_owned()),
+            },
             Lit::Str(text) => match humantime::parse_duration(&text.value()) {
                 Ok(duration) => duration,
                 Err(error) => {
@@ -169,13 +175,15 @@ fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
         Expr::Unary(ExprUnary {
             op: UnOp::Neg(_), ..
         }) => {
-            return fail("a duration cannot be negative; 0 means no expiry".to_owned());
+            return fail(NEGATIVE_DURATION.to_owned());
         }
         other => return Ok(other.into_token_stream()),
     };
     let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
     Ok(quote!(#krate::__private::Duration::new(#seconds, #nanos)))
 }
+
+const NEGATIVE_DURATION: &str = "a duration cannot be negative; 0 means no expiry";
 
 const EXPECTED_DURATION: &str =
     "expected seconds (300), a text (\"5m\") or an expression of `Duration`";

@@ -6,6 +6,8 @@ use darling::{Error, FromMeta, Result};
 use proc_macro2::{Span, TokenStream};
 use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr};
 
+use crate::options::{Form, items};
+
 /// The options of `#[cached]` and `#[cache_put]`.
 #[derive(FromMeta)]
 pub(crate) struct RouteArgs {
@@ -16,7 +18,7 @@ pub(crate) struct RouteArgs {
     pub(crate) public: Flag,
     pub(crate) no_store: Flag,
     pub(crate) vary: Option<FieldNames>,
-    pub(crate) status: Option<SpannedValue<Statuses>>,
+    pub(crate) status: Option<Statuses>,
     pub(crate) unless: Option<PathValue>,
     #[darling(rename = "crate")]
     pub(crate) krate: Option<PathValue>,
@@ -35,24 +37,39 @@ pub(crate) struct EvictArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
+const PUT: [(&str, Form); 9] = [
+    ("ttl", Form::Value("ttl = 300")),
+    ("group", Form::Value("group = \"products\"")),
+    ("max_age", Form::Value("max_age = 60")),
+    ("private", Form::Word),
+    ("public", Form::Word),
+    ("no_store", Form::Word),
+    ("vary", Form::List("vary(\"accept-language\")")),
+    ("unless", Form::Value("unless = path::to::function")),
+    ("crate", Form::Value("crate = path::to::axum_redis_cache")),
+];
+
+const STATUS: (&str, Form) = ("status", Form::List("status(200, 404)"));
+
+const EVICT: [(&str, Form); 5] = [
+    ("key", Form::WordOrValue("key = \"/products\"")),
+    ("group", Form::Value("group = \"products\"")),
+    ("all", Form::Word),
+    ("always", Form::Word),
+    ("crate", Form::Value("crate = path::to::axum_redis_cache")),
+];
+
 pub(crate) fn cached(args: TokenStream) -> Result<RouteArgs> {
-    RouteArgs::from_list(&NestedMeta::parse_meta_list(args)?)
+    let options: Vec<_> = PUT.into_iter().chain([STATUS]).collect();
+    RouteArgs::from_list(&items(args, &options, &[])?)
 }
 
 pub(crate) fn put(args: TokenStream) -> Result<RouteArgs> {
-    let args = cached(args)?;
-    match &args.status {
-        None => Ok(args),
-        Some(status) => {
-            let message = "`status` is an option of `#[cached]` only: what a write answers with \
-                           200, 201 or 203 is stored; remove it";
-            Err(Error::custom(message).with_span(&status.span()))
-        }
-    }
+    RouteArgs::from_list(&items(args, &PUT, &[])?)
 }
 
 pub(crate) fn evict(args: TokenStream) -> Result<EvictArgs> {
-    let args = EvictArgs::from_list(&NestedMeta::parse_meta_list(args)?)?;
+    let args = EvictArgs::from_list(&items(args, &EVICT, &["key", "group"])?)?;
     if args.key.is_empty() && args.group.is_empty() && !args.all.is_present() {
         let message = "nothing to evict: name a target, such as `key` for the entry of the \
                        request's path, `group = \"products\"` or `all`";
@@ -88,6 +105,10 @@ pub(crate) struct Strings(pub(crate) Vec<LitStr>);
 impl FromMeta for Strings {
     fn from_expr(expr: &Expr) -> Result<Self> {
         let texts = match ungroup(expr) {
+            Expr::Array(array) if array.elems.is_empty() => {
+                let message = "nothing in the list: name a group, or remove the option";
+                return Err(Error::custom(message).with_span(array));
+            }
             Expr::Array(array) => array.elems.iter().map(string).collect::<Result<_>>()?,
             other => vec![string(other)?],
         };

@@ -1,6 +1,6 @@
 //! What the attributes of `axum-redis-cache` call at run time. Depend on that crate instead: it
 //! re-exports everything here that is meant to be used.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod cache;
 mod clock;
@@ -25,7 +25,7 @@ pub mod __private {
 
     pub use axum::response::Response;
 
-    pub use crate::request::{Head, READ, READ_ALL_FIELDS, WRITE, WRITE_ALL_FIELDS};
+    pub use crate::request::{Read, ReadAllFields, Write, WriteAllFields};
     pub use crate::route::{Evict, Route};
     pub use crate::serve::evict::evict;
     pub use crate::serve::read::read_through;

@@ -10,16 +10,17 @@ use crate::cache::Cache;
 use crate::http::directives::RequestDirectives;
 use crate::key::Key;
 
-/// The handler answers reads, and only the fields that the cache itself reads are kept.
-pub const READ: u8 = 0;
-/// The handler answers reads, and its route nominates request fields.
-pub const READ_ALL_FIELDS: u8 = READ | ALL_FIELDS;
-/// The handler answers writes.
-pub const WRITE: u8 = 2;
-/// The handler answers writes, and its route nominates request fields.
-pub const WRITE_ALL_FIELDS: u8 = WRITE | ALL_FIELDS;
-
 const ALL_FIELDS: u8 = 1;
+const WRITE: u8 = 2;
+
+/// For a handler of reads.
+pub type Read<T> = Head<T, 0>;
+/// For a handler of reads whose route nominates request fields.
+pub type ReadAllFields<T> = Head<T, ALL_FIELDS>;
+/// For a handler of writes.
+pub type Write<T> = Head<T, WRITE>;
+/// For a handler of writes whose route nominates request fields.
+pub type WriteAllFields<T> = Head<T, { WRITE | ALL_FIELDS }>;
 
 /// Stands in for the first argument of a handler, so that the number of arguments stays as it was.
 /// It keeps what the cache needs of the request, then extracts that argument.

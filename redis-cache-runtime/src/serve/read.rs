@@ -59,12 +59,18 @@ where
     }
     // Boxed, so that a hit does not carry the weight of the handler's future.
     Box::pin(async move {
-        let fill = match outcome {
-            Outcome::Bypass => None,
-            _ => {
-                let key = request.key.clone();
-                Fill::begin(cache.clone(), route, key, variant, Claim::IfFree).await
-            }
+        // Without the store the handler runs as if there were no cache.
+        let fill = if outcome == Outcome::Miss {
+            Fill::begin(
+                cache.clone(),
+                route,
+                request.key.clone(),
+                variant,
+                Claim::IfFree,
+            )
+            .await
+        } else {
+            None
         };
         let response = handler(extracted).await.into_response();
         respond(&cache, route, request.map(), response, fill, outcome).await

@@ -1,0 +1,8 @@
+use axum_redis_cache::cached;
+
+#[cached(ttl = 300, ttl = 60)]
+async fn handler() -> &'static str {
+    "body"
+}
+
+fn main() {}

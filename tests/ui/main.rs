@@ -1,0 +1,9 @@
+//! What the compiler says about mistakes: one file each, named for the mistake.
+//!
+//! To accept changed messages, run `TRYBUILD=overwrite cargo test --test ui` and read the diff.
+
+#[test]
+fn mistakes_are_named_where_they_are() {
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/ui/*/*.rs");
+}
