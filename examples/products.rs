@@ -123,7 +123,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(&address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("Listening on {url}. Try:");
+    println!("Listening on {url}");
+    println!("Try:");
     println!("  curl -i {url}/products/1     # MISS, takes 100 ms; again: HIT");
     println!("  curl -i -X DELETE {url}/products/1");
     println!("  curl -i {url}/products?page=0 -H 'If-None-Match: *'     # 304");

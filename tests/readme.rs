@@ -1,0 +1,165 @@
+//! The transcript of the README is what the example answers, in memory and on Redis.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use test_support::{Client, RedisServer};
+
+/// A request of the transcript, and the lines that its response must have.
+struct Exchange {
+    method: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    expected: Vec<String>,
+}
+
+struct Example {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Example {
+    fn start(redis: Option<&RedisServer>) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .env("ADDR", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        for name in ["REDIS_URL", "REDIS_HOST", "REDIS_CLUSTER", "REDIS_SENTINEL"] {
+            command.env_remove(name);
+        }
+        if let Some(redis) = redis {
+            command.env("REDIS_URL", redis.url());
+        }
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| {
+            let line = line.unwrap();
+            let (_, address) = line.split_once("Listening on http://")?;
+            address.parse().ok()
+        });
+        // The example goes on printing into the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            process,
+            address: address.expect("the example prints where it listens"),
+        }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The example; a run of this test alone does not build it.
+fn binary() -> PathBuf {
+    let build = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--example",
+            "products",
+            "--all-features",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(build.unwrap().success());
+    let test = std::env::current_exe().unwrap();
+    test.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/products")
+}
+
+fn transcript() -> Vec<Exchange> {
+    let readme = include_str!("../README.md");
+    let block = readme
+        .split("```console\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let mut exchanges = Vec::new();
+    for command in block.split("$ curl -i ").skip(1) {
+        let mut lines = command.lines().filter(|line| !line.is_empty());
+        let mut words = lines.next().unwrap().splitn(2, ' ');
+        let url = words.next().unwrap();
+        let (mut method, mut fields) = ("GET".to_owned(), Vec::new());
+        match words.next().map(|rest| rest.split_at(3)) {
+            Some(("-X ", name)) => name.clone_into(&mut method),
+            Some(("-H ", field)) => {
+                let (name, value) = field.trim_matches('\'').split_once(": ").unwrap();
+                fields.push((name.to_owned(), value.to_owned()));
+            }
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        }
+        exchanges.push(Exchange {
+            method,
+            target: url.replace("http://127.0.0.1:3000", ""),
+            fields,
+            expected: lines.map(str::to_owned).collect(),
+        });
+    }
+    exchanges
+}
+
+async fn replay(redis: Option<&RedisServer>) {
+    let example = Example::start(redis);
+    let client = Client::new(example.address);
+    let exchanges = transcript();
+    assert_eq!(exchanges.len(), 5);
+    for Exchange {
+        method,
+        target,
+        fields,
+        expected,
+    } in exchanges
+    {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        let reply = client.send(&method, &target, &fields).await;
+        for line in expected {
+            match line.split_once(": ") {
+                Some((name, value)) => assert_eq!(reply.field(name), Some(value), "{target}"),
+                None => assert_eq!(line, format!("HTTP/1.1 {}", reply.status)),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_transcript_is_true_in_memory() {
+    replay(None).await;
+}
+
+#[tokio::test]
+async fn the_transcript_is_true_on_redis() {
+    replay(Some(&RedisServer::start())).await;
+}
+
+#[tokio::test]
+async fn wrong_settings_end_the_example_with_one_clear_line() {
+    let output = Command::new(binary())
+        .env("REDIS_HOST", "localhost")
+        .env("REDIS_PORT", "70000")
+        .env_remove("REDIS_URL")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "REDIS_PORT=70000: expected a port number from 1 to 65535\n"
+    );
+}
