@@ -14,7 +14,9 @@ use crate::entry::Entry;
 use crate::fault::{Fault, FaultLog};
 use crate::http::directives::RequestDirectives;
 use crate::key::{Address, Eviction};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::Settings;
+#[cfg(feature = "redis")]
+use crate::settings::SettingsError;
 use crate::store::{Claim, Lease, LeaseTimes, Store};
 
 /// A cache: put it in the state of an application, and the attributes on its handlers use it.

@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// A failure of the store. It never fails a request; it is logged once per cause and counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "memory has few ways to fail")
+)]
 pub(crate) enum Fault {
     #[error("Redis is not reachable")]
     Unreachable,

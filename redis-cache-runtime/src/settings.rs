@@ -38,6 +38,10 @@ pub struct Settings {
 
 /// How to reach a standalone Redis.
 #[derive(Clone)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "read only to connect")
+)]
 pub(crate) enum Server {
     Url(SecretString),
     Fields {

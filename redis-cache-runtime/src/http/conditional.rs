@@ -3,17 +3,30 @@
 use std::time::SystemTime;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::directives::split_list;
 use crate::key::hex;
 
+/// Hashing a longer body takes long enough to keep other requests waiting.
+const MAX_INLINE_HASH: usize = 256 * 1024;
+
 /// Gives a 200 without a validator a weak one, made from its body: the same in every process.
-pub(crate) fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &[u8]) {
-    if status == StatusCode::OK
-        && !fields.contains_key(header::ETAG)
-        && let Some(etag) = weak_etag(body)
-    {
+pub(crate) async fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &Bytes) {
+    if status != StatusCode::OK || fields.contains_key(header::ETAG) {
+        return;
+    }
+    let etag = if body.len() <= MAX_INLINE_HASH {
+        weak_etag(body)
+    } else {
+        let body = body.clone();
+        tokio::task::spawn_blocking(move || weak_etag(&body))
+            .await
+            .ok()
+            .flatten()
+    };
+    if let Some(etag) = etag {
         fields.insert(header::ETAG, etag);
     }
 }

@@ -76,7 +76,7 @@ impl ResponseDirectives {
 }
 
 /// Appends a directive to a list, with a comma where one is needed.
-pub(crate) fn push_directive(list: &mut String, name: &str, value: Option<&str>) {
+fn push_directive(list: &mut String, name: &str, value: Option<&str>) {
     if !list.is_empty() {
         list.push_str(", ");
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use smallvec::SmallVec;
 
-use super::directives::{RequestDirectives, push_directive};
+use super::directives::{RequestDirectives, split_list};
 
 /// The freshness a response was granted when it was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,32 +95,46 @@ pub(crate) fn cache_control(
     }
     let remaining = remaining.map(whole_seconds);
     let declared = policy.max_age.map(whole_seconds).or(grant.max_age);
-    let mut out = String::with_capacity(32 + grant.directives.len());
+    let mut list = List::default();
     if let Some(visibility) = policy.visibility {
-        out.push_str(visibility);
+        list.push(visibility);
     }
     match [declared, remaining].into_iter().flatten().min() {
-        Some(seconds) => push_seconds(&mut out, "max-age", seconds),
-        None => push_directive(&mut out, "no-cache", None),
+        Some(seconds) => list.push_seconds("max-age=", seconds),
+        None => list.push("no-cache"),
     }
     if let Some(seconds) = remaining.filter(|_| grant.s_maxage) {
-        push_seconds(&mut out, "s-maxage", seconds);
+        list.push_seconds("s-maxage=", seconds);
     }
-    for directive in super::directives::split_list(&grant.directives) {
+    for directive in split_list(&grant.directives) {
         let contradicts = ["public", "private"].contains(&directive) && policy.visibility.is_some();
         if !contradicts {
-            push_directive(&mut out, directive, None);
+            list.push(directive);
         }
     }
     // Everything in it came from fields, or is ASCII.
-    HeaderValue::try_from(out).unwrap_or(const { HeaderValue::from_static("no-cache") })
+    HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
 }
 
-fn push_seconds(out: &mut String, name: &str, seconds: u64) {
-    use std::fmt::Write;
-    push_directive(out, name, None);
-    // Writing to a string does not fail.
-    let _ = write!(out, "={seconds}");
+/// Directives with commas between them; the usual few take no allocation.
+#[derive(Default)]
+struct List {
+    text: SmallVec<[u8; 64]>,
+}
+
+impl List {
+    fn push(&mut self, directive: &str) {
+        if !self.text.is_empty() {
+            self.text.extend_from_slice(b", ");
+        }
+        self.text.extend_from_slice(directive.as_bytes());
+    }
+
+    fn push_seconds(&mut self, name: &str, seconds: u64) {
+        self.push(name);
+        self.text
+            .extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    }
 }
 
 fn whole_seconds(duration: Duration) -> u64 {

@@ -178,8 +178,9 @@ impl Tee {
         } = copying
         {
             let task = tokio::spawn(async move {
-                add_etag(head.status, &mut head.fields, &copy);
-                fill.store(*head, copy.freeze()).await;
+                let body = copy.freeze();
+                add_etag(head.status, &mut head.fields, &body).await;
+                fill.store(*head, body).await;
             });
             self.state = State::Storing(task);
         }

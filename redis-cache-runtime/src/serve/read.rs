@@ -127,7 +127,7 @@ async fn respond(
     match capture(body, content_length, cache.max_body_bytes()).await {
         Captured::Whole(body) => {
             let mut response = Response::from_parts(parts, Body::from(body.clone()));
-            add_etag(response.status(), response.headers_mut(), &body);
+            add_etag(response.status(), response.headers_mut(), &body).await;
             if let Some(fill) = fill {
                 fill.store(stored_head(&response, grant), body).await;
             }

@@ -88,7 +88,7 @@ async fn representation(
                 stored.headers_mut().remove(header::LOCATION);
             }
             add_vary(stored.headers_mut(), &route.store.vary);
-            add_etag(StatusCode::OK, stored.headers_mut(), &body);
+            add_etag(StatusCode::OK, stored.headers_mut(), &body).await;
             let head = stored_head(&stored, grant);
             (
                 Response::from_parts(parts, Body::from(body.clone())),

@@ -239,6 +239,26 @@ conformance! {
         assert_eq!(served(&store, &one, &write).await.unwrap(), "1");
     }
 
+    async fn an_eviction_during_a_write_wins_whatever_the_variant(store: Store) {
+        for place in [Place::new("/a", &["g"]), Place::new("/a", &["g"]).variant("1")] {
+            let write = lease(&store, &place, Claim::Override).await.unwrap();
+            store.remove(&[place.evict_key()]).await.unwrap();
+            assert!(!put(&store, &place, &write, "old").await);
+            assert_eq!(served(&store, &place, &write).await, None);
+        }
+    }
+
+    async fn of_two_writes_of_different_variants_neither_outlives_the_other(store: Store) {
+        let place = |value| Place::new("/a", &["g"]).variant(value);
+        let (one, two) = (place("1"), place("2"));
+        let first = lease(&store, &one, Claim::Override).await.unwrap();
+        let second = lease(&store, &two, Claim::Override).await.unwrap();
+        assert!(!put(&store, &one, &first, "1").await);
+        assert!(!put(&store, &two, &second, "2").await);
+        assert_eq!(served(&store, &one, &first).await, None);
+        assert_eq!(served(&store, &two, &second).await, None);
+    }
+
     async fn nonces_are_random_kept_and_prolonged(store: Store) {
         let place = Place::new("/a", &["g"]);
         let short = LeaseTimes {

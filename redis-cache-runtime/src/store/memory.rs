@@ -65,7 +65,7 @@ impl MemoryStore {
     ) -> Result<Option<Lease>, Fault> {
         let token = random_nonce()?;
         let mut table = self.table();
-        let name = self.names.lease(at);
+        let name = self.names.lease(claim.place(at));
         if claim == Claim::IfFree && table.get(name).is_some() {
             return Ok(None);
         }
@@ -86,7 +86,10 @@ impl MemoryStore {
         ttl: Option<Duration>,
     ) -> bool {
         let mut table = self.table();
-        let (lease_name, entry_name) = (self.names.lease(at), self.names.entry(at));
+        let (lease_name, entry_name) = (
+            self.names.lease(lease.claim.place(at)),
+            self.names.entry(at),
+        );
         let held = table.holds(lease_name, lease);
         match lease.claim {
             Claim::IfFree if !held => {}
@@ -115,8 +118,8 @@ impl MemoryStore {
 
     pub(crate) fn release(&self, at: Address<'_>, lease: &Lease) {
         let mut table = self.table();
-        if table.holds(self.names.lease(at), lease) {
-            table.remove(self.names.lease(at));
+        if table.holds(self.names.lease(lease.claim.place(at)), lease) {
+            table.remove(self.names.lease(lease.claim.place(at)));
         }
     }
 

@@ -59,6 +59,20 @@ pub(crate) enum Claim {
     Override,
 }
 
+impl Claim {
+    /// What the lease is for. A write concerns every variant of its key, and an eviction of the key
+    /// must take the lease away from it.
+    fn place(self, at: Address<'_>) -> Address<'_> {
+        match self {
+            Self::IfFree => at,
+            Self::Override => Address {
+                variant: None,
+                ..at
+            },
+        }
+    }
+}
+
 /// The right to store one response, taken before its handler runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {

@@ -23,6 +23,8 @@ impl RedisServer {
 
     /// Starts a server with options such as `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
+        let installed = Command::new("redis-server").arg("--version").output();
+        installed.expect("redis-server is installed; scripts/test.sh does it");
         for _ in 0..10 {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
             let port = listener.local_addr().expect("a bound port").port();
@@ -37,7 +39,7 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server does not start: is it installed?");
+        panic!("redis-server does not start");
     }
 
     /// The server that the tests of a process share; each uses names of its own.

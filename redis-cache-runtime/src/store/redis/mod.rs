@@ -110,7 +110,7 @@ impl RedisStore {
         let mut commands = Pipeline::new();
         let set = commands
             .cmd("SET")
-            .arg(Arg(self.names.lease(at)))
+            .arg(Arg(self.names.lease(claim.place(at))))
             .arg(&token);
         set.arg("PX").arg(millis(Some(times.lease)));
         if claim == Claim::IfFree {
@@ -137,7 +137,10 @@ impl RedisStore {
         entry: &[u8],
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
-        let (lease_name, entry_name) = (self.names.lease(at), self.names.entry(at));
+        let (lease_name, entry_name) = (
+            self.names.lease(lease.claim.place(at)),
+            self.names.entry(at),
+        );
         let mut command = match lease.claim {
             Claim::IfFree => eval(FILL, &[lease_name, entry_name]),
             Claim::Override => {
@@ -167,7 +170,7 @@ impl RedisStore {
     }
 
     pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
-        let mut command = eval(RELEASE, &[self.names.lease(at)]);
+        let mut command = eval(RELEASE, &[self.names.lease(lease.claim.place(at))]);
         command.arg(&lease.token);
         self.run(&command).await.map(drop)
     }
