@@ -6,12 +6,12 @@
 //! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!
 //! // Output
-//! pub async fn get(argument_0: Read<Path<u64>>, argument_1: State<Db>) -> Response {
+//! pub async fn get(id: Read<Path<u64>>, db: State<Db>) -> Response {
 //!     async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!     read_through(
-//!         argument_0,
-//!         { static ROUTE: LazyLock<Route> = LazyLock::new(|| Route::new("get").ttl(..)); &ROUTE },
-//!         move |argument_0| get(argument_0, argument_1),
+//!         id,
+//!         { static __AXUM_REDIS_CACHE_ROUTE: LazyLock<Route> = LazyLock::new(|| Route::new("get").ttl(..)); &__AXUM_REDIS_CACHE_ROUTE },
+//!         move |id| get(id, db),
 //!     )
 //!     .await
 //! }
@@ -143,15 +143,20 @@ impl Call<'_> {
         let where_clause = &generics.where_clause;
         let private = quote!(#krate::__private);
         let (inputs, first, others) = arguments(handler, &private, &head_type);
-        let (head, turbofish) = (positional(0), handler.turbofish());
+        let turbofish = handler.turbofish();
+        let head = handler
+            .arguments()
+            .into_iter()
+            .next()
+            .map_or(positional(0), |first| first.name);
         let block = quote! {
             #signature #body
             #private::#function(
                 #head,
                 {
-                    static ROUTE: #private::LazyLock<#private::#ty> =
+                    static __AXUM_REDIS_CACHE_ROUTE: #private::LazyLock<#private::#ty> =
                         #private::LazyLock::new(|| #declared);
-                    &ROUTE
+                    &__AXUM_REDIS_CACHE_ROUTE
                 },
                 move |#first| #name #turbofish (#others),
             )
@@ -173,16 +178,16 @@ fn arguments(
     private: &TokenStream,
     head_type: &Ident,
 ) -> (TokenStream, TokenStream, TokenStream) {
-    let head = positional(0);
     let arguments = handler.arguments();
     let Some((first, others)) = arguments.split_first() else {
+        let head = positional(0);
         return (
             quote!(#head: #private::#head_type<()>),
             quote!(()),
             quote!(),
         );
     };
-    let first = first.ty;
+    let (head, first) = (&first.name, first.ty);
     let names: Vec<_> = others.iter().map(|Argument { name, .. }| name).collect();
     let types = others.iter().map(|Argument { ty, .. }| ty);
     (

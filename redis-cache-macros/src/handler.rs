@@ -63,7 +63,8 @@ impl Handler {
         errors.finish()
     }
 
-    /// The arguments: one that is a plain name keeps it, so that attributes below this one see it.
+    /// The arguments, by the one name that each binds, so that attributes below this one can
+    /// mention it. One that binds several or none gets a name of its own.
     pub(crate) fn arguments(&self) -> Vec<Argument<'_>> {
         let typed = self
             .signature
@@ -74,13 +75,13 @@ impl Handler {
                 FnArg::Receiver(_) => None,
             });
         let named = typed.enumerate().map(|(position, typed)| {
-            let plain = match &*typed.pat {
-                Pat::Ident(pat) if pat.subpat.is_none() => Some(pat.ident.clone()),
-                _ => None,
+            // A name that says it is not used is not used by the generated call either.
+            let usable = |name: &&Ident| {
+                **name != self.signature.ident && !name.to_string().starts_with('_')
             };
-            let name = plain.filter(|name| *name != self.signature.ident);
+            let name = only_name(&typed.pat).filter(usable);
             Argument {
-                name: name.unwrap_or_else(|| positional(position)),
+                name: name.cloned().unwrap_or_else(|| positional(position)),
                 ty: &typed.ty,
             }
         });
@@ -116,6 +117,15 @@ impl Handler {
 /// A name that the user's code cannot spell.
 pub(crate) fn positional(position: usize) -> Ident {
     format_ident!("argument_{position}", span = Span::mixed_site())
+}
+
+/// The name in `name`, `mut name` or `State(name)`.
+fn only_name(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(pat) if pat.subpat.is_none() => Some(&pat.ident),
+        Pat::TupleStruct(pat) if pat.elems.len() == 1 => pat.elems.first().and_then(only_name),
+        _ => None,
+    }
 }
 
 struct HasImplTrait(bool);

@@ -166,13 +166,14 @@ impl Cache {
         self.recorded(self.inner.store.put(at, lease, entry, lifetime).await)
     }
 
-    /// Makes the nonces of an address last at least that long.
+    /// Makes the nonces of an address outlast an entry of that lifetime that is stored next.
     pub(crate) async fn prolong(
         &self,
         at: Address<'_>,
         lifetime: Option<Duration>,
     ) -> Result<(), Fault> {
-        self.recorded(self.inner.store.prolong(at, lifetime).await)
+        let ttl = lifetime.map(|lifetime| lifetime.saturating_add(self.inner.lease_ttl));
+        self.recorded(self.inner.store.prolong(at, ttl).await)
     }
 
     pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {

@@ -2,9 +2,14 @@
 
 use std::time::SystemTime;
 
+/// What dates in fields are compared with.
+pub(crate) fn time() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Unix milliseconds.
 pub(crate) fn now() -> u64 {
-    let since_epoch = SystemTime::now()
+    let since_epoch = time()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)

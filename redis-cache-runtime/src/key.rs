@@ -22,8 +22,7 @@ pub(crate) struct Key(String);
 impl Key {
     /// The default key of a request: its path, and its query with the parameters sorted by name.
     ///
-    /// Percent-encodings that RFC 9110 §4.2.3 calls equivalent are written one way. Parameters of
-    /// the same name keep their order, because handlers that read lists see it.
+    /// Percent-encodings that RFC 9110 §4.2.3 calls equivalent are written one way.
     pub(crate) fn of_uri(uri: &Uri) -> Self {
         Self::of_path_and_query(uri.path(), uri.query())
     }
@@ -187,42 +186,57 @@ fn tagged<'a>(kind: &'a str, key: &'a Key, variant: Option<&'a Variant>) -> Name
 }
 
 /// Writes percent-encodings one way: unreserved characters plain, everything else in upper case
-/// (RFC 3986 §6.2.2). Malformed encodings are left as they are.
+/// (RFC 3986 §6.2.2), and what a URI cannot hold encoded. Malformed encodings are left as they are.
 fn normalize_percent(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'%')
+    {
         return Cow::Borrowed(text);
     }
+    let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let encoded = rest
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match encoded {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                out.push(char::from(byte));
-            }
-            Some(byte) => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
-            None => {
-                out.push('%');
-                continue;
-            }
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        if byte != b'%' {
+            push_byte(&mut out, byte, byte.is_ascii_graphic());
+        } else if let Some(encoded) = bytes.get(at..at + 2).and_then(hex_byte) {
+            let unreserved = encoded.is_ascii_alphanumeric() || b"-._~".contains(&encoded);
+            push_byte(&mut out, encoded, unreserved);
+            at += 2;
+        } else {
+            out.push('%');
         }
-        rest = &rest[2..];
     }
-    out.push_str(rest);
     Cow::Owned(out)
 }
 
+fn push_byte(out: &mut String, byte: u8, plain: bool) {
+    if plain {
+        out.push(char::from(byte));
+    } else {
+        // Writing to a string does not fail.
+        let _ = write!(out, "%{byte:02X}");
+    }
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let [high, low] = digits else { return None };
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+}
+
+/// The parameters sorted by name, as a form reader decodes it. Those of the same name keep their
+/// order, because handlers that read lists see it.
 fn sorted_query(query: &str) -> String {
     let query = normalize_percent(query);
     let mut parameters: Vec<&str> = query.split('&').filter(|text| !text.is_empty()).collect();
-    parameters.sort_by_key(|parameter| parameter.split('=').next());
+    parameters.sort_by_cached_key(|parameter| {
+        form_urlencoded::parse(parameter.as_bytes())
+            .next()
+            .map(|(name, _)| name.into_owned())
+    });
     parameters.join("&")
 }
 
@@ -283,6 +297,10 @@ mod tests {
             "/a%2",
             "/a%25",
             "/a%252F",
+            "/a%+A",
+            "/a%0A",
+            "/a?ids[]=1&ids%5B%5D=2",
+            "/a?ids%5B%5D=2&ids[]=1",
             "/%C3%A4",
             "/a%00",
             &format!("/{long}"),
@@ -295,9 +313,17 @@ mod tests {
 
     #[test]
     fn a_literal_path_is_the_default_key_of_that_path() {
-        for uri in ["/a", "/a?x=2&b=1", "/a%41", "/a?"] {
+        for uri in ["/a", "/a?x=2&b=1", "/a%41", "/a?", "/a?b=?"] {
             assert_eq!(Key::literal(uri), Key::of_uri(&uri.parse().unwrap()));
         }
+    }
+
+    #[test]
+    fn a_literal_path_may_hold_what_a_uri_must_encode() {
+        assert_eq!(
+            Key::literal("/café au lait").0,
+            key("/caf%c3%a9%20au%20lait")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use crate::cache::Cache;
 use crate::http::directives::RequestDirectives;
@@ -59,7 +59,7 @@ impl RequestHead {
         let map = if KEEP & ALL_FIELDS == 0 {
             cache_fields(&parts.headers)
         } else {
-            parts.headers.clone()
+            all_fields(&parts.headers, uri)
         };
         let fields = (!map.is_empty()).then(|| {
             let directives = cache.directives(&map);
@@ -100,6 +100,18 @@ fn cache_fields(all: &HeaderMap) -> HeaderMap {
         }
     }
     kept
+}
+
+/// Every field, with `Host` as the client sent it, which may be in the URI (RFC 9112 §3.2.2, RFC
+/// 9113 §8.3.1).
+fn all_fields(all: &HeaderMap, uri: &Uri) -> HeaderMap {
+    let mut fields = all.clone();
+    if let Some(authority) = uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        fields.insert(header::HOST, host);
+    }
+    fields
 }
 
 impl<S, T, const KEEP: u8> FromRequestParts<S> for Head<T, KEEP>

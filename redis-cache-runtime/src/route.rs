@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::Response;
 
+use crate::clock;
 use crate::http::freshness::{ClientPolicy, Grant};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
 use crate::key::{Address, Eviction, Group, Key, Variant};
@@ -156,7 +157,9 @@ impl Route {
         if !status {
             return Err(NotStorable::Status);
         }
-        let grant = self.store.check_fields(response.headers(), ttl)?;
+        let grant = self
+            .store
+            .check_fields(response.headers(), ttl, clock::time())?;
         match self.unless {
             Some(unless) if unless(response) => Err(NotStorable::Unless),
             _ => Ok(grant),

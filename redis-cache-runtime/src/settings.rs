@@ -206,9 +206,13 @@ mod server {
                 let expected = "a URL without TLS (redis://…): this build cannot speak TLS";
                 return Err(SettingsError::invalid(name, "rediss://…", expected));
             }
-            let shown = url
-                .split_once("://")
-                .map_or("…".into(), |(scheme, _)| format!("{scheme}://…"));
+            // What stands before `://` is only a scheme if it looks like one.
+            let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+            let shown = scheme
+                .filter(|scheme| is_scheme(scheme))
+                .unwrap_or_default();
+            let shown = format!("{shown}://…");
             url.as_str()
                 .into_connection_info()
                 .map_err(|_| SettingsError::invalid(name, &shown, URL))?;

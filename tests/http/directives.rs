@@ -63,6 +63,10 @@ on_every_store! {
         let reply = client.get_with("/read", &only).await;
         assert_eq!((reply.status.as_u16(), reply.outcome()), (504, "MISS"));
         assert_eq!(app.runs(), 0);
+        let ranged = [("cache-control", "only-if-cached"), ("range", "bytes=0-1")];
+        let reply = client.get_with("/read", &ranged).await;
+        assert_eq!((reply.status.as_u16(), reply.outcome()), (504, "BYPASS"));
+        assert_eq!(app.runs(), 0);
         client.get("/read").await;
         let reply = client.get_with("/read", &only).await;
         assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "HIT"));

@@ -80,6 +80,71 @@ async fn an_application_starts_without_redis() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_on_connections_that_the_server_closed() {
+    let redis = RedisServer::start();
+    let (client, cache) = start(&redis).await;
+    let close = || {
+        let kill = redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal"])
+            .to_owned();
+        let _: i64 = kill.query(&mut redis.connection()).unwrap();
+    };
+    for _ in 0..10 {
+        client.get("/item").await;
+        close();
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
+        close();
+        client.send("DELETE", "/item", &[]).await;
+        assert_eq!(client.get("/item").await.outcome(), "MISS");
+        close();
+        client.send("PUT", "/item", &[]).await;
+        close();
+        assert_eq!(client.get("/item").await.text(), "written");
+        client.send("DELETE", "/item", &[]).await;
+    }
+    assert_eq!(cache.faults(), 0);
+}
+
+#[tokio::test]
+async fn hundreds_of_requests_at_once_for_a_stored_response_run_no_handler() {
+    let redis = RedisServer::start();
+    let (client, _) = start(&redis).await;
+    client.get("/item").await;
+    let requests = (0..500).map(|_| tokio::spawn(async move { client.get("/item").await }));
+    for request in requests.collect::<Vec<_>>() {
+        assert_eq!(request.await.unwrap().outcome(), "HIT");
+    }
+}
+
+#[tokio::test]
+async fn applications_with_glob_characters_in_their_prefixes_are_strangers() {
+    let redis = RedisServer::start();
+    let mut clients = Vec::new();
+    for prefix in ["app", "app*", "a?p", "[a-z]pp", "app:cache"] {
+        let settings = Settings::from_url(redis.url())
+            .unwrap()
+            .prefix(prefix)
+            .unwrap();
+        let app = App::counting(Store::Redis.cache_with(settings));
+        let route = get(read).delete(evict);
+        let client = serve(Router::new().route("/", route).with_state(app)).await;
+        assert_eq!(client.get("/").await.outcome(), "MISS", "{prefix}");
+        clients.push(client);
+    }
+    for (number, client) in clients.iter().enumerate() {
+        client.send("DELETE", "/", &[]).await;
+        assert_eq!(client.get("/").await.outcome(), "MISS");
+        let others = clients
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number);
+        for (_, other) in others {
+            assert_eq!(other.get("/").await.outcome(), "HIT");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_costs_the_budget_once() {
     let redis = RedisServer::start();
     let (client, _) = start(&redis).await;
@@ -176,4 +241,14 @@ async fn nonces_outlive_the_entries_stamped_with_them() {
     assert!((1..=30_000).contains(&entry), "{entry}");
     assert!(left("redis:axum:cache:g:g") > entry);
     assert!(left("redis:axum:cache:all") > entry);
+
+    let longer = |_| async { ([("cache-control", "max-age=3600")], "body") };
+    let settings = Settings::from_url(redis.url()).unwrap();
+    let app = App::new(Store::Redis.cache_with(settings), longer);
+    let client = serve(Router::new().route("/longer", get(read)).with_state(app)).await;
+    client.get("/longer").await;
+    let entry = left("redis:axum:cache:e:{/longer}");
+    assert!((3_590_000..=3_600_000).contains(&entry), "{entry}");
+    assert!(left("redis:axum:cache:g:g") >= entry);
+    assert!(left("redis:axum:cache:all") >= entry);
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{cache_put, cached};
 
-use crate::support::{App, Store, on_every_store, serve, settings};
+use crate::support::{App, Gate, Store, on_every_store, serve, settings};
 
 #[cached(ttl = 30, group = "g")]
 async fn read() -> &'static str {
@@ -125,6 +125,44 @@ on_every_store! {
         assert_eq!(client.get_with("/variant", &two).await.outcome(), "MISS");
         let reply = client.get_with("/variant", &one).await;
         assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
+    }
+
+    async fn a_write_that_did_not_finish_evicts(store: Store) {
+        let gate = Gate::new();
+        let handler = gate.clone();
+        let app = App::new(store.cache(), move |run| {
+            let gate = handler.clone();
+            async move {
+                gate.pass().await;
+                assert!(run == 0, "the second write panics");
+            }
+        });
+        let client = serve(router(app)).await;
+        for _ in 0..2 {
+            client.get("/item").await;
+            assert_eq!(client.get("/item").await.outcome(), "HIT");
+            let write = tokio::spawn(async move { client.try_open("PUT", "/item", &[]).await });
+            gate.entered().await;
+            write.abort();
+            gate.open();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            while client.get("/item").await.outcome() == "HIT" {
+                assert!(std::time::Instant::now() < deadline, "the old entry is left");
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn a_write_that_ignores_what_a_read_varies_by_drops_every_variant(store: Store) {
+        let app = App::new(store.cache(), |_| async { "new" });
+        let route = get(read_variant).put(write);
+        let client = serve(Router::new().route("/mixed", route).with_state(app)).await;
+        for fields in [&[][..], &[("x-variant", "1")]] {
+            client.get_with("/mixed", fields).await;
+            assert_eq!(client.get_with("/mixed", fields).await.outcome(), "HIT");
+            client.send("PUT", "/mixed", &[]).await;
+            assert_eq!(client.get_with("/mixed", fields).await.outcome(), "MISS");
+        }
     }
 
     async fn a_written_entry_is_in_its_groups(store: Store) {

@@ -9,7 +9,7 @@ use axum_redis_cache::{cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{App, Gate, Store, on_every_store, serve};
+use crate::support::{App, Gate, Store, on_every_store, serve, settings};
 
 #[cached(ttl = 30, group = ["g", "h"])]
 async fn read(State(app): State<App>) -> Response {
@@ -127,6 +127,21 @@ on_every_store! {
         let server = Server::start(store).await;
         server.during_a_read("PUT", "/item").await;
         assert_eq!(server.next().await, answer("HIT", "written"));
+    }
+
+    async fn a_fill_that_took_longer_than_its_lease_is_not_stored(store: Store) {
+        let lease = std::time::Duration::from_millis(50);
+        let app = App::new(store.cache_with(settings().lease_ttl(lease)), move |run| async move {
+            if run == 0 {
+                tokio::time::sleep(lease * 3).await;
+            }
+            format!("run {run}")
+        });
+        let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
+        assert_eq!(client.get("/item").await.text(), "run 0");
+        let reply = client.get("/item").await;
+        assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
     }
 
     async fn a_fill_after_an_eviction_is_not_hindered_by_one_from_before(store: Store) {

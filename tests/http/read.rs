@@ -106,6 +106,16 @@ async fn for_members(_: Member, State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// The cache is an extractor, and the crate may have another name.
+mod renamed {
+    pub(super) use axum_redis_cache as caching;
+}
+
+#[cached(ttl = 30, crate = renamed::caching)]
+async fn with_cache(cache: axum_redis_cache::Cache) -> String {
+    cache.faults().to_string()
+}
+
 /// The default attribute is on a function whose name an argument has too.
 #[cached(ttl = 30)]
 async fn echo(Path(echo): Path<String>, State(app): State<App>) -> String {
@@ -128,6 +138,7 @@ fn router(app: App) -> Router {
         .route("/unless", get(unless_draft))
         .route("/method", get(method))
         .route("/constant", get(no_arguments))
+        .route("/cache", get(with_cache))
         .route("/members", get(for_members))
         .route("/echo/{text}", get(echo))
         .with_state(app)
@@ -273,7 +284,11 @@ on_every_store! {
     async fn a_handler_can_set_the_lifetime(store: Store) {
         let app = App::new(store.cache(), |run| async move {
             let directives = ["max-age=5, immutable", "max-age=100", "max-age=3, s-maxage=60"];
-            ([("cache-control", directives[run])], "body")
+            let expires = httpdate::fmt_http_date(std::time::SystemTime::now() + TTL);
+            match directives.get(run) {
+                Some(directives) => [("cache-control", directives.to_string())],
+                None => [("expires", expires)],
+            }
         });
         let client = serve(router(app)).await;
         let told = ["max-age=5, immutable", "max-age=100", "max-age=3, s-maxage=60"];
@@ -283,6 +298,10 @@ on_every_store! {
                 assert_eq!((reply.outcome(), reply.field("cache-control")), (outcome, Some(told)));
             }
         }
+        let reply = client.get("/plain?c").await;
+        assert_eq!(reply.field("cache-control"), Some("max-age=30"), "Expires is later");
+        let reply = client.get("/unbounded?c").await;
+        assert!(["max-age=40", "max-age=39"].contains(&reply.field("cache-control").unwrap()));
     }
 
     async fn nominated_fields_select_the_response(store: Store) {
@@ -370,11 +389,13 @@ on_every_store! {
         assert_eq!(app.runs(), 1);
     }
 
-    async fn a_handler_needs_no_arguments_and_may_name_one_like_itself(store: Store) {
+    async fn a_handler_may_have_no_arguments_the_cache_or_one_named_like_itself(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
         for outcome in ["MISS", "HIT"] {
             let constant = client.get("/constant").await;
             assert_eq!((constant.outcome(), constant.text()), (outcome, "constant"));
+            let cache = client.get("/cache").await;
+            assert_eq!((cache.outcome(), cache.text()), (outcome, "0"));
             let echo = client.get("/echo/x").await;
             assert_eq!((echo.outcome(), echo.text()), (outcome, "x"));
         }

@@ -20,6 +20,16 @@ async fn varied(State(app): State<App>) -> Response {
     app.run().await
 }
 
+#[cached(ttl = 30, private)]
+async fn private(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, no_store)]
+async fn no_store(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 #[cached(ttl = 30, public)]
 async fn public(State(app): State<App>) -> Response {
     app.run().await
@@ -34,6 +44,8 @@ fn router(app: App) -> Router {
     Router::new()
         .route("/plain", get(plain))
         .route("/varied", get(varied))
+        .route("/private", get(private))
+        .route("/no-store", get(no_store))
         .route("/public", get(public))
         .route("/per-user", get(per_user))
         .with_state(app)
@@ -74,6 +86,9 @@ on_every_store! {
         is_bypassed(store, || with(&[("cache-control", "max-age=0")])).await;
         is_bypassed(store, || with(&[("cache-control", "max-age=60, s-maxage=0")])).await;
         is_bypassed(store, || with(&[("cache-control", "max-age=soon")])).await;
+        is_bypassed(store, || with(&[("expires", "0")])).await;
+        is_bypassed(store, || with(&[("expires", "Sun, 06 Nov 1994 08:49:37 GMT")])).await;
+        is_bypassed(store, || with(&[("cache-control", "max-age=60"), ("age", "60")])).await;
         is_bypassed(store, || with(&[("vary", "*")])).await;
         is_bypassed(store, || with(&[("vary", "accept"), ("vary", "accept, cookie")])).await;
         is_bypassed(store, || with(&[("content-range", "bytes 0-3/9")])).await;
@@ -110,6 +125,38 @@ on_every_store! {
         for (outcome, length) in [("BYPASS", 101), ("BYPASS", 101), ("MISS", 100), ("HIT", 100)] {
             let reply = client.get("/plain").await;
             assert_eq!((reply.outcome(), reply.body.len()), (outcome, length));
+        }
+    }
+
+    async fn what_a_route_declares_for_clients_holds_for_what_is_not_stored_too(store: Store) {
+        let app = App::new(store.cache(), |run| async move {
+            let own = (run == 2).then_some(("cache-control", "max-age=5, private"));
+            (axum::http::StatusCode::NOT_FOUND, AppendHeaders(own))
+        });
+        let client = serve(router(app)).await;
+        let told = [("/private", "private"), ("/no-store", "no-store")];
+        for (path, told) in told {
+            assert_eq!(client.get(path).await.field("cache-control"), Some(told));
+        }
+        let own = client.get("/private").await;
+        assert_eq!(own.field("cache-control"), Some("max-age=5, private"));
+        assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
+    }
+
+    async fn a_body_of_known_length_that_breaks_is_passed_on_and_not_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            let chunks = futures_util::stream::iter([Ok("half"), Err(std::io::Error::other("x"))]);
+            let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
+                tokio::task::yield_now().await;
+                chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
+            });
+            Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 9))
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            let response = client.try_open("GET", "/plain", &[]).await;
+            assert!(response.is_none_or(|response| response.headers()["x-redis-cache"] == "BYPASS"));
+            assert_eq!(app.runs(), run);
         }
     }
 

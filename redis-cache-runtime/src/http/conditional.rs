@@ -73,7 +73,8 @@ fn opaque_tag(tag: &str) -> Option<&str> {
     quoted.then_some(opaque)
 }
 
-fn date(value: &HeaderValue) -> Option<SystemTime> {
+/// A date (RFC 9110 §5.6.7).
+pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
     httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 

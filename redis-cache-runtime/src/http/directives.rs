@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// The longest delta-seconds that need be told apart (RFC 9111 §1.2.2).
 const MAX_SECONDS: u64 = 1 << 31;
@@ -56,7 +56,13 @@ impl ResponseDirectives {
     /// A lifetime that cannot be understood counts as zero, and of several the shortest counts
     /// (RFC 9111 §4.2.1).
     pub(crate) fn of(fields: &HeaderMap) -> Self {
-        let mut this = Self::default();
+        let readable = |line: &HeaderValue| line.to_str().is_ok();
+        // What cannot be read might forbid it.
+        let no_store = !fields.get_all(header::CACHE_CONTROL).iter().all(readable);
+        let mut this = Self {
+            no_store,
+            ..Self::default()
+        };
         each_directive(fields, |name, value| {
             let shortest = |other: Option<u64>| {
                 let seconds = value.and_then(seconds).unwrap_or(0);
@@ -128,7 +134,6 @@ fn seconds(value: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn fields(lines: &[&str]) -> HeaderMap {
         let lines = lines

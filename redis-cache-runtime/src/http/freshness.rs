@@ -82,6 +82,16 @@ pub(crate) struct ClientPolicy {
     pub(crate) visibility: Option<&'static str>,
 }
 
+impl ClientPolicy {
+    /// The directive that keeps others from storing a response, if there is one.
+    pub(crate) fn restriction(&self) -> Option<&'static str> {
+        let no_store = self.no_store.then_some("no-store");
+        no_store.or(self
+            .visibility
+            .filter(|visibility| *visibility == "private"))
+    }
+}
+
 /// The `Cache-Control` of a response that has `remaining` left of its lifetime.
 ///
 /// Seconds are rounded up, so that a fresh response never says 0.

@@ -1,9 +1,10 @@
 //! What may be stored at all (RFC 9111 §3).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::conditional::date;
 use super::directives::ResponseDirectives;
 use super::fields::list_members;
 use super::freshness::Grant;
@@ -86,9 +87,10 @@ impl StorePolicy {
         &self,
         fields: &HeaderMap,
         ttl: Option<Duration>,
+        now: SystemTime,
     ) -> Result<Grant, NotStorable> {
         let directives = ResponseDirectives::of(fields);
-        let lifetime = directives.s_maxage.or(directives.max_age);
+        let lifetime = lifetime(&directives, fields, ttl, now);
         if fields.contains_key(header::SET_COOKIE) {
             Err(NotStorable::SetCookie)
         } else if directives.no_store || directives.private || directives.no_cache {
@@ -97,7 +99,7 @@ impl StorePolicy {
             Err(NotStorable::Vary)
         } else if fields.contains_key(header::CONTENT_RANGE) {
             Err(NotStorable::ContentRange)
-        } else if lifetime == Some(0) {
+        } else if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
             Err(NotStorable::AlreadyStale)
         } else if is_event_stream(fields) {
             Err(NotStorable::EventStream)
@@ -105,7 +107,7 @@ impl StorePolicy {
             Err(NotStorable::Trailers)
         } else {
             Ok(Grant {
-                lifetime: lifetime.map(Duration::from_secs).or(ttl),
+                lifetime,
                 max_age: directives.max_age,
                 s_maxage: directives.s_maxage.is_some(),
                 directives: directives.others,
@@ -124,6 +126,37 @@ impl StorePolicy {
             .iter()
             .all(|line| line.to_str().is_ok())
     }
+}
+
+/// The freshness lifetime of a response (RFC 9111 §4.2.1). What the handler declares counts from
+/// when the response was generated elsewhere, if it says so with `Age`. An `Expires`, which is
+/// often there for old clients, only shortens what the route grants.
+fn lifetime(
+    directives: &ResponseDirectives,
+    fields: &HeaderMap,
+    ttl: Option<Duration>,
+    now: SystemTime,
+) -> Option<Duration> {
+    if let Some(declared) = directives.s_maxage.or(directives.max_age) {
+        let age = fields
+            .get(header::AGE)
+            .and_then(|age| age.to_str().ok()?.parse().ok());
+        return Some(Duration::from_secs(
+            declared.saturating_sub(age.unwrap_or(0)),
+        ));
+    }
+    match (expires(fields, now), ttl) {
+        (Some(expires), Some(ttl)) => Some(expires.min(ttl)),
+        (expires, ttl) => expires.or(ttl),
+    }
+}
+
+/// How long until `Expires`. An invalid date is one in the past (RFC 9111 §5.3).
+fn expires(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let expires = date(fields.get(header::EXPIRES)?);
+    let generated = fields.get(header::DATE).and_then(date).unwrap_or(now);
+    let left = expires.and_then(|expires| expires.duration_since(generated).ok());
+    Some(left.unwrap_or_default())
 }
 
 /// Whether a status of a write says that its body is what the next read gets.

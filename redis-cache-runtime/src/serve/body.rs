@@ -8,6 +8,7 @@ use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::fill::Fill;
@@ -41,8 +42,11 @@ pub(crate) async fn capture(body: Body, declared: Option<u64>, limit: usize) -> 
         frames: VecDeque::new(),
         rest: body,
     };
+    let mut received = 0;
     while let Some(frame) = replay.rest.frame().await {
-        let broken = frame.is_err();
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        received += data.map_or(0, |data| data.len() as u64);
+        let broken = frame.is_err() || received > length;
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
@@ -55,7 +59,7 @@ pub(crate) async fn capture(body: Body, declared: Option<u64>, limit: usize) -> 
         }
     }
     let whole = replay.concat();
-    if u64::try_from(whole.len()) == Ok(length) {
+    if received == length {
         Captured::Whole(whole)
     } else {
         Captured::NotStorable(NotStorable::Incomplete, Body::from(whole))
@@ -161,10 +165,16 @@ impl Tee {
 
     fn end(&mut self) {
         self.ended = true;
-        match (&self.state, self.declared) {
-            (State::Copying { .. }, Some(_)) => self.give_up(NotStorable::Incomplete),
-            (State::Copying { .. }, None) => self.store(),
-            _ => {}
+        let State::Copying { copy, .. } = &self.state else {
+            return;
+        };
+        if self
+            .declared
+            .is_none_or(|declared| declared == copy.len() as u64)
+        {
+            self.store();
+        } else {
+            self.give_up(NotStorable::Incomplete);
         }
     }
 
@@ -176,8 +186,9 @@ impl Tee {
             fill,
             mut head,
         } = copying
+            && let Ok(runtime) = Handle::try_current()
         {
-            let task = tokio::spawn(async move {
+            let task = runtime.spawn(async move {
                 let body = copy.freeze();
                 add_etag(head.status, &mut head.fields, &body).await;
                 fill.store(*head, body).await;

@@ -2,11 +2,9 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tokio::runtime::Handle;
 
 use super::Outcome;
-use crate::cache::Cache;
-use crate::key::Eviction;
+use super::pending::PendingEviction;
 use crate::request::Head;
 use crate::route::Evict;
 
@@ -25,10 +23,7 @@ where
         request,
         cache,
     } = head;
-    let pending = PendingEviction {
-        cache,
-        evictions: route.evictions(&request),
-    };
+    let pending = PendingEviction::new(cache, route.evictions(&request));
     let response = handler(extracted).await.into_response();
     if route.always || succeeded(response.status()) {
         pending.run().await;
@@ -41,35 +36,4 @@ where
 /// Whether the handler changed what it was asked to change.
 pub(super) fn succeeded(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
-}
-
-/// Dropped before it is done, it evicts in the background: what the handler changed before it was
-/// dropped is unknown.
-struct PendingEviction {
-    cache: Cache,
-    evictions: Vec<Eviction>,
-}
-
-impl PendingEviction {
-    async fn run(mut self) {
-        // A fault is recorded by the cache.
-        let _ = self.cache.evict(&self.evictions).await;
-        self.evictions.clear();
-    }
-
-    fn cancel(mut self) {
-        self.evictions.clear();
-    }
-}
-
-impl Drop for PendingEviction {
-    fn drop(&mut self) {
-        if self.evictions.is_empty() {
-            return;
-        }
-        let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { cache.evict(&evictions).await });
-        }
-    }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::cache::Cache;
+use crate::clock;
 use crate::entry::StoredHead;
+use crate::http::freshness::Freshness;
 use crate::key::{Eviction, Key, Variant};
 use crate::route::Route;
 use crate::store::{Claim, Lease};
@@ -34,17 +36,21 @@ impl Fill {
         variant: Option<Variant>,
         claim: Claim,
     ) -> Option<Self> {
-        let at = route.address(&key, variant.as_ref());
-        let lease = cache.lease(at, claim, cache.ttl(route.ttl)).await.ok()??;
-        Some(Self {
-            inner: Some(Inner {
-                cache,
-                route,
-                key,
-                variant,
-                lease,
-            }),
+        to_its_end(async move {
+            let at = route.address(&key, variant.as_ref());
+            let lease = cache.lease(at, claim, cache.ttl(route.ttl)).await.ok()??;
+            Some(Self {
+                inner: Some(Inner {
+                    cache,
+                    route,
+                    key,
+                    variant,
+                    lease,
+                }),
+            })
         })
+        .await
+        .flatten()
     }
 
     /// The route that is filled.
@@ -54,27 +60,32 @@ impl Fill {
 
     /// Stores the response, if nothing was evicted since the fill began.
     pub(crate) async fn store(mut self, head: StoredHead, body: Bytes) {
-        let Some(inner) = self.inner.take() else {
-            return;
-        };
-        inner.store(head, body).await;
+        if let Some(inner) = self.inner.take() {
+            to_its_end(inner.store(head, body)).await;
+        }
     }
 
     /// Ends without storing: a read gives its lease back, a write evicts its key.
     pub(crate) async fn give_up(mut self) {
-        let Some(inner) = self.inner.take() else {
-            return;
-        };
-        inner.give_up().await;
+        if let Some(inner) = self.inner.take() {
+            to_its_end(inner.give_up()).await;
+        }
     }
 
     /// Gives the lease back and leaves the entry as it is.
     pub(crate) async fn abandon(mut self) {
-        let Some(inner) = self.inner.take() else {
-            return;
-        };
-        inner.release().await;
+        if let Some(inner) = self.inner.take() {
+            to_its_end(inner.release()).await;
+        }
     }
+}
+
+/// Runs something that must not stop half-way when the client goes away; `None` only if it
+/// panicked or the runtime ends.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    tokio::spawn(work).await.ok()
 }
 
 impl Drop for Fill {
@@ -88,7 +99,12 @@ impl Drop for Fill {
 impl Inner {
     async fn store(self, head: StoredHead, body: Bytes) {
         let at = self.route.address(&self.key, self.variant.as_ref());
-        let lifetime = head.grant.lifetime;
+        // What is left of it: the body may have taken a while.
+        let freshness = Freshness::at(clock::now(), head.generated, head.grant.lifetime);
+        let lifetime = freshness.remaining();
+        if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+            return self.give_up().await;
+        }
         let Some(entry) = head.encode(&self.lease.stamps, &body) else {
             return self.give_up().await;
         };

@@ -3,15 +3,23 @@
 pub(crate) mod body;
 pub(crate) mod evict;
 pub(crate) mod fill;
+mod pending;
 pub(crate) mod read;
 pub(crate) mod write;
 
-use axum::body::Body;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
+use http_body::Frame;
 
 use crate::http::conditional::is_not_modified;
-use crate::http::fields::{X_REDIS_CACHE, retain_for_not_modified};
+use crate::http::fields::{X_REDIS_CACHE, add_vary, retain_for_not_modified};
+use crate::route::Route;
 
 /// How the cache answered, as `X-Redis-Cache` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +48,39 @@ impl Outcome {
     }
 }
 
+/// Passes on a response that is not stored. What the route declared about clients holds for it too,
+/// unless the handler says something itself.
+pub(crate) fn bypass(route: &Route, mut response: Response) -> Response {
+    let fields = response.headers_mut();
+    add_vary(fields, &route.store.vary);
+    if !fields.contains_key(header::CACHE_CONTROL)
+        && let Some(directive) = route.client.restriction()
+    {
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(directive));
+    }
+    Outcome::Bypass.label(response)
+}
+
+/// The body of a 304. Its length is not known, so that no `Content-Length: 0` is made of it, which
+/// would have to be the length of the body it stands for (RFC 9110 §8.6).
+struct NoBody;
+
+impl HttpBody for NoBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 /// Completes a response that clients may store, and makes it a 304 when that is all they need.
 pub(crate) fn complete(
     response: &mut Response,
@@ -55,6 +96,6 @@ pub(crate) fn complete(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         let fields = std::mem::take(response.headers_mut());
         *response.headers_mut() = retain_for_not_modified(fields);
-        *response.body_mut() = Body::empty();
+        *response.body_mut() = Body::new(NoBody);
     }
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
-use super::{Outcome, complete};
+use super::{Outcome, bypass, complete};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredHead};
@@ -35,8 +35,11 @@ where
     } = head;
     if let Err(reason) = check_request(&request, route) {
         route.name_reason(reason);
+        if request.is_read && only_if_cached(&request) {
+            return bypass(route, StatusCode::GATEWAY_TIMEOUT.into_response());
+        }
         let response = Box::pin(handler(extracted)).await.into_response();
-        return Outcome::Bypass.label(response);
+        return bypass(route, response);
     }
     let variant = route.variant(&request);
     let at = route.address(&request.key, variant.as_ref());
@@ -51,10 +54,7 @@ where
     {
         return response;
     }
-    if request
-        .directives()
-        .is_some_and(|directives| directives.only_if_cached)
-    {
+    if only_if_cached(&request) {
         return outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response());
     }
     // Boxed, so that a hit does not carry the weight of the handler's future.
@@ -76,6 +76,13 @@ where
         respond(&cache, route, request.map(), response, fill, outcome).await
     })
     .await
+}
+
+/// The client would rather have nothing than a response that is not stored.
+fn only_if_cached(request: &RequestHead) -> bool {
+    request
+        .directives()
+        .is_some_and(|directives| directives.only_if_cached)
 }
 
 fn check_request(request: &RequestHead, route: &Route) -> Result<(), NotStorable> {
@@ -122,6 +129,8 @@ async fn respond(
     };
     let cache_control = cache_control(&route.client, &grant, grant.lifetime);
     add_vary(response.headers_mut(), &route.store.vary);
+    // What it says is in the lifetime now.
+    response.headers_mut().remove(header::AGE);
     let (parts, body) = response.into_parts();
     let content_length = content_length(&parts.headers);
     match capture(body, content_length, cache.max_body_bytes()).await {
@@ -166,7 +175,7 @@ async fn not_stored(
     if let Some(fill) = fill {
         fill.abandon().await;
     }
-    Outcome::Bypass.label(response)
+    bypass(route, response)
 }
 
 pub(super) fn stored_head(response: &Response, grant: Grant) -> StoredHead {

@@ -5,10 +5,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::Outcome;
 use super::body::{Captured, capture};
+use super::bypass;
 use super::evict::succeeded;
 use super::fill::Fill;
+use super::pending::PendingEviction;
 use super::read::{content_length, stored_head};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
@@ -38,12 +39,19 @@ where
     let key = request.key.clone();
     let variant = route.variant(&request);
     let fill = Fill::begin(cache.clone(), route, key.clone(), variant, Claim::Override).await;
+    // Without a lease nothing can be stored, but what is stored must go all the same.
+    let pending = match &fill {
+        Some(_) => Vec::new(),
+        None => vec![Eviction::Key(key)],
+    };
+    let pending = PendingEviction::new(cache.clone(), pending);
     let response = handler(extracted).await.into_response();
     if !succeeded(response.status()) {
+        pending.cancel();
         if let Some(fill) = fill {
             fill.abandon().await;
         }
-        return Outcome::Bypass.label(response);
+        return bypass(route, response);
     }
     let (response, stored) = representation(&cache, route, &request, response).await;
     if let Err(reason) = &stored {
@@ -52,10 +60,9 @@ where
     match (fill, stored) {
         (Some(fill), Ok((head, body))) => fill.store(head, body).await,
         (Some(fill), Err(_)) => fill.give_up().await,
-        // A fault is recorded by the cache.
-        (None, _) => drop(cache.evict(&[Eviction::Key(key)]).await),
+        (None, _) => pending.run().await,
     }
-    Outcome::Bypass.label(response)
+    bypass(route, response)
 }
 
 /// The response, and what to store of it: a 200, whatever the status of the write was.

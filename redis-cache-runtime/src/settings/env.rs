@@ -246,7 +246,13 @@ mod tests {
             panic!()
         };
         assert_eq!(password.expose_secret(), "hunter2");
-        for url in ["redis://:hunter2@[bad", "http://:hunter2@x"] {
+        let wrong = [
+            "redis://:hunter2@[bad",
+            "http://:hunter2@x",
+            "u:hunter2@a,redis://b",
+            "hunter2",
+        ];
+        for url in wrong {
             let error = with(&[("REDIS_URL", url)]).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

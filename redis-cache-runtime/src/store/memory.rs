@@ -177,22 +177,22 @@ impl Table {
         Ok(nonce)
     }
 
+    /// An item that could only stand alone is not kept: it would push everything else out.
     fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
         let name = name.concat().into_bytes();
         self.forget(&name);
-        self.used += cost(&name, &value);
-        self.items.put(
-            name,
-            Item {
-                value,
-                expires: expiry(ttl),
-            },
-        );
+        let cost = cost(&name, &value);
+        if cost > self.limit / 2 {
+            return;
+        }
+        self.used += cost;
+        let expires = expiry(ttl);
+        self.items.put(name, Item { value, expires });
         while self.used > self.limit {
             let Some((name, item)) = self.items.pop_lru() else {
                 break;
             };
-            self.used -= cost(&name, &item.value);
+            self.used -= self::cost(&name, &item.value);
         }
     }
 

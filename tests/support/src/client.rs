@@ -69,6 +69,18 @@ impl Client {
         self.open_with(method, target, fields, Bytes::new()).await
     }
 
+    /// Like [`open`](Self::open); `None` when the server ends the connection before the response.
+    pub async fn try_open(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Option<Response<Incoming>> {
+        self.request(method, target, fields, Bytes::new())
+            .await
+            .ok()
+    }
+
     async fn open_with(
         &self,
         method: &str,
@@ -76,6 +88,18 @@ impl Client {
         fields: &[(&str, &str)],
         body: Bytes,
     ) -> Response<Incoming> {
+        self.request(method, target, fields, body)
+            .await
+            .expect("a response")
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+    ) -> hyper::Result<Response<Incoming>> {
         let stream = TcpStream::connect(self.address)
             .await
             .expect("a running server");
@@ -91,7 +115,7 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a valid request");
-        sender.send_request(request).await.expect("a response")
+        sender.send_request(request).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! While it is lost, callers learn that at once instead of paying for attempts to reconnect.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, FaultLog};
 use crate::settings::{Settings, SettingsError};
@@ -27,6 +29,8 @@ pub(super) struct Link {
 struct Shared {
     client: Client,
     config: AsyncConnectionConfig,
+    /// How long callers wait for an attempt.
+    patience: Duration,
     state: watch::Sender<State>,
     faults: Arc<FaultLog>,
 }
@@ -34,7 +38,7 @@ struct Shared {
 enum State {
     /// Nobody asked for a connection yet.
     Idle,
-    /// The first attempt: worth waiting for.
+    /// An attempt has just begun: worth waiting for.
     Connecting,
     Up(Connected),
     /// Attempts go on in the background: not worth waiting for.
@@ -44,8 +48,10 @@ enum State {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    /// Which connection this is, so that its loss is never blamed on a later one.
-    pub(super) generation: u64,
+    /// Counts what arrived on this connection. Shared by its clones, it also tells it from others.
+    replies: Arc<AtomicU64>,
+    /// How much had arrived when this clone was made.
+    replies_before: u64,
 }
 
 impl Link {
@@ -57,11 +63,13 @@ impl Link {
             // Every operation has its budget already.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
+        let patience = settings.socket_timeout;
         let state = watch::Sender::new(State::Idle);
         Ok(Self {
             shared: Arc::new(Shared {
                 client,
                 config,
+                patience,
                 state,
                 faults,
             }),
@@ -71,86 +79,92 @@ impl Link {
     /// The connection, if there is one.
     pub(super) fn connected(&self) -> Option<Connected> {
         match &*self.shared.state.borrow() {
-            State::Up(connected) => Some(connected.clone()),
+            State::Up(connected) => Some(connected.current()),
             _ => None,
         }
     }
 
-    /// Opens the first connection, or waits up to `budget` until another request opened it.
-    pub(super) async fn connect(&self, budget: Duration) -> Result<Connected, Fault> {
+    /// Opens the first connection, or waits while one is being opened.
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
         let mut state = self.shared.state.subscribe();
-        let first = self.shared.state.send_if_modified(|state| {
-            let idle = matches!(state, State::Idle);
-            if idle {
-                *state = State::Connecting;
-            }
-            idle
-        });
-        if first {
-            Shared::spawn_reconnect(&self.shared, 1);
-        }
+        self.replace_if(|state| matches!(state, State::Idle), State::Connecting);
         let settled = state.wait_for(|state| matches!(state, State::Up(_) | State::Down));
-        let Ok(Ok(state)) = tokio::time::timeout(budget, settled).await else {
-            return Err(Fault::Unreachable);
-        };
-        match &*state {
-            State::Up(connected) => Ok(connected.clone()),
+        match timeout_at(deadline, settled).await {
+            Ok(Ok(state)) => match &*state {
+                State::Up(connected) => Ok(connected.current()),
+                _ => Err(Fault::Unreachable),
+            },
             _ => Err(Fault::Unreachable),
         }
     }
 
-    /// Turns the end of an operation into its result. A connection that was lost is replaced, and
-    /// one that did not answer in time too: one that hangs never recovers by itself.
+    /// Turns the end of an operation into its result. A connection that was closed is replaced,
+    /// and one on which nothing arrives any more too: one that hangs never recovers by itself.
     pub(super) fn settle<T>(
         &self,
         end: Result<Result<T, RedisError>, Elapsed>,
-        generation: u64,
+        on: &Connected,
     ) -> Result<T, Fault> {
-        let fault = match end {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => Fault::from(&error),
-            Err(_) => Fault::Timeout,
-        };
-        if matches!(fault, Fault::Disconnected | Fault::Timeout) {
-            self.lost(generation);
+        let is_on =
+            |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(&up.replies, &on.replies));
+        match end {
+            Ok(Ok(value)) => {
+                on.replies.fetch_add(1, Ordering::Relaxed);
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                let fault = Fault::from(&error);
+                if fault == Fault::Disconnected {
+                    self.replace_if(is_on, State::Connecting);
+                }
+                Err(fault)
+            }
+            Err(_) => {
+                if on.replies.load(Ordering::Relaxed) == on.replies_before {
+                    self.replace_if(is_on, State::Down);
+                }
+                Err(Fault::Timeout)
+            }
         }
-        Err(fault)
     }
 
-    /// Gives up the connection of that generation and opens another one in the background.
-    fn lost(&self, generation: u64) {
-        let was_up = self.shared.state.send_if_modified(|state| {
-            let current = matches!(state, State::Up(up) if up.generation == generation);
-            if current {
-                *state = State::Down;
+    /// Leaves a state that meets the condition, and starts connecting.
+    fn replace_if(&self, condition: impl FnOnce(&State) -> bool, next: State) {
+        let replaced = self.shared.state.send_if_modified(|state| {
+            let replaces = condition(state);
+            if replaces {
+                *state = next;
             }
-            current
+            replaces
         });
-        if was_up {
-            Shared::spawn_reconnect(&self.shared, generation + 1);
+        if replaced {
+            tokio::spawn(Shared::reconnect(Arc::downgrade(&self.shared)));
+        }
+    }
+}
+
+impl Connected {
+    fn current(&self) -> Self {
+        Self {
+            replies_before: self.replies.load(Ordering::Relaxed),
+            ..self.clone()
         }
     }
 }
 
 impl Shared {
-    fn spawn_reconnect(this: &Arc<Self>, generation: u64) {
-        tokio::spawn(Self::reconnect(Arc::downgrade(this), generation));
-    }
-
     /// Tries until there is a connection, or nobody left to use it.
-    async fn reconnect(this: Weak<Self>, generation: u64) {
+    async fn reconnect(this: Weak<Self>) {
+        let _abandoned = OnAbandon(this.clone());
         let mut delay = FIRST_RETRY;
         while let Some(shared) = this.upgrade() {
-            match shared
-                .client
-                .get_multiplexed_async_connection_with_config(&shared.config)
-                .await
-            {
+            match shared.attempt().await {
                 Ok(connection) => {
                     shared.faults.recovered();
                     let connected = Connected {
                         connection,
-                        generation,
+                        replies: Arc::default(),
+                        replies_before: 0,
                     };
                     shared.state.send_replace(State::Up(connected));
                     return;
@@ -167,6 +181,36 @@ impl Shared {
             drop(shared);
             tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             delay = LAST_RETRY.min(delay * 2);
+        }
+    }
+
+    /// One attempt; when it takes long, callers stop waiting for it.
+    async fn attempt(&self) -> Result<MultiplexedConnection, RedisError> {
+        let attempt = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config);
+        let mut attempt = Box::pin(attempt);
+        if let Ok(end) = timeout(self.patience, &mut attempt).await {
+            return end;
+        }
+        self.state.send_replace(State::Down);
+        attempt.await
+    }
+}
+
+/// Lets the next caller start connecting again when the task that did was dropped with its runtime.
+struct OnAbandon(Weak<Shared>);
+
+impl Drop for OnAbandon {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.state.send_if_modified(|state| {
+                let unfinished = !matches!(state, State::Up(_));
+                if unfinished {
+                    *state = State::Idle;
+                }
+                unfinished
+            });
         }
     }
 }

@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, RedisWrite, ToRedisArgs, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Name, Names};
 use crate::settings::{Settings, SettingsError};
-use link::{Connected, Link};
+use link::Link;
 
 /// Reads a nonce or seeds it, and makes it last at least as long as asked.
 /// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
 const SEED: &str = "\
-local nonce = redis.call('GET', KEYS[1])
+local nonce = redis.pcall('GET', KEYS[1])
 local ttl = tonumber(ARGV[2])
-if not nonce or #nonce ~= 16 then
+if type(nonce) ~= 'string' or #nonce ~= 16 then
   redis.call('SET', KEYS[1], ARGV[1])
   nonce = ARGV[1]
   if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
@@ -187,31 +189,57 @@ impl RedisStore {
     }
 
     async fn run(&self, command: &Cmd) -> Result<Value, Fault> {
-        let Connected {
-            mut connection,
-            generation,
-        } = self.connected().await?;
-        let reply = connection.send_packed_command(command);
-        let reply = tokio::time::timeout(self.budget, reply).await;
-        self.link.settle(reply, generation).and_then(refuse_errors)
+        self.in_time(Request::One(command))
+            .await
+            .and_then(refuse_errors)
     }
 
     async fn run_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let Connected {
-            mut connection,
-            generation,
-        } = self.connected().await?;
-        let replies = connection.send_packed_commands(commands, 0, commands.len());
-        let replies = tokio::time::timeout(self.budget, replies).await;
-        let replies = self.link.settle(replies, generation)?;
-        replies.into_iter().map(refuse_errors).collect()
+        match self.in_time(Request::Many(commands)).await? {
+            Value::Array(values) => values.into_iter().map(refuse_errors).collect(),
+            _ => Err(Fault::Protocol),
+        }
     }
 
-    async fn connected(&self) -> Result<Connected, Fault> {
-        match self.link.connected() {
-            Some(connected) => Ok(connected),
-            // Boxed, because it is rare and its future is large.
-            None => Box::pin(self.link.connect(self.budget)).await,
+    /// Sends a request within the time budget. On a connection that turns out to be closed it is
+    /// sent once more on a new one: everything in the protocol may be repeated.
+    async fn in_time(&self, request: Request<'_>) -> Result<Value, Fault> {
+        let deadline = Instant::now() + self.budget;
+        if let Some(mut connected) = self.link.connected() {
+            let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
+            match self.link.settle(end, &connected) {
+                Err(Fault::Disconnected) => {}
+                result => return result,
+            }
+        }
+        // Boxed, because it is rare.
+        Box::pin(async {
+            let mut connected = self.link.connect(deadline).await?;
+            let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
+            self.link.settle(end, &connected)
+        })
+        .await
+    }
+}
+
+/// What is sent at once.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    One(&'a Cmd),
+    /// Its reply is an array.
+    Many(&'a Pipeline),
+}
+
+impl Request<'_> {
+    async fn send(self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+        match self {
+            Self::One(command) => connection.send_packed_command(command).await,
+            Self::Many(commands) => {
+                let replies = connection
+                    .send_packed_commands(commands, 0, commands.len())
+                    .await;
+                replies.map(Value::Array)
+            }
         }
     }
 }

@@ -1,0 +1,77 @@
+//! What is named in the log, and what never is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::routing::get;
+use axum_redis_cache::{Cache, Settings, cached};
+use test_support::{Client, RedisServer};
+
+#[derive(Clone, FromRef)]
+struct AppState {
+    cache: Cache,
+}
+
+#[cached(ttl = 30)]
+async fn sets_a_cookie() -> ([(&'static str, &'static str); 1], &'static str) {
+    ([("set-cookie", "token=hunter2")], "body")
+}
+
+#[cached(ttl = 30)]
+async fn plain() -> &'static str {
+    "body"
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One test, because the log is one for the process.
+#[tokio::test]
+async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .init();
+    let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
+    let wrong = redis.url().replace("//", "//:hunter2-wrong@");
+    let cache = Cache::connect(Settings::from_url(wrong).unwrap()).unwrap();
+    let state = AppState { cache };
+    let debug = format!("{:?}", state.cache);
+    let router = Router::new()
+        .route("/cookie", get(sets_a_cookie))
+        .route("/plain", get(plain));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router.with_state(state)).into_future());
+    for _ in 0..3 {
+        client.get("/cookie").await;
+        client
+            .get_with("/plain?key=hunter2", &[("authorization", "hunter2")])
+            .await;
+        client.get("/plain").await;
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let named = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(named("the response sets a cookie"), 1, "{log}");
+    assert_eq!(named("the request has Authorization"), 1, "{log}");
+    assert_eq!(named("log::sets_a_cookie"), 1, "{log}");
+    assert_eq!(named("Redis refused a command with WRONGPASS"), 1, "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+    assert!(!debug.contains("hunter2"), "{debug}");
+}
