@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Disconnected,
     #[error("Redis refused a command with {0}")]
     Refused(String),
+    #[error("Redis refused the credentials")]
+    Credentials,
     #[error("Redis answered something unexpected")]
     Protocol,
     #[error("the operating system gave no random bytes")]
@@ -32,6 +34,7 @@ impl Fault {
             Self::Refused(_) => 8,
             Self::Protocol => 16,
             Self::Entropy => 32,
+            Self::Credentials => 64,
         }
     }
 }

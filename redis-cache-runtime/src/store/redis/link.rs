@@ -172,7 +172,7 @@ impl Shared {
                 Err(error) => {
                     // Wrong credentials are refused at every attempt: name them.
                     shared.faults.record(&match Fault::from(&error) {
-                        refused @ Fault::Refused(_) => refused,
+                        refused @ (Fault::Refused(_) | Fault::Credentials) => refused,
                         _ => Fault::Unreachable,
                     });
                     shared.state.send_replace(State::Down);

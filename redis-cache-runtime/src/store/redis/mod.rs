@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, RedisWrite, ToRedisArgs, Value};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisWrite, ToRedisArgs, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
@@ -230,16 +230,17 @@ enum Request<'a> {
     Many(&'a Pipeline),
 }
 
-impl Request<'_> {
-    async fn send(self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+impl<'a> Request<'a> {
+    /// Boxed, because the future is large and every future around it is moved with it.
+    fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
         match self {
-            Self::One(command) => connection.send_packed_command(command).await,
-            Self::Many(commands) => {
+            Self::One(command) => connection.req_packed_command(command),
+            Self::Many(commands) => Box::pin(async move {
                 let replies = connection
-                    .send_packed_commands(commands, 0, commands.len())
+                    .req_packed_commands(commands, 0, commands.len())
                     .await;
                 replies.map(Value::Array)
-            }
+            }),
         }
     }
 }
@@ -288,6 +289,7 @@ impl From<&RedisError> for Fault {
     fn from(error: &RedisError) -> Self {
         match error.code() {
             Some(code) => Self::Refused(code.to_owned()),
+            None if error.kind() == ErrorKind::AuthenticationFailed => Self::Credentials,
             None if error.is_timeout() => Self::Timeout,
             None if error.is_unrecoverable_error() || error.is_io_error() => Self::Disconnected,
             None => Self::Protocol,
