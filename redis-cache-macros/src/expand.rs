@@ -10,7 +10,7 @@
 //!     async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!     read_through(
 //!         id,
-//!         { static __AXUM_REDIS_CACHE_ROUTE: LazyLock<Route> = LazyLock::new(|| Route::new("get").ttl(..)); &__AXUM_REDIS_CACHE_ROUTE },
+//!         { static ROUTE: LazyLock<Route> = LazyLock::new(|| Route::new("get").ttl(..)); &ROUTE },
 //!         move |id| get(id, db),
 //!     )
 //!     .await
@@ -27,32 +27,29 @@ use crate::handler::{Argument, Handler, positional};
 use crate::model::{Evict, Route, Target, Visibility};
 
 pub(crate) fn read(handler: &Handler, route: &Route) -> TokenStream {
-    let head_type = if route.vary.is_empty() {
-        "Read"
-    } else {
-        "ReadAllFields"
-    };
-    let declared = declared_route(handler, route);
-    Call {
-        krate: &route.krate,
-        function: "read_through",
-        head_type,
-        ty: "Route",
-        declared,
-    }
-    .wrap(handler)
+    on_route(handler, route, "read_through", ["Read", "ReadAllFields"])
 }
 
 pub(crate) fn write(handler: &Handler, route: &Route) -> TokenStream {
+    on_route(handler, route, "write_through", ["Write", "WriteAllFields"])
+}
+
+/// A call with a route; the second head type is for one that nominates request fields.
+fn on_route(
+    handler: &Handler,
+    route: &Route,
+    function: &str,
+    [plain, all_fields]: [&str; 2],
+) -> TokenStream {
     let head_type = if route.vary.is_empty() {
-        "Write"
+        plain
     } else {
-        "WriteAllFields"
+        all_fields
     };
     let declared = declared_route(handler, route);
     Call {
         krate: &route.krate,
-        function: "write_through",
+        function,
         head_type,
         ty: "Route",
         declared,

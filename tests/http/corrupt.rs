@@ -4,11 +4,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use axum_redis_cache::{Settings, cached};
+use axum_redis_cache::cached;
 use redis::Commands;
 use test_support::RedisServer;
 
-use crate::support::{App, Store, serve};
+use crate::support::{App, Store, patient, serve};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -20,7 +20,7 @@ const ENTRY: &str = "redis:axum:cache:e:{/item}";
 #[tokio::test]
 async fn corrupt_foreign_or_truncated_entries_are_misses_and_are_replaced() {
     let redis = RedisServer::start();
-    let settings = Settings::from_url(redis.url()).unwrap();
+    let settings = patient(&redis);
     let app = App::counting(Store::Redis.cache_with(settings));
     let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
     client.get("/item").await;
@@ -51,7 +51,7 @@ async fn corrupt_foreign_or_truncated_entries_are_misses_and_are_replaced() {
 #[tokio::test]
 async fn a_foreign_nonce_is_replaced_and_a_foreign_lease_only_keeps_from_storing() {
     let redis = RedisServer::start();
-    let settings = Settings::from_url(redis.url()).unwrap();
+    let settings = patient(&redis);
     let app = App::counting(Store::Redis.cache_with(settings));
     let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
     let mut connection = redis.connection();

@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer};
 
-use crate::support::{App, Store, serve};
+use crate::support::{App, Store, patient, serve};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -25,7 +25,11 @@ async fn write() -> &'static str {
 }
 
 async fn start(redis: &RedisServer) -> (Client, Cache) {
-    let cache = Store::Redis.cache_with(Settings::from_url(redis.url()).unwrap());
+    start_with(patient(redis)).await
+}
+
+async fn start_with(settings: Settings) -> (Client, Cache) {
+    let cache = Store::Redis.cache_with(settings);
     let router = Router::new().route("/item", get(read).delete(evict).put(write));
     (
         serve(router.with_state(App::counting(cache.clone()))).await,
@@ -147,7 +151,7 @@ async fn applications_with_glob_characters_in_their_prefixes_are_strangers() {
 #[tokio::test]
 async fn a_redis_that_hangs_costs_the_budget_once() {
     let redis = RedisServer::start();
-    let (client, _) = start(&redis).await;
+    let (client, _) = start_with(Settings::from_url(redis.url()).unwrap()).await;
     client.get("/item").await;
     let process = redis.process();
     redis.signal("STOP", process);
@@ -243,7 +247,7 @@ async fn nonces_outlive_the_entries_stamped_with_them() {
     assert!(left("redis:axum:cache:all") > entry);
 
     let longer = |_| async { ([("cache-control", "max-age=3600")], "body") };
-    let settings = Settings::from_url(redis.url()).unwrap();
+    let settings = patient(&redis);
     let app = App::new(Store::Redis.cache_with(settings), longer);
     let client = serve(Router::new().route("/longer", get(read)).with_state(app)).await;
     client.get("/longer").await;

@@ -9,7 +9,7 @@ use axum_redis_cache::{cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings};
+use crate::support::{App, Gate, Store, on_every_store, patient, serve, settings};
 
 #[cached(ttl = 30, group = ["g", "h"])]
 async fn read(State(app): State<App>) -> Response {
@@ -199,7 +199,7 @@ on_every_store! {
 #[tokio::test]
 async fn a_lost_nonce_costs_misses_and_nothing_else() {
     let redis = RedisServer::start();
-    let settings = axum_redis_cache::Settings::from_url(redis.url()).unwrap();
+    let settings = patient(&redis);
     let app = App::counting(Store::Redis.cache_with(settings));
     let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
     let mut connection = redis.connection();

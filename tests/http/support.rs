@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -32,13 +33,17 @@ impl Store {
     }
 }
 
-/// The shared server, with a prefix that no other test uses.
+/// The shared server, with a prefix that no other test uses, and a budget that a busy machine keeps.
 pub(crate) fn settings() -> Settings {
-    let url = RedisServer::shared().url();
-    Settings::from_url(url)
+    let prefix = RedisServer::unique_prefix();
+    patient(RedisServer::shared()).prefix(prefix).unwrap()
+}
+
+/// A server of the test's own, with the same budget.
+pub(crate) fn patient(redis: &RedisServer) -> Settings {
+    Settings::from_url(redis.url())
         .unwrap()
-        .prefix(RedisServer::unique_prefix())
-        .unwrap()
+        .socket_timeout(Duration::from_secs(10))
 }
 
 /// Runs a test on Redis and in memory: both keep the same promises.

@@ -28,6 +28,8 @@ macro_rules! conformance {
             async fn in_redis() {
                 let settings = Settings::from_url(RedisServer::shared().url()).unwrap();
                 let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
+                // A budget that a busy machine keeps.
+                let settings = settings.socket_timeout(Duration::from_secs(10));
                 test(Store::Redis(RedisStore::new(&settings, Arc::default()).unwrap())).await;
             }
 
