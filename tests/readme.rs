@@ -148,18 +148,33 @@ async fn the_transcript_is_true_on_redis() {
     replay(Some(&RedisServer::start())).await;
 }
 
-#[tokio::test]
-async fn wrong_settings_end_the_example_with_one_clear_line() {
+/// What the example says when it is started with a `.env` file and other variables.
+fn refused(dotenv: &str, variables: &[(&str, &str)]) -> String {
+    let directory = std::env::temp_dir().join(RedisServer::unique_prefix());
+    let directory = directory.with_extension(std::process::id().to_string());
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join(".env"), dotenv).unwrap();
     let output = Command::new(binary())
+        .current_dir(&directory)
         .env("REDIS_HOST", "localhost")
-        .env("REDIS_PORT", "70000")
         .env_remove("REDIS_URL")
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
     assert!(!output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        said,
-        "REDIS_PORT=70000: expected a port number from 1 to 65535\n"
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn wrong_settings_end_the_example_with_one_clear_line() {
+    let port = "REDIS_PORT=70000: expected a port number from 1 to 65535\n";
+    assert_eq!(refused("", &[("REDIS_PORT", "70000")]), port);
+    assert_eq!(refused("REDIS_PORT=70000\n", &[]), port);
+    assert_eq!(refused("REDIS_PORT=1\n", &[("REDIS_PORT", "70000")]), port);
+    let secret = refused("REDIS_PASSWORD='hunter2\n", &[]);
+    assert!(
+        secret.starts_with(".env cannot be read: ") && !secret.contains("hunter2"),
+        "{secret}"
     );
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use crate::cache::Cache;
 use crate::clock;
@@ -85,7 +86,7 @@ impl Fill {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    tokio::spawn(work).await.ok()
+    tokio::spawn(work.in_current_span()).await.ok()
 }
 
 impl Drop for Fill {

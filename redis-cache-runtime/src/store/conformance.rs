@@ -261,6 +261,16 @@ conformance! {
         assert_eq!(served(&store, &two, &second).await, None);
     }
 
+    async fn a_read_that_began_before_a_write_does_not_replace_what_was_written(store: Store) {
+        for place in [Place::new("/a", &["g"]), Place::new("/a", &["g"]).variant("1")] {
+            let read = lease(&store, &place, Claim::IfFree).await.unwrap();
+            let write = lease(&store, &place, Claim::Override).await.unwrap();
+            assert!(put(&store, &place, &write, "new").await);
+            assert!(!put(&store, &place, &read, "old").await);
+            assert_eq!(served(&store, &place, &write).await.unwrap(), "new");
+        }
+    }
+
     async fn nonces_are_random_kept_and_prolonged(store: Store) {
         let place = Place::new("/a", &["g"]);
         let short = LeaseTimes {

@@ -95,7 +95,7 @@ impl MemoryStore {
             Claim::IfFree if !held => {}
             Claim::IfFree => table.remove(lease_name),
             Claim::Override => {
-                table.remove_all([lease_name, entry_name]);
+                table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
                 if let Some(variants) = lease.variants(at).filter(|_| held) {
                     let value = Bytes::copy_from_slice(variants);

@@ -147,7 +147,7 @@ impl RedisStore {
             Claim::IfFree => eval(FILL, &[lease_name, entry_name]),
             Claim::Override => {
                 let key = Eviction::Key(at.key.clone());
-                let mut names = vec![lease_name, entry_name];
+                let mut names = vec![lease_name, entry_name, self.names.lease(at)];
                 names.extend(self.names.evicted(&key));
                 eval(WRITE_THROUGH, &names)
             }
