@@ -144,6 +144,24 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// A cache in memory needs no runtime.
+#[test]
+fn a_router_can_be_called_without_a_runtime() {
+    use tower_service::Service;
+
+    let app = App::new(axum_redis_cache::Cache::in_memory(), |_| async {
+        "x".repeat(1_000_000)
+    });
+    let mut router: Router = router(app);
+    for outcome in ["MISS", "HIT"] {
+        let request = axum::http::Request::get("/plain")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = futures_executor::block_on(router.call(request)).unwrap();
+        assert_eq!(response.headers()["x-redis-cache"], outcome);
+    }
+}
+
 on_every_store! {
     async fn a_hit_is_the_same_response_without_a_run(store: Store) {
         let app = App::counting(store.cache());

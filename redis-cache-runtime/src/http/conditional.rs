@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
 use super::directives::split_list;
 use crate::key::hex;
@@ -17,14 +18,16 @@ pub(crate) async fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &
     if status != StatusCode::OK || fields.contains_key(header::ETAG) {
         return;
     }
-    let etag = if body.len() <= MAX_INLINE_HASH {
-        weak_etag(body)
-    } else {
-        let body = body.clone();
-        tokio::task::spawn_blocking(move || weak_etag(&body))
-            .await
-            .ok()
-            .flatten()
+    let etag = match Handle::try_current() {
+        Ok(runtime) if body.len() > MAX_INLINE_HASH => {
+            let body = body.clone();
+            runtime
+                .spawn_blocking(move || weak_etag(&body))
+                .await
+                .ok()
+                .flatten()
+        }
+        _ => weak_etag(body),
     };
     if let Some(etag) = etag {
         fields.insert(header::ETAG, etag);

@@ -82,11 +82,15 @@ impl Fill {
 }
 
 /// Runs something that must not stop half-way when the client goes away; `None` only if it
-/// panicked or the runtime ends.
+/// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it is
+/// run where it is.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    tokio::spawn(work.in_current_span()).await.ok()
+    match Handle::try_current() {
+        Ok(runtime) => runtime.spawn(work.in_current_span()).await.ok(),
+        Err(_) => Some(work.await),
+    }
 }
 
 impl Drop for Fill {
