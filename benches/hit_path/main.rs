@@ -8,7 +8,8 @@
 //!
 //! Every candidate is a server process of its own with one worker thread, answering the same JSON
 //! with the same header fields. Throughput is measured in short rounds that interleave the
-//! candidates; the ratios are medians over the rounds, because a machine's speed drifts. Counting
+//! candidates, each started anew several times; the ratios are medians over the rounds, because a
+//! machine's speed drifts. Counting
 //! needs valgrind, is slow, and repeats to within a percent.
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +30,8 @@ use test_support::RedisServer;
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 40;
+const GENERATIONS: usize = 10;
+const ROUNDS: usize = 4;
 const ROUND: Duration = Duration::from_millis(250);
 
 fn main() {
@@ -53,26 +55,40 @@ fn main() {
 fn throughput() {
     let redis = RedisServer::start();
     for size in SIZES {
-        let servers = Candidate::ALL.map(|candidate| Running::start(candidate, size, &redis, &[]));
         let mut samples: [Vec<Sample>; Candidate::ALL.len()] = Default::default();
-        for round in 0..=ROUNDS {
-            // Each round starts with another candidate, so that none always follows the same one.
-            for turn in 0..servers.len() {
-                let candidate = (round + turn) % servers.len();
-                let address = servers[candidate].address;
-                let sample = load::for_duration(address, CONNECTIONS, ROUND);
-                // The first round warms everything up.
-                if round > 0 {
-                    samples[candidate].push(sample);
-                }
-            }
+        // Processes of the same program differ by where their memory happens to lie, so every
+        // candidate is started anew several times.
+        for _ in 0..GENERATIONS {
+            one_generation(size, &redis, &mut samples);
         }
         print_throughput(size, &samples);
     }
 }
 
+fn one_generation(
+    size: usize,
+    redis: &RedisServer,
+    samples: &mut [Vec<Sample>; Candidate::ALL.len()],
+) {
+    let servers = Candidate::ALL.map(|candidate| Running::start(candidate, size, redis, &[]));
+    for round in 0..=ROUNDS {
+        // Each round starts with another candidate, so that none always follows the same one.
+        for turn in 0..servers.len() {
+            let candidate = (round + turn) % servers.len();
+            let sample = load::for_duration(servers[candidate].address, CONNECTIONS, ROUND);
+            // The first round warms everything up.
+            if round > 0 {
+                samples[candidate].push(sample);
+            }
+        }
+    }
+}
+
 fn print_throughput(size: usize, samples: &[Vec<Sample>; Candidate::ALL.len()]) {
-    println!("\nHIT of {size} bytes, {CONNECTIONS} connections, medians of {ROUNDS} rounds");
+    println!(
+        "\nHIT of {size} bytes, {CONNECTIONS} connections, medians of {} rounds",
+        GENERATIONS * ROUNDS
+    );
     println!(
         "{:<28} {:>10} {:>9} {:>9} {:>7} {:>7} {:>7}",
         "", "req/s", "p50 µs", "p99 µs", "/(a)", "/(b)", "/(b2)"
