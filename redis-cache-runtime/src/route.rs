@@ -129,6 +129,12 @@ impl Route {
         }
     }
 
+    /// Whether the request rules out the cache; one without fields that matter never does.
+    pub(crate) fn check_request(&self, request: &RequestHead) -> Result<(), NotStorable> {
+        let fields = request.fields.as_deref();
+        fields.map_or(Ok(()), |fields| self.store.check_request(fields))
+    }
+
     /// Whether a response of a read may be stored, going by everything but its body.
     pub(crate) fn check_response(
         &self,

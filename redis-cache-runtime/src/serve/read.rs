@@ -33,7 +33,12 @@ where
         request,
         cache,
     } = head;
-    if let Err(reason) = check_request(&request, route) {
+    let usable = if request.is_read {
+        route.check_request(&request)
+    } else {
+        Err(NotStorable::Method)
+    };
+    if let Err(reason) = usable {
         route.name_reason(reason);
         if request.is_read && only_if_cached(&request) {
             return bypass(route, StatusCode::GATEWAY_TIMEOUT.into_response());
@@ -83,16 +88,6 @@ fn only_if_cached(request: &RequestHead) -> bool {
     request
         .directives()
         .is_some_and(|directives| directives.only_if_cached)
-}
-
-fn check_request(request: &RequestHead, route: &Route) -> Result<(), NotStorable> {
-    if !request.is_read {
-        return Err(NotStorable::Method);
-    }
-    request
-        .fields
-        .as_deref()
-        .map_or(Ok(()), |fields| route.store.check_request(fields))
 }
 
 /// The stored response, if it may be reused now.

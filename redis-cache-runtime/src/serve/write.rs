@@ -72,9 +72,8 @@ async fn representation(
     request: &RequestHead,
     response: Response,
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
-    let request = request.fields.as_deref();
-    let storable = request
-        .map_or(Ok(()), |request| route.store.check_request(request))
+    let storable = route
+        .check_request(request)
         .and_then(|()| route.check_written(&response, cache.ttl(route.ttl)));
     let grant = match storable {
         Ok(grant) => grant,

@@ -118,8 +118,9 @@ impl MemoryStore {
 
     pub(crate) fn release(&self, at: Address<'_>, lease: &Lease) {
         let mut table = self.table();
-        if table.holds(self.names.lease(lease.claim.place(at)), lease) {
-            table.remove(self.names.lease(lease.claim.place(at)));
+        let name = self.names.lease(lease.claim.place(at));
+        if table.holds(name, lease) {
+            table.remove(name);
         }
     }
 
