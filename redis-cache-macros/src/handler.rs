@@ -1,13 +1,23 @@
 //! The annotated function: its signature as syntax, its body as tokens.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::visit::Visit;
-use syn::{Attribute, FnArg, GenericParam, Pat, Signature, Token, Type, Visibility};
+use syn::{
+    Attribute, FnArg, GenericParam, Meta, Pat, PatType, Signature, Token, Type, TypeImplTrait,
+    Visibility,
+};
+
+use crate::pattern;
+
+/// axum has `Handler` implementations for functions of up to this many arguments.
+const MAX_ARGUMENTS: usize = 16;
 
 /// A body that does not parse yet is passed on, so that the compiler reports it where it stands.
+#[derive(Clone)]
 pub(crate) struct Handler {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -15,10 +25,16 @@ pub(crate) struct Handler {
     pub(crate) body: TokenStream,
 }
 
-/// An argument of the function that axum calls.
+/// An argument of the function.
 pub(crate) struct Argument<'a> {
+    /// What the generated function calls it.
     pub(crate) name: Ident,
+    pub(crate) pattern: &'a syn::Pat,
     pub(crate) ty: &'a Type,
+    /// The names that its pattern binds.
+    pub(crate) bindings: Vec<Ident>,
+    /// Its type mentions generics of the function, so it cannot be named outside.
+    pub(crate) is_generic: bool,
 }
 
 impl Parse for Handler {
@@ -29,6 +45,17 @@ impl Parse for Handler {
             signature: input.parse()?,
             body: input.parse()?,
         })
+    }
+}
+
+impl ToTokens for Handler {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.attributes
+            .iter()
+            .for_each(|attribute| attribute.to_tokens(tokens));
+        self.visibility.to_tokens(tokens);
+        self.signature.to_tokens(tokens);
+        self.body.to_tokens(tokens);
     }
 }
 
@@ -49,23 +76,51 @@ impl Handler {
         if let Some(constness) = &signature.constness {
             refuse(constness, "a handler cannot be `const`: remove it");
         }
+        if let syn::Safety::Unsafe(unsafety) = &signature.safety {
+            refuse(unsafety, "a handler cannot be `unsafe`: remove it");
+        }
         if let Some(abi) = &signature.abi {
             refuse(abi, "a handler has no ABI of its own: remove `extern`");
         }
         if let Some(variadic) = &signature.variadic {
             refuse(variadic, "a handler takes extractors only: remove `...`");
         }
+        if let Some(argument) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
+            let message = "axum calls functions of up to 16 arguments: take several in a tuple, or \
+                           derive `FromRequestParts` for a struct of them";
+            refuse(argument, message);
+        }
         if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-            let message = "a handler is a free function: move it out of the `impl` block, and \
-                           take the state with `State`";
+            let message = "a handler takes no `self`: take the state with `State`";
             refuse(receiver, message);
+        } else if let Some(word) = find_ident(signature.to_token_stream(), &|word| word == "Self") {
+            let message = "`Self` has no meaning where the function is put: write the type out";
+            refuse(&word, message);
+        }
+        let mut impl_traits = ImplTraits(Vec::new());
+        signature
+            .inputs
+            .iter()
+            .for_each(|input| impl_traits.visit_fn_arg(input));
+        for impl_trait in impl_traits.0 {
+            let message = "axum cannot infer which type this is: make it a type parameter";
+            refuse(&impl_trait, message);
+        }
+        if let Some(attribute) = self
+            .attributes
+            .iter()
+            .find(|it| is_instrument_of_inside(it))
+        {
+            let message = "`err` and `fields` see the generated function here, not the `Result` or the \
+                           arguments of yours: put this attribute above the one that caches";
+            refuse(attribute.path(), message);
         }
         errors.finish()
     }
 
-    /// The arguments, by the one name that each binds, so that attributes below this one can
-    /// mention it. One that binds several or none gets a name of its own.
+    /// The arguments in order.
     pub(crate) fn arguments(&self) -> Vec<Argument<'_>> {
+        let generics = self.generic_names();
         let typed = self
             .signature
             .inputs
@@ -74,44 +129,170 @@ impl Handler {
                 FnArg::Typed(typed) => Some(typed),
                 FnArg::Receiver(_) => None,
             });
-        let named = typed.enumerate().map(|(position, typed)| {
-            // A name that says it is not used is not used by the generated call either.
-            let usable = |name: &&Ident| {
-                **name != self.signature.ident && !name.to_string().starts_with('_')
-            };
-            let name = only_name(&typed.pat).filter(usable);
-            Argument {
-                name: name.cloned().unwrap_or_else(|| positional(position)),
-                ty: &typed.ty,
-            }
-        });
-        named.collect()
+        typed
+            .enumerate()
+            .map(|(position, typed)| argument(position, typed, &generics))
+            .collect()
     }
 
     /// `::<T, N>` for the generic parameters, so that one which no argument mentions is passed on.
-    /// There is none when an argument is `impl Trait`, where the compiler allows none.
     pub(crate) fn turbofish(&self) -> TokenStream {
-        let mut impl_trait = HasImplTrait(false);
-        self.signature
-            .inputs
-            .iter()
-            .for_each(|input| impl_trait.visit_fn_arg(input));
-        let names = self
-            .signature
-            .generics
-            .params
-            .iter()
-            .filter_map(|param| match param {
-                GenericParam::Type(param) => Some(&param.ident),
-                GenericParam::Const(param) => Some(&param.ident),
-                GenericParam::Lifetime(_) => None,
-            });
+        let params = self.signature.generics.params.iter();
+        let names = params.filter_map(|param| match param {
+            GenericParam::Type(param) => Some(&param.ident),
+            GenericParam::Const(param) => Some(&param.ident),
+            GenericParam::Lifetime(_) => None,
+        });
         let names: Punctuated<&Ident, Token![,]> = names.collect();
-        if impl_trait.0 || names.is_empty() {
+        if names.is_empty() {
             return TokenStream::new();
         }
-        quote::quote!(::<#names>)
+        quote!(::<#names>)
     }
+
+    fn generic_names(&self) -> Vec<String> {
+        let params = self.signature.generics.params.iter();
+        let names = params.map(|param| match param {
+            GenericParam::Type(param) => param.ident.to_string(),
+            GenericParam::Const(param) => param.ident.to_string(),
+            GenericParam::Lifetime(param) => param.lifetime.ident.to_string(),
+        });
+        names.collect()
+    }
+
+    /// Where the head of the request is taken: at the argument that stands there, or, for `None`,
+    /// by one more in front.
+    ///
+    /// `#[debug_handler]` finds the type of the state by arguments spelled `State<..>`, so they are
+    /// left as they are, if there is any other; and it counts the arguments that it sees, so one
+    /// more is no choice if it may stand above.
+    pub(crate) fn wrapped(&self, arguments: &[Argument<'_>]) -> Option<usize> {
+        let is_state = |argument: &Argument<'_>| match argument.ty {
+            Type::Path(path) => path
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "State"),
+            _ => false,
+        };
+        let debug_handler_below = || {
+            let mut attributes = self.attributes.iter();
+            attributes.any(|attribute| is_named(attribute, "debug_handler"))
+        };
+        match arguments.iter().position(|argument| !is_state(argument)) {
+            None if arguments.is_empty() || debug_handler_below() => None,
+            None => Some(0),
+            other => other,
+        }
+    }
+
+    /// The same function as it is where the first `#[cfg]` on a parameter holds, and where it does
+    /// not; `None` if there is no such parameter.
+    pub(crate) fn split_by_cfg(&self) -> Option<[(TokenStream, Self); 2]> {
+        let is_cfg = |attribute: &Attribute| attribute.path().is_ident("cfg");
+        let attributes = |input: &FnArg| match input {
+            FnArg::Typed(typed) => typed.attrs.clone(),
+            FnArg::Receiver(receiver) => receiver.attrs.clone(),
+        };
+        let inputs = &self.signature.inputs;
+        let position = inputs
+            .iter()
+            .position(|input| attributes(input).iter().any(is_cfg))?;
+        let (mut with, mut without) = (self.clone(), self.clone());
+        without.signature.inputs = inputs
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != position)
+            .map(|(_, input)| input.clone())
+            .collect();
+        let FnArg::Typed(typed) = &mut with.signature.inputs[position] else {
+            return None;
+        };
+        let first = typed.attrs.iter().position(is_cfg)?;
+        let Meta::List(cfg) = typed.attrs.remove(first).meta else {
+            return None;
+        };
+        let predicate = cfg.tokens;
+        Some([
+            (quote!(#[cfg(#predicate)]), with),
+            (quote!(#[cfg(not(#predicate))]), without),
+        ])
+    }
+}
+
+impl<'a> Argument<'a> {
+    /// The extractors of a tuple, each as an argument of its own; otherwise the argument.
+    pub(crate) fn elements(&self) -> Vec<Argument<'a>> {
+        let element = |pattern, ty, bindings| Argument {
+            name: self.name.clone(),
+            pattern,
+            ty,
+            bindings,
+            is_generic: self.is_generic,
+        };
+        match (self.pattern, self.ty) {
+            (Pat::Tuple(patterns), Type::Tuple(types))
+                if patterns.elems.len() == types.elems.len()
+                    && !patterns.elems.iter().any(|it| matches!(it, Pat::Rest(_))) =>
+            {
+                let elements = patterns.elems.iter().zip(&types.elems);
+                elements
+                    .flat_map(|(it, ty)| element(it, ty, pattern::bindings(it)).elements())
+                    .collect()
+            }
+            (pattern, ty) => vec![element(pattern, ty, self.bindings.clone())],
+        }
+    }
+}
+
+fn argument<'a>(position: usize, typed: &'a PatType, generics: &[String]) -> Argument<'a> {
+    let bindings = pattern::bindings(&typed.pat);
+    // A name that says it is not used is not used by the generated call either; one in upper case
+    // may be a constant.
+    let is_plain = |name: &Ident| {
+        !name
+            .to_string()
+            .starts_with(|c: char| c == '_' || c.is_uppercase())
+    };
+    let name = match &*bindings {
+        [only] if is_plain(only) => Some(only),
+        _ => None,
+    };
+    let is_generic_name = |word: &Ident| generics.iter().any(|name| word == name);
+    Argument {
+        name: name.cloned().unwrap_or_else(|| positional(position)),
+        pattern: &typed.pat,
+        ty: &typed.ty,
+        is_generic: find_ident(typed.ty.to_token_stream(), &is_generic_name).is_some(),
+        bindings,
+    }
+}
+
+/// The first word that satisfies, however deep it stands.
+pub(crate) fn find_ident(tokens: TokenStream, wanted: &dyn Fn(&Ident) -> bool) -> Option<Ident> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(word) => Some(word).filter(|word| wanted(word)),
+        TokenTree::Group(group) => find_ident(group.stream(), wanted),
+        _ => None,
+    })
+}
+
+/// Whether an attribute has that name, however it is reached.
+pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
+    let last = attribute.path().segments.last();
+    last.is_some_and(|last| last.ident.unraw() == name)
+}
+
+/// An `#[instrument]` that wants to see what is inside of the generated function.
+fn is_instrument_of_inside(attribute: &Attribute) -> bool {
+    let Meta::List(list) = &attribute.meta else {
+        return false;
+    };
+    let mut words = list.tokens.clone().into_iter();
+    is_named(attribute, "instrument")
+        && words.any(
+            |token| matches!(token, TokenTree::Ident(word) if word == "err" || word == "fields"),
+        )
 }
 
 /// A name that the user's code cannot spell.
@@ -119,19 +300,10 @@ pub(crate) fn positional(position: usize) -> Ident {
     format_ident!("argument_{position}", span = Span::mixed_site())
 }
 
-/// The name in `name`, `mut name` or `State(name)`.
-fn only_name(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(pat) if pat.subpat.is_none() => Some(&pat.ident),
-        Pat::TupleStruct(pat) if pat.elems.len() == 1 => pat.elems.first().and_then(only_name),
-        _ => None,
-    }
-}
+struct ImplTraits(Vec<TypeImplTrait>);
 
-struct HasImplTrait(bool);
-
-impl Visit<'_> for HasImplTrait {
-    fn visit_type_impl_trait(&mut self, _: &syn::TypeImplTrait) {
-        self.0 = true;
+impl Visit<'_> for ImplTraits {
+    fn visit_type_impl_trait(&mut self, ty: &TypeImplTrait) {
+        self.0.push(ty.clone());
     }
 }

@@ -8,114 +8,152 @@ mod handler;
 mod model;
 mod options;
 mod parse;
+mod pattern;
+#[cfg(test)]
+mod snapshots;
+mod suggest;
+mod template;
 
+use darling::{Error, Result};
 use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Attribute, Meta};
 
 use handler::Handler;
 
-/// Caches the responses of a GET handler.
-///
-/// The handler runs only when there is no stored response to reuse. Extractors always run, so
-/// authentication is never skipped. The state of the router must hold a `Cache`, which is taken
-/// from it by `FromRef`.
-///
-/// The cache key is the path of the request as the client sent it, with the query sorted.
-///
-/// | option | meaning | default |
-/// | --- | --- | --- |
-/// | `ttl = 300`, `ttl = "5m"`, `ttl = TTL` | how long a response stays fresh: seconds, a text such as `"1h 30m"`, or an expression of `Duration`, which is evaluated once; zero: no expiry | `REDIS_DEFAULT_TTL` |
-/// | `group = "products"`, `group = ["products", "home"]` | the eviction groups of the responses | none |
-/// | `max_age = 60` | what clients are told at most (`Cache-Control: max-age`), written like `ttl` | what is left of the `ttl` |
-/// | `private`, `public` | clients are told so; `public` also stores responses to requests with `Authorization` | neither |
-/// | `no_store` | clients are told not to store | no |
-/// | `vary("accept-language")` | request fields that select the response: part of the key and of `Vary` | none |
-/// | `status(200, 404)` | the storable statuses | 200 |
-/// | `unless = path::to::function` | a `fn(&Response) -> bool` that says when not to store | |
-/// | `crate = path` | where `axum-redis-cache` is, when it was renamed | `::axum_redis_cache` |
-///
-/// HEAD requests are answered as the GET they stand for: where the handler runs, it sees GET.
-///
-/// The attribute belongs above others that look at what axum sees, such as `#[debug_handler]`.
+#[allow(missing_docs, reason = "the reference is where it is exported from")]
 #[proc_macro_attribute]
 pub fn cached(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(args, item, |args, handler| {
-        Ok(expand::read(
-            handler,
-            &model::Route::lower(parse::cached(args)?)?,
-        ))
-    })
+    attribute(Kind::Cached, args, item)
 }
 
-/// Evicts when the handler succeeded.
-///
-/// The eviction is done after the handler answered with 2xx or 3xx, and before the response starts:
-/// whoever sees the response never reads an old entry afterwards.
-///
-/// | target | what it evicts |
-/// | --- | --- |
-/// | `key` | the entry of this request's path and query |
-/// | `key = "/products"` | the entry of that path |
-/// | `group = "products"`, `group = ["products", "home"]` | every entry of the groups, in constant time |
-/// | `all` | everything |
-///
-/// At least one target is needed. With `always` the eviction is done whatever the handler answers.
-/// `crate = path` says where `axum-redis-cache` is, when it was renamed.
+#[allow(missing_docs, reason = "the reference is where it is exported from")]
 #[proc_macro_attribute]
 pub fn cache_evict(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(args, item, |args, handler| {
-        Ok(expand::evict(
-            handler,
-            &model::Evict::lower(parse::evict(args)?)?,
-        ))
-    })
+    attribute(Kind::Evict, args, item)
 }
 
-/// Stores the response of a write as what the next GET of the same path gets.
-///
-/// The handler always runs. A 200, 201 or 203 with a body is stored, and replayed as 200. Another
-/// success, or a response that is not storable, evicts the entry; a failure leaves it alone.
-///
-/// The options are `ttl`, `group`, `max_age`, `private`, `public`, `no_store`, `vary`, `unless` and
-/// `crate`, as for `#[cached]`; give them the values that the reading handler has, because a
-/// stored response is only found under the same groups.
+#[allow(missing_docs, reason = "the reference is where it is exported from")]
 #[proc_macro_attribute]
 pub fn cache_put(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(args, item, |args, handler| {
-        Ok(expand::write(
-            handler,
-            &model::Route::lower(parse::put(args)?)?,
-        ))
-    })
+    attribute(Kind::Put, args, item)
 }
 
-/// Checks the options and the signature, so that the errors of both are reported, and gives the
-/// function back whatever is wrong, so that its uses do not fail too.
+/// Which attribute it is.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Cached,
+    Evict,
+    Put,
+}
+
+const KINDS: [(&str, Kind); 3] = [
+    ("cached", Kind::Cached),
+    ("cache_evict", Kind::Evict),
+    ("cache_put", Kind::Put),
+];
+
+/// Gives the function back whatever is wrong, so that its uses do not fail too.
 fn attribute(
+    kind: Kind,
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
-    expand: impl FnOnce(TokenStream, &Handler) -> darling::Result<TokenStream>,
 ) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
     let expanded = syn::parse2(item.clone())
-        .map_err(darling::Error::from)
-        .and_then(|handler| {
-            let mut errors = darling::Error::accumulator();
-            errors.handle(Handler::check(&handler));
-            let expanded = errors.handle(expand(args.into(), &handler));
-            errors.finish_with(expanded.unwrap_or_default())
-        });
+        .map_err(Error::from)
+        .and_then(|handler| expand(kind, args.into(), handler));
     let tokens = expanded.unwrap_or_else(|errors| {
         let errors = errors.write_errors();
-        quote::quote!(#item #errors)
+        quote!(#item #errors)
     });
     tokens.into()
+}
+
+/// Checks the options and the signature, so that the errors of both are reported.
+fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenStream> {
+    if let Some(handlers) = handler.split_by_cfg() {
+        return Ok(again(kind, &args, &handlers));
+    }
+    let mut attributes = vec![(kind, args)];
+    let mut merged = Vec::new();
+    let mut errors = Error::accumulator();
+    for (other, attribute) in take_siblings(&mut handler) {
+        if kind == Kind::Cached || other == Kind::Cached {
+            let message = if kind == other {
+                "`#[cached]` is there twice: remove one"
+            } else {
+                "a handler is `#[cached]` or it writes: only `#[cache_evict]` and `#[cache_put]` can \
+                 stand together"
+            };
+            errors.push(Error::custom(message).with_span(attribute.path()));
+            continue;
+        }
+        merged.push(attribute.path().clone());
+        let args = match attribute.meta {
+            Meta::List(list) => list.tokens,
+            Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
+        };
+        attributes.push((other, args));
+    }
+    errors.handle(handler.check());
+    let arguments = handler.arguments();
+    if kind == Kind::Cached {
+        let (_, args) = attributes.swap_remove(0);
+        let route = parse::cached(args).and_then(|args| model::Route::lower(args, &arguments));
+        let route = errors.handle(route);
+        errors.finish()?;
+        return Ok(route.map_or_else(TokenStream::new, |route| {
+            expand::read(&handler, &arguments, &route)
+        }));
+    }
+    let writes = attributes.into_iter().map(|(kind, args)| match kind {
+        Kind::Put => {
+            let put = parse::put(args).and_then(|args| model::Put::lower(args, &arguments));
+            put.map(expand::Write::Put)
+        }
+        Kind::Evict | Kind::Cached => {
+            let evict = parse::evict(args).and_then(|args| model::Evict::lower(args, &arguments));
+            evict.map(expand::Write::Evict)
+        }
+    });
+    let writes: Vec<_> = writes.filter_map(|write| errors.handle(write)).collect();
+    errors.finish()?;
+    Ok(expand::writes(&handler, &arguments, &writes, &merged))
+}
+
+/// The other attributes of ours below this one, which is the outermost.
+fn take_siblings(handler: &mut Handler) -> Vec<(Kind, Attribute)> {
+    let attributes = std::mem::take(&mut handler.attributes);
+    let mut siblings = Vec::new();
+    for attribute in attributes {
+        match KINDS
+            .iter()
+            .find(|(name, _)| handler::is_named(&attribute, name))
+        {
+            Some((_, kind)) => siblings.push((*kind, attribute)),
+            None => handler.attributes.push(attribute),
+        }
+    }
+    siblings
+}
+
+/// The same attribute on each of the functions that a `#[cfg]` on a parameter makes of one.
+fn again(kind: Kind, args: &TokenStream, handlers: &[(TokenStream, Handler); 2]) -> TokenStream {
+    let krate = parse::krate(args);
+    let name = KINDS.iter().find(|(_, other)| *other == kind);
+    let name = name.map(|(name, _)| format_ident!("{name}"));
+    let handlers = handlers
+        .iter()
+        .map(|(cfg, handler)| quote!(#cfg #[#krate::#name(#args)] #handler));
+    quote!(#(#handlers)*)
 }

@@ -2,25 +2,54 @@
 
 use std::time::Duration;
 
+use darling::error::Accumulator;
 use darling::{Error, Result};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Expr, ExprPath, ExprUnary, Lit, LitInt, LitStr, UnOp};
+use syn::ext::IdentExt;
+use syn::{Expr, ExprPath, ExprUnary, Lit, LitInt, LitStr, Path, UnOp};
 
-use crate::parse::{EvictArgs, KeyTarget, PathValue, RouteArgs, Strings};
+use crate::handler::Argument;
+use crate::options::Reference;
+use crate::parse::{self, EvictArgs, Exprs, KeySource, KeyTarget, PathValue, PutArgs, QueryOption};
+use crate::parse::{RouteArgs, Strings};
+use crate::template::{Template, Value, find};
 
-/// What `#[cached]` or `#[cache_put]` decided.
+/// What `#[cached]`, or a `#[cache_put]` that names no handler, decided.
 pub(crate) struct Route {
     pub(crate) krate: TokenStream,
-    /// Expressions of `Duration`.
+    pub(crate) companion: bool,
+    pub(crate) key: Key,
+    /// The names of arguments that the response does not depend on.
+    pub(crate) ignored: Vec<String>,
+    pub(crate) vary_by: Vec<Value>,
+    pub(crate) groups: Vec<Template>,
+    /// Expressions of `Declared`.
     pub(crate) ttl: Option<TokenStream>,
     pub(crate) max_age: Option<TokenStream>,
-    pub(crate) groups: Vec<String>,
     pub(crate) vary: Vec<String>,
     pub(crate) statuses: Option<Vec<u16>>,
     pub(crate) visibility: Option<Visibility>,
     pub(crate) no_store: bool,
     pub(crate) unless: Option<ExprPath>,
+}
+
+/// Where the key comes from.
+pub(crate) enum Key {
+    /// The path of the request, and as much of the query.
+    Default(Query),
+    Template(Template),
+    /// The default key of another path.
+    Path(String),
+    Function(ExprPath),
+}
+
+/// How much of the query is in the default key.
+pub(crate) enum Query {
+    /// All of it, if an argument can see it.
+    IfSeen,
+    All,
+    Only(Vec<String>),
 }
 
 /// Who a response is for.
@@ -30,86 +59,328 @@ pub(crate) enum Visibility {
     Public,
 }
 
+/// What `#[cache_put]` decided.
+pub(crate) enum Put {
+    Own(Box<Route>),
+    Of(PutOf),
+}
+
+/// What a `#[cache_put]` decided that leaves the rest to the handler it names.
+pub(crate) struct PutOf {
+    pub(crate) krate: TokenStream,
+    pub(crate) companion: bool,
+    pub(crate) handler: HandlerKey,
+    pub(crate) vary_by: Vec<Value>,
+    /// Instead of the handler's.
+    pub(crate) groups: Vec<Template>,
+}
+
+/// A handler, and the values of its key, if they are not those of the request.
+pub(crate) struct HandlerKey {
+    pub(crate) path: Path,
+    pub(crate) values: Option<Vec<Expr>>,
+}
+
 /// What `#[cache_evict]` decided.
 pub(crate) struct Evict {
     pub(crate) krate: TokenStream,
+    pub(crate) companion: bool,
     pub(crate) targets: Vec<Target>,
     pub(crate) always: bool,
 }
 
 pub(crate) enum Target {
+    Handler(HandlerKey),
     RequestKey,
-    Key(String),
-    Group(String),
+    Key(Template),
+    /// The default key of a path.
+    Path(String),
+    Group(Template),
     All,
 }
 
 impl Route {
-    pub(crate) fn lower(args: RouteArgs) -> Result<Self> {
+    pub(crate) fn lower(args: RouteArgs, arguments: &[Argument<'_>]) -> Result<Self> {
         let mut errors = Error::accumulator();
         contradictions(&args, &mut errors);
         let krate = krate(args.krate);
         let lower = |expr: Expr| duration(&expr, &krate);
-        let ttl = errors
-            .handle_in(|| args.ttl.map(|ttl| lower(ttl.0)).transpose())
-            .flatten();
-        let max_age = args.max_age.map(|max_age| max_age.into_inner().0);
-        let max_age = errors
-            .handle_in(|| max_age.map(lower).transpose())
-            .flatten();
-        let groups = args
-            .group
-            .map(|names| errors.handle(groups(&names)).unwrap_or_default());
+        let ttl = args.ttl.map(|ttl| lower(ttl.0));
+        let max_age = args.max_age.map(|max_age| lower(max_age.into_inner().0));
+        let (ttl, max_age) = (ttl.transpose(), max_age.transpose());
         let vary = args
             .vary
-            .map(|names| names.0.iter().map(field_name).collect::<Result<_>>());
-        let vary = vary.map(|names| errors.handle(names).unwrap_or_default());
-        let statuses = args
-            .status
-            .map(|list| errors.handle(statuses(&list.0)).unwrap_or_default());
+            .map(|names| collected(names.0.iter().map(field_name)));
+        let statuses = args.status.map(|list| statuses(&list.0));
         let visibility = match (args.private.is_present(), args.public.is_present()) {
             (true, _) => Some(Visibility::Private),
             (_, true) => Some(Visibility::Public),
             _ => None,
         };
-        errors.finish_with(Self {
-            krate,
-            ttl,
-            max_age,
-            groups: groups.unwrap_or_default(),
-            vary: vary.unwrap_or_default(),
-            statuses,
+        let query = args.query.map(darling::util::SpannedValue::into_inner);
+        let key = errors.handle(key(args.key, query, arguments));
+        let vary_by = values(args.vary_by, arguments, &mut errors);
+        let ignored = args.ignore.map(|exprs| ignored(&exprs.0, arguments));
+        let ignored = handled(ignored, &mut errors);
+        if let Some(key) = &key {
+            ignored_and_used(&ignored, key, &vary_by, &mut errors);
+        }
+        let groups = handled(args.group.map(|it| groups(&it, arguments)), &mut errors);
+        let route = Self {
+            krate: krate.clone(),
+            companion: !args.no_companion.is_present(),
+            key: key.unwrap_or(Key::Default(Query::IfSeen)),
+            ignored: ignored.into_iter().map(|(name, _)| name).collect(),
+            vary_by,
+            groups,
+            ttl: errors.handle(ttl).flatten(),
+            max_age: errors.handle(max_age).flatten(),
+            vary: sorted(handled(vary, &mut errors)),
+            statuses: statuses.and_then(|statuses| errors.handle(statuses)),
             visibility,
             no_store: args.no_store.is_present(),
             unless: args.unless.map(|path| path.0),
-        })
+        };
+        errors.finish_with(route)
+    }
+
+    /// The groups as they are stored, sorted, if that is known before there is a request: when none
+    /// of them holds a value, or is a name that would be hashed.
+    pub(crate) fn fixed_groups(&self) -> Option<Vec<&str>> {
+        let is_fixed = |name: &&str| name.len() <= 512 && !name.starts_with('#');
+        let names = self
+            .groups
+            .iter()
+            .map(|group| group.as_literal().filter(is_fixed));
+        let mut names: Vec<&str> = names.collect::<Option<_>>()?;
+        names.sort_unstable();
+        Some(names)
+    }
+
+    /// Whether the values of the key are enough to know the groups.
+    pub(crate) fn groups_by_key(&self) -> bool {
+        let Key::Template(key) = &self.key else {
+            return self.fixed_groups().is_some();
+        };
+        let in_key = |value: &Value| key.values().any(|other| other == value);
+        self.groups.iter().flat_map(Template::values).all(in_key)
+    }
+
+    /// The values that the key and `vary_by` use.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Value> {
+        used(&self.key, &self.vary_by)
+    }
+}
+
+fn used<'a>(key: &'a Key, vary_by: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    let template = match key {
+        Key::Template(template) => Some(template),
+        _ => None,
+    };
+    template
+        .into_iter()
+        .flat_map(Template::values)
+        .chain(vary_by)
+}
+
+impl Put {
+    pub(crate) fn lower(args: parse::Put, arguments: &[Argument<'_>]) -> Result<Self> {
+        match args {
+            parse::Put::Own(args) => {
+                Route::lower(*args, arguments).map(|route| Self::Own(Box::new(route)))
+            }
+            parse::Put::Of(args) => PutOf::lower(*args, arguments).map(Self::Of),
+        }
+    }
+
+    pub(crate) fn krate(&self) -> &TokenStream {
+        match self {
+            Self::Own(route) => &route.krate,
+            Self::Of(put) => &put.krate,
+        }
+    }
+
+    pub(crate) fn companion(&self) -> bool {
+        match self {
+            Self::Own(route) => route.companion,
+            Self::Of(put) => put.companion,
+        }
+    }
+}
+
+impl PutOf {
+    fn lower((reference, args): (Reference, PutArgs), arguments: &[Argument<'_>]) -> Result<Self> {
+        let mut errors = Error::accumulator();
+        let put = Self {
+            krate: krate(args.krate),
+            companion: !args.no_companion.is_present(),
+            handler: HandlerKey::new(reference),
+            vary_by: values(args.vary_by, arguments, &mut errors),
+            groups: handled(args.group.map(|it| groups(&it, arguments)), &mut errors),
+        };
+        errors.finish_with(put)
+    }
+}
+
+impl HandlerKey {
+    fn new(reference: Reference) -> Self {
+        let Reference { path, values } = reference;
+        Self { path, values }
     }
 }
 
 impl Evict {
-    pub(crate) fn lower(args: EvictArgs) -> Result<Self> {
+    pub(crate) fn lower(
+        (references, args): (Vec<Reference>, EvictArgs),
+        arguments: &[Argument<'_>],
+    ) -> Result<Self> {
         let mut errors = Error::accumulator();
-        let mut targets = Vec::new();
+        let handlers = references.into_iter().map(HandlerKey::new);
+        let mut targets: Vec<_> = handlers.map(Target::Handler).collect();
         for key in args.key {
             targets.extend(errors.handle_in(|| match key {
                 KeyTarget::Request => Ok(Target::RequestKey),
-                KeyTarget::Literal(text) => plain_text(&text).map(Target::Key),
+                KeyTarget::Text(text) => key_or_path(&text, arguments).map(|key| match key {
+                    KeyText::Template(template) => Target::Key(template),
+                    KeyText::Path(path) => Target::Path(path),
+                }),
             }));
         }
         for names in &args.group {
-            let names = errors.handle(groups(names)).unwrap_or_default();
-            targets.extend(names.into_iter().map(Target::Group));
+            let groups = handled(Some(groups(names, arguments)), &mut errors);
+            targets.extend(groups.into_iter().map(Target::Group));
         }
         if args.all.is_present() {
             targets.push(Target::All);
         }
-        let (krate, always) = (krate(args.krate), args.always.is_present());
         errors.finish_with(Self {
-            krate,
+            krate: krate(args.krate),
+            companion: !args.no_companion.is_present(),
             targets,
-            always,
+            always: args.always.is_present(),
         })
     }
+}
+
+fn key(
+    source: Option<KeySource>,
+    query: Option<QueryOption>,
+    arguments: &[Argument<'_>],
+) -> Result<Key> {
+    Ok(match (source, query) {
+        (Some(KeySource::Function(path)), _) => Key::Function(path),
+        (Some(KeySource::Template(text)), _) => match key_or_path(&text, arguments)? {
+            KeyText::Template(template) => Key::Template(template),
+            KeyText::Path(path) => Key::Path(path),
+        },
+        (None, None) => Key::Default(Query::IfSeen),
+        (None, Some(QueryOption::All)) => Key::Default(Query::All),
+        (None, Some(QueryOption::Only(names))) => {
+            let names = names.iter().map(LitStr::value);
+            Key::Default(Query::Only(names.collect()))
+        }
+    })
+}
+
+enum KeyText {
+    Template(Template),
+    Path(String),
+}
+
+/// A key that starts with `/` is the default key of that path.
+fn key_or_path(text: &LitStr, arguments: &[Argument<'_>]) -> Result<KeyText> {
+    let template = Template::new(text, arguments)?;
+    match template.as_literal() {
+        Some(path) if path.starts_with('/') => Ok(KeyText::Path(path.to_owned())),
+        None if template.starts_with('/') => {
+            let message = "the path of a request can be spelled in several ways, so it cannot be \
+                           made of values: give the cached handler a key of its own, such as \
+                           \"product:{id}\", and name it with its values";
+            Err(Error::custom(message).with_span(text))
+        }
+        _ => Ok(KeyText::Template(template)),
+    }
+}
+
+fn values(
+    exprs: Option<Exprs>,
+    arguments: &[Argument<'_>],
+    errors: &mut Accumulator,
+) -> Vec<Value> {
+    let mut out = Vec::new();
+    for expr in exprs.map(|exprs| exprs.0).unwrap_or_default() {
+        match Value::of_expr(&expr, arguments) {
+            Ok(value) if out.contains(&value) => {
+                errors.push(Error::custom("this value is named twice").with_span(&expr));
+            }
+            Ok(value) => out.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    out
+}
+
+/// The names of arguments, and where they are named.
+fn ignored(exprs: &[Expr], arguments: &[Argument<'_>]) -> Result<Vec<(String, Expr)>> {
+    let mut out: Vec<(String, Expr)> = Vec::new();
+    let mut errors = Error::accumulator();
+    for expr in exprs {
+        let name = match parse::ungroup(expr) {
+            Expr::Path(path) => path.path.get_ident().map(|name| name.unraw().to_string()),
+            _ => None,
+        };
+        let problem = match name {
+            None => Some("expected a name that an argument binds".to_owned()),
+            Some(name) if out.iter().any(|(other, _)| *other == name) => {
+                Some(format!("`{name}` is named twice"))
+            }
+            Some(name) => match find(&name, arguments) {
+                Ok(_) => {
+                    out.push((name, expr.clone()));
+                    None
+                }
+                Err(message) => Some(message),
+            },
+        };
+        if let Some(problem) = problem {
+            errors.push(Error::custom(problem).with_span(expr));
+        }
+    }
+    errors.finish_with(out)
+}
+
+fn ignored_and_used(
+    ignored: &[(String, Expr)],
+    key: &Key,
+    vary_by: &[Value],
+    errors: &mut Accumulator,
+) {
+    for (name, expr) in ignored {
+        if used(key, vary_by).any(|value| value.root.unraw() == name) {
+            let message =
+                format!("`{name}` selects the response, so it is not ignored: remove one");
+            errors.push(Error::custom(message).with_span(expr));
+        }
+    }
+}
+
+/// Without repeats.
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn handled<T>(result: Option<Result<Vec<T>>>, errors: &mut Accumulator) -> Vec<T> {
+    let value = result.and_then(|result| errors.handle(result));
+    value.unwrap_or_default()
+}
+
+/// All of the values, or all of the errors.
+fn collected<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut errors = Error::accumulator();
+    let out = results.filter_map(|result| errors.handle(result)).collect();
+    errors.finish_with(out)
 }
 
 fn krate(path: Option<PathValue>) -> TokenStream {
@@ -120,10 +391,15 @@ fn krate(path: Option<PathValue>) -> TokenStream {
 }
 
 /// Options that say opposite things about what clients may do.
-fn contradictions(args: &RouteArgs, errors: &mut darling::error::Accumulator) {
+fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
     if args.private.is_present() && args.public.is_present() {
         let message = "`private` and `public` contradict each other: remove one";
         errors.push(Error::custom(message).with_span(&args.public.span()));
+    }
+    if let (Some(query), Some(_)) = (&args.query, &args.key) {
+        let message = "`query` says what of it the default key holds, and `key` replaces that: \
+                       remove one";
+        errors.push(Error::custom(message).with_span(&query.span()));
     }
     if !args.no_store.is_present() {
         return;
@@ -150,7 +426,7 @@ fn contradictions(args: &RouteArgs, errors: &mut darling::error::Accumulator) {
     }
 }
 
-/// An expression of `Duration`: seconds and texts are computed now, anything else is passed on.
+/// An expression of `Declared`: seconds and texts are computed now, anything else is evaluated once.
 fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
     let fail = |message: String| Err(Error::custom(message).with_span(expr));
     let duration = match expr {
@@ -177,10 +453,18 @@ fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
         }) => {
             return fail(NEGATIVE_DURATION.to_owned());
         }
-        other => return Ok(other.into_token_stream()),
+        other => {
+            return Ok(quote!(#krate::__private::Declared::Lazy({
+                static __AXUM_REDIS_CACHE_DECLARED: #krate::__private::LazyLock<#krate::__private::Duration> =
+                    #krate::__private::LazyLock::new(|| #other);
+                &__AXUM_REDIS_CACHE_DECLARED
+            })));
+        }
     };
     let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    Ok(quote!(#krate::__private::Duration::new(#seconds, #nanos)))
+    Ok(quote! {
+        #krate::__private::Declared::Fixed(#krate::__private::Duration::new(#seconds, #nanos))
+    })
 }
 
 const NEGATIVE_DURATION: &str = "a duration cannot be negative; 0 means no expiry";
@@ -188,11 +472,11 @@ const NEGATIVE_DURATION: &str = "a duration cannot be negative; 0 means no expir
 const EXPECTED_DURATION: &str =
     "expected seconds (300), a text (\"5m\") or an expression of `Duration`";
 
-fn groups(names: &Strings) -> Result<Vec<String>> {
+fn groups(names: &Strings, arguments: &[Argument<'_>]) -> Result<Vec<Template>> {
     let mut errors = Error::accumulator();
     let mut out = Vec::new();
     for name in &names.0 {
-        match plain_text(name) {
+        match Template::new(name, arguments) {
             Ok(group) if out.contains(&group) => {
                 errors.push(Error::custom("this group is named twice").with_span(name));
             }
@@ -200,26 +484,7 @@ fn groups(names: &Strings) -> Result<Vec<String>> {
             Err(error) => errors.push(error),
         }
     }
-    if names.0.is_empty() {
-        errors.push(Error::custom(
-            "no group in the list: remove it, or name one",
-        ));
-    }
     errors.finish_with(out)
-}
-
-/// A text without placeholders, with its escaped braces resolved.
-fn plain_text(text: &LitStr) -> Result<String> {
-    let value = text.value();
-    if value.is_empty() {
-        return Err(Error::custom("the text is empty").with_span(text));
-    }
-    let unescaped = value.replace("{{", "").replace("}}", "");
-    if unescaped.contains(['{', '}']) {
-        let message = "placeholders are not supported here; a brace is written `{{` or `}}`";
-        return Err(Error::custom(message).with_span(text));
-    }
-    Ok(value.replace("{{", "{").replace("}}", "}"))
 }
 
 fn field_name(name: &LitStr) -> Result<String> {

@@ -4,7 +4,10 @@ use darling::ast::NestedMeta;
 use darling::util::path_to_string;
 use darling::{Error, Result};
 use proc_macro2::TokenStream;
-use syn::Meta;
+use syn::punctuated::Punctuated;
+use syn::{Expr, Meta, Path, Token};
+
+use crate::suggest::nearest;
 
 /// What an option looks like, with an example.
 #[derive(Clone, Copy)]
@@ -13,19 +16,57 @@ pub(crate) enum Form {
     Value(&'static str),
     List(&'static str),
     WordOrValue(&'static str),
+    WordOrList(&'static str),
 }
 
 /// The names that an attribute knows.
 pub(crate) type Options = [(&'static str, Form)];
 
-/// Splits the arguments of an attribute and checks that each is an option, in its form, and not
-/// there before.
-pub(crate) fn items(
+/// A handler that an attribute names: alone, or with the values of its key.
+pub(crate) struct Reference {
+    pub(crate) path: Path,
+    pub(crate) values: Option<Vec<Expr>>,
+}
+
+/// Takes the handlers that an attribute names out of its arguments.
+pub(crate) fn references(
     args: TokenStream,
+    options: &Options,
+) -> Result<(Vec<NestedMeta>, Vec<Reference>)> {
+    let all = NestedMeta::parse_meta_list(args)?;
+    let mut errors = Error::accumulator();
+    let (mut items, mut references) = (Vec::new(), Vec::new());
+    for item in all {
+        let (path, values) = match &item {
+            NestedMeta::Meta(Meta::Path(path)) => (path, None),
+            NestedMeta::Meta(Meta::List(list)) => (&list.path, Some(list)),
+            _ => {
+                items.push(item);
+                continue;
+            }
+        };
+        let name = path_to_string(path);
+        if options.iter().any(|(option, _)| *option == name) || misplaced(&name).is_some() {
+            items.push(item);
+            continue;
+        }
+        let parser = Punctuated::<Expr, Token![,]>::parse_terminated;
+        let values = values.map(|list| list.parse_args_with(parser));
+        let values = errors.handle(values.transpose().map_err(Error::from));
+        references.extend(values.map(|values| Reference {
+            path: path.clone(),
+            values: values.map(|values| values.into_iter().collect()),
+        }));
+    }
+    errors.finish_with((items, references))
+}
+
+/// Checks that each argument of an attribute is an option, in its form, and not there before.
+pub(crate) fn checked(
+    items: Vec<NestedMeta>,
     options: &Options,
     repeatable: &[&str],
 ) -> Result<Vec<NestedMeta>> {
-    let items = NestedMeta::parse_meta_list(args)?;
     let mut errors = Error::accumulator();
     let mut seen = Vec::new();
     for item in &items {
@@ -58,12 +99,14 @@ impl Form {
             return None;
         };
         match (self, meta) {
-            (Self::Word | Self::WordOrValue(_), Meta::Path(_))
+            (Self::Word | Self::WordOrValue(_) | Self::WordOrList(_), Meta::Path(_))
             | (Self::Value(_) | Self::WordOrValue(_), Meta::NameValue(_))
-            | (Self::List(_), Meta::List(_)) => None,
+            | (Self::List(_) | Self::WordOrList(_), Meta::List(_)) => None,
             (Self::Word, _) => Some(format!("`{name}` takes no value: write `{name}`")),
             (Self::Value(example) | Self::List(example), _) => Some(format!("write `{example}`")),
-            (Self::WordOrValue(example), _) => Some(format!("write `{name}` or `{example}`")),
+            (Self::WordOrValue(example) | Self::WordOrList(example), _) => {
+                Some(format!("write `{name}` or `{example}`"))
+            }
         }
     }
 }
@@ -76,14 +119,27 @@ fn name(item: &NestedMeta) -> Option<(&syn::Path, String)> {
     }
 }
 
+/// The attribute that has an option which not all of them have.
+fn misplaced(name: &str) -> Option<&'static str> {
+    let of = [
+        ("status", "#[cached]"),
+        ("ignore", "#[cached]"),
+        ("all", "#[cache_evict]"),
+        ("always", "#[cache_evict]"),
+    ];
+    let option = of.into_iter().find(|(option, _)| *option == name);
+    option.map(|(_, attribute)| attribute)
+}
+
 fn unknown(name: &str, options: &Options) -> String {
-    let similarity = |option: &str| strsim::jaro_winkler(name, option);
-    let nearest = options
-        .iter()
-        .map(|(option, _)| (similarity(option), option));
-    let nearest = nearest.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    match nearest.filter(|(similarity, _)| *similarity > 0.8) {
-        Some((_, option)) => format!("unknown option `{name}`: did you mean `{option}`?"),
+    if let Some(attribute) = misplaced(name) {
+        return format!(
+            "`{name}` is an option of `{attribute}`, not of this attribute; a handler of that name \
+             is written `self::{name}`"
+        );
+    }
+    match nearest(name, options.iter().map(|(option, _)| *option)) {
+        Some(option) => format!("unknown option `{name}`: did you mean `{option}`?"),
         None => format!("unknown option `{name}`: expected {}", names(options)),
     }
 }

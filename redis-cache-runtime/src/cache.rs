@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::entry::Entry;
 use crate::fault::{Fault, FaultLog};
 use crate::http::directives::RequestDirectives;
-use crate::key::{Address, Eviction};
+use crate::key::{Address, CacheKey, Eviction};
 use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
@@ -134,7 +134,7 @@ impl Cache {
 
     /// The entry at an address, if there is one and every one of its stamps is current. The only
     /// way to an entry.
-    pub(crate) async fn lookup(&self, at: Address<'_>) -> Result<Option<Entry>, Fault> {
+    pub(crate) async fn lookup(&self, at: &Address) -> Result<Option<Entry>, Fault> {
         let found = self.recorded(self.inner.store.get(at).await)?;
         let entry = found.entry.and_then(Entry::parse);
         Ok(entry.filter(|entry| entry.is_stamped_with(&found.nonces)))
@@ -144,7 +144,7 @@ impl Cache {
     /// fill has it.
     pub(crate) async fn lease(
         &self,
-        at: Address<'_>,
+        at: &Address,
         claim: Claim,
         lifetime: Option<Duration>,
     ) -> Result<Option<Lease>, Fault> {
@@ -158,7 +158,7 @@ impl Cache {
     /// Stores an entry under a lease; `false` when the lease was lost.
     pub(crate) async fn fill(
         &self,
-        at: Address<'_>,
+        at: &Address,
         lease: &Lease,
         entry: Bytes,
         lifetime: Option<Duration>,
@@ -169,19 +169,41 @@ impl Cache {
     /// Makes the nonces of an address outlast an entry of that lifetime that is stored next.
     pub(crate) async fn prolong(
         &self,
-        at: Address<'_>,
+        at: &Address,
         lifetime: Option<Duration>,
     ) -> Result<(), Fault> {
         let ttl = lifetime.map(|lifetime| lifetime.saturating_add(self.inner.lease_ttl));
         self.recorded(self.inner.store.prolong(at, ttl).await)
     }
 
-    pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
+    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
         self.recorded(self.inner.store.release(at, lease).await)
     }
 
+    /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
+    ///
+    /// When this is done, no request that starts later is answered with the old entry, in this
+    /// process or another. If the store could not be told, that is logged and counted as a fault.
+    ///
+    /// ```
+    /// # use axum_redis_cache::{Cache, cached};
+    /// # use axum::extract::Path;
+    /// #[cached(ttl = 300, key = "product:{id}")]
+    /// async fn get_product(Path(id): Path<u64>) -> String {
+    ///     format!("product {id}")
+    /// }
+    ///
+    /// async fn sold_out(cache: &Cache, id: u64) {
+    ///     cache.evict(get_product::key(id)).await;
+    /// }
+    /// ```
+    pub async fn evict(&self, key: CacheKey) {
+        // The fault is recorded.
+        let _ = self.remove(&[Eviction::Key(key)]).await;
+    }
+
     /// Evicts. The only way out for an entry before its time.
-    pub(crate) async fn evict(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
         self.recorded(self.inner.store.remove(evictions).await)
     }
 

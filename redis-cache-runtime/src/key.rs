@@ -1,75 +1,117 @@
 //! Cache keys and the names of what the store holds for them.
 
-use std::borrow::Cow;
-use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
-/// Longer keys are replaced by their SHA-256.
-const MAX_KEY_LEN: usize = 512;
+use crate::key_part::Text;
+
+/// Longer keys and groups are replaced by their SHA-256.
+const MAX_LEN: usize = 512;
 
 /// An eviction group.
-pub(crate) type Group = Cow<'static, str>;
+pub(crate) type Group = String;
 
 /// The primary cache key (RFC 9111 §2): which resource a stored response belongs to.
 ///
-/// The text of a URI key starts with `/`, the text of a hashed key with `#`, which no URI path can
-/// hold, so that the two never meet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key(String);
+/// The attributes make it of requests. To evict from elsewhere, ask the handler for it: by the
+/// values of its key template, or, when its key is that of the request, by the path and query.
+///
+/// ```
+/// # use axum_redis_cache::{Cache, cached};
+/// # use axum::extract::Path;
+/// #[cached(ttl = 300, key = "product:{id}")]
+/// async fn get_product(Path(id): Path<u64>) -> String {
+///     format!("product {id}")
+/// }
+///
+/// #[cached(ttl = 300)]
+/// async fn home() -> &'static str {
+///     "home"
+/// }
+///
+/// # async fn sell(cache: Cache) {
+/// cache.evict(get_product::key(42)).await;
+/// cache.evict(home::key("/")).await;
+/// # }
+/// ```
+// The text of a URI key starts with `/`, the text of a hashed key with `#`, so that the two never
+// meet.
+#[derive(Clone, Debug)]
+pub struct CacheKey {
+    text: String,
+    /// The groups of its entry, where the values of the key decide about them.
+    pub(crate) groups: Option<Vec<Group>>,
+}
 
-impl Key {
-    /// The default key of a request: its path, and its query with the parameters sorted by name.
-    ///
-    /// Percent-encodings that RFC 9110 §4.2.3 calls equivalent are written one way.
-    pub(crate) fn of_uri(uri: &Uri) -> Self {
-        Self::of_path_and_query(uri.path(), uri.query())
-    }
-
-    /// A key written out by the user. One that starts with `/` is the default key of that path.
-    pub(crate) fn literal(text: &str) -> Self {
-        match text.as_bytes().first() {
-            Some(b'/') => match text.split_once('?') {
-                Some((path, query)) => Self::of_path_and_query(path, Some(query)),
-                None => Self::of_path_and_query(text, None),
-            },
+impl CacheKey {
+    pub(crate) fn new(text: String) -> Self {
+        let text = match text.as_bytes().first() {
             // An empty hash tag, or one that looks like a hashed key, would be ambiguous.
-            None | Some(b'#' | b'}') => Self::hashed(text),
-            Some(_) => Self::bounded(text.into()),
-        }
+            None | Some(b'#' | b'}') => hashed(&text),
+            Some(_) if text.len() > MAX_LEN => hashed(&text),
+            Some(_) => text,
+        };
+        Self { text, groups: None }
     }
 
-    fn of_path_and_query(path: &str, query: Option<&str>) -> Self {
-        let path = normalize_percent(path);
-        match query.map(sorted_query) {
-            Some(query) if !query.is_empty() => Self::bounded(format!("{path}?{query}").into()),
-            _ => Self::bounded(path),
-        }
-    }
-
-    fn bounded(text: Cow<'_, str>) -> Self {
-        if text.len() > MAX_KEY_LEN {
-            Self::hashed(&text)
-        } else {
-            Self(text.into_owned())
-        }
-    }
-
-    fn hashed(text: &str) -> Self {
-        Self(format!("#{}", hex(&Sha256::digest(text))))
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
     }
 }
 
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// Groups as entries are stamped with them: sorted and without repeats.
+pub(crate) fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
+    let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// The group of that name. Long names are hashed too; one that looks like it is hashed again.
+pub(crate) fn group(text: String) -> Group {
+    if text.len() > MAX_LEN || text.starts_with('#') {
+        hashed(&text)
+    } else {
+        text
+    }
+}
+
+fn hashed(text: &str) -> String {
+    format!("#{}", hex(&Sha256::digest(text)))
+}
+
 /// The secondary cache key (RFC 9111 §4.1): which of a resource's responses the request fields
-/// nominated by `vary` select. Hashed, because field values may be secrets.
+/// nominated by `vary`, and the values of `vary_by`, select. Hashed, because they may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variant(String);
 
 impl Variant {
-    /// Reads the nominated fields of a request; `None` when the route nominates none.
-    pub(crate) fn of_fields(nominated: &[HeaderName], fields: Option<&HeaderMap>) -> Option<Self> {
-        if nominated.is_empty() {
+    /// Of the nominated fields of a request, and of the values; `None` when there are neither.
+    pub(crate) fn of(
+        nominated: &[HeaderName],
+        fields: Option<&HeaderMap>,
+        values: Option<&str>,
+    ) -> Option<Self> {
+        if nominated.is_empty() && values.is_none() {
             return None;
         }
         let mut hash = Sha256::new();
@@ -81,23 +123,41 @@ impl Variant {
                 hash.update(value.as_bytes());
             }
         }
+        hash.update(values.unwrap_or_default());
         Some(Self(hex(&hash.finalize()[..16])))
     }
 }
 
 /// Everything the store needs to find one stored response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Address<'a> {
-    pub(crate) key: &'a Key,
-    pub(crate) variant: Option<&'a Variant>,
-    /// Sorted and without repeats, so that every route that shares a key stamps alike.
-    pub(crate) groups: &'a [Group],
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) key: CacheKey,
+    pub(crate) variant: Option<Variant>,
+    pub(crate) groups: Groups,
+}
+
+/// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps
+/// alike.
+#[derive(Clone, Debug)]
+pub(crate) enum Groups {
+    Fixed(&'static [&'static str]),
+    Made(Vec<Group>),
+}
+
+impl Groups {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().map(Group::as_str))
+    }
 }
 
 /// What an eviction drops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Eviction {
-    Key(Key),
+    Key(CacheKey),
     Group(Group),
     All,
 }
@@ -128,20 +188,24 @@ impl Names {
         }
     }
 
-    pub(crate) fn entry<'a>(&'a self, at: Address<'a>) -> Name<'a> {
-        tagged(&self.entry, at.key, at.variant)
+    pub(crate) fn entry<'a>(&'a self, at: &'a Address) -> Name<'a> {
+        tagged(&self.entry, &at.key, at.variant.as_ref())
     }
 
-    pub(crate) fn lease<'a>(&'a self, at: Address<'a>) -> Name<'a> {
-        tagged(&self.lease, at.key, at.variant)
+    pub(crate) fn lease<'a>(&'a self, at: &'a Address) -> Name<'a> {
+        tagged(&self.lease, &at.key, at.variant.as_ref())
+    }
+
+    pub(crate) fn base_lease<'a>(&'a self, key: &'a CacheKey) -> Name<'a> {
+        tagged(&self.lease, key, None)
     }
 
     /// The nonce that all variants of a key are stamped with, so that evicting the key drops them.
-    pub(crate) fn variants<'a>(&'a self, key: &'a Key) -> Name<'a> {
+    pub(crate) fn variants<'a>(&'a self, key: &'a CacheKey) -> Name<'a> {
         tagged(&self.variants, key, None)
     }
 
-    fn group<'a>(&'a self, group: &'a Group) -> Name<'a> {
+    fn group<'a>(&'a self, group: &'a str) -> Name<'a> {
         [&self.group, group, "", ""]
     }
 
@@ -150,8 +214,8 @@ impl Names {
     }
 
     /// The names of the nonces an entry is stamped with, in the order of its stamps.
-    pub(crate) fn nonces<'a>(&'a self, at: Address<'a>) -> impl Iterator<Item = Name<'a>> {
-        let variants = at.variant.map(|_| self.variants(at.key));
+    pub(crate) fn nonces<'a>(&'a self, at: &'a Address) -> impl Iterator<Item = Name<'a>> {
+        let variants = at.variant.as_ref().map(|_| self.variants(&at.key));
         let groups = at.groups.iter().map(|group| self.group(group));
         std::iter::once(self.all()).chain(variants).chain(groups)
     }
@@ -160,18 +224,11 @@ impl Names {
     /// fill that is under way holds only the lease.
     pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> impl Iterator<Item = Name<'a>> {
         let names = match eviction {
-            Eviction::Key(key) => {
-                let at = Address {
-                    key,
-                    variant: None,
-                    groups: &[],
-                };
-                [
-                    Some(self.entry(at)),
-                    Some(self.lease(at)),
-                    Some(self.variants(key)),
-                ]
-            }
+            Eviction::Key(key) => [
+                Some(tagged(&self.entry, key, None)),
+                Some(self.base_lease(key)),
+                Some(self.variants(key)),
+            ],
             Eviction::Group(group) => [Some(self.group(group)), None, None],
             Eviction::All => [Some(self.all()), None, None],
         };
@@ -180,64 +237,9 @@ impl Names {
 }
 
 /// A name that ends with `}` exactly if it has no variant, so that none passes for another.
-fn tagged<'a>(kind: &'a str, key: &'a Key, variant: Option<&'a Variant>) -> Name<'a> {
+fn tagged<'a>(kind: &'a str, key: &'a CacheKey, variant: Option<&'a Variant>) -> Name<'a> {
     let (close, variant) = variant.map_or(("}", ""), |variant| ("}#", &variant.0));
-    [kind, &key.0, close, variant]
-}
-
-/// Writes percent-encodings one way: unreserved characters plain, everything else in upper case
-/// (RFC 3986 §6.2.2), and what a URI cannot hold encoded. Malformed encodings are left as they are.
-fn normalize_percent(text: &str) -> Cow<'_, str> {
-    if text
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'%')
-    {
-        return Cow::Borrowed(text);
-    }
-    let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        if byte != b'%' {
-            push_byte(&mut out, byte, byte.is_ascii_graphic());
-        } else if let Some(encoded) = bytes.get(at..at + 2).and_then(hex_byte) {
-            let unreserved = encoded.is_ascii_alphanumeric() || b"-._~".contains(&encoded);
-            push_byte(&mut out, encoded, unreserved);
-            at += 2;
-        } else {
-            out.push('%');
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn push_byte(out: &mut String, byte: u8, plain: bool) {
-    if plain {
-        out.push(char::from(byte));
-    } else {
-        // Writing to a string does not fail.
-        let _ = write!(out, "%{byte:02X}");
-    }
-}
-
-fn hex_byte(digits: &[u8]) -> Option<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let [high, low] = digits else { return None };
-    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-}
-
-/// The parameters sorted by name, as a form reader decodes it. Those of the same name keep their
-/// order, because handlers that read lists see it.
-fn sorted_query(query: &str) -> String {
-    let query = normalize_percent(query);
-    let mut parameters: Vec<&str> = query.split('&').filter(|text| !text.is_empty()).collect();
-    parameters.sort_by_cached_key(|parameter| {
-        form_urlencoded::parse(parameter.as_bytes())
-            .next()
-            .map(|(name, _)| name.into_owned())
-    });
-    parameters.join("&")
+    [kind, &key.text, close, variant]
 }
 
 /// Lower-case hexadecimal digits of `bytes`.
@@ -255,96 +257,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key(uri: &str) -> String {
-        Key::of_uri(&uri.parse().unwrap()).0
+    fn key(text: &str) -> CacheKey {
+        CacheKey::new(text.to_owned())
     }
 
     #[test]
-    fn equivalent_uris_share_a_key() {
-        assert_eq!(key("/a?b=1&a=2"), key("/a?a=2&b=1"));
-        assert_eq!(key("/a?&a=2&&"), key("/a?a=2"));
-        assert_eq!(key("/a?"), key("/a"));
-        assert_eq!(key("/%41%2f"), key("/A%2F"));
+    fn a_text_never_spells_a_hashed_key() {
+        let hashed = key(&"x".repeat(1000));
+        assert_ne!(key(&hashed.text), hashed);
+        let hashed = group("x".repeat(1000));
+        assert_ne!(group(hashed.clone()), hashed);
     }
 
-    #[test]
-    fn different_uris_have_different_keys() {
-        let long = "x".repeat(10_000);
-        let uris = [
-            "/",
-            "//",
-            "/a",
-            "/a/",
-            "/a/b",
-            "/a%2Fb",
-            "/a:b",
-            "/a?b",
-            "/a%3Fb",
-            "/a?b=1",
-            "/a/b=1",
-            "/a?b=1&b=2",
-            "/a?b=2&b=1",
-            "/a?b=1%26b=2",
-            "/a?b=1;b=2",
-            "/a?c=1&b=2",
-            "/a?cb=12",
-            "/%7Ba%7D",
-            "/a%7D",
-            "/a*",
-            "/a%2A",
-            "/a[b]",
-            "/a%",
-            "/a%2",
-            "/a%25",
-            "/a%252F",
-            "/a%+A",
-            "/a%0A",
-            "/a?ids[]=1&ids%5B%5D=2",
-            "/a?ids%5B%5D=2&ids[]=1",
-            "/%C3%A4",
-            "/a%00",
-            &format!("/{long}"),
-            &format!("/{long}y"),
-            &format!("/?{long}"),
-        ];
-        let keys: std::collections::HashSet<_> = uris.iter().map(|uri| key(uri)).collect();
-        assert_eq!(keys.len(), uris.len(), "{keys:#?}");
-    }
-
-    #[test]
-    fn a_literal_path_is_the_default_key_of_that_path() {
-        for uri in ["/a", "/a?x=2&b=1", "/a%41", "/a?", "/a?b=?"] {
-            assert_eq!(Key::literal(uri), Key::of_uri(&uri.parse().unwrap()));
-        }
-    }
-
-    #[test]
-    fn a_literal_path_may_hold_what_a_uri_must_encode() {
-        assert_eq!(
-            Key::literal("/café au lait").0,
-            key("/caf%c3%a9%20au%20lait")
-        );
-    }
-
-    #[test]
-    fn a_literal_never_spells_a_hashed_key() {
-        let hashed = Key::literal(&"x".repeat(1000));
-        assert_ne!(Key::literal(&hashed.0), hashed);
-    }
-
-    fn rendered(key: &str, variant: Option<&str>, group: &str) -> Vec<String> {
+    fn rendered(text: &str, variant: Option<&str>, group: &str) -> Vec<String> {
         let names = Names::new("p");
-        let key = Key::literal(key);
-        let variant = variant.map(|text| Variant(hex(&Sha256::digest(text)[..16])));
-        let groups = [Group::Owned(group.to_owned())];
         let at = Address {
-            key: &key,
-            variant: variant.as_ref(),
-            groups: &groups,
+            key: key(text),
+            variant: variant.map(|text| Variant(hex(&Sha256::digest(text)[..16]))),
+            groups: Groups::Made(vec![super::group(group.to_owned())]),
         };
-        [names.entry(at), names.lease(at)]
+        [names.entry(&at), names.lease(&at)]
             .into_iter()
-            .chain(names.nonces(at))
+            .chain(names.nonces(&at))
             .map(|name| name.concat())
             .collect()
     }
@@ -354,7 +288,7 @@ mod tests {
         fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
             let (left, right) = (rendered(&a, Some(&v), &a), rendered(&b, Some(&v), &b));
             let bare = rendered(&b, None, &b);
-            prop_assert_eq!(left[0] == right[0], Key::literal(&a) == Key::literal(&b));
+            prop_assert_eq!(left[0] == right[0], key(&a) == key(&b));
             prop_assert_eq!(left[4] == right[4], a == b);
             prop_assert!(left[0] != bare[0] && left[1] != bare[1]);
             for (kind, name) in left.iter().enumerate() {

@@ -4,17 +4,24 @@
 
 mod cache;
 mod clock;
+mod determined;
 mod entry;
 mod fault;
+mod handler;
 mod http;
 mod key;
+mod key_part;
 mod request;
 mod route;
 mod serve;
 mod settings;
 mod store;
+mod uri;
 
 pub use cache::Cache;
+pub use determined::{Determined, Source};
+pub use key::CacheKey;
+pub use key_part::{KeyPart, KeyWriter};
 pub use settings::{Settings, SettingsError};
 
 /// What generated code uses; no other code may.
@@ -25,9 +32,18 @@ pub mod __private {
 
     pub use axum::response::Response;
 
-    pub use crate::request::{Read, ReadAllFields, Write, WriteAllFields};
-    pub use crate::route::{Evict, Route};
-    pub use crate::serve::evict::evict;
+    pub use crate::determined::{Determined, NotDetermined, Probe, is_by_url, sees_query};
+    pub use crate::handler::{Handler, KeyText, OfRequest, OfValues, named_alone};
+    pub use crate::http::freshness::Declared;
+    pub use crate::key::CacheKey;
+    pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
+    pub use crate::request::{
+        ALL_FIELDS, DebugHandlerBelongsBelow, FOR_HANDLERS, Head, PARTS, TARGET, WRITE,
+    };
+    pub use crate::route::{KeyResult, Route, Selected};
+    pub use crate::serve::evict::{Evictions, evict};
     pub use crate::serve::read::read_through;
     pub use crate::serve::write::write_through;
+    pub use crate::uri::QueryRule;
+    pub use axum::http::HeaderName;
 }

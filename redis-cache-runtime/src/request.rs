@@ -1,5 +1,6 @@
 //! The extractor that lets the attributes see the request.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
@@ -8,69 +9,96 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use crate::cache::Cache;
 use crate::http::directives::RequestDirectives;
-use crate::key::Key;
+use crate::uri::Target;
 
-const ALL_FIELDS: u8 = 1;
-const WRITE: u8 = 2;
+/// Every field, because the route nominates some.
+pub const ALL_FIELDS: u8 = 1;
+/// The request is a write: HEAD stays HEAD.
+pub const WRITE: u8 = 2;
+/// Everything, for a key function.
+pub const PARTS: u8 = 4;
+/// The path and query, for a default key.
+pub const TARGET: u8 = 8;
+/// What the key of any other handler may be made of.
+pub const FOR_HANDLERS: u8 = TARGET | PARTS;
 
-/// For a handler of reads.
-pub type Read<T> = Head<T, 0>;
-/// For a handler of reads whose route nominates request fields.
-pub type ReadAllFields<T> = Head<T, ALL_FIELDS>;
-/// For a handler of writes.
-pub type Write<T> = Head<T, WRITE>;
-/// For a handler of writes whose route nominates request fields.
-pub type WriteAllFields<T> = Head<T, { WRITE | ALL_FIELDS }>;
-
-/// Stands in for the first argument of a handler, so that the number of arguments stays as it was.
-/// It keeps what the cache needs of the request, then extracts that argument.
+/// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
+/// what the cache needs of the request, then extracts that argument.
 pub struct Head<T, const KEEP: u8> {
-    pub(crate) extracted: T,
-    pub(crate) request: RequestHead,
+    extracted: T,
+    request: CacheRequest,
+}
+
+/// A request as the cache sees it, and the cache.
+#[derive(Clone)]
+pub struct CacheRequest {
+    pub(crate) head: RequestHead,
     pub(crate) cache: Cache,
 }
 
 /// What the cache needs of a request. Small, because every future on the way moves it.
+#[derive(Clone)]
 pub(crate) struct RequestHead {
     /// GET, or HEAD.
     pub(crate) is_read: bool,
-    /// The default key, of the URI as the client sent it: nested routers strip their prefixes from
-    /// the one that handlers see.
-    pub(crate) key: Key,
+    /// Of the URI as the client sent it: nested routers strip their prefixes from the one that
+    /// handlers see.
+    pub(crate) target: Target,
+    /// `None` unless a key function asks for it.
+    pub(crate) parts: Option<Box<Parts>>,
     /// `None` when the request has no field that matters, as most.
     pub(crate) fields: Option<Box<RequestFields>>,
 }
 
 /// The fields of a request that matter, and what its `Cache-Control` says.
+#[derive(Clone)]
 pub(crate) struct RequestFields {
     pub(crate) map: HeaderMap,
     pub(crate) directives: RequestDirectives,
 }
 
+impl CacheRequest {
+    fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+        let head = RequestHead::take(keep, parts, &cache);
+        Self { head, cache }
+    }
+}
+
 impl RequestHead {
     /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
     /// then generates the response that is stored, and axum leaves out the body.
-    fn take<const KEEP: u8>(parts: &mut Parts, cache: &Cache) -> Self {
+    fn take(keep: u8, parts: &mut Parts, cache: &Cache) -> Self {
         let uri = parts
             .extensions
             .get::<OriginalUri>()
             .map_or(&parts.uri, |original| &original.0);
-        let key = Key::of_uri(uri);
-        let map = if KEEP & ALL_FIELDS == 0 {
+        let target = if keep & TARGET == 0 {
+            Target::default()
+        } else {
+            Target::of_uri(uri)
+        };
+        let uri = (keep & (PARTS | ALL_FIELDS) != 0).then(|| uri.clone());
+        let map = if keep & ALL_FIELDS == 0 {
             cache_fields(&parts.headers)
         } else {
-            all_fields(&parts.headers, uri)
+            all_fields(&parts.headers, uri.as_ref())
         };
         let fields = (!map.is_empty()).then(|| {
             let directives = cache.directives(&map);
             Box::new(RequestFields { map, directives })
         });
-        if KEEP & WRITE == 0 && parts.method == Method::HEAD {
+        if keep & WRITE == 0 && parts.method == Method::HEAD {
             parts.method = Method::GET;
         }
+        let kept = (keep & PARTS != 0).then(|| {
+            let mut kept = Box::new(parts.clone());
+            kept.uri = uri.unwrap_or_default();
+            kept
+        });
         Self {
             is_read: parts.method == Method::GET,
-            key,
+            target,
+            parts: kept,
             fields,
         }
     }
@@ -104,14 +132,34 @@ fn cache_fields(all: &HeaderMap) -> HeaderMap {
 
 /// Every field, with `Host` as the client sent it, which may be in the URI (RFC 9112 §3.2.2, RFC
 /// 9113 §8.3.1).
-fn all_fields(all: &HeaderMap, uri: &Uri) -> HeaderMap {
+fn all_fields(all: &HeaderMap, uri: Option<&Uri>) -> HeaderMap {
     let mut fields = all.clone();
-    if let Some(authority) = uri.authority()
+    if let Some(authority) = uri.and_then(Uri::authority)
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         fields.insert(header::HOST, host);
     }
     fields
+}
+
+impl<T, const KEEP: u8> Head<T, KEEP> {
+    /// What is for the cache, and the argument that it stands in for.
+    pub fn split(self) -> (CacheRequest, T) {
+        (self.request, self.extracted)
+    }
+}
+
+/// Stands in for the arguments of a handler that has none. Named for what its user has to do when
+/// the compiler says that it is missing: `#[debug_handler]` counts the arguments it sees.
+#[derive(Clone, Copy, Debug)]
+pub struct DebugHandlerBelongsBelow;
+
+impl<S: Sync> FromRequestParts<S> for DebugHandlerBelongsBelow {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self)
+    }
 }
 
 impl<S, T, const KEEP: u8> FromRequestParts<S> for Head<T, KEEP>
@@ -123,14 +171,9 @@ where
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let cache = Cache::from_ref(state);
-        let request = RequestHead::take::<KEEP>(parts, &cache);
+        let request = CacheRequest::take(KEEP, parts, Cache::from_ref(state));
         let extracted = T::from_request_parts(parts, state).await?;
-        Ok(Self {
-            extracted,
-            request,
-            cache,
-        })
+        Ok(Self { extracted, request })
     }
 }
 
@@ -144,13 +187,11 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let cache = Cache::from_ref(state);
-        let head = RequestHead::take::<KEEP>(&mut parts, &cache);
+        let head = CacheRequest::take(KEEP, &mut parts, Cache::from_ref(state));
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,
             request: head,
-            cache,
         })
     }
 }
@@ -159,5 +200,11 @@ impl<T, const KEEP: u8> fmt::Debug for Head<T, KEEP> {
     /// Says nothing: attributes that log arguments must not log the fields of requests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
+    }
+}
+
+impl fmt::Debug for CacheRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheRequest")
     }
 }

@@ -1,23 +1,31 @@
 //! What the attributes declared, built once per handler by generated code.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::http::{HeaderName, StatusCode};
+use axum::http::HeaderName;
+use axum::http::request::Parts;
 use axum::response::Response;
 
 use crate::clock;
-use crate::http::freshness::{ClientPolicy, Grant};
+use crate::handler::KeyText;
+use crate::http::freshness::{ClientPolicy, Declared, Grant};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
-use crate::key::{Address, Eviction, Group, Key, Variant};
+use crate::key::{Address, CacheKey, Group, Groups, Variant, sorted_groups};
+use crate::key_part::Text;
 use crate::request::RequestHead;
+use crate::uri::{QueryRule, Target};
 
-/// What `#[cached]` or `#[cache_put]` declared.
+/// What `#[cached]` or `#[cache_put]` declared. Built by the compiler, as a static of generated code.
 #[derive(Debug)]
 pub struct Route {
     name: &'static str,
-    pub(crate) ttl: Option<Duration>,
-    groups: Vec<Group>,
+    ttl: Option<Declared>,
+    /// Sorted and without repeats.
+    groups: &'static [&'static str],
+    query: QueryRule,
+    custom_key: Option<KeyFunction>,
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
@@ -27,18 +35,15 @@ pub struct Route {
 
 impl Route {
     /// The route of the handler of that name.
-    pub fn new(name: &'static str) -> Self {
-        let statuses = vec![StatusCode::OK.as_u16()];
+    pub const fn new(name: &'static str) -> Self {
         Self {
             name,
             ttl: None,
-            groups: Vec::new(),
-            client: ClientPolicy::default(),
-            store: StorePolicy {
-                vary: Vec::new(),
-                statuses,
-                public: false,
-            },
+            groups: &[],
+            query: QueryRule::None,
+            custom_key: None,
+            client: ClientPolicy::NONE,
+            store: StorePolicy::NONE,
             unless: None,
             named: AtomicU32::new(0),
         }
@@ -46,37 +51,57 @@ impl Route {
 
     /// The freshness lifetime; zero: no expiry.
     #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
+    pub const fn ttl(mut self, ttl: Declared) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The eviction groups.
+    /// The eviction groups, sorted and without repeats.
     #[must_use]
-    pub fn groups(mut self, groups: &[&'static str]) -> Self {
-        self.groups = groups.iter().map(|group| Group::Borrowed(group)).collect();
-        self.groups.sort_unstable();
-        self.groups.dedup();
+    pub const fn groups(mut self, groups: &'static [&'static str]) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// How much of the query is in the default key.
+    #[must_use]
+    pub const fn query(mut self, query: QueryRule) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Makes the key of a request, instead of the default.
+    #[must_use]
+    pub const fn key_by(mut self, function: KeyFunction) -> Self {
+        self.custom_key = Some(function);
+        self
+    }
+
+    /// Whether the key holds who asks, so that responses to requests with `Authorization` may be
+    /// stored.
+    #[must_use]
+    pub const fn identified(mut self, identified: bool) -> Self {
+        self.store.identified = identified;
         self
     }
 
     /// What clients are told at most.
     #[must_use]
-    pub fn max_age(mut self, max_age: Duration) -> Self {
+    pub const fn max_age(mut self, max_age: Declared) -> Self {
         self.client.max_age = Some(max_age);
         self
     }
 
     /// Clients are told that responses are for one user.
     #[must_use]
-    pub fn private(mut self) -> Self {
+    pub const fn private(mut self) -> Self {
         self.client.visibility = Some("private");
         self
     }
 
     /// Responses are the same for everyone, and clients are told so.
     #[must_use]
-    pub fn public(mut self) -> Self {
+    pub const fn public(mut self) -> Self {
         self.client.visibility = Some("public");
         self.store.public = true;
         self
@@ -84,48 +109,77 @@ impl Route {
 
     /// Clients are told not to store responses.
     #[must_use]
-    pub fn no_store(mut self) -> Self {
+    pub const fn no_store(mut self) -> Self {
         self.client.no_store = true;
         self
     }
 
-    /// The request fields that select the response, by lower-case names.
+    /// The request fields that select the response, sorted and without repeats.
     #[must_use]
-    pub fn vary(mut self, names: &[&'static str]) -> Self {
-        let names = names
-            .iter()
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-        self.store.vary = names.collect();
-        self.store
-            .vary
-            .sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        self.store.vary.dedup();
+    pub const fn vary(mut self, names: &'static [HeaderName]) -> Self {
+        self.store.vary = names;
         self
     }
 
     /// The storable statuses.
     #[must_use]
-    pub fn statuses(mut self, statuses: &[u16]) -> Self {
-        self.store.statuses = statuses.to_vec();
+    pub const fn statuses(mut self, statuses: &'static [u16]) -> Self {
+        self.store.statuses = statuses;
         self
     }
 
     /// When not to store.
     #[must_use]
-    pub fn unless(mut self, unless: fn(&Response) -> bool) -> Self {
+    pub const fn unless(mut self, unless: fn(&Response) -> bool) -> Self {
         self.unless = Some(unless);
         self
     }
 
-    pub(crate) fn variant(&self, request: &RequestHead) -> Option<Variant> {
-        Variant::of_fields(&self.store.vary, request.map())
+    /// The key of what a text names: the default key of a path and query, or what the key function
+    /// returned.
+    pub fn key_of(&self, text: &impl KeyText) -> CacheKey {
+        self.key_of_text(text.as_str())
     }
 
-    pub(crate) fn address<'a>(&'a self, key: &'a Key, variant: Option<&'a Variant>) -> Address<'a> {
+    fn key_of_text(&self, text: &str) -> CacheKey {
+        match self.custom_key {
+            Some(_) => CacheKey::new(text.to_owned()),
+            None => Target::of_text(text).into_key(self.query),
+        }
+    }
+
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        self.ttl.map(Declared::get)
+    }
+
+    /// The key of a request, when its arguments do not select it.
+    pub(crate) async fn key(&self, target: Target, parts: Option<&Parts>) -> CacheKey {
+        match (self.custom_key, parts) {
+            (Some(function), Some(parts)) => CacheKey::new(function(parts).await),
+            _ => target.into_key(self.query),
+        }
+    }
+
+    /// Where the response to a request is stored. Takes the target out of the request.
+    pub(crate) async fn address(
+        &'static self,
+        request: &mut RequestHead,
+        selected: Selected,
+    ) -> Address {
+        let variant = Variant::of(self.store.vary, request.map(), selected.vary_by.as_deref());
+        let key = if let Some(key) = selected.key {
+            key
+        } else {
+            let target = std::mem::take(&mut request.target);
+            self.key(target, request.parts.as_deref()).await
+        };
+        let groups = selected
+            .groups
+            .map_or(Groups::Fixed(self.groups), Groups::Made);
         Address {
             key,
             variant,
-            groups: &self.groups,
+            groups,
         }
     }
 
@@ -181,68 +235,95 @@ impl Route {
     }
 }
 
-/// What `#[cache_evict]` declared.
+/// What the arguments of a handler select, where the route leaves it to them.
 #[derive(Debug, Default)]
-pub struct Evict {
-    targets: Vec<Target>,
-    pub(crate) always: bool,
+pub struct Selected {
+    key: Option<CacheKey>,
+    vary_by: Option<String>,
+    /// Sorted and without repeats.
+    groups: Option<Vec<Group>>,
 }
 
-#[derive(Debug)]
-enum Target {
-    RequestKey,
-    Fixed(Eviction),
-}
-
-impl Evict {
-    /// No targets yet.
+impl Selected {
+    /// Nothing: the key is that of the request, the groups are those of the route.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Evicts the default key of the request.
+    /// The key, and the groups that it decides about.
     #[must_use]
-    pub fn request_key(mut self) -> Self {
-        self.targets.push(Target::RequestKey);
+    pub fn key(mut self, mut key: CacheKey) -> Self {
+        self.groups = key.groups.take();
+        self.key = Some(key);
         self
     }
 
-    /// Evicts a key.
+    /// The key that is the default one of a path and query.
     #[must_use]
-    pub fn key(self, key: &str) -> Self {
-        self.fixed(Eviction::Key(Key::literal(key)))
+    pub fn target(self, target: &str) -> Self {
+        self.key(default_key(target, QueryRule::All))
     }
 
-    /// Evicts every entry of a group.
+    /// The values that select the response.
     #[must_use]
-    pub fn group(self, group: &'static str) -> Self {
-        self.fixed(Eviction::Group(Group::Borrowed(group)))
-    }
-
-    /// Evicts everything.
-    #[must_use]
-    pub fn all(self) -> Self {
-        self.fixed(Eviction::All)
-    }
-
-    /// Evicts whatever the handler answers.
-    #[must_use]
-    pub fn always(mut self) -> Self {
-        self.always = true;
+    pub fn vary_by(mut self, values: Text) -> Self {
+        self.vary_by = Some(values.into_string());
         self
     }
 
-    fn fixed(mut self, eviction: Eviction) -> Self {
-        self.targets.push(Target::Fixed(eviction));
-        self
+    /// The default keys that reads of the same path may have, where the query makes a difference.
+    pub(crate) fn spellings(&self, target: &Target) -> Vec<CacheKey> {
+        if self.key.is_some() || !target.has_query() {
+            return Vec::new();
+        }
+        let rules = [QueryRule::None, QueryRule::All, QueryRule::Exact];
+        rules.map(|rule| target.clone().into_key(rule)).into()
     }
 
-    /// What to evict for a request.
-    pub(crate) fn evictions(&self, request: &RequestHead) -> Vec<Eviction> {
-        let resolve = |target: &Target| match target {
-            Target::RequestKey => Eviction::Key(request.key.clone()),
-            Target::Fixed(eviction) => eviction.clone(),
-        };
-        self.targets.iter().map(resolve).collect()
+    /// The groups, instead of the route's.
+    #[must_use]
+    pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
+    }
+}
+
+/// The default key of a path and query.
+pub(crate) fn default_key(target: &str, query: QueryRule) -> CacheKey {
+    Target::of_text(target).into_key(query)
+}
+
+/// Makes the key of a request.
+pub(crate) type KeyFunction = for<'a> fn(&'a Parts) -> KeyFuture<'a>;
+
+type KeyFuture<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
+
+/// What a key function may return: a `String`, or a future of one.
+#[diagnostic::on_unimplemented(
+    message = "a key function returns a `String` or a future of one, not `{Self}`",
+    label = "expected `fn(&Parts) -> String` or `async fn(&Parts) -> String`"
+)]
+pub trait KeyResult<'a, When> {
+    /// The key, by and by.
+    fn into_future(self) -> KeyFuture<'a>;
+}
+
+/// The result of a function that is not async.
+#[derive(Debug)]
+pub struct Now;
+
+/// The result of an async function.
+#[derive(Debug)]
+pub struct Later;
+
+impl<'a> KeyResult<'a, Now> for String {
+    fn into_future(self) -> KeyFuture<'a> {
+        Box::pin(std::future::ready(self))
+    }
+}
+
+impl<'a, F: Future<Output = String> + Send + 'a> KeyResult<'a, Later> for F {
+    fn into_future(self) -> KeyFuture<'a> {
+        Box::pin(self)
     }
 }

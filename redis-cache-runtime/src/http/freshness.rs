@@ -1,5 +1,6 @@
 //! How long a response may be reused, and what clients are told about it (RFC 9111 §4.2).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -74,15 +75,40 @@ impl Freshness {
 }
 
 /// What a route tells clients, when it differs from the lifetime in the store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClientPolicy {
-    pub(crate) max_age: Option<Duration>,
+    pub(crate) max_age: Option<Declared>,
     pub(crate) no_store: bool,
     /// `public` or `private`.
     pub(crate) visibility: Option<&'static str>,
 }
 
+/// A duration that a route declares.
+#[derive(Clone, Copy, Debug)]
+pub enum Declared {
+    /// As a literal.
+    Fixed(Duration),
+    /// As an expression, which is evaluated once.
+    Lazy(&'static LazyLock<Duration>),
+}
+
+impl Declared {
+    /// The duration.
+    pub fn get(self) -> Duration {
+        match self {
+            Self::Fixed(duration) => duration,
+            Self::Lazy(duration) => **duration,
+        }
+    }
+}
+
 impl ClientPolicy {
+    pub(crate) const NONE: Self = Self {
+        max_age: None,
+        no_store: false,
+        visibility: None,
+    };
+
     /// The directive that keeps others from storing a response, if there is one.
     pub(crate) fn restriction(&self) -> Option<&'static str> {
         let no_store = self.no_store.then_some("no-store");
@@ -104,7 +130,10 @@ pub(crate) fn cache_control(
         return HeaderValue::from_static("no-store");
     }
     let remaining = remaining.map(whole_seconds);
-    let declared = policy.max_age.map(whole_seconds).or(grant.max_age);
+    let declared = policy
+        .max_age
+        .map(|it| whole_seconds(it.get()))
+        .or(grant.max_age);
     let mut list = List::default();
     if let Some(visibility) = policy.visibility {
         list.push(visibility);
@@ -176,7 +205,7 @@ mod tests {
 
     #[test]
     fn max_age_counts_down_and_is_never_0_while_fresh() {
-        let policy = ClientPolicy::default();
+        let policy = ClientPolicy::NONE;
         assert_eq!(told(&policy, &grant(), 0), "max-age=30");
         assert_eq!(told(&policy, &grant(), 1), "max-age=30");
         assert_eq!(told(&policy, &grant(), 1_000), "max-age=29");
@@ -189,18 +218,18 @@ mod tests {
             lifetime: None,
             ..grant()
         };
-        assert_eq!(told(&ClientPolicy::default(), &grant, 0), "no-cache");
+        assert_eq!(told(&ClientPolicy::NONE, &grant, 0), "no-cache");
     }
 
     #[test]
     fn a_route_can_tell_clients_something_else() {
         let visible = |visibility| ClientPolicy {
             visibility,
-            ..ClientPolicy::default()
+            ..ClientPolicy::NONE
         };
         let max_age = |seconds| ClientPolicy {
-            max_age: Some(Duration::from_secs(seconds)),
-            ..ClientPolicy::default()
+            max_age: Some(Declared::Fixed(Duration::from_secs(seconds))),
+            ..ClientPolicy::NONE
         };
         let public = Grant {
             directives: "public, immutable".into(),
@@ -215,7 +244,7 @@ mod tests {
         assert_eq!(told(&max_age(10), &grant(), 25_000), "max-age=5");
         let no_store = ClientPolicy {
             no_store: true,
-            ..ClientPolicy::default()
+            ..ClientPolicy::NONE
         };
         assert_eq!(told(&no_store, &grant(), 0), "no-store");
     }
@@ -228,7 +257,7 @@ mod tests {
             ..grant()
         };
         assert_eq!(
-            told(&ClientPolicy::default(), &grant, 10_000),
+            told(&ClientPolicy::NONE, &grant, 10_000),
             "max-age=5, s-maxage=20"
         );
     }

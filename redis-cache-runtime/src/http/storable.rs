@@ -38,8 +38,8 @@ impl NotStorable {
             Self::Method => "the method is neither GET nor HEAD",
             Self::Range => "the request asks for a range",
             Self::Authorization => {
-                "the request has Authorization, and the route neither says `public` nor nominates \
-                 it in `vary`"
+                "the request has Authorization, and the route neither says `public` nor tells \
+                 requests apart by who asks: by `vary`, `vary_by` or its key"
             }
             Self::RequestNoStore => "the request says no-store",
             Self::Status => "the route does not declare the status storable",
@@ -61,16 +61,27 @@ impl NotStorable {
 /// What a route declares about storing.
 #[derive(Clone, Debug)]
 pub(crate) struct StorePolicy {
-    pub(crate) vary: Vec<HeaderName>,
-    pub(crate) statuses: Vec<u16>,
+    /// Sorted by name.
+    pub(crate) vary: &'static [HeaderName],
+    pub(crate) statuses: &'static [u16],
     /// The route says that responses are the same for everyone.
     pub(crate) public: bool,
+    /// The key holds who asks.
+    pub(crate) identified: bool,
 }
 
 impl StorePolicy {
+    pub(crate) const NONE: Self = Self {
+        vary: &[],
+        statuses: &[200],
+        public: false,
+        identified: false,
+    };
+
     /// Whether the request rules out the cache, for reading and for storing.
     pub(crate) fn check_request(&self, request: &RequestFields) -> Result<(), NotStorable> {
-        let accounted = self.public || self.vary.contains(&header::AUTHORIZATION);
+        let accounted =
+            self.public || self.identified || self.vary.contains(&header::AUTHORIZATION);
         if request.map.contains_key(header::RANGE) {
             Err(NotStorable::Range)
         } else if request.map.contains_key(header::AUTHORIZATION) && !accounted {

@@ -1,36 +1,149 @@
 //! `#[cache_evict]`: run the handler, then evict before its response starts.
 
+use std::fmt;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Outcome;
 use super::pending::PendingEviction;
-use crate::request::Head;
-use crate::route::Evict;
+use super::{BoxFuture, Outcome};
+use crate::key::{CacheKey, Eviction};
+use crate::key_part::Text;
+use crate::request::{CacheRequest, RequestHead};
+use crate::route::{Route, default_key};
+use crate::uri::QueryRule;
 
-/// Answers a request to a `#[cache_evict]` handler.
-pub async fn evict<T, F, Fut, const KEEP: u8>(
-    head: Head<T, KEEP>,
-    route: &'static Evict,
-    handler: F,
-) -> Response
-where
-    F: FnOnce(T) -> Fut,
-    Fut: Future<Output: IntoResponse>,
-{
-    let Head {
-        extracted,
-        request,
-        cache,
-    } = head;
-    let pending = PendingEviction::new(cache, route.evictions(&request));
-    let response = handler(extracted).await.into_response();
-    if route.always || succeeded(response.status()) {
-        pending.run().await;
-    } else {
-        pending.cancel();
+/// What `#[cache_evict]` declared, for one request.
+#[derive(Debug, Default)]
+pub struct Evictions {
+    targets: Vec<Target>,
+    always: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// The key that a handler has for this request.
+    Route(&'static Route),
+    RequestKey,
+    Fixed(Eviction),
+}
+
+impl Evictions {
+    /// No targets yet.
+    pub fn new() -> Self {
+        Self::default()
     }
-    Outcome::Bypass.label(response)
+
+    /// Evicts the key that a handler has for this request.
+    #[must_use]
+    pub fn route(mut self, route: &'static Route) -> Self {
+        self.targets.push(Target::Route(route));
+        self
+    }
+
+    /// Evicts the default keys of the request, with and without its query.
+    #[must_use]
+    pub fn request_key(mut self) -> Self {
+        self.targets.push(Target::RequestKey);
+        self
+    }
+
+    /// Evicts a key.
+    #[must_use]
+    pub fn key(self, key: CacheKey) -> Self {
+        self.fixed(Eviction::Key(key))
+    }
+
+    /// Evicts the default key of a path and query.
+    #[must_use]
+    pub fn target(self, target: &str) -> Self {
+        self.key(default_key(target, QueryRule::All))
+    }
+
+    /// Evicts every entry of a group.
+    #[must_use]
+    pub fn group(self, group: Text) -> Self {
+        self.fixed(Eviction::Group(group.into_group()))
+    }
+
+    /// Evicts everything.
+    #[must_use]
+    pub fn all(self) -> Self {
+        self.fixed(Eviction::All)
+    }
+
+    /// Evicts whatever the handler answers.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.always = true;
+        self
+    }
+
+    fn fixed(mut self, eviction: Eviction) -> Self {
+        self.targets.push(Target::Fixed(eviction));
+        self
+    }
+
+    async fn of(self, request: &RequestHead) -> Vec<Eviction> {
+        let mut evictions = Vec::with_capacity(self.targets.len());
+        for target in self.targets {
+            match target {
+                Target::Fixed(eviction) => evictions.push(eviction),
+                Target::Route(route) => {
+                    let key = route.key(request.target.clone(), request.parts.as_deref());
+                    evictions.push(Eviction::Key(key.await));
+                }
+                Target::RequestKey => {
+                    let key = |rule| Eviction::Key(request.target.clone().into_key(rule));
+                    let rules = [QueryRule::None, QueryRule::All, QueryRule::Exact];
+                    evictions.extend(rules.map(key));
+                }
+            }
+        }
+        evictions
+    }
+}
+
+/// Decides what to evict before the handler runs.
+pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<Evict> {
+    Box::pin(Evict::begin(request, evictions))
+}
+
+/// An eviction that is due when the handler has run.
+pub struct Evict {
+    pending: PendingEviction,
+    always: bool,
+}
+
+impl Evict {
+    async fn begin(request: CacheRequest, evictions: Evictions) -> Self {
+        let always = evictions.always;
+        let evictions = evictions.of(&request.head).await;
+        Self {
+            pending: PendingEviction::new(request.cache, evictions),
+            always,
+        }
+    }
+
+    /// Evicts, if the handler changed something.
+    pub fn finish(self, response: impl IntoResponse) -> BoxFuture<Response> {
+        Box::pin(self.end(response.into_response()))
+    }
+
+    async fn end(self, response: Response) -> Response {
+        if self.always || succeeded(response.status()) {
+            self.pending.run().await;
+        } else {
+            self.pending.cancel();
+        }
+        Outcome::Bypass.label(response)
+    }
+}
+
+impl fmt::Debug for Evict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Evict")
+    }
 }
 
 /// Whether the handler changed what it was asked to change.

@@ -10,21 +10,20 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::entry::StoredHead;
 use crate::http::freshness::Freshness;
-use crate::key::{Eviction, Key, Variant};
+use crate::key::{Address, Eviction};
 use crate::route::Route;
 use crate::store::{Claim, Lease};
 
 /// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
 /// back, and a write evicts: what it wrote before it was dropped is unknown.
 pub(crate) struct Fill {
-    inner: Option<Inner>,
+    inner: Option<Box<Inner>>,
 }
 
 struct Inner {
     cache: Cache,
     route: &'static Route,
-    key: Key,
-    variant: Option<Variant>,
+    at: Address,
     lease: Lease,
 }
 
@@ -33,21 +32,21 @@ impl Fill {
     pub(crate) async fn begin(
         cache: Cache,
         route: &'static Route,
-        key: Key,
-        variant: Option<Variant>,
+        at: Address,
         claim: Claim,
     ) -> Option<Self> {
         to_its_end(async move {
-            let at = route.address(&key, variant.as_ref());
-            let lease = cache.lease(at, claim, cache.ttl(route.ttl)).await.ok()??;
+            let lease = cache
+                .lease(&at, claim, cache.ttl(route.lifetime()))
+                .await
+                .ok()??;
             Some(Self {
-                inner: Some(Inner {
+                inner: Some(Box::new(Inner {
                     cache,
                     route,
-                    key,
-                    variant,
+                    at,
                     lease,
-                }),
+                })),
             })
         })
         .await
@@ -103,7 +102,6 @@ impl Drop for Fill {
 
 impl Inner {
     async fn store(self, head: StoredHead, body: Bytes) {
-        let at = self.route.address(&self.key, self.variant.as_ref());
         // What is left of it: the body may have taken a while.
         let freshness = Freshness::at(clock::now(), head.generated, head.grant.lifetime);
         let lifetime = freshness.remaining();
@@ -114,13 +112,13 @@ impl Inner {
             return self.give_up().await;
         };
         // The handler may have granted more than the route declared when the nonces were seeded.
-        if outlasts(lifetime, self.cache.ttl(self.route.ttl)) {
-            let _ = self.cache.prolong(at, lifetime).await;
+        if outlasts(lifetime, self.cache.ttl(self.route.lifetime())) {
+            let _ = self.cache.prolong(&self.at, lifetime).await;
         }
         // A fault is recorded by the cache. What a failed write left behind must go.
         if self
             .cache
-            .fill(at, &self.lease, entry, lifetime)
+            .fill(&self.at, &self.lease, entry, lifetime)
             .await
             .is_err()
         {
@@ -131,15 +129,17 @@ impl Inner {
     async fn give_up(self) {
         if self.lease.claim == Claim::Override {
             // A fault is recorded by the cache.
-            let _ = self.cache.evict(&[Eviction::Key(self.key.clone())]).await;
+            let _ = self
+                .cache
+                .remove(&[Eviction::Key(self.at.key.clone())])
+                .await;
         }
         self.release().await;
     }
 
     /// A fault is recorded by the cache, and the lease ends by itself.
     async fn release(self) {
-        let at = self.route.address(&self.key, self.variant.as_ref());
-        let _ = self.cache.release(at, &self.lease).await;
+        let _ = self.cache.release(&self.at, &self.lease).await;
     }
 }
 

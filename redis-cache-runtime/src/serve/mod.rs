@@ -21,6 +21,9 @@ use crate::http::conditional::is_not_modified;
 use crate::http::fields::{X_REDIS_CACHE, add_vary, retain_for_not_modified};
 use crate::route::Route;
 
+/// A future whose type does not name what is in it: compiled here, not for each handler.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// How the cache answered, as `X-Redis-Cache` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -52,7 +55,7 @@ impl Outcome {
 /// unless the handler says something itself.
 pub(crate) fn bypass(route: &Route, mut response: Response) -> Response {
     let fields = response.headers_mut();
-    add_vary(fields, &route.store.vary);
+    add_vary(fields, route.store.vary);
     if !fields.contains_key(header::CACHE_CONTROL)
         && let Some(directive) = route.client.restriction()
     {

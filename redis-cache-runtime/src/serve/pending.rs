@@ -18,8 +18,11 @@ impl PendingEviction {
     }
 
     pub(super) async fn run(mut self) {
+        if self.evictions.is_empty() {
+            return;
+        }
         // A fault is recorded by the cache.
-        let _ = self.cache.evict(&self.evictions).await;
+        let _ = self.cache.remove(&self.evictions).await;
         self.evictions.clear();
     }
 
@@ -35,7 +38,7 @@ impl Drop for PendingEviction {
         }
         let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { cache.evict(&evictions).await });
+            runtime.spawn(async move { cache.remove(&evictions).await });
         }
     }
 }

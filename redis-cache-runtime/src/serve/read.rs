@@ -1,12 +1,14 @@
 //! `#[cached]`: answer from the store, or run the handler and fill it.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
-use super::{Outcome, bypass, complete};
+use super::{BoxFuture, Outcome, bypass, complete};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredHead};
@@ -14,73 +16,103 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
 use crate::http::freshness::{Freshness, Grant, cache_control};
 use crate::http::storable::NotStorable;
-use crate::request::{Head, RequestHead};
-use crate::route::Route;
+use crate::request::{CacheRequest, RequestHead};
+use crate::route::{Route, Selected};
 use crate::store::Claim;
 
-/// Answers a request to a `#[cached]` handler.
-pub async fn read_through<T, F, Fut, const KEEP: u8>(
-    head: Head<T, KEEP>,
+/// Looks for a response to reuse; where there is none, the handler has to run.
+///
+/// Neither is this generic nor does its future name what is in it: both would be compiled anew for
+/// each handler.
+pub fn read_through(
+    request: CacheRequest,
     route: &'static Route,
-    handler: F,
-) -> Response
-where
-    F: FnOnce(T) -> Fut,
-    Fut: Future<Output: IntoResponse>,
-{
-    let Head {
-        extracted,
-        request,
+    selected: Selected,
+) -> BoxFuture<Result<Response, Read>> {
+    Box::pin(begin(request, route, selected))
+}
+
+async fn begin(
+    request: CacheRequest,
+    route: &'static Route,
+    selected: Selected,
+) -> Result<Response, Read> {
+    let CacheRequest {
+        head: mut request,
         cache,
-    } = head;
+    } = request;
     let usable = if request.is_read {
         route.check_request(&request)
     } else {
         Err(NotStorable::Method)
     };
-    if let Err(reason) = usable {
+    let (fill, outcome) = if let Err(reason) = usable {
         route.name_reason(reason);
         if request.is_read && only_if_cached(&request) {
-            return bypass(route, StatusCode::GATEWAY_TIMEOUT.into_response());
+            let response = StatusCode::GATEWAY_TIMEOUT.into_response();
+            return Ok(bypass(route, response));
         }
-        let response = Box::pin(handler(extracted)).await.into_response();
-        return bypass(route, response);
-    }
-    let variant = route.variant(&request);
-    let at = route.address(&request.key, variant.as_ref());
-    let found = cache.lookup(at).await;
-    let outcome = if found.is_err() {
-        Outcome::Bypass
+        (None, None)
     } else {
-        Outcome::Miss
-    };
-    if let Ok(Some(entry)) = found
-        && let Some(response) = reuse(&entry, &request, route)
-    {
-        return response;
-    }
-    if only_if_cached(&request) {
-        return outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response());
-    }
-    // Boxed, so that a hit does not carry the weight of the handler's future.
-    Box::pin(async move {
+        let at = route.address(&mut request, selected).await;
+        let found = cache.lookup(&at).await;
+        if let Ok(Some(entry)) = &found
+            && let Some(response) = reuse(entry, &request, route)
+        {
+            return Ok(response);
+        }
         // Without the store the handler runs as if there were no cache.
-        let fill = if outcome == Outcome::Miss {
-            Fill::begin(
-                cache.clone(),
-                route,
-                request.key.clone(),
-                variant,
-                Claim::IfFree,
-            )
-            .await
-        } else {
-            None
+        let outcome = found.map_or(Outcome::Bypass, |_| Outcome::Miss);
+        if only_if_cached(&request) {
+            let response = StatusCode::GATEWAY_TIMEOUT.into_response();
+            return Ok(outcome.label(response));
+        }
+        let fill = match outcome {
+            Outcome::Miss => Fill::begin(cache.clone(), route, at, Claim::IfFree).await,
+            Outcome::Hit | Outcome::Bypass => None,
         };
-        let response = handler(extracted).await.into_response();
-        respond(&cache, route, request.map(), response, fill, outcome).await
+        (fill, Some(outcome))
+    };
+    Err(Read {
+        cache,
+        route,
+        request,
+        fill,
+        outcome,
     })
-    .await
+}
+
+/// A run of the handler of a read.
+pub struct Read {
+    cache: Cache,
+    route: &'static Route,
+    request: RequestHead,
+    fill: Option<Fill>,
+    /// `None` when the request rules out the cache.
+    outcome: Option<Outcome>,
+}
+
+impl Read {
+    /// Answers with what the handler made, and stores it if it may be.
+    pub fn finish(self, response: impl IntoResponse) -> BoxFuture<Response> {
+        self.boxed(response.into_response())
+    }
+
+    fn boxed(self, response: Response) -> BoxFuture<Response> {
+        Box::pin(async move {
+            let Some(outcome) = self.outcome else {
+                return bypass(self.route, response);
+            };
+            let (cache, route, request) = (&self.cache, self.route, self.request.map());
+            respond(cache, route, request, response, self.fill, outcome).await
+        })
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Read")
+    }
 }
 
 /// The client would rather have nothing than a response that is not stored.
@@ -118,12 +150,12 @@ async fn respond(
     fill: Option<Fill>,
     outcome: Outcome,
 ) -> Response {
-    let grant = match route.check_response(&response, cache.ttl(route.ttl)) {
+    let grant = match route.check_response(&response, cache.ttl(route.lifetime())) {
         Ok(grant) => grant,
         Err(reason) => return not_stored(route, reason, response, fill).await,
     };
     let cache_control = cache_control(&route.client, &grant, grant.lifetime);
-    add_vary(response.headers_mut(), &route.store.vary);
+    add_vary(response.headers_mut(), route.store.vary);
     // What it says is in the lifetime now.
     response.headers_mut().remove(header::AGE);
     let (parts, body) = response.into_parts();

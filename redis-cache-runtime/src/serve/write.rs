@@ -1,68 +1,110 @@
 //! `#[cache_put]`: run the handler and store what it answers as what the next read gets.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::body::{Captured, capture};
-use super::bypass;
 use super::evict::succeeded;
 use super::fill::Fill;
 use super::pending::PendingEviction;
 use super::read::{content_length, stored_head};
+use super::{BoxFuture, bypass};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::fields::add_vary;
 use crate::http::storable::NotStorable;
 use crate::key::Eviction;
-use crate::request::{Head, RequestHead};
-use crate::route::Route;
+use crate::request::{CacheRequest, RequestHead};
+use crate::route::{Route, Selected};
 use crate::store::Claim;
 
-/// Answers a request to a `#[cache_put]` handler.
-pub async fn write_through<T, F, Fut, const KEEP: u8>(
-    head: Head<T, KEEP>,
+/// Takes the lease before the handler runs.
+pub fn write_through(
+    request: CacheRequest,
     route: &'static Route,
-    handler: F,
-) -> Response
-where
-    F: FnOnce(T) -> Fut,
-    Fut: Future<Output: IntoResponse>,
-{
-    let Head {
-        extracted,
-        request,
-        cache,
-    } = head;
-    let key = request.key.clone();
-    let variant = route.variant(&request);
-    let fill = Fill::begin(cache.clone(), route, key.clone(), variant, Claim::Override).await;
-    // Without a lease nothing can be stored, but what is stored must go all the same.
-    let pending = match &fill {
-        Some(_) => Vec::new(),
-        None => vec![Eviction::Key(key)],
-    };
-    let pending = PendingEviction::new(cache.clone(), pending);
-    let response = handler(extracted).await.into_response();
-    if !succeeded(response.status()) {
-        pending.cancel();
-        if let Some(fill) = fill {
-            fill.abandon().await;
+    selected: Selected,
+) -> BoxFuture<Write> {
+    Box::pin(Write::begin(request, route, selected))
+}
+
+/// A write under way.
+pub struct Write {
+    cache: Cache,
+    route: &'static Route,
+    request: RequestHead,
+    fill: Option<Fill>,
+    /// What must go when the write succeeded: without a lease nothing can be stored, and a read may
+    /// hold more or less of the query in its key.
+    pending: PendingEviction,
+}
+
+impl Write {
+    async fn begin(request: CacheRequest, route: &'static Route, selected: Selected) -> Self {
+        let CacheRequest {
+            head: mut request,
+            cache,
+        } = request;
+        let spellings = selected.spellings(&request.target);
+        let at = route.address(&mut request, selected).await;
+        let key = at.key.clone();
+        let fill = Fill::begin(cache.clone(), route, at, Claim::Override).await;
+        let others = spellings.into_iter().filter(|other| *other != key);
+        let mut pending: Vec<_> = others.map(Eviction::Key).collect();
+        if fill.is_none() {
+            pending.push(Eviction::Key(key));
         }
-        return bypass(route, response);
+        Self {
+            pending: PendingEviction::new(cache.clone(), pending),
+            cache,
+            route,
+            request,
+            fill,
+        }
     }
-    let (response, stored) = representation(&cache, route, &request, response).await;
-    if let Err(reason) = &stored {
-        route.name_reason(*reason);
+
+    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    pub fn finish(self, response: impl IntoResponse) -> BoxFuture<Response> {
+        Box::pin(self.end(response.into_response()))
     }
-    match (fill, stored) {
-        (Some(fill), Ok((head, body))) => fill.store(head, body).await,
-        (Some(fill), Err(_)) => fill.give_up().await,
-        (None, _) => pending.run().await,
+
+    async fn end(self, response: Response) -> Response {
+        let Self {
+            cache,
+            route,
+            request,
+            fill,
+            pending,
+        } = self;
+        if !succeeded(response.status()) {
+            pending.cancel();
+            if let Some(fill) = fill {
+                fill.abandon().await;
+            }
+            return bypass(route, response);
+        }
+        let (response, stored) = representation(&cache, route, &request, response).await;
+        if let Err(reason) = &stored {
+            route.name_reason(*reason);
+        }
+        match (fill, stored) {
+            (Some(fill), Ok((head, body))) => fill.store(head, body).await,
+            (Some(fill), Err(_)) => fill.give_up().await,
+            (None, _) => {}
+        }
+        pending.run().await;
+        bypass(route, response)
     }
-    bypass(route, response)
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Write")
+    }
 }
 
 /// The response, and what to store of it: a 200, whatever the status of the write was.
@@ -74,7 +116,7 @@ async fn representation(
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
     let storable = route
         .check_request(request)
-        .and_then(|()| route.check_written(&response, cache.ttl(route.ttl)));
+        .and_then(|()| route.check_written(&response, cache.ttl(route.lifetime())));
     let grant = match storable {
         Ok(grant) => grant,
         Err(reason) => return (response, Err(reason)),
@@ -93,7 +135,7 @@ async fn representation(
             if parts.status != StatusCode::OK {
                 stored.headers_mut().remove(header::LOCATION);
             }
-            add_vary(stored.headers_mut(), &route.store.vary);
+            add_vary(stored.headers_mut(), route.store.vary);
             add_etag(StatusCode::OK, stored.headers_mut(), &body).await;
             let head = stored_head(&stored, grant);
             (

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use test_support::RedisServer;
 
 use super::*;
-use crate::key::{Group, Key, Variant};
+use crate::key::{CacheKey, Groups, Variant};
 use crate::settings::Settings;
 
 const TIMES: LeaseTimes = LeaseTimes {
@@ -41,62 +41,45 @@ macro_rules! conformance {
     )* };
 }
 
-struct Place {
-    key: Key,
-    variant: Option<Variant>,
-    groups: Vec<Group>,
+fn at(key: &str, groups: &[&'static str]) -> Address {
+    Address {
+        key: CacheKey::new(key.to_owned()),
+        variant: None,
+        groups: Groups::Made(groups.iter().map(|group| (*group).to_owned()).collect()),
+    }
 }
 
-impl Place {
-    fn new(key: &str, groups: &[&'static str]) -> Self {
-        let groups = groups.iter().map(|group| Group::Borrowed(group)).collect();
-        Self {
-            key: Key::literal(key),
-            variant: None,
-            groups,
-        }
+fn variant(at: Address, value: &str) -> Address {
+    Address {
+        variant: Variant::of(&[], None, Some(value)),
+        ..at
     }
+}
 
-    fn variant(mut self, value: &'static str) -> Self {
-        let field = axum::http::HeaderName::from_static("x-variant");
-        let fields = [(field.clone(), axum::http::HeaderValue::from_static(value))];
-        self.variant = Variant::of_fields(&[field], Some(&fields.into_iter().collect()));
-        self
-    }
-
-    fn at(&self) -> Address<'_> {
-        Address {
-            key: &self.key,
-            variant: self.variant.as_ref(),
-            groups: &self.groups,
-        }
-    }
-
-    fn evict_key(&self) -> Eviction {
-        Eviction::Key(self.key.clone())
-    }
+fn evict_key(at: &Address) -> Eviction {
+    Eviction::Key(at.key.clone())
 }
 
 /// The stored entry, if its stamps are current: what a lookup serves.
-async fn served(store: &Store, place: &Place, lease: &Lease) -> Option<Bytes> {
-    let found = store.get(place.at()).await.unwrap();
+async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
+    let found = store.get(place).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
     found.entry.filter(|_| current)
 }
 
-async fn lease(store: &Store, place: &Place, claim: Claim) -> Option<Lease> {
-    store.lease(place.at(), claim, TIMES).await.unwrap()
+async fn lease(store: &Store, place: &Address, claim: Claim) -> Option<Lease> {
+    store.lease(place, claim, TIMES).await.unwrap()
 }
 
-async fn put(store: &Store, place: &Place, lease: &Lease, entry: &'static str) -> bool {
+async fn put(store: &Store, place: &Address, lease: &Lease, entry: &'static str) -> bool {
     store
-        .put(place.at(), lease, entry.into(), Some(TTL))
+        .put(place, lease, entry.into(), Some(TTL))
         .await
         .unwrap()
 }
 
 /// Fills a place and returns the lease that it was filled under.
-async fn filled(store: &Store, place: &Place, entry: &'static str) -> Lease {
+async fn filled(store: &Store, place: &Address, entry: &'static str) -> Lease {
     let lease = lease(store, place, Claim::IfFree)
         .await
         .expect("a free lease");
@@ -106,31 +89,31 @@ async fn filled(store: &Store, place: &Place, entry: &'static str) -> Lease {
 }
 
 fn group(name: &'static str) -> Eviction {
-    Eviction::Group(Group::Borrowed(name))
+    Eviction::Group(name.to_owned())
 }
 
 conformance! {
     async fn nothing_is_found_before_it_was_put(store: Store) {
-        let found = store.get(Place::new("/a", &["g", "h"]).at()).await.unwrap();
+        let found = store.get(&at("/a", &["g", "h"])).await.unwrap();
         assert_eq!(found.entry, None);
         assert_eq!(found.nonces.as_slice(), [None, None, None]);
     }
 
     async fn what_was_put_is_found_whatever_its_bytes(store: Store) {
-        let place = Place::new("/a", &["g"]);
+        let place = at("/a", &["g"]);
         let lease = lease(&store, &place, Claim::IfFree).await.unwrap();
         let bytes: Bytes = (0..=255).cycle().take(70_000).collect::<Vec<u8>>().into();
-        assert!(store.put(place.at(), &lease, bytes.clone(), None).await.unwrap());
+        assert!(store.put(&place, &lease, bytes.clone(), None).await.unwrap());
         assert_eq!(served(&store, &place, &lease).await.unwrap(), bytes);
     }
 
     async fn a_lease_has_one_holder_until_it_is_put_or_released(store: Store) {
-        let place = Place::new("/a", &[]);
+        let place = at("/a", &[]);
         let first = lease(&store, &place, Claim::IfFree).await.unwrap();
         assert!(lease(&store, &place, Claim::IfFree).await.is_none());
-        store.release(place.at(), &first).await.unwrap();
+        store.release(&place, &first).await.unwrap();
         let second = lease(&store, &place, Claim::IfFree).await.unwrap();
-        store.release(place.at(), &first).await.unwrap();
+        store.release(&place, &first).await.unwrap();
         assert!(lease(&store, &place, Claim::IfFree).await.is_none(), "not the first one's");
         assert!(put(&store, &place, &second, "x").await);
         assert!(!put(&store, &place, &second, "y").await, "a lease is good for one put");
@@ -138,36 +121,36 @@ conformance! {
     }
 
     async fn a_lease_ends_by_itself(store: Store) {
-        let place = Place::new("/a", &[]);
+        let place = at("/a", &[]);
         let times = LeaseTimes { lease: Duration::from_millis(30), entry: None };
-        let old = store.lease(place.at(), Claim::IfFree, times).await.unwrap().unwrap();
+        let old = store.lease(&place, Claim::IfFree, times).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert!(!put(&store, &place, &old, "late").await);
         filled(&store, &place, "x").await;
     }
 
     async fn an_entry_ends_with_its_ttl(store: Store) {
-        let place = Place::new("/a", &[]);
+        let place = at("/a", &[]);
         let lease = lease(&store, &place, Claim::IfFree).await.unwrap();
         let ttl = Some(Duration::from_millis(30));
-        assert!(store.put(place.at(), &lease, "x".into(), ttl).await.unwrap());
+        assert!(store.put(&place, &lease, "x".into(), ttl).await.unwrap());
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(store.get(place.at()).await.unwrap().entry, None);
+        assert_eq!(store.get(&place).await.unwrap().entry, None);
     }
 
     async fn evicting_a_key_drops_its_entry_and_its_lease_and_no_other(store: Store) {
-        let (place, other) = (Place::new("/a", &["g"]), Place::new("/b", &["g"]));
+        let (place, other) = (at("/a", &["g"]), at("/b", &["g"]));
         filled(&store, &place, "x").await;
         let kept = filled(&store, &other, "y").await;
         let pending = lease(&store, &place, Claim::IfFree).await.unwrap();
-        store.remove(&[place.evict_key()]).await.unwrap();
-        assert_eq!(store.get(place.at()).await.unwrap().entry, None);
+        store.remove(&[evict_key(&place)]).await.unwrap();
+        assert_eq!(store.get(&place).await.unwrap().entry, None);
         assert!(!put(&store, &place, &pending, "old").await);
         assert_eq!(served(&store, &other, &kept).await.unwrap(), "y");
     }
 
     async fn evicting_a_group_outdates_what_was_and_what_is_being_filled(store: Store) {
-        let (place, other) = (Place::new("/a", &["g", "h"]), Place::new("/b", &["g"]));
+        let (place, other) = (at("/a", &["g", "h"]), at("/b", &["g"]));
         let old = filled(&store, &place, "x").await;
         let kept = filled(&store, &other, "y").await;
         let pending = lease(&store, &place, Claim::IfFree).await.unwrap();
@@ -180,7 +163,7 @@ conformance! {
     }
 
     async fn evicting_all_outdates_everything(store: Store) {
-        let places = [Place::new("/a", &[]), Place::new("/b", &["g"])];
+        let places = [at("/a", &[]), at("/b", &["g"])];
         let a = filled(&store, &places[0], "x").await;
         let b = filled(&store, &places[1], "y").await;
         store.remove(&[Eviction::All]).await.unwrap();
@@ -189,15 +172,15 @@ conformance! {
     }
 
     async fn several_evictions_are_done_at_once(store: Store) {
-        let (a, b) = (Place::new("/a", &[]), Place::new("/b", &["g"]));
+        let (a, b) = (at("/a", &[]), at("/b", &["g"]));
         let (left, right) = (filled(&store, &a, "x").await, filled(&store, &b, "y").await);
-        store.remove(&[a.evict_key(), group("g"), group("unknown")]).await.unwrap();
+        store.remove(&[evict_key(&a), group("g"), group("unknown")]).await.unwrap();
         assert_eq!(served(&store, &a, &left).await, None);
         assert_eq!(served(&store, &b, &right).await, None);
     }
 
     async fn a_write_takes_the_lease_from_a_read(store: Store) {
-        let place = Place::new("/a", &["g"]);
+        let place = at("/a", &["g"]);
         let read = lease(&store, &place, Claim::IfFree).await.unwrap();
         let write = lease(&store, &place, Claim::Override).await.unwrap();
         assert!(!put(&store, &place, &read, "old").await);
@@ -206,23 +189,23 @@ conformance! {
     }
 
     async fn a_write_that_lost_its_lease_drops_the_entry(store: Store) {
-        let place = Place::new("/a", &["g"]);
+        let place = at("/a", &["g"]);
         filled(&store, &place, "x").await;
         let first = lease(&store, &place, Claim::Override).await.unwrap();
         let second = lease(&store, &place, Claim::Override).await.unwrap();
         assert!(!put(&store, &place, &first, "first").await);
-        assert_eq!(store.get(place.at()).await.unwrap().entry, None);
+        assert_eq!(store.get(&place).await.unwrap().entry, None);
         assert!(!put(&store, &place, &second, "second").await, "nobody knows which came last");
     }
 
     async fn variants_are_entries_of_their_own_and_go_with_their_key(store: Store) {
-        let place = |value| Place::new("/a", &["g"]).variant(value);
+        let place = |value: &str| variant(at("/a", &["g"]), value);
         let (one, two) = (place("1"), place("2"));
         let first = filled(&store, &one, "1").await;
         let second = filled(&store, &two, "2").await;
         assert_eq!(served(&store, &one, &first).await.unwrap(), "1");
         let pending = lease(&store, &one, Claim::IfFree).await.unwrap();
-        store.remove(&[one.evict_key()]).await.unwrap();
+        store.remove(&[evict_key(&one)]).await.unwrap();
         assert_eq!(served(&store, &one, &first).await, None);
         assert_eq!(served(&store, &two, &second).await, None);
         put(&store, &one, &pending, "old").await;
@@ -230,7 +213,7 @@ conformance! {
     }
 
     async fn a_write_of_one_variant_drops_the_others(store: Store) {
-        let place = |value| Place::new("/a", &["g"]).variant(value);
+        let place = |value: &str| variant(at("/a", &["g"]), value);
         let (one, two) = (place("1"), place("2"));
         let write = lease(&store, &one, Claim::Override).await.unwrap();
         let second = filled(&store, &two, "2").await;
@@ -242,16 +225,16 @@ conformance! {
     }
 
     async fn an_eviction_during_a_write_wins_whatever_the_variant(store: Store) {
-        for place in [Place::new("/a", &["g"]), Place::new("/a", &["g"]).variant("1")] {
+        for place in [at("/a", &["g"]), variant(at("/a", &["g"]), "1")] {
             let write = lease(&store, &place, Claim::Override).await.unwrap();
-            store.remove(&[place.evict_key()]).await.unwrap();
+            store.remove(&[evict_key(&place)]).await.unwrap();
             assert!(!put(&store, &place, &write, "old").await);
             assert_eq!(served(&store, &place, &write).await, None);
         }
     }
 
     async fn of_two_writes_of_different_variants_neither_outlives_the_other(store: Store) {
-        let place = |value| Place::new("/a", &["g"]).variant(value);
+        let place = |value: &str| variant(at("/a", &["g"]), value);
         let (one, two) = (place("1"), place("2"));
         let first = lease(&store, &one, Claim::Override).await.unwrap();
         let second = lease(&store, &two, Claim::Override).await.unwrap();
@@ -262,7 +245,7 @@ conformance! {
     }
 
     async fn a_read_that_began_before_a_write_does_not_replace_what_was_written(store: Store) {
-        for place in [Place::new("/a", &["g"]), Place::new("/a", &["g"]).variant("1")] {
+        for place in [at("/a", &["g"]), variant(at("/a", &["g"]), "1")] {
             let read = lease(&store, &place, Claim::IfFree).await.unwrap();
             let write = lease(&store, &place, Claim::Override).await.unwrap();
             assert!(put(&store, &place, &write, "new").await);
@@ -272,21 +255,21 @@ conformance! {
     }
 
     async fn nonces_are_random_kept_and_prolonged(store: Store) {
-        let place = Place::new("/a", &["g"]);
+        let place = at("/a", &["g"]);
         let short = LeaseTimes {
             lease: Duration::from_millis(20),
             entry: Some(Duration::from_millis(20)),
         };
-        let first = store.lease(place.at(), Claim::Override, short).await.unwrap().unwrap();
+        let first = store.lease(&place, Claim::Override, short).await.unwrap().unwrap();
         let second = lease(&store, &place, Claim::Override).await.unwrap();
         assert_eq!(first.stamps, second.stamps);
         assert_ne!(first.stamps[0], first.stamps[1]);
         assert_ne!(first.token, second.token);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        let third = store.lease(place.at(), Claim::Override, short).await.unwrap().unwrap();
+        let third = store.lease(&place, Claim::Override, short).await.unwrap().unwrap();
         assert_eq!(second.stamps, third.stamps, "the longest ttl counts");
-        store.prolong(place.at(), None).await.unwrap();
-        assert!(store.get(place.at()).await.unwrap().nonces.iter().all(Option::is_some));
+        store.prolong(&place, None).await.unwrap();
+        assert!(store.get(&place).await.unwrap().nonces.iter().all(Option::is_some));
     }
 }
 
@@ -294,15 +277,15 @@ conformance! {
 async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
     let store = Store::Memory(MemoryStore::new("test", 20_000));
     let entry = "x".repeat(1_000);
-    let place = |number: usize| Place::new(&format!("/{number}"), &[]);
+    let place = |number: usize| at(&format!("/{number}"), &[]);
     let fill = async |number| {
         let lease = lease(&store, &place(number), Claim::IfFree).await.unwrap();
         store
-            .put(place(number).at(), &lease, entry.clone().into(), None)
+            .put(&place(number), &lease, entry.clone().into(), None)
             .await
             .unwrap()
     };
-    let is_found = async |number| store.get(place(number).at()).await.unwrap().entry.is_some();
+    let is_found = async |number| store.get(&place(number)).await.unwrap().entry.is_some();
     for number in 0..100 {
         assert!(fill(number).await);
         assert!(is_found(0).await, "0 is in use, {number} was stored last");
@@ -312,7 +295,7 @@ async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
     let huge = place(100);
     let lease = lease(&store, &huge, Claim::IfFree).await.unwrap();
     store
-        .put(huge.at(), &lease, "x".repeat(20_000).into(), None)
+        .put(&huge, &lease, "x".repeat(20_000).into(), None)
         .await
         .unwrap();
     assert!(!is_found(100).await);

@@ -45,7 +45,7 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn get(&self, at: Address<'_>) -> Found {
+    pub(crate) fn get(&self, at: &Address) -> Found {
         let mut table = self.table();
         Found {
             entry: table.get(self.names.entry(at)),
@@ -59,13 +59,13 @@ impl MemoryStore {
 
     pub(crate) fn lease(
         &self,
-        at: Address<'_>,
+        at: &Address,
         claim: Claim,
         times: LeaseTimes,
     ) -> Result<Option<Lease>, Fault> {
         let token = random_nonce()?;
         let mut table = self.table();
-        let name = self.names.lease(claim.place(at));
+        let name = claim.lease(&self.names, at);
         if claim == Claim::IfFree && table.get(name).is_some() {
             return Ok(None);
         }
@@ -80,16 +80,13 @@ impl MemoryStore {
 
     pub(crate) fn put(
         &self,
-        at: Address<'_>,
+        at: &Address,
         lease: &Lease,
         entry: Bytes,
         ttl: Option<Duration>,
     ) -> bool {
         let mut table = self.table();
-        let (lease_name, entry_name) = (
-            self.names.lease(lease.claim.place(at)),
-            self.names.entry(at),
-        );
+        let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
         let held = table.holds(lease_name, lease);
         match lease.claim {
             Claim::IfFree if !held => {}
@@ -99,7 +96,7 @@ impl MemoryStore {
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
                 if let Some(variants) = lease.variants(at).filter(|_| held) {
                     let value = Bytes::copy_from_slice(variants);
-                    table.set(self.names.variants(at.key), value, ttl);
+                    table.set(self.names.variants(&at.key), value, ttl);
                 }
             }
         }
@@ -109,16 +106,16 @@ impl MemoryStore {
         held
     }
 
-    pub(crate) fn prolong(&self, at: Address<'_>, ttl: Option<Duration>) -> Result<(), Fault> {
+    pub(crate) fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
         let mut table = self.table();
         self.names
             .nonces(at)
             .try_for_each(|name| table.seed(name, ttl).map(drop))
     }
 
-    pub(crate) fn release(&self, at: Address<'_>, lease: &Lease) {
+    pub(crate) fn release(&self, at: &Address, lease: &Lease) {
         let mut table = self.table();
-        let name = self.names.lease(lease.claim.place(at));
+        let name = lease.claim.lease(&self.names, at);
         if table.holds(name, lease) {
             table.remove(name);
         }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::fault::Fault;
-use crate::key::{Address, Eviction};
+use crate::key::{Address, Eviction, Name, Names};
 
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
@@ -60,15 +60,12 @@ pub(crate) enum Claim {
 }
 
 impl Claim {
-    /// What the lease is for. A write concerns every variant of its key, and an eviction of the key
+    /// The name of the lease. A write concerns every variant of its key, and an eviction of the key
     /// must take the lease away from it.
-    fn place(self, at: Address<'_>) -> Address<'_> {
+    fn lease<'a>(self, names: &'a Names, at: &'a Address) -> Name<'a> {
         match self {
-            Self::IfFree => at,
-            Self::Override => Address {
-                variant: None,
-                ..at
-            },
+            Self::IfFree => names.lease(at),
+            Self::Override => names.base_lease(&at.key),
         }
     }
 }
@@ -87,7 +84,7 @@ const VARIANTS: usize = 1;
 impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
-    fn new(at: Address<'_>, claim: Claim, token: Nonce, mut stamps: Stamps) -> Result<Self, Fault> {
+    fn new(at: &Address, claim: Claim, token: Nonce, mut stamps: Stamps) -> Result<Self, Fault> {
         if claim == Claim::Override && at.variant.is_some() {
             stamps[VARIANTS] = random_nonce()?;
         }
@@ -99,8 +96,8 @@ impl Lease {
     }
 
     /// The nonce that a write must leave behind for the variants of its key, if it has any.
-    fn variants(&self, at: Address<'_>) -> Option<&Nonce> {
-        at.variant.and_then(|_| self.stamps.get(VARIANTS))
+    fn variants(&self, at: &Address) -> Option<&Nonce> {
+        at.variant.as_ref().and_then(|_| self.stamps.get(VARIANTS))
     }
 }
 
@@ -143,14 +140,14 @@ macro_rules! dispatch {
 
 impl Store {
     /// Reads an entry and the nonces it must be stamped with.
-    pub(crate) async fn get(&self, at: Address<'_>) -> Result<Found, Fault> {
+    pub(crate) async fn get(&self, at: &Address) -> Result<Found, Fault> {
         dispatch!(self, store => Ok(store.get(at)), store.get(at).await)
     }
 
     /// Takes the lease and seeds missing nonces; `None` when another fill holds the lease.
     pub(crate) async fn lease(
         &self,
-        at: Address<'_>,
+        at: &Address,
         claim: Claim,
         times: LeaseTimes,
     ) -> Result<Option<Lease>, Fault> {
@@ -161,7 +158,7 @@ impl Store {
     /// lost. An overriding lease also drops the key's other variants, and drops the key when lost.
     pub(crate) async fn put(
         &self,
-        at: Address<'_>,
+        at: &Address,
         lease: &Lease,
         entry: Bytes,
         ttl: Option<Duration>,
@@ -171,16 +168,12 @@ impl Store {
     }
 
     /// Makes the nonces of an address last at least `ttl` from now.
-    pub(crate) async fn prolong(
-        &self,
-        at: Address<'_>,
-        ttl: Option<Duration>,
-    ) -> Result<(), Fault> {
+    pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
         dispatch!(self, store => store.prolong(at, ttl), store.prolong(at, ttl).await)
     }
 
     /// Gives the lease back without storing, if it is still held.
-    pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
+    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
         dispatch!(self, store => { store.release(at, lease); Ok(()) },
             store.release(at, lease).await)
     }

@@ -82,8 +82,8 @@ impl RedisStore {
     }
 
     /// One `MGET`: the entry first, then its nonces.
-    pub(crate) async fn get(&self, at: Address<'_>) -> Result<Found, Fault> {
-        let mut mget = Cmd::with_capacity(2 + at.groups.len(), 160);
+    pub(crate) async fn get(&self, at: &Address) -> Result<Found, Fault> {
+        let mut mget = Cmd::with_capacity(2 + at.groups.iter().count(), 160);
         mget.arg("MGET").arg(Arg(self.names.entry(at)));
         for nonce in self.names.nonces(at) {
             mget.arg(Arg(nonce));
@@ -104,7 +104,7 @@ impl RedisStore {
 
     pub(crate) async fn lease(
         &self,
-        at: Address<'_>,
+        at: &Address,
         claim: Claim,
         times: LeaseTimes,
     ) -> Result<Option<Lease>, Fault> {
@@ -112,7 +112,7 @@ impl RedisStore {
         let mut commands = Pipeline::new();
         let set = commands
             .cmd("SET")
-            .arg(Arg(self.names.lease(claim.place(at))))
+            .arg(Arg(claim.lease(&self.names, at)))
             .arg(&token);
         set.arg("PX").arg(millis(Some(times.lease)));
         if claim == Claim::IfFree {
@@ -134,15 +134,12 @@ impl RedisStore {
 
     pub(crate) async fn put(
         &self,
-        at: Address<'_>,
+        at: &Address,
         lease: &Lease,
         entry: &[u8],
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
-        let (lease_name, entry_name) = (
-            self.names.lease(lease.claim.place(at)),
-            self.names.entry(at),
-        );
+        let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
         let mut command = match lease.claim {
             Claim::IfFree => eval(FILL, &[lease_name, entry_name]),
             Claim::Override => {
@@ -159,11 +156,7 @@ impl RedisStore {
         Ok(self.run(&command).await? == Value::Int(1))
     }
 
-    pub(crate) async fn prolong(
-        &self,
-        at: Address<'_>,
-        ttl: Option<Duration>,
-    ) -> Result<(), Fault> {
+    pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
         let mut commands = Pipeline::new();
         for name in self.names.nonces(at) {
             commands.add_command(seed(name, ttl)?);
@@ -171,8 +164,8 @@ impl RedisStore {
         self.run_all(&commands).await.map(drop)
     }
 
-    pub(crate) async fn release(&self, at: Address<'_>, lease: &Lease) -> Result<(), Fault> {
-        let mut command = eval(RELEASE, &[self.names.lease(lease.claim.place(at))]);
+    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
+        let mut command = eval(RELEASE, &[lease.claim.lease(&self.names, at)]);
         command.arg(&lease.token);
         self.run(&command).await.map(drop)
     }

@@ -1,0 +1,107 @@
+async fn get_repo(
+    argument_0: ::axum_redis_cache::__private::Head<Path<(String, String)>, { 0 }>,
+    user: User,
+) -> ::axum_redis_cache::__private::Response {
+    let (request, argument_0) = argument_0.split();
+    match ::axum_redis_cache::__private::read_through(
+            request,
+            <get_repo as ::axum_redis_cache::__private::Handler>::route(),
+            {
+                #[allow(non_snake_case, unused_variables)]
+                let Path((owner, name)) = &argument_0;
+                #[allow(non_snake_case, unused_variables)]
+                let user = &user;
+                ::axum_redis_cache::__private::Selected::new()
+                    .key(get_repo::key(owner, name))
+                    .vary_by(
+                        ::axum_redis_cache::__private::Text::new()
+                            .value(&user.id)
+                            .literal(";"),
+                    )
+            },
+        )
+        .await
+    {
+        ::core::result::Result::Ok(response) => response,
+        ::core::result::Result::Err(step_0) => {
+            step_0.finish(get_repo::uncached(argument_0, user).await).await
+        }
+    }
+}
+#[doc(hidden)]
+#[allow(dead_code, non_camel_case_types, unreachable_pub)]
+struct get_repo {}
+#[doc(hidden)]
+#[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+impl get_repo {
+    async fn uncached(
+        Path((owner, mut name)): Path<(String, String)>,
+        user: User,
+    ) -> String {
+        name.push_str(&owner);
+        name
+    }
+    #[allow(non_snake_case, unused_variables)]
+    const KIND_0: u8 = ::axum_redis_cache::__private::kind_of(
+        &|Path((owner, name)): &Path<(String, String)>| -> &_ { owner },
+    );
+    #[allow(non_snake_case, unused_variables)]
+    const KIND_1: u8 = ::axum_redis_cache::__private::kind_of(
+        &|Path((owner, name)): &Path<(String, String)>| -> &_ { name },
+    );
+    #[allow(non_snake_case)]
+    fn key(
+        owner: impl ::axum_redis_cache::__private::Part<
+            <::axum_redis_cache::__private::Kind<
+                { get_repo::KIND_0 },
+            > as ::axum_redis_cache::__private::KindType>::Type,
+        >,
+        name: impl ::axum_redis_cache::__private::Part<
+            <::axum_redis_cache::__private::Kind<
+                { get_repo::KIND_1 },
+            > as ::axum_redis_cache::__private::KindType>::Type,
+        >,
+    ) -> ::axum_redis_cache::__private::CacheKey {
+        ::axum_redis_cache::__private::Text::new()
+            .literal("repo:")
+            .value(&owner)
+            .literal("/")
+            .value(&name)
+            .into_key()
+            .in_groups([
+                ::axum_redis_cache::__private::Text::new().literal("repos"),
+                ::axum_redis_cache::__private::Text::new()
+                    .literal("owner:")
+                    .value(&owner),
+            ])
+    }
+}
+impl ::axum_redis_cache::__private::Handler for get_repo {
+    type Key = ::axum_redis_cache::__private::OfValues;
+    const VARY_BY: usize = 1usize;
+    fn route() -> &'static ::axum_redis_cache::__private::Route {
+        static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
+            #[allow(unused_imports)]
+            use ::axum_redis_cache::__private::NotDetermined as _;
+            ::axum_redis_cache::__private::Route::new(
+                    ::core::concat!(
+                        ::core::module_path!(), "::", ::core::stringify!(get_repo)
+                    ),
+                )
+                .identified(
+                    ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
+                        .is_none()
+                        || ::axum_redis_cache::__private::Probe::<User>::BY.is_none(),
+                )
+                .ttl(
+                    ::axum_redis_cache::__private::Declared::Lazy({
+                        static __AXUM_REDIS_CACHE_DECLARED: ::axum_redis_cache::__private::LazyLock<
+                            ::axum_redis_cache::__private::Duration,
+                        > = ::axum_redis_cache::__private::LazyLock::new(|| TTL);
+                        &__AXUM_REDIS_CACHE_DECLARED
+                    }),
+                )
+        };
+        &__AXUM_REDIS_CACHE_ROUTE
+    }
+}

@@ -1,0 +1,61 @@
+async fn rename(
+    name: ::axum_redis_cache::__private::Head<
+        Path<String>,
+        {
+            0 | ::axum_redis_cache::__private::ALL_FIELDS
+                | ::axum_redis_cache::__private::FOR_HANDLERS
+                | ::axum_redis_cache::__private::WRITE
+        },
+    >,
+    repo: Json<Repo>,
+) -> ::axum_redis_cache::__private::Response {
+    #[allow(dead_code)]
+    const _: () = {
+        #[allow(unused_imports)]
+        use ::axum_redis_cache::__private::NotDetermined as _;
+        #[allow(unused_imports)]
+        use cache_put as _;
+        const _: () = ::core::assert!(
+            < repos::list as ::axum_redis_cache::__private::Handler > ::VARY_BY ==
+            0usize,
+            "the handler's responses are selected by `vary_by`: say it here too, with as many values in the same order"
+        );
+        const _: () = ::core::assert!(
+            < repos::list as ::axum_redis_cache::__private::Handler > ::GROUPS_BY_KEY,
+            "the handler's groups hold values that its key does not: name the groups here too, `group = \"..\"`"
+        );
+    };
+    let (request, name) = name.split();
+    let step_0 = ::axum_redis_cache::__private::evict(
+            ::core::clone::Clone::clone(&request),
+            {
+                #[allow(non_snake_case, unused_variables)]
+                let Path(name) = &name;
+                #[allow(non_snake_case, unused_variables)]
+                let Json(repo) = &repo;
+                ::axum_redis_cache::__private::Evictions::new()
+                    .key(<get_repo>::key(&repo.owner, &name))
+                    .group(::axum_redis_cache::__private::Text::new().literal("repos"))
+            },
+        )
+        .await;
+    let step_1 = ::axum_redis_cache::__private::write_through(
+            request,
+            ::axum_redis_cache::__private::named_alone::<
+                <repos::list as ::axum_redis_cache::__private::Handler>::Key,
+            >(<repos::list as ::axum_redis_cache::__private::Handler>::route()),
+            ::axum_redis_cache::__private::Selected::new(),
+        )
+        .await;
+    step_0.finish(step_1.finish(rename::uncached(name, repo).await).await).await
+}
+#[doc(hidden)]
+#[allow(dead_code, non_camel_case_types, unreachable_pub)]
+struct rename {}
+#[doc(hidden)]
+#[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+impl rename {
+    async fn uncached(Path(name): Path<String>, Json(repo): Json<Repo>) -> Json<Repo> {
+        Json(repo.renamed(name))
+    }
+}

@@ -1,0 +1,196 @@
+//! Checks that compile only if the key accounts for everything that a response may depend on.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+
+use super::route::probe;
+use super::{at, first_span, last_span};
+use crate::handler::Argument;
+use crate::model::{Key, PutOf, Query, Route};
+
+/// Items of a constant that is evaluated at once and, where types mention generics, statements that
+/// hold for each instance.
+#[derive(Default)]
+pub(super) struct Checks {
+    pub(super) items: TokenStream,
+    pub(super) statements: TokenStream,
+}
+
+impl Checks {
+    /// Adds an assertion about a constant expression.
+    fn assert(
+        &mut self,
+        argument: &Argument<'_>,
+        span: Span,
+        condition: &TokenStream,
+        message: &str,
+    ) {
+        let assert = quote_spanned!(span=> ::core::assert!(#condition, #message));
+        if argument.is_generic {
+            self.statements
+                .extend(quote_spanned!(span=> const { #assert };));
+        } else {
+            self.items
+                .extend(quote_spanned!(span=> const _: () = #assert;));
+        }
+    }
+
+    /// The items first, because that is where the user's lints want them.
+    pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
+        let Self { items, statements } = self;
+        let scope = quote!(#[allow(unused_imports)] use #private::NotDetermined as _;);
+        let items = (!items.is_empty())
+            .then(|| quote!(#[allow(dead_code)] const _: () = { #scope #items };));
+        let statements = (!statements.is_empty()).then(|| quote!({ #scope #statements }));
+        quote!(#items #statements)
+    }
+}
+
+/// The checks of every argument of a `#[cached]` handler.
+pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &Route) -> Checks {
+    let mut checks = Checks::default();
+    // The function sees the whole head of the request: what the key holds is up to it.
+    if matches!(route.key, Key::Function(_)) {
+        return checks;
+    }
+    for argument in &arguments
+        .iter()
+        .flat_map(Argument::elements)
+        .collect::<Vec<_>>()
+    {
+        let used = |name: &Ident| {
+            let mut values = route.used();
+            values.any(|value| value.root.unraw() == name.unraw())
+        };
+        let ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
+        let bindings = &argument.bindings;
+        let left: Vec<_> = bindings
+            .iter()
+            .filter(|it| !used(it) && !ignored(it))
+            .collect();
+        if left.is_empty() && !bindings.is_empty() {
+            continue;
+        }
+        accounted(&mut checks, private, argument, left.first().copied());
+        match route.key {
+            Key::Template(_) => {
+                for name in left {
+                    in_template(&mut checks, private, argument, name);
+                }
+            }
+            Key::Default(Query::IfSeen) if argument.is_generic => {
+                query_is_known(&mut checks, private, argument);
+            }
+            Key::Default(_) | Key::Path(_) | Key::Function(_) => {}
+        }
+    }
+    checks
+}
+
+/// The argument needs no mention, because its type says what determines it. The trait of this check
+/// is generated for the message: it names the argument.
+fn accounted(
+    checks: &mut Checks,
+    private: &TokenStream,
+    argument: &Argument<'_>,
+    name: Option<&Ident>,
+) {
+    let ty = argument.ty;
+    let (called, name, hint) = match name {
+        Some(name) => (
+            format!("the argument `{name}`"),
+            name.unraw().to_string(),
+            "",
+        ),
+        None => (
+            "this argument".to_owned(),
+            "_name".to_owned(),
+            "give it a name, and ",
+        ),
+    };
+    let message = format!("the response may depend on {called}, which the key does not hold");
+    let notes = [
+        format!(
+            "if it does, {hint}say on what: `vary_by({name}.field)`, or a placeholder in `key`"
+        ),
+        format!("if it does not, or if `vary(\"field-name\")` covers it: {hint}`ignore({name})`"),
+        "if nothing but the URL or the application can change it: implement `Determined` for its \
+         type"
+            .to_owned(),
+    ];
+    let check = if argument.is_generic {
+        quote!(fn __check<T: __Accounted>() {} __check::<#ty>();)
+    } else {
+        // The type of a field has to be well-formed, and there is no body to be compiled.
+        let (first, last) = (at(first_span(ty)), at(last_span(ty)));
+        let open = quote_spanned!(first=> __Check<);
+        let close = quote_spanned!(last=> >);
+        quote! {
+            struct __Check<T: __Accounted>(T);
+            struct __Checked(#open #ty #close);
+        }
+    };
+    let check = quote!({
+        #[diagnostic::on_unimplemented(
+            message = #message,
+            label = "not determined by the URL or by the application",
+            #(note = #notes),*
+        )]
+        trait __Accounted {}
+        #[diagnostic::do_not_recommend]
+        impl<T: #private::Determined> __Accounted for T {}
+        #check
+    });
+    if argument.is_generic {
+        checks.statements.extend(check);
+    } else {
+        checks.items.extend(check);
+    }
+}
+
+/// What the URL determines is in the template.
+fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>, name: &Ident) {
+    let by = probe(private, argument);
+    let message = format!(
+        "`{name}` is left out of the key: write `{{{{{name}}}}}` in the template, or, if the response \
+         does not depend on it, `ignore({name})`",
+        name = name.unraw()
+    );
+    checks.assert(
+        argument,
+        at(name.span()),
+        &quote!(!#private::is_by_url(#by)),
+        &message,
+    );
+}
+
+/// The query is not in the default key of a handler whose types say it only where they are known.
+fn query_is_known(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>) {
+    let by = probe(private, argument);
+    let message = "the argument can see the query, but its type is generic: say `query`, or which \
+                   parameters, `query(\"page\")`";
+    let span = at(argument.ty.span());
+    checks.assert(argument, span, &quote!(!#private::sees_query(#by)), message);
+}
+
+/// What a `#[cache_put]` must say itself, because the handler it names cannot say it for it.
+pub(super) fn inherited(private: &TokenStream, put: &PutOf) -> TokenStream {
+    let path = &put.handler.path;
+    let span = at(last_span(path));
+    let count = put.vary_by.len();
+    let vary_by = "the handler's responses are selected by `vary_by`: say it here too, with as many \
+                   values in the same order";
+    let vary_by = quote_spanned!(span=>
+        const _: () = ::core::assert!(<#path as #private::Handler>::VARY_BY == #count, #vary_by);
+    );
+    let groups = put.groups.is_empty().then(|| {
+        let groups = "the handler's groups hold values that its key does not: name the groups here \
+                      too, `group = \"..\"`";
+        quote_spanned!(span=>
+            const _: () = ::core::assert!(<#path as #private::Handler>::GROUPS_BY_KEY, #groups);
+        )
+    });
+    quote!(#vary_by #groups)
+}

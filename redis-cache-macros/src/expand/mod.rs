@@ -1,0 +1,215 @@
+//! Generated code: the function that axum calls, which is one call into the runtime, and the
+//! companion type of the same name, which holds the user's function.
+//!
+//! ```text
+//! // Input
+//! #[cached(ttl = 300, key = "product:{id}")]
+//! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
+//!
+//! // Output
+//! pub async fn get(id: Head<Path<u64>, 0>, db: State<Db>) -> Response {
+//!     let (request, id) = id.split();
+//!     let selected = { let Path(id) = &id; Selected::new().key(get::key(id)) };
+//!     match read_through(request, <get as Handler>::route(), selected).await {
+//!         Ok(response) => response,
+//!         Err(read) => read.finish(get::uncached(id, db).await).await,
+//!     }
+//! }
+//! pub struct get {}
+//! impl get {
+//!     pub async fn uncached(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
+//!     pub fn key(id: impl Part<u64>) -> CacheKey { Text::new().literal("product:").value(&id)... }
+//! }
+//! impl Handler for get { fn route() -> &'static Route { static __AXUM_REDIS_CACHE_ROUTE = ...; &__AXUM_REDIS_CACHE_ROUTE } }
+//! ```
+//!
+//! The function keeps its number of arguments, because attributes around this one count them.
+
+mod accounting;
+mod attributes;
+mod companion;
+mod route;
+mod select;
+mod wrapper;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::Path;
+
+use crate::handler::{Argument, Handler};
+use crate::model::{Evict, Key, Put, PutOf, Route, Target};
+use accounting::Checks;
+use companion::{Companion, Own};
+use wrapper::{Layer, wrapper};
+
+/// One attribute of a write.
+pub(crate) enum Write {
+    Put(Put),
+    Evict(Evict),
+}
+
+/// `#[cached]`.
+pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route) -> TokenStream {
+    let private = private(&route.krate);
+    let companion = Companion::new(handler, &route.krate, route.companion);
+    let name = &companion.name;
+    let selected = select::read(&private, name, route);
+    let layer = Layer {
+        function: "read_through",
+        keep: keep(route),
+        private: private.clone(),
+        arguments: vec![
+            select::place(quote!(<#name as #private::Handler>::route())),
+            select::bound(selected, arguments),
+        ],
+    };
+    let own = companion::of_cached(handler, &companion, arguments, route);
+    let checks = accounting::checks(&private, arguments, route);
+    wrapper(
+        handler,
+        arguments,
+        &companion,
+        &own,
+        &checks,
+        true,
+        &[layer],
+    )
+}
+
+/// `#[cache_put]` and `#[cache_evict]`, of which a handler may have several; the first is the outer.
+/// The paths of the others are mentioned, because the compiler has to see that they are used.
+pub(crate) fn writes(
+    handler: &Handler,
+    arguments: &[Argument<'_>],
+    writes: &[Write],
+    others: &[Path],
+) -> TokenStream {
+    let krate = writes
+        .first()
+        .map_or_else(TokenStream::new, |first| match first {
+            Write::Put(put) => put.krate().clone(),
+            Write::Evict(evict) => evict.krate.clone(),
+        });
+    let has_companion = writes.iter().all(|write| match write {
+        Write::Put(put) => put.companion(),
+        Write::Evict(evict) => evict.companion,
+    });
+    let companion = Companion::new(handler, &krate, has_companion);
+    let mut checks = Checks {
+        items: quote!(#(#[allow(unused_imports)] use #others as _;)*),
+        ..Checks::default()
+    };
+    let layers = writes.iter().map(|write| match write {
+        Write::Put(Put::Own(route)) => put(handler, arguments, route),
+        Write::Put(Put::Of(put)) => {
+            checks
+                .items
+                .extend(accounting::inherited(&private(&put.krate), put));
+            put_of(arguments, put)
+        }
+        Write::Evict(it) => evict(arguments, it),
+    });
+    let layers: Vec<_> = layers.collect();
+    let none = Own::default();
+    wrapper(
+        handler, arguments, &companion, &none, &checks, false, &layers,
+    )
+}
+
+fn put(handler: &Handler, arguments: &[Argument<'_>], route: &Route) -> Layer {
+    let private = private(&route.krate);
+    let declared = route::declared(handler, arguments, route);
+    let of = select::place(quote!({
+        static __AXUM_REDIS_CACHE_ROUTE: #private::Route = #declared;
+        &__AXUM_REDIS_CACHE_ROUTE
+    }));
+    Layer {
+        function: "write_through",
+        keep: [keep(route), vec!["WRITE"]].concat(),
+        private: private.clone(),
+        arguments: vec![of, select::bound(select::put(&private, route), arguments)],
+    }
+}
+
+fn put_of(arguments: &[Argument<'_>], put: &PutOf) -> Layer {
+    let private = private(&put.krate);
+    let path = &put.handler.path;
+    let (of, keep) = match &put.handler.values {
+        None => (
+            select::named_alone(&private, path),
+            vec!["WRITE", "FOR_HANDLERS", "ALL_FIELDS"],
+        ),
+        Some(_) => (
+            quote_spanned!(at(last_span(path))=> <#path as #private::Handler>::route()),
+            vec!["WRITE", "ALL_FIELDS"],
+        ),
+    };
+    Layer {
+        function: "write_through",
+        keep,
+        private: private.clone(),
+        arguments: vec![
+            select::place(of),
+            select::bound(select::put_of(&private, put), arguments),
+        ],
+    }
+}
+
+fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
+    let private = private(&evict.krate);
+    let of_request = |target: &Target| match target {
+        Target::Handler(handler) => handler.values.is_none(),
+        Target::RequestKey => true,
+        _ => false,
+    };
+    let keep = if evict.targets.iter().any(of_request) {
+        vec!["WRITE", "FOR_HANDLERS"]
+    } else {
+        vec!["WRITE"]
+    };
+    Layer {
+        function: "evict",
+        keep,
+        private: private.clone(),
+        arguments: vec![select::bound(select::evictions(&private, evict), arguments)],
+    }
+}
+
+/// What the head of a request must keep for a route.
+fn keep(route: &Route) -> Vec<&'static str> {
+    let key = match &route.key {
+        Key::Default(_) => Some("TARGET"),
+        Key::Function(_) => Some("PARTS"),
+        Key::Template(_) | Key::Path(_) => None,
+    };
+    let fields = (!route.vary.is_empty()).then_some("ALL_FIELDS");
+    key.into_iter().chain(fields).collect()
+}
+
+fn private(krate: &TokenStream) -> TokenStream {
+    quote!(#krate::__private)
+}
+
+/// A span for generated code whose errors are about something the user wrote.
+fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+/// A path whose errors are about something the user wrote.
+fn path_at(path: &TokenStream, span: Span) -> TokenStream {
+    let tokens = path.clone().into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    tokens.collect()
+}
+
+fn first_span(tokens: &impl ToTokens) -> Span {
+    let first = tokens.to_token_stream().into_iter().next();
+    first.map_or_else(Span::call_site, |token| token.span())
+}
+
+fn last_span(tokens: &impl ToTokens) -> Span {
+    let last = tokens.to_token_stream().into_iter().last();
+    last.map_or_else(Span::call_site, |token| token.span())
+}

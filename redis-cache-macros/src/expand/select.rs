@@ -1,0 +1,200 @@
+//! What the arguments of a handler select: keys, groups, and the values of `vary_by`.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::Path;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+
+use super::{at, last_span};
+use crate::handler::{Argument, find_ident};
+use crate::model::{Evict, HandlerKey, Key, PutOf, Route, Target};
+use crate::template::{Piece, Template, Value};
+
+/// An expression, and the arguments whose names it uses.
+pub(crate) struct Bound {
+    pub(crate) tokens: TokenStream,
+    pub(crate) arguments: Vec<usize>,
+}
+
+/// An expression that uses none.
+pub(crate) fn place(tokens: TokenStream) -> Bound {
+    Bound {
+        tokens,
+        arguments: Vec::new(),
+    }
+}
+
+/// An expression that uses every argument of which it mentions a name.
+pub(crate) fn bound(tokens: TokenStream, arguments: &[Argument<'_>]) -> Bound {
+    // The format string of a macro may mention any of them.
+    let has_macro = has_exclamation(tokens.clone());
+    let mentions = |argument: &Argument<'_>| {
+        let bindings = &argument.bindings;
+        let is_binding = |word: &Ident| bindings.iter().any(|it| it.unraw() == word.unraw());
+        has_macro || find_ident(tokens.clone(), &is_binding).is_some()
+    };
+    let used = arguments.iter().enumerate();
+    let used = used.filter(|(_, argument)| mentions(argument));
+    Bound {
+        arguments: used.map(|(position, _)| position).collect(),
+        tokens,
+    }
+}
+
+fn has_exclamation(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Punct(punct) => punct.as_char() == '!',
+        TokenTree::Group(group) => has_exclamation(group.stream()),
+        _ => false,
+    })
+}
+
+/// For a `#[cached]` handler with that companion.
+pub(crate) fn read(private: &TokenStream, companion: &Ident, route: &Route) -> TokenStream {
+    let has_values = route.fixed_groups().is_none();
+    let (start, with_groups) = match &route.key {
+        Key::Template(key) => {
+            let values = distinct(key);
+            let values = values.iter().map(reference);
+            (
+                quote!(#private::Selected::new().key(#companion::key(#(#values),*))),
+                has_values && !route.groups_by_key(),
+            )
+        }
+        Key::Default(_) | Key::Function(_) | Key::Path(_) => {
+            (quote!(#private::Selected::new()), has_values)
+        }
+    };
+    let groups = with_groups.then(|| groups(private, &route.groups));
+    let vary_by = vary_by(private, &route.vary_by);
+    quote!(#start #groups #vary_by)
+}
+
+/// For a `#[cache_put]` that names no handler.
+pub(crate) fn put(private: &TokenStream, route: &Route) -> TokenStream {
+    let key = match &route.key {
+        Key::Template(template) => {
+            let text = text(private, template, &reference);
+            Some(quote!(.key(#text.into_key())))
+        }
+        Key::Path(path) => Some(quote!(.target(#path))),
+        Key::Default(_) | Key::Function(_) => None,
+    };
+    let groups = route
+        .fixed_groups()
+        .is_none()
+        .then(|| groups(private, &route.groups));
+    let vary_by = vary_by(private, &route.vary_by);
+    quote!(#private::Selected::new() #key #groups #vary_by)
+}
+
+/// For a `#[cache_put]` that names a handler.
+pub(crate) fn put_of(private: &TokenStream, put: &PutOf) -> TokenStream {
+    let start = if put.handler.values.is_some() {
+        let key = call(&put.handler);
+        quote!(#private::Selected::new().key(#key))
+    } else {
+        quote!(#private::Selected::new())
+    };
+    let groups = (!put.groups.is_empty()).then(|| groups(private, &put.groups));
+    let vary_by = vary_by(private, &put.vary_by);
+    quote!(#start #groups #vary_by)
+}
+
+/// For a `#[cache_evict]`.
+pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
+    let targets = evict.targets.iter().map(|target| match target {
+        Target::Handler(handler) if handler.values.is_some() => {
+            let key = call(handler);
+            quote!(.key(#key))
+        }
+        Target::Handler(HandlerKey { path, .. }) => {
+            let route = named_alone(private, path);
+            quote!(.route(#route))
+        }
+        Target::RequestKey => quote!(.request_key()),
+        Target::Key(template) => {
+            let text = text(private, template, &reference);
+            quote!(.key(#text.into_key()))
+        }
+        Target::Path(path) => quote!(.target(#path)),
+        Target::Group(group) => {
+            let text = text(private, group, &reference);
+            quote!(.group(#text))
+        }
+        Target::All => quote!(.all()),
+    });
+    let always = evict.always.then(|| quote!(.always()));
+    quote!(#private::Evictions::new() #(#targets)* #always)
+}
+
+/// The route of a handler that is named without values.
+pub(super) fn named_alone(private: &TokenStream, path: &Path) -> TokenStream {
+    let span = at(last_span(path));
+    quote_spanned! {span=>
+        #private::named_alone::<<#path as #private::Handler>::Key>(
+            <#path as #private::Handler>::route()
+        )
+    }
+}
+
+/// The key of a handler by the values that the user wrote. A wrong number of them is
+/// reported where the handler is named.
+fn call(handler: &HandlerKey) -> TokenStream {
+    let HandlerKey { path, values } = handler;
+    let span = at(last_span(path));
+    let values = values.iter().flatten().map(|value| {
+        let span = at(value.span());
+        quote_spanned!(span=> &#value)
+    });
+    quote_spanned!(span=> <#path>::key(#(#values),*))
+}
+
+fn groups(private: &TokenStream, groups: &[Template]) -> TokenStream {
+    let groups = groups.iter().map(|group| text(private, group, &reference));
+    quote!(.groups([#(#groups),*]))
+}
+
+fn vary_by(private: &TokenStream, values: &[Value]) -> Option<TokenStream> {
+    let values = values.iter().map(reference);
+    (values.len() > 0)
+        .then(|| quote!(.vary_by(#private::Text::new() #(.value(#values).literal(";"))*)))
+}
+
+/// A template, filled in with what stands for its values.
+pub(super) fn text(
+    private: &TokenStream,
+    template: &Template,
+    value: &dyn Fn(&Value) -> TokenStream,
+) -> TokenStream {
+    let pieces = template.pieces.iter().map(|piece| match piece {
+        Piece::Literal(literal) => quote!(.literal(#literal)),
+        Piece::Value(it) => {
+            let value = value(it);
+            quote!(.value(#value))
+        }
+    });
+    quote!(#private::Text::new() #(#pieces)*)
+}
+
+/// The values of a template, each once.
+pub(super) fn distinct(template: &Template) -> Vec<Value> {
+    let mut values: Vec<Value> = Vec::new();
+    for value in template.values() {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    values
+}
+
+/// A reference to a value: its root is bound by reference.
+pub(super) fn reference(value: &Value) -> TokenStream {
+    let Value { root, fields, .. } = value;
+    if fields.is_empty() {
+        return root.to_token_stream();
+    }
+    let span = at(root.span());
+    quote_spanned!(span=> &#root #(.#fields)*)
+}

@@ -1,0 +1,180 @@
+//! The function that axum calls.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ReturnType;
+use syn::spanned::Spanned;
+
+use super::accounting::Checks;
+use super::companion::{Companion, Own};
+use super::select::Bound;
+use super::{at, attributes};
+use crate::handler::{Argument, Handler};
+use crate::pattern;
+
+/// What the runtime does before and after the handler.
+pub(super) struct Layer {
+    pub(super) private: TokenStream,
+    pub(super) function: &'static str,
+    /// What the head of the request must keep for it.
+    pub(super) keep: Vec<&'static str>,
+    /// What it is called with, after the request.
+    pub(super) arguments: Vec<Bound>,
+}
+
+/// The generated function and the companion; `own` is what the companion has of its own, `checks`
+/// stand before everything that the function does.
+pub(super) fn wrapper(
+    handler: &Handler,
+    arguments: &[Argument<'_>],
+    companion: &Companion<'_>,
+    own: &Own,
+    checks: &Checks,
+    is_read: bool,
+    layers: &[Layer],
+) -> TokenStream {
+    let Handler {
+        visibility,
+        signature,
+        body,
+        ..
+    } = handler;
+    let private = &companion.private;
+    let wrapped = handler.wrapped(arguments);
+    let (head, extracted) = match wrapped {
+        None => (Ident::new("head", Span::mixed_site()), quote!(_)),
+        Some(position) => {
+            let name = &arguments[position].name;
+            (name.clone(), name.to_token_stream())
+        }
+    };
+    let inputs = inputs(private, arguments, wrapped, &head, layers);
+    let request = Ident::new("request", Span::mixed_site());
+    let begun = layers.iter().enumerate().map(|(number, layer)| {
+        let is_last = number + 1 == layers.len();
+        begin(layer, arguments, &request, is_last)
+    });
+    let begun: Vec<_> = begun.collect();
+    let answer = answer(handler, arguments, companion, is_read, &begun);
+    let split = quote!(let (#request, #extracted) = #head.split(););
+    let items = companion.items(own);
+    let (inside, beside) = if companion.is_beside {
+        (None, Some(items))
+    } else {
+        (Some(items), None)
+    };
+    let checks = checks.tokens(private);
+    let block = quote!(#inside #checks #split #answer);
+    let mut block = Group::new(Delimiter::Brace, block);
+    block.set_span(body.span());
+    let attributes = attributes::of_wrapper(handler);
+    // With the user's own tokens at both ends the compiler warns of a handler that is not used.
+    let (asyncness, fn_token) = (&signature.asyncness, &signature.fn_token);
+    let (name, generics) = (&signature.ident, &signature.generics);
+    let where_clause = &generics.where_clause;
+    quote! {
+        #(#attributes)*
+        #visibility #asyncness #fn_token #name #generics (#inputs) -> #private::Response
+        #where_clause #block
+        #beside
+    }
+}
+
+/// The call that comes before the handler. Where several do, each gets the request.
+fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bool) -> TokenStream {
+    let Layer {
+        private, function, ..
+    } = layer;
+    let function = format_ident!("{function}");
+    let request = if is_last {
+        quote!(#request)
+    } else {
+        quote!(::core::clone::Clone::clone(&#request))
+    };
+    let passed = layer
+        .arguments
+        .iter()
+        .map(|argument| bind(argument, arguments));
+    quote!(#private::#function(#request, #(#passed),*).await)
+}
+
+/// Everything from the first call of the runtime to the response.
+fn answer(
+    handler: &Handler,
+    arguments: &[Argument<'_>],
+    companion: &Companion<'_>,
+    is_read: bool,
+    begun: &[TokenStream],
+) -> TokenStream {
+    // What is wrong with the handler's response is told at its type.
+    let span = at(match &handler.signature.output {
+        ReturnType::Default => handler.signature.ident.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    });
+    let mut name = companion.name.clone();
+    name.set_span(span);
+    let (turbofish, names) = (handler.turbofish(), arguments.iter().map(|it| &it.name));
+    let uncached = quote!(#turbofish (#(#names),*));
+    let response = quote_spanned!(span=> #name::uncached #uncached.await);
+    let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
+    if is_read {
+        let (begun, run) = (begun.first(), step(0));
+        let finish = quote_spanned!(span=> #run.finish(#response).await);
+        return quote! {
+            match #begun {
+                ::core::result::Result::Ok(response) => response,
+                ::core::result::Result::Err(#run) => #finish,
+            }
+        };
+    }
+    let steps: Vec<_> = (0..begun.len()).map(step).collect();
+    let finish = steps.iter().rev().fold(
+        response,
+        |response, step| quote_spanned!(span=> #step.finish(#response).await),
+    );
+    quote!(#(let #steps = #begun;)* #finish)
+}
+
+fn inputs(
+    private: &TokenStream,
+    arguments: &[Argument<'_>],
+    wrapped: Option<usize>,
+    head: &Ident,
+    layers: &[Layer],
+) -> TokenStream {
+    let mut keep: Vec<_> = layers.iter().flat_map(|layer| &layer.keep).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let keep = keep.into_iter().map(|flag| format_ident!("{flag}"));
+    let keep = quote!({ 0 #(| #private::#keep)* });
+    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #keep>);
+    let added = wrapped.is_none().then(|| {
+        let ty = head_of(quote!(#private::DebugHandlerBelongsBelow));
+        quote!(#head: #ty)
+    });
+    let own = arguments.iter().enumerate().map(|(position, argument)| {
+        let Argument { name, ty, .. } = argument;
+        if wrapped == Some(position) {
+            let ty = head_of(ty.to_token_stream());
+            quote!(#name: #ty)
+        } else {
+            quote!(#name: #ty)
+        }
+    });
+    let inputs = added.into_iter().chain(own);
+    quote!(#(#inputs),*)
+}
+
+/// An expression with the names that it uses bound by reference.
+fn bind(expression: &Bound, arguments: &[Argument<'_>]) -> TokenStream {
+    let tokens = &expression.tokens;
+    if expression.arguments.is_empty() {
+        return tokens.clone();
+    }
+    let lets = expression.arguments.iter().map(|position| {
+        let Argument { name, pattern, .. } = &arguments[*position];
+        let pattern = pattern::by_reference(pattern);
+        quote!(#[allow(non_snake_case, unused_variables)] let #pattern = &#name;)
+    });
+    quote!({ #(#lets)* #tokens })
+}

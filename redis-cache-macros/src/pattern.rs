@@ -1,0 +1,39 @@
+//! What the pattern of an argument binds.
+
+use proc_macro2::Ident;
+use syn::visit::Visit;
+use syn::visit_mut::VisitMut;
+use syn::{Pat, PatIdent};
+
+/// The names that a pattern binds, in order.
+pub(crate) fn bindings(pattern: &Pat) -> Vec<Ident> {
+    let mut bindings = Bindings(Vec::new());
+    bindings.visit_pat(pattern);
+    bindings.0
+}
+
+/// The pattern for a reference to the same value: bound by reference, so nothing moves out.
+pub(crate) fn by_reference(pattern: &Pat) -> Pat {
+    let mut pattern = pattern.clone();
+    ByReference.visit_pat_mut(&mut pattern);
+    pattern
+}
+
+struct Bindings(Vec<Ident>);
+
+impl Visit<'_> for Bindings {
+    fn visit_pat_ident(&mut self, pattern: &PatIdent) {
+        self.0.push(pattern.ident.clone());
+        syn::visit::visit_pat_ident(self, pattern);
+    }
+}
+
+struct ByReference;
+
+impl VisitMut for ByReference {
+    fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
+        pattern.by_ref = None;
+        pattern.mutability = None;
+        syn::visit_mut::visit_pat_ident_mut(self, pattern);
+    }
+}
