@@ -11,7 +11,7 @@ use test_support::{Client, RedisServer};
 
 use crate::support::{App, Store, patient, serve};
 
-#[cached(ttl = 30, group = "g")]
+#[cached(ttl = 30, group = "g", query)]
 async fn read(State(app): State<App>) -> Response {
     app.run().await
 }

@@ -1,7 +1,7 @@
 //! The default key: what shares an entry, and what never does.
 
 use axum::Router;
-use axum::extract::{OriginalUri, State};
+use axum::extract::{OriginalUri, Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::cached;
@@ -10,6 +10,11 @@ use crate::support::{App, on_every_store, serve};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30)]
+async fn sorted(Query(_): Query<Vec<(String, String)>>, State(app): State<App>) -> Response {
     app.run().await
 }
 
@@ -51,7 +56,8 @@ on_every_store! {
 
     async fn equivalent_targets_share_an_entry(store: Store) {
         let app = App::counting(store.cache());
-        let client = serve(router(app.clone())).await;
+        let router = Router::new().fallback(sorted).with_state(app.clone());
+        let client = serve(router).await;
         let equivalents = [
             ["/a?b=1&a=2", "/a?a=2&b=1"],
             ["/b?x=1&&", "/b?&x=1"],
@@ -62,6 +68,18 @@ on_every_store! {
         for [one, other] in equivalents {
             assert_eq!(client.get(one).await.outcome(), "MISS", "{one}");
             assert_eq!(client.get(other).await.outcome(), "HIT", "{other}");
+        }
+    }
+
+    async fn who_sees_the_uri_as_it_was_sent_is_answered_for_it(store: Store) {
+        let client = serve(router(App::counting(store.cache()))).await;
+        let targets = ["/a?b=1&a=2", "/a?a=2&b=1", "http://other.example/a?a=2&b=1",
+            "http://other.example/a", "/a"];
+        for outcome in ["MISS", "HIT"] {
+            for target in targets {
+                let reply = client.get(target).await;
+                assert_eq!((reply.outcome(), reply.text()), (outcome, target));
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use axum_redis_cache::cached;
 
 use crate::support::{App, on_every_store, serve, settings};
 
-#[cached(ttl = 30)]
+#[cached(ttl = 30, query)]
 async fn plain(State(app): State<App>) -> Response {
     app.run().await
 }
@@ -22,7 +22,7 @@ async fn short(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 0)]
+#[cached(ttl = 0, query)]
 async fn unbounded(State(app): State<App>) -> Response {
     app.run().await
 }
@@ -54,7 +54,7 @@ async fn no_store(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 30, vary("accept-language", "X-Tenant"))]
+#[cached(ttl = 30, vary("accept-language", "X-Tenant"), ignore(headers))]
 async fn varied(headers: HeaderMap, State(app): State<App>) -> Response {
     let language = headers
         .get("accept-language")
@@ -101,8 +101,8 @@ impl FromRequestParts<App> for Member {
     }
 }
 
-#[cached(ttl = 30)]
-async fn for_members(_: Member, State(app): State<App>) -> Response {
+#[cached(ttl = 30, ignore(_member))]
+async fn for_members(_member: Member, State(app): State<App>) -> Response {
     app.run().await
 }
 

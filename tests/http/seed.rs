@@ -71,7 +71,7 @@ on_every_store! {
         assert_eq!((miss.outcome(), miss.text()), ("MISS", "0"));
         assert_eq!(client.get("/prices/2").await.text(), "20", "only that entry is evicted");
 
-        let put = client.put_json("/prices/1", "99").await;
+        let put = client.send_body("PUT", "/prices/1", &[("content-type", "application/json")], "99").await;
         assert_eq!((put.status.as_u16(), put.text()), (200, "99"));
         let hit = client.get("/prices/1").await;
         assert_eq!((hit.outcome(), hit.text()), ("HIT", "99"));

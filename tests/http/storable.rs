@@ -35,8 +35,8 @@ async fn public(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 30, vary("authorization"))]
-async fn per_user(_: HeaderMap, State(app): State<App>) -> Response {
+#[cached(ttl = 30, vary("authorization"), ignore(_headers))]
+async fn per_user(_headers: HeaderMap, State(app): State<App>) -> Response {
     app.run().await
 }
 

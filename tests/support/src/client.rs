@@ -52,11 +52,16 @@ impl Client {
         }
     }
 
-    /// Sends a PUT with a body of JSON.
-    pub async fn put_json(&self, target: &str, json: &str) -> Reply {
-        let fields = [("content-type", "application/json")];
-        let body = json.to_owned();
-        Reply::of(self.open_with("PUT", target, &fields, body.into()).await).await
+    /// Sends a request with a body.
+    pub async fn send_body(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let body = body.to_owned().into();
+        Reply::of(self.open_with(method, target, fields, body).await).await
     }
 
     /// Sends a request without a body, and leaves the body of the response to the caller.

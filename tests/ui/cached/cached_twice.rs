@@ -1,6 +1,7 @@
 use axum_redis_cache::cached;
 
-#[cached(group = "brand:{brand}")]
+#[cached(ttl = 300)]
+#[cached(ttl = 60)]
 async fn handler() -> &'static str {
     "body"
 }

@@ -1,0 +1,9 @@
+use axum::http::HeaderMap;
+use axum_redis_cache::cached;
+
+#[cached(ttl = 300)]
+async fn handler(headers: HeaderMap) -> String {
+    format!("{headers:?}")
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use axum::extract::Path;
+use axum_redis_cache::cache_put;
+
+#[cache_put(ttl = 300, ignore(id))]
+async fn handler(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+fn main() {}
