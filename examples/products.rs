@@ -54,8 +54,9 @@ async fn get_product(
     db.find(id).await.map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 
-/// The next `GET` of the same path is answered from what this one answers.
-#[cache_put(ttl = 300, max_age = 30, group = "products")]
+/// The next `GET` of the same path is answered from what this one answers, for as long, and in the
+/// same groups.
+#[cache_put(get_product)]
 async fn replace_product(
     Path(id): Path<u64>,
     State(db): State<Db>,
@@ -66,7 +67,7 @@ async fn replace_product(
 }
 
 /// Drops the entry of this path, and every page of the list.
-#[cache_evict(key, group = "lists")]
+#[cache_evict(get_product, group = "lists")]
 async fn delete_product(Path(id): Path<u64>, State(db): State<Db>) -> StatusCode {
     db.delete(id).await;
     StatusCode::NO_CONTENT
