@@ -11,32 +11,10 @@ pub(crate) async fn get_product(
         #[allow(unused_imports)]
         use ::axum_redis_cache::__private::NotDetermined as _;
         {
-            #[diagnostic::on_unimplemented(
-                message = "the response may depend on the argument `id`, which the key does not hold",
-                label = "not determined by the URL or by the application",
-                note = "if it does, say on what: `vary_by(id.field)`, or a placeholder in `key`",
-                note = "if it does not, or if `vary(\"field-name\")` covers it: `ignore(id)`",
-                note = "if nothing but the URL or the application can change it: implement `Determined` for its type"
-            )]
-            trait __Accounted {}
-            #[diagnostic::do_not_recommend]
-            impl<T: ::axum_redis_cache::__private::Determined> __Accounted for T {}
-            struct __Check<T: __Accounted>(T);
-            struct __Checked(__Check<Path<u64>>);
+            struct __Checked(::axum_redis_cache::__private::IsDetermined<Path<u64>>);
         }
         {
-            #[diagnostic::on_unimplemented(
-                message = "the response may depend on the argument `db`, which the key does not hold",
-                label = "not determined by the URL or by the application",
-                note = "if it does, say on what: `vary_by(db.field)`, or a placeholder in `key`",
-                note = "if it does not, or if `vary(\"field-name\")` covers it: `ignore(db)`",
-                note = "if nothing but the URL or the application can change it: implement `Determined` for its type"
-            )]
-            trait __Accounted {}
-            #[diagnostic::do_not_recommend]
-            impl<T: ::axum_redis_cache::__private::Determined> __Accounted for T {}
-            struct __Check<T: __Accounted>(T);
-            struct __Checked(__Check<State<Db>>);
+            struct __Checked(::axum_redis_cache::__private::IsDetermined<State<Db>>);
         }
     };
     let (request, id) = id.split();

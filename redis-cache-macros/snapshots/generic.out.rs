@@ -42,20 +42,9 @@ async fn list<R: Repository>(
     {
         #[allow(unused_imports)]
         use ::axum_redis_cache::__private::NotDetermined as _;
-        {
-            #[diagnostic::on_unimplemented(
-                message = "the response may depend on the argument `db`, which the key does not hold",
-                label = "not determined by the URL or by the application",
-                note = "if it does, say on what: `vary_by(db.field)`, or a placeholder in `key`",
-                note = "if it does not, or if `vary(\"field-name\")` covers it: `ignore(db)`",
-                note = "if nothing but the URL or the application can change it: implement `Determined` for its type"
-            )]
-            trait __Accounted {}
-            #[diagnostic::do_not_recommend]
-            impl<T: ::axum_redis_cache::__private::Determined> __Accounted for T {}
-            fn __check<T: __Accounted>() {}
-            __check::<State<R>>();
-        }
+        let _ = ::core::option::Option::None::<
+            ::axum_redis_cache::__private::IsDetermined<State<R>>,
+        >;
     }
     let (request, headers) = headers.split();
     match ::axum_redis_cache::__private::read_through(

@@ -42,6 +42,8 @@ use crate::cache::Cache;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known to be determined by the URL or by the application",
+    note = "if the response depends on it, say on what: `vary_by(..)`, or a placeholder in `key`; if \
+            it does not: `ignore(..)`",
     note = "implement `Determined` for an extractor of your own if nothing else of a request can \
             change its value"
 )]
@@ -155,6 +157,10 @@ tuples!(A B C D E F G H I J K L M);
 tuples!(A B C D E F G H I J K L M N);
 tuples!(A B C D E F G H I J K L M N O);
 tuples!(A B C D E F G H I J K L M N O P);
+
+/// Is well-formed if values of the type are determined by the URL or by the application.
+#[derive(Debug)]
+pub struct IsDetermined<T: Determined>(std::marker::PhantomData<T>);
 
 /// Asks a type that may not implement [`Determined`] what it is determined by: `Probe::<T>::BY`,
 /// with [`NotDetermined`] in scope.

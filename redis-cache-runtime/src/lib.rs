@@ -32,7 +32,9 @@ pub mod __private {
 
     pub use axum::response::Response;
 
-    pub use crate::determined::{Determined, NotDetermined, Probe, is_by_url, sees_query};
+    pub use crate::determined::{
+        Determined, IsDetermined, NotDetermined, Probe, is_by_url, sees_query,
+    };
     pub use crate::handler::{Handler, KeyText, OfRequest, OfValues, named_alone};
     pub use crate::http::freshness::Declared;
     pub use crate::key::CacheKey;

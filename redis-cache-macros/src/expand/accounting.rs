@@ -2,11 +2,12 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Type;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 use super::route::probe;
-use super::{at, first_span, last_span};
+use super::{at, first_span, last_span, path_at};
 use crate::handler::Argument;
 use crate::model::{Key, PutOf, Query, Route};
 
@@ -98,6 +99,21 @@ fn accounted(
     name: Option<&Ident>,
 ) {
     let ty = argument.ty;
+    if is_spelled_like_a_determined_one(ty) {
+        let (first, last) = (at(first_span(ty)), at(last_span(ty)));
+        let private = path_at(private, first);
+        let open = quote_spanned!(first=> #private::IsDetermined<);
+        let close = quote_spanned!(last=> >);
+        if argument.is_generic {
+            let check = quote!(let _ = ::core::option::Option::None::<#open #ty #close>;);
+            checks.statements.extend(check);
+        } else {
+            checks
+                .items
+                .extend(quote!({ struct __Checked(#open #ty #close); }));
+        }
+        return;
+    }
     let (called, name, hint) = match name {
         Some(name) => (
             format!("the argument `{name}`"),
@@ -148,6 +164,25 @@ fn accounted(
     } else {
         checks.items.extend(check);
     }
+}
+
+/// Whether it most likely passes. The compiler decides that all the same; only the message is not
+/// made for the argument, because a trait for each of them takes it several milliseconds.
+fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
+    let known = [
+        "State",
+        "Path",
+        "Query",
+        "Cache",
+        "Method",
+        "RawQuery",
+        "OriginalUri",
+    ];
+    let last = match ty {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    last.is_some_and(|last| known.iter().any(|name| last.ident == name))
 }
 
 /// What the URL determines is in the template.
