@@ -6,6 +6,8 @@ pub(crate) async fn get_product(
     >,
     db: State<Db>,
 ) -> ::axum_redis_cache::__private::Response {
+    #[allow(unused_imports)]
+    use ::axum_redis_cache::__private::InPlace as _;
     #[allow(dead_code)]
     const _: () = {
         #[allow(unused_imports)]
@@ -27,7 +29,9 @@ pub(crate) async fn get_product(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            step_0.finish(get_product::uncached(id, db).await).await
+            ::axum_redis_cache::__private::Run(get_product::uncached(id, db))
+                .within(step_0)
+                .await
         }
     }
 }

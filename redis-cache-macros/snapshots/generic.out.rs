@@ -4,7 +4,12 @@ async fn list<R: Repository>(
         HeaderMap,
         { 0 | ::axum_redis_cache::__private::TARGET },
     >,
-) -> ::axum_redis_cache::__private::Response {
+) -> ::axum_redis_cache::__private::Response
+where
+    R: 'static,
+{
+    #[allow(unused_imports)]
+    use ::axum_redis_cache::__private::InPlace as _;
     #[doc(hidden)]
     #[allow(dead_code, non_camel_case_types, unreachable_pub)]
     struct __AxumRedisCacheHandler {}
@@ -56,8 +61,10 @@ async fn list<R: Repository>(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            step_0
-                .finish(__AxumRedisCacheHandler::uncached::<R>(db, headers).await)
+            ::axum_redis_cache::__private::Run(
+                    __AxumRedisCacheHandler::uncached::<R>(db, headers),
+                )
+                .within(step_0)
                 .await
         }
     }

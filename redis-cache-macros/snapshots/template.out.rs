@@ -2,6 +2,8 @@ async fn get_repo(
     argument_0: ::axum_redis_cache::__private::Head<Path<(String, String)>, { 0 }>,
     user: User,
 ) -> ::axum_redis_cache::__private::Response {
+    #[allow(unused_imports)]
+    use ::axum_redis_cache::__private::InPlace as _;
     let (request, argument_0) = argument_0.split();
     match ::axum_redis_cache::__private::read_through(
             request,
@@ -24,7 +26,9 @@ async fn get_repo(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            step_0.finish(get_repo::uncached(argument_0, user).await).await
+            ::axum_redis_cache::__private::Run(get_repo::uncached(argument_0, user))
+                .within(step_0)
+                .await
         }
     }
 }

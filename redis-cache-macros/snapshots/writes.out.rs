@@ -9,6 +9,8 @@ async fn rename(
     >,
     repo: Json<Repo>,
 ) -> ::axum_redis_cache::__private::Response {
+    #[allow(unused_imports)]
+    use ::axum_redis_cache::__private::InPlace as _;
     #[allow(dead_code)]
     const _: () = {
         #[allow(unused_imports)]
@@ -47,7 +49,12 @@ async fn rename(
             ::axum_redis_cache::__private::Selected::new(),
         )
         .await;
-    step_0.finish(step_1.finish(rename::uncached(name, repo).await).await).await
+    ::axum_redis_cache::__private::Run(
+            ::axum_redis_cache::__private::Run(rename::uncached(name, repo))
+                .within(step_1),
+        )
+        .within(step_0)
+        .await
 }
 #[doc(hidden)]
 #[allow(dead_code, non_camel_case_types, unreachable_pub)]

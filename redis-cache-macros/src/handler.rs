@@ -7,8 +7,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::{
-    Attribute, FnArg, GenericParam, Meta, Pat, PatType, Signature, Token, Type, TypeImplTrait,
-    Visibility,
+    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, Signature, Token, Type,
+    TypeImplTrait, Visibility, WherePredicate, parse_quote,
 };
 
 use crate::pattern;
@@ -148,6 +148,23 @@ impl Handler {
             return TokenStream::new();
         }
         quote!(::<#names>)
+    }
+
+    /// The generics, with types that borrow nothing: axum takes no handler of others.
+    pub(crate) fn owned_generics(&self) -> Generics {
+        let mut generics = self.signature.generics.clone();
+        let types: Vec<Ident> = generics.type_params().map(|it| it.ident.clone()).collect();
+        if !types.is_empty() {
+            let bounds = types
+                .iter()
+                .map(|ty| -> WherePredicate { parse_quote!(#ty: 'static) });
+            generics.make_where_clause().predicates.extend(bounds);
+        }
+        generics
+    }
+
+    pub(crate) fn has_lifetimes(&self) -> bool {
+        self.signature.generics.lifetimes().next().is_some()
     }
 
     fn generic_names(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use darling::error::Accumulator;
+use darling::util::SpannedValue;
 use darling::{Error, Result};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -12,7 +13,7 @@ use syn::{Expr, ExprPath, ExprUnary, Lit, LitInt, LitStr, Path, UnOp};
 use crate::handler::Argument;
 use crate::options::Reference;
 use crate::parse::{self, EvictArgs, Exprs, KeySource, KeyTarget, PathValue, PutArgs, QueryOption};
-use crate::parse::{RouteArgs, Strings};
+use crate::parse::{ExprValue, RouteArgs, Strings};
 use crate::template::{Template, Value, find};
 
 /// What `#[cached]`, or a `#[cache_put]` that names no handler, decided.
@@ -27,6 +28,8 @@ pub(crate) struct Route {
     /// Expressions of `Declared`.
     pub(crate) ttl: Option<TokenStream>,
     pub(crate) max_age: Option<TokenStream>,
+    pub(crate) stale_while_revalidate: Option<TokenStream>,
+    pub(crate) stale_if_error: Option<TokenStream>,
     pub(crate) vary: Vec<String>,
     pub(crate) statuses: Option<Vec<u16>>,
     pub(crate) visibility: Option<Visibility>,
@@ -104,10 +107,17 @@ impl Route {
         let mut errors = Error::accumulator();
         contradictions(&args, &mut errors);
         let krate = krate(args.krate);
-        let lower = |expr: Expr| duration(&expr, &krate);
-        let ttl = args.ttl.map(|ttl| lower(ttl.0));
-        let max_age = args.max_age.map(|max_age| lower(max_age.into_inner().0));
-        let (ttl, max_age) = (ttl.transpose(), max_age.transpose());
+        let mut lower = |expr: Option<Expr>, zero| {
+            let expr = expr.as_ref()?;
+            errors.handle(duration(expr, &krate, zero))
+        };
+        let ttl = lower(args.ttl.map(|ttl| ttl.0), NO_EXPIRY);
+        let mut spanned = |expr: Option<SpannedValue<ExprValue>>, zero| {
+            lower(expr.map(|expr| expr.into_inner().0), zero)
+        };
+        let max_age = spanned(args.max_age, "");
+        let stale_while_revalidate = spanned(args.stale_while_revalidate, NO_WINDOW);
+        let stale_if_error = spanned(args.stale_if_error, NO_WINDOW);
         let vary = args
             .vary
             .map(|names| collected(names.0.iter().map(field_name)));
@@ -117,7 +127,7 @@ impl Route {
             (_, true) => Some(Visibility::Public),
             _ => None,
         };
-        let query = args.query.map(darling::util::SpannedValue::into_inner);
+        let query = args.query.map(SpannedValue::into_inner);
         let key = errors.handle(key(args.key, query, arguments));
         let vary_by = values(args.vary_by, arguments, &mut errors);
         let ignored = args.ignore.map(|exprs| ignored(&exprs.0, arguments));
@@ -133,8 +143,10 @@ impl Route {
             ignored: ignored.into_iter().map(|(name, _)| name).collect(),
             vary_by,
             groups,
-            ttl: errors.handle(ttl).flatten(),
-            max_age: errors.handle(max_age).flatten(),
+            ttl,
+            max_age,
+            stale_while_revalidate,
+            stale_if_error,
             vary: sorted(handled(vary, &mut errors)),
             statuses: statuses.and_then(|statuses| errors.handle(statuses)),
             visibility,
@@ -401,6 +413,27 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
                        remove one";
         errors.push(Error::custom(message).with_span(&query.span()));
     }
+    let windows = [
+        (
+            "stale_while_revalidate",
+            args.stale_while_revalidate.as_ref().map(SpannedValue::span),
+        ),
+        (
+            "stale_if_error",
+            args.stale_if_error.as_ref().map(SpannedValue::span),
+        ),
+    ];
+    if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) {
+        for (name, span) in windows {
+            if let Some(span) = span {
+                let message = format!(
+                    "with `ttl = 0` a response never becomes stale, which leaves `{name}` nothing \
+                     to say: remove one"
+                );
+                errors.push(Error::custom(message).with_span(&span));
+            }
+        }
+    }
     if !args.no_store.is_present() {
         return;
     }
@@ -415,7 +448,7 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
         ),
         (
             "max_age",
-            args.max_age.as_ref().map(darling::util::SpannedValue::span),
+            args.max_age.as_ref().map(SpannedValue::span),
         ),
     ];
     for (name, span) in others {
@@ -426,15 +459,30 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
     }
 }
 
+fn is_zero(expr: &Expr) -> bool {
+    let literal = match expr {
+        Expr::Lit(lit) => &lit.lit,
+        _ => return false,
+    };
+    match literal {
+        Lit::Int(seconds) => seconds.base10_digits() == "0",
+        Lit::Str(text) => {
+            humantime::parse_duration(&text.value()).is_ok_and(|duration| duration.is_zero())
+        }
+        _ => false,
+    }
+}
+
 /// An expression of `Declared`: seconds and texts are computed now, anything else is evaluated once.
-fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
+/// `zero` is what 0 means, if it means something.
+fn duration(expr: &Expr, krate: &TokenStream, zero: &str) -> Result<TokenStream> {
     let fail = |message: String| Err(Error::custom(message).with_span(expr));
     let duration = match expr {
         Expr::Lit(lit) => match &lit.lit {
             Lit::Int(seconds) => match seconds.base10_parse() {
                 Ok(seconds) => Duration::from_secs(seconds),
                 Err(_) if seconds.base10_digits().starts_with('-') => {
-                    return fail(NEGATIVE_DURATION.to_owned());
+                    return fail(format!("{NEGATIVE_DURATION}{zero}"));
                 }
                 Err(_) => return fail("not a number of seconds".to_owned()),
             },
@@ -451,7 +499,7 @@ fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
         Expr::Unary(ExprUnary {
             op: UnOp::Neg(_), ..
         }) => {
-            return fail(NEGATIVE_DURATION.to_owned());
+            return fail(format!("{NEGATIVE_DURATION}{zero}"));
         }
         other => {
             return Ok(quote!(#krate::__private::Declared::Lazy({
@@ -467,7 +515,9 @@ fn duration(expr: &Expr, krate: &TokenStream) -> Result<TokenStream> {
     })
 }
 
-const NEGATIVE_DURATION: &str = "a duration cannot be negative; 0 means no expiry";
+const NEGATIVE_DURATION: &str = "a duration cannot be negative";
+const NO_EXPIRY: &str = "; 0 means no expiry";
+const NO_WINDOW: &str = "; without the option there is no such time";
 
 const EXPECTED_DURATION: &str =
     "expected seconds (300), a text (\"5m\") or an expression of `Duration`";

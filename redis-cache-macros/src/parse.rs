@@ -20,6 +20,8 @@ pub(crate) struct RouteArgs {
     pub(crate) vary_by: Option<Exprs>,
     pub(crate) ignore: Option<Exprs>,
     pub(crate) max_age: Option<SpannedValue<ExprValue>>,
+    pub(crate) stale_while_revalidate: Option<SpannedValue<ExprValue>>,
+    pub(crate) stale_if_error: Option<SpannedValue<ExprValue>>,
     pub(crate) private: Flag,
     pub(crate) public: Flag,
     pub(crate) no_store: Flag,
@@ -80,13 +82,18 @@ const CRATE: (&str, Form) = ("crate", Form::Value("crate = path::to::axum_redis_
 const GROUP: (&str, Form) = ("group", Form::Value("group = \"products\""));
 const VARY_BY: (&str, Form) = ("vary_by", Form::List("vary_by(user.id)"));
 
-const PUT: [(&str, Form); 13] = [
+const PUT: [(&str, Form); 15] = [
     ("ttl", Form::Value("ttl = 300")),
     GROUP,
     ("key", Form::Value("key = \"product:{id}\"")),
     ("query", Form::WordOrList("query(\"page\")")),
     VARY_BY,
     ("max_age", Form::Value("max_age = 60")),
+    (
+        "stale_while_revalidate",
+        Form::Value("stale_while_revalidate = 60"),
+    ),
+    ("stale_if_error", Form::Value("stale_if_error = \"1h\"")),
     ("private", Form::Word),
     ("public", Form::Word),
     ("no_store", Form::Word),

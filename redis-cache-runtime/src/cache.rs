@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
@@ -10,14 +10,29 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use bytes::Bytes;
 
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::background::Background;
+use crate::backlog::Backlog;
 use crate::entry::Entry;
 use crate::fault::{Fault, FaultLog};
 use crate::http::directives::RequestDirectives;
 use crate::key::{Address, CacheKey, Eviction};
+use crate::route::Route;
+use crate::serve::fill::BEAT;
+use crate::serve::flight::Flights;
 use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
-use crate::store::{Claim, Lease, LeaseTimes, Store};
+use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Store, Token};
+
+/// How long evictions that the store did not take wait for the next attempt.
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+pub(crate) const LAST_RETRY: Duration = Duration::from_millis(250);
+
+/// How long `shutdown` waits for what is left to do.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A cache: put it in the state of an application, and the attributes on its handlers use it.
 ///
@@ -52,6 +67,9 @@ pub struct Cache {
 struct Inner {
     store: Store,
     faults: Arc<FaultLog>,
+    flights: Arc<Flights>,
+    background: Background,
+    backlog: Backlog,
     default_ttl: Duration,
     lease_ttl: Duration,
     max_body_bytes: usize,
@@ -98,6 +116,9 @@ impl Cache {
         let inner = Inner {
             store,
             faults,
+            flights: Arc::default(),
+            background: Background::default(),
+            backlog: Backlog::default(),
             default_ttl: settings.default_ttl,
             lease_ttl: settings.lease_ttl,
             max_body_bytes: settings.max_body_bytes,
@@ -114,13 +135,67 @@ impl Cache {
         self.inner.faults.count()
     }
 
+    /// How many evictions wait for the store to take them. Until it does, this process answers none
+    /// of the requests they concern from the store.
+    pub fn pending_evictions(&self) -> usize {
+        self.inner.backlog.len()
+    }
+
+    /// Waits, for five seconds at most, until what goes on in the background is done: runs of
+    /// handlers whose clients have gone, and evictions that Redis has not taken yet. What is left
+    /// then is logged. Call it when the server has stopped:
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # async fn serve(cache: Cache) -> std::io::Result<()> {
+    /// // axum::serve(listener, app).await?;
+    /// cache.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self) {
+        let finished = async {
+            self.inner.background.finished().await;
+            while self.pending_evictions() > 0 {
+                tokio::time::sleep(FIRST_RETRY).await;
+            }
+        };
+        if timeout(SHUTDOWN, finished).await.is_err() {
+            tracing::warn!("the cache had more to do than it was given time for");
+        }
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.inner.flights
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.inner.background
+    }
+
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.inner.max_body_bytes
     }
 
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.inner.lease_ttl
+    }
+
+    /// How long the lease of a run that others wait for is held unless it is renewed.
+    pub(crate) fn hold(&self) -> Duration {
+        self.inner.lease_ttl.min(3 * BEAT)
+    }
+
     /// The freshness lifetime of a route's responses; `None`: no expiry.
-    pub(crate) fn ttl(&self, declared: Option<Duration>) -> Option<Duration> {
-        Some(declared.unwrap_or(self.inner.default_ttl)).filter(|ttl| !ttl.is_zero())
+    pub(crate) fn ttl(&self, route: &Route) -> Option<Duration> {
+        let ttl = route.lifetime().unwrap_or(self.inner.default_ttl);
+        Some(ttl).filter(|ttl| !ttl.is_zero())
+    }
+
+    /// How long a route's responses are kept: stale ones may be of use.
+    pub(crate) fn kept_for(&self, route: &Route) -> Option<Duration> {
+        let windows = route.windows().longest();
+        self.ttl(route).map(|ttl| ttl.saturating_add(windows))
     }
 
     /// The directives of a request, if requests are obeyed at all.
@@ -132,27 +207,53 @@ impl Cache {
         }
     }
 
-    /// The entry at an address, if there is one and every one of its stamps is current. The only
-    /// way to an entry.
+    /// The entry at an address, if there is one and every one of its stamps is current.
     pub(crate) async fn lookup(&self, at: &Address) -> Result<Option<Entry>, Fault> {
-        let found = self.recorded(self.inner.store.get(at).await)?;
-        let entry = found.entry.and_then(Entry::parse);
-        Ok(entry.filter(|entry| entry.is_stamped_with(&found.nonces)))
+        self.look(at, false).await.map(Found::into_entry)
     }
 
-    /// Takes the right to fill an address with a response of that lifetime; `None` when another
-    /// fill has it.
+    /// What the store has at an address, and, if asked, who is filling it. The only way to an entry.
+    pub(crate) async fn look(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        if self.inner.backlog.concerns(at) {
+            return Err(Fault::EvictionPending);
+        }
+        self.recorded(self.inner.store.get(at, holder).await)
+    }
+
+    /// Whether what is stored at an address is evicted, which the store does not know.
+    pub(crate) fn is_evicted(&self, at: &Address) -> bool {
+        self.inner.backlog.concerns(at)
+    }
+
+    /// Takes the right to fill an address with what is kept for that long.
     pub(crate) async fn lease(
         &self,
         at: &Address,
         claim: Claim,
-        lifetime: Option<Duration>,
-    ) -> Result<Option<Lease>, Fault> {
+        kept_for: Option<Duration>,
+    ) -> Result<Claimed, Fault> {
+        let lease = self.inner.lease_ttl;
+        let hold = match claim {
+            Claim::IfFree => self.hold(),
+            Claim::Override => lease,
+        };
         let times = LeaseTimes {
-            lease: self.inner.lease_ttl,
-            entry: lifetime,
+            hold,
+            lease,
+            entry: kept_for,
         };
         self.recorded(self.inner.store.lease(at, claim, times).await)
+    }
+
+    /// Holds a lease for longer, under a token that may be another; `false` when it was lost.
+    pub(crate) async fn renew(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        token: Token,
+        hold: Duration,
+    ) -> Result<bool, Fault> {
+        self.recorded(self.inner.store.renew(at, lease, token, hold).await)
     }
 
     /// Stores an entry under a lease; `false` when the lease was lost.
@@ -166,13 +267,13 @@ impl Cache {
         self.recorded(self.inner.store.put(at, lease, entry, lifetime).await)
     }
 
-    /// Makes the nonces of an address outlast an entry of that lifetime that is stored next.
+    /// Makes the nonces of an address outlast an entry that is stored next and kept for that long.
     pub(crate) async fn prolong(
         &self,
         at: &Address,
-        lifetime: Option<Duration>,
+        kept_for: Option<Duration>,
     ) -> Result<(), Fault> {
-        let ttl = lifetime.map(|lifetime| lifetime.saturating_add(self.inner.lease_ttl));
+        let ttl = kept_for.map(|kept_for| kept_for.saturating_add(self.inner.lease_ttl));
         self.recorded(self.inner.store.prolong(at, ttl).await)
     }
 
@@ -183,7 +284,8 @@ impl Cache {
     /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
     ///
     /// When this is done, no request that starts later is answered with the old entry, in this
-    /// process or another. If the store could not be told, that is logged and counted as a fault.
+    /// process or another. If the store could not be told within the time budget, this process
+    /// answers no request with it, and goes on telling the store until it listens.
     ///
     /// ```
     /// # use axum_redis_cache::{Cache, cached};
@@ -198,17 +300,73 @@ impl Cache {
     /// }
     /// ```
     pub async fn evict(&self, key: CacheKey) {
-        // The fault is recorded.
-        let _ = self.remove(&[Eviction::Key(key)]).await;
+        self.remove(&[Eviction::Key(key)]).await;
     }
 
     /// Evicts. The only way out for an entry before its time.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        self.recorded(self.inner.store.remove(evictions).await)
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) {
+        let removed = self.inner.store.remove(evictions).await;
+        if self.recorded(removed).is_err() {
+            self.remove_later(evictions.to_vec());
+        }
+    }
+
+    /// Evicts for this process now, and for the others when the store can be told.
+    pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
+        if !self.inner.backlog.push(evictions) {
+            return;
+        }
+        let tending = Tending(Arc::downgrade(&self.inner));
+        if let Ok(runtime) = Handle::try_current() {
+            tracing::warn!("an eviction could not be told to the store, and will be repeated");
+            runtime.spawn(tending.run());
+        }
     }
 
     fn recorded<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.inspect_err(|fault| self.inner.faults.record(fault))
+    }
+}
+
+/// Tells the store of evictions until it has taken them all. Dropped with its runtime, it leaves them
+/// to the next eviction that fails.
+struct Tending(Weak<Inner>);
+
+impl Tending {
+    async fn run(mut self) {
+        let mut delay = FIRST_RETRY;
+        while let Some(inner) = self.0.upgrade() {
+            let Some(batch) = inner.backlog.batch() else {
+                tracing::info!("the store has taken every eviction");
+                self.0 = Weak::new();
+                return;
+            };
+            if inner.store.remove(&batch.evictions).await.is_ok() {
+                inner.backlog.settle(&batch);
+                delay = FIRST_RETRY;
+                continue;
+            }
+            drop(inner);
+            tokio::time::sleep(delay).await;
+            delay = LAST_RETRY.min(delay * 2);
+        }
+    }
+}
+
+impl Drop for Tending {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.backlog.abandon();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let lost = self.backlog.len();
+        if lost > 0 {
+            tracing::warn!(lost, "the store was never told of some evictions");
+        }
     }
 }
 

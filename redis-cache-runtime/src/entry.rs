@@ -131,12 +131,21 @@ impl Entry {
     }
 
     /// Whether every stamp is a current nonce, and no nonce is missing.
-    pub(crate) fn is_stamped_with(&self, nonces: &[Option<Nonce>]) -> bool {
-        let stamps = self.bytes[FIXED..self.stamps_end].chunks_exact(16);
+    pub(crate) fn is_stamped_with(
+        &self,
+        nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
+    ) -> bool {
+        let mut stamps = self.bytes[FIXED..self.stamps_end].chunks_exact(16);
         stamps.len() == nonces.len()
-            && stamps
-                .zip(nonces)
-                .all(|(stamp, nonce)| nonce.as_ref().is_some_and(|n| n == stamp))
+            && nonces.into_iter().all(|nonce| {
+                let stamp = stamps.next();
+                nonce.is_some_and(|nonce| Some(&nonce[..]) == stamp)
+            })
+    }
+
+    /// The entry as it is stored.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     pub(crate) fn generated(&self) -> u64 {
@@ -255,10 +264,10 @@ mod tests {
             let (decoded, read) = entry.decode().unwrap();
             assert_eq!(read, body);
             assert_eq!(format!("{decoded:?}"), format!("{:?}", head()));
-            assert!(entry.is_stamped_with(&[Some([7; 16]), Some([9; 16])]));
-            assert!(!entry.is_stamped_with(&[Some([7; 16]), None]));
-            assert!(!entry.is_stamped_with(&[Some([7; 16])]));
-            assert!(!entry.is_stamped_with(&[Some([9; 16]), Some([7; 16])]));
+            assert!(entry.is_stamped_with([Some([7; 16]), Some([9; 16])].into_iter()));
+            assert!(!entry.is_stamped_with([Some([7; 16]), None].into_iter()));
+            assert!(!entry.is_stamped_with([Some([7; 16])].into_iter()));
+            assert!(!entry.is_stamped_with([Some([9; 16]), Some([7; 16])].into_iter()));
         }
     }
 

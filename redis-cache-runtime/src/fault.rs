@@ -1,6 +1,6 @@
 //! Why the store could not do what it was asked.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 /// A failure of the store. It never fails a request; it is logged once per cause and counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +23,15 @@ pub(crate) enum Fault {
     Protocol,
     #[error("the operating system gave no random bytes")]
     Entropy,
+    /// Not of the store: it holds what is evicted already.
+    #[error("an eviction waits for Redis")]
+    EvictionPending,
+    #[error("Redis was away, and other processes may have evictions to tell it of")]
+    Settling,
 }
 
 impl Fault {
-    fn bit(&self) -> u8 {
+    fn bit(&self) -> u16 {
         match self {
             Self::Unreachable => 1,
             Self::Timeout => 2,
@@ -35,7 +40,17 @@ impl Fault {
             Self::Protocol => 16,
             Self::Entropy => 32,
             Self::Credentials => 64,
+            Self::EvictionPending => 128,
+            Self::Settling => 256,
         }
+    }
+
+    /// Whether the store was not there to answer, so that it is not known what it did.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::Timeout | Self::Disconnected
+        )
     }
 }
 
@@ -43,7 +58,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(crate) struct FaultLog {
     count: AtomicU64,
-    logged: AtomicU8,
+    logged: AtomicU16,
 }
 
 impl FaultLog {

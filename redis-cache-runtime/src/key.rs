@@ -101,7 +101,7 @@ fn hashed(text: &str) -> String {
 
 /// The secondary cache key (RFC 9111 §4.1): which of a resource's responses the request fields
 /// nominated by `vary`, and the values of `vary_by`, select. Hashed, because they may be secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Variant(String);
 
 impl Variant {
@@ -129,7 +129,7 @@ impl Variant {
 }
 
 /// Everything the store needs to find one stored response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     pub(crate) key: CacheKey,
     pub(crate) variant: Option<Variant>,
@@ -154,8 +154,22 @@ impl Groups {
     }
 }
 
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Groups {}
+
+impl Hash for Groups {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|group| group.hash(state));
+    }
+}
+
 /// What an eviction drops.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Eviction {
     Key(CacheKey),
     Group(Group),

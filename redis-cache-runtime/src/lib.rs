@@ -2,6 +2,8 @@
 //! re-exports everything here that is meant to be used.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod background;
+mod backlog;
 mod cache;
 mod clock;
 mod determined;
@@ -45,6 +47,7 @@ pub mod __private {
     pub use crate::route::{KeyResult, Route, Selected};
     pub use crate::serve::evict::{Evictions, evict};
     pub use crate::serve::read::read_through;
+    pub use crate::serve::run::{InPlace, Run};
     pub use crate::serve::write::write_through;
     pub use crate::uri::QueryRule;
     pub use axum::http::HeaderName;

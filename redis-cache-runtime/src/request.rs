@@ -108,6 +108,12 @@ impl RequestHead {
         self.fields.as_deref().map(|fields| &fields.map)
     }
 
+    /// Whether the client would rather have nothing than a response that is not stored.
+    pub(crate) fn only_if_cached(&self) -> bool {
+        self.directives()
+            .is_some_and(|directives| directives.only_if_cached)
+    }
+
     /// What the request's `Cache-Control` says, if it says anything.
     pub(crate) fn directives(&self) -> Option<&RequestDirectives> {
         self.fields.as_deref().map(|fields| &fields.directives)

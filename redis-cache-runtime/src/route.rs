@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::clock;
 use crate::handler::KeyText;
-use crate::http::freshness::{ClientPolicy, Declared, Grant};
+use crate::http::freshness::{ClientPolicy, Declared, Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
 use crate::key::{Address, CacheKey, Group, Groups, Variant, sorted_groups};
 use crate::key_part::Text;
@@ -99,6 +99,20 @@ impl Route {
         self
     }
 
+    /// For how long a stale response is served while it is refreshed.
+    #[must_use]
+    pub const fn stale_while_revalidate(mut self, window: Declared) -> Self {
+        self.client.stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// For how long a stale response is served when the handler fails.
+    #[must_use]
+    pub const fn stale_if_error(mut self, window: Declared) -> Self {
+        self.client.stale_if_error = Some(window);
+        self
+    }
+
     /// Responses are the same for everyone, and clients are told so.
     #[must_use]
     pub const fn public(mut self) -> Self {
@@ -150,6 +164,10 @@ impl Route {
 
     pub(crate) fn lifetime(&self) -> Option<Duration> {
         self.ttl.map(Declared::get)
+    }
+
+    pub(crate) fn windows(&self) -> StaleWindows {
+        self.client.windows()
     }
 
     /// The key of a request, when its arguments do not select it.

@@ -1,7 +1,7 @@
 //! What an attribute declared, as a constant expression of `Route`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use super::{at, last_span, path_at, private};
@@ -35,6 +35,14 @@ pub(super) fn declared(
         .max_age
         .as_ref()
         .map(|max_age| quote!(.max_age(#max_age)));
+    let windows = [
+        ("stale_while_revalidate", &route.stale_while_revalidate),
+        ("stale_if_error", &route.stale_if_error),
+    ];
+    let windows = windows.into_iter().filter_map(|(name, window)| {
+        let (name, window) = (format_ident!("{name}"), window.as_ref()?);
+        Some(quote!(.#name(#window)))
+    });
     let groups = route.fixed_groups().filter(|groups| !groups.is_empty());
     let groups = groups.map(|groups| quote!(.groups(&[#(#groups),*])));
     let vary = (!vary.is_empty()).then(|| {
@@ -61,7 +69,7 @@ pub(super) fn declared(
         #private::Route::new(
             ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name))
         )
-        #key #identified #ttl #max_age #groups #vary #statuses #visibility #no_store #unless
+        #key #identified #ttl #max_age #(#windows)* #groups #vary #statuses #visibility #no_store #unless
     })
 }
 

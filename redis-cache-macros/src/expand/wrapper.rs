@@ -64,13 +64,14 @@ pub(super) fn wrapper(
         (Some(items), None)
     };
     let checks = checks.tokens(private);
-    let block = quote!(#inside #checks #split #answer);
+    let in_place = quote!(#[allow(unused_imports)] use #private::InPlace as _;);
+    let block = quote!(#in_place #inside #checks #split #answer);
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(body.span());
     let attributes = attributes::of_wrapper(handler);
     // With the user's own tokens at both ends the compiler warns of a handler that is not used.
     let (asyncness, fn_token) = (&signature.asyncness, &signature.fn_token);
-    let (name, generics) = (&signature.ident, &signature.generics);
+    let (name, generics) = (&signature.ident, handler.owned_generics());
     let where_clause = &generics.where_clause;
     quote! {
         #(#attributes)*
@@ -115,24 +116,30 @@ fn answer(
     name.set_span(span);
     let (turbofish, names) = (handler.turbofish(), arguments.iter().map(|it| &it.name));
     let uncached = quote!(#turbofish (#(#names),*));
-    let response = quote_spanned!(span=> #name::uncached #uncached.await);
+    let response = quote_spanned!(span=> #name::uncached #uncached);
+    let private = &companion.private;
     let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
+    let within = |run: TokenStream, step: Ident| {
+        if handler.has_lifetimes() {
+            // What borrows cannot be moved to a task of its own, which the method does not see.
+            quote_spanned!(span=> #private::InPlace::within(#private::Run(#run), #step))
+        } else {
+            quote_spanned!(span=> #private::Run(#run).within(#step))
+        }
+    };
     if is_read {
         let (begun, run) = (begun.first(), step(0));
-        let finish = quote_spanned!(span=> #run.finish(#response).await);
+        let answer = within(response, run.clone());
         return quote! {
             match #begun {
                 ::core::result::Result::Ok(response) => response,
-                ::core::result::Result::Err(#run) => #finish,
+                ::core::result::Result::Err(#run) => #answer.await,
             }
         };
     }
     let steps: Vec<_> = (0..begun.len()).map(step).collect();
-    let finish = steps.iter().rev().fold(
-        response,
-        |response, step| quote_spanned!(span=> #step.finish(#response).await),
-    );
-    quote!(#(let #steps = #begun;)* #finish)
+    let answer = steps.iter().cloned().rev().fold(response, within);
+    quote!(#(let #steps = #begun;)* #answer.await)
 }
 
 fn inputs(

@@ -40,6 +40,13 @@ impl RequestDirectives {
     }
 }
 
+impl RequestDirectives {
+    /// Whether the client wants the handler to run, whatever is stored.
+    pub(crate) fn force_a_run(&self) -> bool {
+        self.no_cache || self.max_age.is_some_and(|max| max.is_zero())
+    }
+}
+
 /// The directives of a response (RFC 9111 §5.2.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {

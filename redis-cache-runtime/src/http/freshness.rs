@@ -21,6 +21,50 @@ pub(crate) struct Grant {
     pub(crate) directives: String,
 }
 
+impl Grant {
+    /// Whether the response may be reused when it is stale (RFC 9111 §4.2.4 and §5.2.2.10).
+    fn may_be_stale(&self) -> bool {
+        let forbids = |directive: &str| {
+            directive.eq_ignore_ascii_case("must-revalidate")
+                || directive.eq_ignore_ascii_case("proxy-revalidate")
+        };
+        !self.s_maxage && !split_list(&self.directives).any(forbids)
+    }
+}
+
+/// For how long a stale response is still of use (RFC 5861), from when it became stale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StaleWindows {
+    pub(crate) while_revalidate: Duration,
+    pub(crate) if_error: Duration,
+}
+
+impl StaleWindows {
+    pub(crate) fn longest(self) -> Duration {
+        self.while_revalidate.max(self.if_error)
+    }
+
+    /// What of them a response lets itself be used for.
+    pub(crate) fn granted(self, grant: &Grant) -> Self {
+        if grant.may_be_stale() {
+            self
+        } else {
+            Self::default()
+        }
+    }
+}
+
+/// Whether a stored response answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    Fresh,
+    /// The client accepts that it is stale.
+    Stale,
+    /// It is stale, and is to be refreshed in the background.
+    WhileRevalidating,
+    No,
+}
+
 /// The age of a response against its freshness lifetime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
@@ -38,39 +82,67 @@ impl Freshness {
         }
     }
 
+    /// Of a response that is generated now.
+    pub(crate) fn new(lifetime: Option<Duration>) -> Self {
+        let age = Duration::ZERO;
+        Self { age, lifetime }
+    }
+
     /// What is left of the lifetime; `None`: no expiry.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.lifetime
             .map(|lifetime| lifetime.saturating_sub(self.age))
     }
 
-    /// Whether the response may be reused for a request that says nothing about it.
     pub(crate) fn is_fresh(self) -> bool {
         self.lifetime.is_none_or(|lifetime| self.age < lifetime)
     }
 
+    /// For how long it has been stale.
+    fn staleness(self) -> Duration {
+        self.age.saturating_sub(self.lifetime.unwrap_or(self.age))
+    }
+
     /// Whether the response may be reused for a request with these directives (RFC 9111 §5.2.1).
-    pub(crate) fn allows(self, request: &RequestDirectives) -> bool {
-        if request.no_cache || request.no_store {
-            return false;
-        }
-        // A client that sends `max-age=0` wants the response generated anew.
-        if request
-            .max_age
-            .is_some_and(|max| self.age > max || max.is_zero())
+    pub(crate) fn reuse(
+        self,
+        request: Option<&RequestDirectives>,
+        grant: &Grant,
+        windows: StaleWindows,
+    ) -> Reuse {
+        let refused = request.is_some_and(|request| self.is_refused(request));
+        if refused {
+            Reuse::No
+        } else if self.is_fresh() {
+            Reuse::Fresh
+        } else if !grant.may_be_stale() {
+            Reuse::No
+        } else if self.staleness() < windows.while_revalidate {
+            Reuse::WhileRevalidating
+        } else if request
+            .and_then(|request| request.max_stale)
+            .is_some_and(|max| self.staleness() <= max)
         {
-            return false;
+            Reuse::Stale
+        } else {
+            Reuse::No
         }
-        let Some(lifetime) = self.lifetime else {
-            return true;
-        };
-        if !self.is_fresh() {
-            let staleness = self.age.saturating_sub(lifetime);
-            return request.max_stale.is_some_and(|max| staleness <= max);
-        }
-        request
-            .min_fresh
-            .is_none_or(|min| lifetime.saturating_sub(self.age) >= min)
+    }
+
+    /// Whether a request asks for something fresher.
+    fn is_refused(self, request: &RequestDirectives) -> bool {
+        // A client that sends `max-age=0` wants the response generated anew.
+        let is_too_old = |max: Duration| self.age > max || max.is_zero();
+        let ends_too_soon = |min: Duration| self.remaining().is_some_and(|left| left < min);
+        request.no_cache
+            || request.no_store
+            || request.max_age.is_some_and(is_too_old)
+            || request.min_fresh.is_some_and(ends_too_soon)
+    }
+
+    /// Whether the response may be reused when the handler failed (RFC 5861 §4).
+    pub(crate) fn is_of_use_on_error(self, grant: &Grant, windows: StaleWindows) -> bool {
+        self.is_fresh() || (grant.may_be_stale() && self.staleness() < windows.if_error)
     }
 }
 
@@ -81,6 +153,8 @@ pub(crate) struct ClientPolicy {
     pub(crate) no_store: bool,
     /// `public` or `private`.
     pub(crate) visibility: Option<&'static str>,
+    pub(crate) stale_while_revalidate: Option<Declared>,
+    pub(crate) stale_if_error: Option<Declared>,
 }
 
 /// A duration that a route declares.
@@ -107,7 +181,17 @@ impl ClientPolicy {
         max_age: None,
         no_store: false,
         visibility: None,
+        stale_while_revalidate: None,
+        stale_if_error: None,
     };
+
+    pub(crate) fn windows(&self) -> StaleWindows {
+        let window = |declared: Option<Declared>| declared.map(Declared::get).unwrap_or_default();
+        StaleWindows {
+            while_revalidate: window(self.stale_while_revalidate),
+            if_error: window(self.stale_if_error),
+        }
+    }
 
     /// The directive that keeps others from storing a response, if there is one.
     pub(crate) fn restriction(&self) -> Option<&'static str> {
@@ -118,18 +202,18 @@ impl ClientPolicy {
     }
 }
 
-/// The `Cache-Control` of a response that has `remaining` left of its lifetime.
+/// The `Cache-Control` of a response.
 ///
 /// Seconds are rounded up, so that a fresh response never says 0.
 pub(crate) fn cache_control(
     policy: &ClientPolicy,
     grant: &Grant,
-    remaining: Option<Duration>,
+    freshness: Freshness,
 ) -> HeaderValue {
     if policy.no_store {
         return HeaderValue::from_static("no-store");
     }
-    let remaining = remaining.map(whole_seconds);
+    let remaining = freshness.remaining().map(whole_seconds);
     let declared = policy
         .max_age
         .map(|it| whole_seconds(it.get()))
@@ -151,8 +235,26 @@ pub(crate) fn cache_control(
             list.push(directive);
         }
     }
+    if remaining.is_some() && grant.may_be_stale() {
+        push_windows(&mut list, policy, grant, freshness);
+    }
     // Everything in it came from fields, or is ASCII.
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
+}
+
+/// What is left of the windows in which clients may use a stale response, unless the handler says
+/// something itself (RFC 5861).
+fn push_windows(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness: Freshness) {
+    let windows = policy.windows();
+    for (name, window) in [
+        ("stale-while-revalidate=", windows.while_revalidate),
+        ("stale-if-error=", windows.if_error),
+    ] {
+        let left = whole_seconds(window.saturating_sub(freshness.staleness()));
+        if left > 0 && !grant.directives.contains(name) {
+            list.push_seconds(name, left);
+        }
+    }
 }
 
 /// Directives with commas between them; the usual few take no allocation.
@@ -199,7 +301,7 @@ mod tests {
 
     fn told(policy: &ClientPolicy, grant: &Grant, age_millis: u64) -> String {
         let freshness = Freshness::at(age_millis, 0, grant.lifetime);
-        let value = cache_control(policy, grant, freshness.remaining());
+        let value = cache_control(policy, grant, freshness);
         value.to_str().unwrap().to_owned()
     }
 
@@ -262,32 +364,115 @@ mod tests {
         );
     }
 
+    fn reuse_at(millis: u64, request: &RequestDirectives) -> Reuse {
+        let at = Freshness::at(millis, 0, TTL);
+        at.reuse(Some(request), &grant(), StaleWindows::default())
+    }
+
     #[test]
     fn request_directives_restrict_reuse() {
-        let at = |millis| Freshness::at(millis, 0, TTL);
         let request = RequestDirectives::default();
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert!(at(29_999).allows(&request));
-        assert!(!at(30_000).allows(&request));
+        assert_eq!(reuse_at(29_999, &request), Reuse::Fresh);
+        assert_eq!(reuse_at(30_000, &request), Reuse::No);
         let max_age = |n| RequestDirectives {
             max_age: seconds(n),
             ..request.clone()
         };
-        assert!(at(5_000).allows(&max_age(5)));
-        assert!(!at(5_001).allows(&max_age(5)));
-        assert!(!at(0).allows(&max_age(0)));
+        assert_eq!(reuse_at(5_000, &max_age(5)), Reuse::Fresh);
+        assert_eq!(reuse_at(5_001, &max_age(5)), Reuse::No);
+        assert_eq!(reuse_at(0, &max_age(0)), Reuse::No);
         let min_fresh = RequestDirectives {
             min_fresh: seconds(10),
             ..request.clone()
         };
-        assert!(at(20_000).allows(&min_fresh));
-        assert!(!at(20_001).allows(&min_fresh));
+        assert_eq!(reuse_at(20_000, &min_fresh), Reuse::Fresh);
+        assert_eq!(reuse_at(20_001, &min_fresh), Reuse::No);
         let max_stale = RequestDirectives {
             max_stale: seconds(10),
             ..request.clone()
         };
-        assert!(at(40_000).allows(&max_stale));
-        assert!(!at(40_001).allows(&max_stale));
+        assert_eq!(reuse_at(40_000, &max_stale), Reuse::Stale);
+        assert_eq!(reuse_at(40_001, &max_stale), Reuse::No);
+    }
+
+    fn windows() -> StaleWindows {
+        StaleWindows {
+            while_revalidate: Duration::from_secs(10),
+            if_error: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn a_stale_response_is_of_use_while_its_windows_last() {
+        let at = |millis| Freshness::at(millis, 0, TTL);
+        let reuse = |millis| at(millis).reuse(None, &grant(), windows());
+        assert_eq!(reuse(29_999), Reuse::Fresh);
+        assert_eq!(reuse(30_000), Reuse::WhileRevalidating);
+        assert_eq!(reuse(39_999), Reuse::WhileRevalidating);
+        assert_eq!(reuse(40_000), Reuse::No);
+        let on_error = |millis| at(millis).is_of_use_on_error(&grant(), windows());
+        assert!(on_error(0) && on_error(89_999) && !on_error(90_000));
+        let no_cache = RequestDirectives {
+            no_cache: true,
+            ..RequestDirectives::default()
+        };
+        let reuse = at(30_000).reuse(Some(&no_cache), &grant(), windows());
+        assert_eq!(reuse, Reuse::No);
+    }
+
+    #[test]
+    fn a_handler_can_forbid_that_its_response_is_used_when_it_is_stale() {
+        let must = Grant {
+            directives: "Must-Revalidate".into(),
+            ..grant()
+        };
+        let shared = Grant {
+            s_maxage: true,
+            ..grant()
+        };
+        let accepts = RequestDirectives {
+            max_stale: Some(Duration::MAX),
+            ..RequestDirectives::default()
+        };
+        for grant in [must, shared] {
+            let stale = Freshness::at(31_000, 0, TTL);
+            assert_eq!(stale.reuse(Some(&accepts), &grant, windows()), Reuse::No);
+            assert!(!stale.is_of_use_on_error(&grant, windows()));
+            assert_eq!(windows().granted(&grant).longest(), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn clients_are_told_what_is_left_of_the_windows() {
+        let declared = |seconds| Some(Declared::Fixed(Duration::from_secs(seconds)));
+        let policy = ClientPolicy {
+            stale_while_revalidate: declared(10),
+            stale_if_error: declared(60),
+            ..ClientPolicy::NONE
+        };
+        assert_eq!(
+            told(&policy, &grant(), 0),
+            "max-age=30, stale-while-revalidate=10, stale-if-error=60"
+        );
+        assert_eq!(
+            told(&policy, &grant(), 35_000),
+            "max-age=0, stale-while-revalidate=5, stale-if-error=55"
+        );
+        assert_eq!(told(&policy, &grant(), 50_000), "max-age=0, stale-if-error=40");
+        let own = Grant {
+            directives: "stale-if-error=5".into(),
+            ..grant()
+        };
+        assert_eq!(
+            told(&policy, &own, 0),
+            "max-age=30, stale-if-error=5, stale-while-revalidate=10"
+        );
+        let endless = Grant {
+            lifetime: None,
+            ..grant()
+        };
+        assert_eq!(told(&policy, &endless, 0), "no-cache");
     }
 
     #[test]

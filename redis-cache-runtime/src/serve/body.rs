@@ -191,7 +191,7 @@ impl Tee {
             let task = runtime.spawn(async move {
                 let body = copy.freeze();
                 add_etag(head.status, &mut head.fields, &body).await;
-                fill.store(*head, body).await;
+                fill.store(*head, body, None).await;
             });
             self.state = State::Storing(task);
         }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::pending::PendingEviction;
+use super::run::{Step, Surviving};
 use super::{BoxFuture, Outcome};
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
@@ -126,10 +127,6 @@ impl Evict {
     }
 
     /// Evicts, if the handler changed something.
-    pub fn finish(self, response: impl IntoResponse) -> BoxFuture<Response> {
-        Box::pin(self.end(response.into_response()))
-    }
-
     async fn end(self, response: Response) -> Response {
         if self.always || succeeded(response.status()) {
             self.pending.run().await;
@@ -137,6 +134,18 @@ impl Evict {
             self.pending.cancel();
         }
         Outcome::Bypass.label(response)
+    }
+}
+
+impl Step for Evict {
+    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
+        let (cache, evictions) = (self.pending.cache().clone(), self.pending.evictions().to_vec());
+        let run = async move { self.end(handler.await).await };
+        Box::pin(Surviving::new(cache, evictions, run))
+    }
+
+    fn finish(self, response: Response) -> BoxFuture<Response> {
+        Box::pin(self.end(response))
     }
 }
 

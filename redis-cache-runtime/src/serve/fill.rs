@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::flight::Lead;
 use crate::cache::Cache;
 use crate::clock;
-use crate::entry::StoredHead;
+use crate::entry::{Entry, StoredHead};
 use crate::http::freshness::Freshness;
 use crate::key::{Address, Eviction};
 use crate::route::Route;
-use crate::store::{Claim, Lease};
+use crate::store::{Claim, Claimed, Lease, Token};
+
+/// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
+/// that died held it.
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 /// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
 /// back, and a write evicts: what it wrote before it was dropped is unknown.
@@ -25,32 +31,47 @@ struct Inner {
     route: &'static Route,
     at: Address,
     lease: Lease,
+    /// When the lease ends, however long the handler takes.
+    end: Instant,
+}
+
+/// How the attempt to begin a fill ended.
+pub(crate) enum Begun {
+    /// With the entry that is there, which another fill may have put there just now.
+    Fill(Fill, Option<Entry>),
+    /// Another fill has the lease.
+    Held(Token),
+    /// The store has a fault.
+    Fault,
 }
 
 impl Fill {
-    /// Takes the lease; `None` when another fill has it, or the store has a fault.
+    /// Takes the lease.
     pub(crate) async fn begin(
         cache: Cache,
         route: &'static Route,
         at: Address,
         claim: Claim,
-    ) -> Option<Self> {
-        to_its_end(async move {
-            let lease = cache
-                .lease(&at, claim, cache.ttl(route.lifetime()))
-                .await
-                .ok()??;
-            Some(Self {
-                inner: Some(Box::new(Inner {
-                    cache,
-                    route,
-                    at,
-                    lease,
-                })),
-            })
-        })
-        .await
-        .flatten()
+    ) -> Begun {
+        let begun = to_its_end(async move {
+            let end = Instant::now() + cache.lease_ttl();
+            let (lease, entry) = match cache.lease(&at, claim, cache.kept_for(route)).await {
+                Ok(Claimed::Taken(lease, entry)) => (lease, entry),
+                Ok(Claimed::Held(holder)) => return Begun::Held(holder),
+                Err(_) => return Begun::Fault,
+            };
+            let entry = entry.and_then(Entry::parse);
+            let entry = entry.filter(|entry| entry.is_stamped_with(lease.nonces()));
+            let inner = Box::new(Inner {
+                cache,
+                route,
+                at,
+                lease,
+                end,
+            });
+            Begun::Fill(Self { inner: Some(inner) }, entry)
+        });
+        begun.await.unwrap_or(Begun::Fault)
     }
 
     /// The route that is filled.
@@ -58,10 +79,78 @@ impl Fill {
         self.inner.as_ref().map(|inner| inner.route)
     }
 
-    /// Stores the response, if nothing was evicted since the fill began.
-    pub(crate) async fn store(mut self, head: StoredHead, body: Bytes) {
+    /// When its lease ends, however often it is renewed.
+    pub(crate) fn end(&self) -> Instant {
+        self.inner
+            .as_ref()
+            .map_or_else(Instant::now, |inner| inner.end)
+    }
+
+    /// Whether nothing was evicted since it began; not if the store cannot tell.
+    pub(crate) async fn is_current(&self) -> bool {
+        let Some(inner) = &self.inner else {
+            return false;
+        };
+        let found = inner.cache.look(&inner.at, true).await;
+        found.is_ok_and(|found| inner.lease.is_current(&found))
+    }
+
+    /// Holds the lease a while longer; `false` when it was lost.
+    pub(crate) async fn renew(&self) -> bool {
+        let Some(inner) = &self.inner else {
+            return false;
+        };
+        let hold = inner.cache.hold().min(inner.left());
+        let renewed = inner
+            .cache
+            .renew(&inner.at, &inner.lease, inner.lease.token, hold);
+        // A fault is recorded by the cache, and the lease may be held still.
+        !matches!(renewed.await, Ok(false))
+    }
+
+    /// Tells the others not to wait for it; what streams may take long. `None` when it is lost.
+    pub(crate) async fn unawaited(mut self) -> Option<Self> {
+        let inner = self.inner.as_mut()?;
+        let token = inner.lease.token.unawaited();
+        let renewed = inner
+            .cache
+            .renew(&inner.at, &inner.lease, token, inner.left());
+        if matches!(renewed.await, Ok(true)) {
+            inner.lease.token = token;
+            return Some(self);
+        }
+        self.inner = None;
+        None
+    }
+
+    /// Lets others begin, when what it makes can no longer be stored.
+    pub(crate) async fn release_early(&self) {
+        if let Some(inner) = &self.inner {
+            // A fault is recorded by the cache, and the lease ends by itself.
+            let _ = inner.cache.release(&inner.at, &inner.lease).await;
+        }
+    }
+
+    /// Stores the response, if nothing was evicted since the fill began. Before that it is shared
+    /// with those who wait for it.
+    pub(crate) async fn store(mut self, head: StoredHead, body: Bytes, lead: Option<Lead>) {
+        let entry = self.inner.as_ref().and_then(|inner| {
+            let entry = head.encode(&inner.lease.stamps, &body)?;
+            Entry::parse(entry)
+        });
+        match (lead, &entry) {
+            (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
+            (Some(lead), None) => lead.fail(),
+            (None, _) => {}
+        }
         if let Some(inner) = self.inner.take() {
-            to_its_end(inner.store(head, body)).await;
+            to_its_end(async move {
+                match entry {
+                    Some(entry) => inner.store(entry, &head).await,
+                    None => inner.give_up().await,
+                }
+            })
+            .await;
         }
     }
 
@@ -94,47 +183,58 @@ async fn to_its_end<T: Send + 'static>(
 
 impl Drop for Fill {
     fn drop(&mut self) {
-        if let (Some(inner), Ok(runtime)) = (self.inner.take(), Handle::try_current()) {
-            runtime.spawn(inner.give_up());
+        if let Some(inner) = self.inner.take() {
+            let cache = inner.cache.clone();
+            cache.background().spawn(inner.give_up());
         }
     }
 }
 
 impl Inner {
-    async fn store(self, head: StoredHead, body: Bytes) {
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    async fn store(self, entry: Entry, head: &StoredHead) {
         // What is left of it: the body may have taken a while.
         let freshness = Freshness::at(clock::now(), head.generated, head.grant.lifetime);
-        let lifetime = freshness.remaining();
-        if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+        let fresh_for = freshness.remaining();
+        if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
             return self.give_up().await;
         }
-        let Some(entry) = head.encode(&self.lease.stamps, &body) else {
-            return self.give_up().await;
-        };
+        let stale_for = self.route.windows().granted(&head.grant).longest();
+        let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
-        if outlasts(lifetime, self.cache.ttl(self.route.lifetime())) {
-            let _ = self.cache.prolong(&self.at, lifetime).await;
+        if outlasts(ttl, self.cache.kept_for(self.route)) {
+            let _ = self.cache.prolong(&self.at, ttl).await;
         }
-        // A fault is recorded by the cache. What a failed write left behind must go.
-        if self
+        let stored = self
             .cache
-            .fill(&self.at, &self.lease, entry, lifetime)
-            .await
-            .is_err()
-        {
-            self.give_up().await;
+            .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
+        match stored.await {
+            Ok(_) => {}
+            // It may have been stored, or not. Whatever a write left behind must go; the lease of a
+            // read ends by itself. The request has waited long enough.
+            Err(fault) if fault.is_absence() => {
+                if let Some(evictions) = self.evictions() {
+                    self.cache.remove_later(evictions);
+                }
+            }
+            Err(_) => self.give_up().await,
         }
     }
 
     async fn give_up(self) {
-        if self.lease.claim == Claim::Override {
-            // A fault is recorded by the cache.
-            let _ = self
-                .cache
-                .remove(&[Eviction::Key(self.at.key.clone())])
-                .await;
+        match self.evictions() {
+            Some(evictions) => self.cache.remove(&evictions).await,
+            None => self.release().await,
         }
-        self.release().await;
+    }
+
+    /// What a write that did not end as it should evicts: its lease is part of it.
+    fn evictions(&self) -> Option<Vec<Eviction>> {
+        let is_write = self.lease.claim == Claim::Override;
+        is_write.then(|| vec![Eviction::Key(self.at.key.clone())])
     }
 
     /// A fault is recorded by the cache, and the lease ends by itself.

@@ -3,8 +3,13 @@
 pub(crate) mod body;
 pub(crate) mod evict;
 pub(crate) mod fill;
+pub(crate) mod flight;
 mod pending;
 pub(crate) mod read;
+mod respond;
+mod reuse;
+pub(crate) mod run;
+mod search;
 pub(crate) mod write;
 
 use std::convert::Infallible;
@@ -29,6 +34,8 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) enum Outcome {
     /// From the stored response.
     Hit,
+    /// From the stored response, although it is stale.
+    Stale,
     /// By the handler, because there was no stored response to reuse.
     Miss,
     /// By the handler, past the cache.
@@ -39,6 +46,7 @@ impl Outcome {
     fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Hit => "HIT",
+            Self::Stale => "STALE",
             Self::Miss => "MISS",
             Self::Bypass => "BYPASS",
         })

@@ -1,7 +1,5 @@
 //! An eviction that is due when a handler has run.
 
-use tokio::runtime::Handle;
-
 use crate::cache::Cache;
 use crate::key::Eviction;
 
@@ -17,12 +15,19 @@ impl PendingEviction {
         Self { cache, evictions }
     }
 
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(super) fn evictions(&self) -> &[Eviction] {
+        &self.evictions
+    }
+
     pub(super) async fn run(mut self) {
         if self.evictions.is_empty() {
             return;
         }
-        // A fault is recorded by the cache.
-        let _ = self.cache.remove(&self.evictions).await;
+        self.cache.remove(&self.evictions).await;
         self.evictions.clear();
     }
 
@@ -37,8 +42,7 @@ impl Drop for PendingEviction {
             return;
         }
         let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { cache.remove(&evictions).await });
-        }
+        let evict = async move { cache.remove(&evictions).await };
+        self.cache.background().spawn(evict);
     }
 }

@@ -4,21 +4,22 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 
 use super::body::{Captured, capture};
 use super::evict::succeeded;
-use super::fill::Fill;
+use super::fill::{Begun, Fill};
 use super::pending::PendingEviction;
-use super::read::{content_length, stored_head};
+use super::respond::{content_length, stored_head};
+use super::run::{Step, Surviving};
 use super::{BoxFuture, bypass};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::fields::add_vary;
 use crate::http::storable::NotStorable;
-use crate::key::Eviction;
+use crate::key::{CacheKey, Eviction};
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -37,6 +38,7 @@ pub struct Write {
     cache: Cache,
     route: &'static Route,
     request: RequestHead,
+    key: CacheKey,
     fill: Option<Fill>,
     /// What must go when the write succeeded: without a lease nothing can be stored, and a read may
     /// hold more or less of the query in its key.
@@ -52,31 +54,32 @@ impl Write {
         let spellings = selected.spellings(&request.target);
         let at = route.address(&mut request, selected).await;
         let key = at.key.clone();
-        let fill = Fill::begin(cache.clone(), route, at, Claim::Override).await;
+        let fill = match Fill::begin(cache.clone(), route, at, Claim::Override).await {
+            Begun::Fill(fill, _) => Some(fill),
+            Begun::Held(_) | Begun::Fault => None,
+        };
         let others = spellings.into_iter().filter(|other| *other != key);
         let mut pending: Vec<_> = others.map(Eviction::Key).collect();
         if fill.is_none() {
-            pending.push(Eviction::Key(key));
+            pending.push(Eviction::Key(key.clone()));
         }
         Self {
             pending: PendingEviction::new(cache.clone(), pending),
             cache,
             route,
             request,
+            key,
             fill,
         }
     }
 
     /// Stores what the handler made as what the next read gets, or evicts what is there.
-    pub fn finish(self, response: impl IntoResponse) -> BoxFuture<Response> {
-        Box::pin(self.end(response.into_response()))
-    }
-
     async fn end(self, response: Response) -> Response {
         let Self {
             cache,
             route,
             request,
+            key: _,
             fill,
             pending,
         } = self;
@@ -92,12 +95,26 @@ impl Write {
             route.name_reason(*reason);
         }
         match (fill, stored) {
-            (Some(fill), Ok((head, body))) => fill.store(head, body).await,
+            (Some(fill), Ok((head, body))) => fill.store(head, body, None).await,
             (Some(fill), Err(_)) => fill.give_up().await,
             (None, _) => {}
         }
         pending.run().await;
         bypass(route, response)
+    }
+}
+
+impl Step for Write {
+    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
+        let cache = self.cache.clone();
+        let mut evictions = self.pending.evictions().to_vec();
+        evictions.push(Eviction::Key(self.key.clone()));
+        let run = async move { self.end(handler.await).await };
+        Box::pin(Surviving::new(cache, evictions, run))
+    }
+
+    fn finish(self, response: Response) -> BoxFuture<Response> {
+        Box::pin(self.end(response))
     }
 }
 
@@ -116,7 +133,7 @@ async fn representation(
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
     let storable = route
         .check_request(request)
-        .and_then(|()| route.check_written(&response, cache.ttl(route.lifetime())));
+        .and_then(|()| route.check_written(&response, cache.ttl(route)));
     let grant = match storable {
         Ok(grant) => grant,
         Err(reason) => return (response, Err(reason)),
@@ -129,14 +146,14 @@ async fn representation(
             Err(NotStorable::Status),
         ),
         Captured::Whole(body) => {
-            let mut stored = Response::new(Body::empty());
-            *stored.headers_mut() = parts.headers.clone();
+            let (mut stored, _) = Response::new(()).into_parts();
+            stored.headers = parts.headers.clone();
             // It said where the new resource is; this is the resource.
             if parts.status != StatusCode::OK {
-                stored.headers_mut().remove(header::LOCATION);
+                stored.headers.remove(header::LOCATION);
             }
-            add_vary(stored.headers_mut(), route.store.vary);
-            add_etag(StatusCode::OK, stored.headers_mut(), &body).await;
+            add_vary(&mut stored.headers, route.store.vary);
+            add_etag(StatusCode::OK, &mut stored.headers, &body).await;
             let head = stored_head(&stored, grant);
             (
                 Response::from_parts(parts, Body::from(body.clone())),

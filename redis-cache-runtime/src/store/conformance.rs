@@ -11,6 +11,7 @@ use crate::key::{CacheKey, Groups, Variant};
 use crate::settings::Settings;
 
 const TIMES: LeaseTimes = LeaseTimes {
+    hold: Duration::from_secs(5),
     lease: Duration::from_secs(5),
     entry: Some(TTL),
 };
@@ -62,13 +63,25 @@ fn evict_key(at: &Address) -> Eviction {
 
 /// The stored entry, if its stamps are current: what a lookup serves.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
-    let found = store.get(place).await.unwrap();
+    let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
     found.entry.filter(|_| current)
 }
 
 async fn lease(store: &Store, place: &Address, claim: Claim) -> Option<Lease> {
-    store.lease(place, claim, TIMES).await.unwrap()
+    lease_for(store, place, claim, TIMES).await
+}
+
+async fn lease_for(
+    store: &Store,
+    place: &Address,
+    claim: Claim,
+    times: LeaseTimes,
+) -> Option<Lease> {
+    match store.lease(place, claim, times).await.unwrap() {
+        Claimed::Taken(lease, _) => Some(lease),
+        Claimed::Held(_) => None,
+    }
 }
 
 async fn put(store: &Store, place: &Address, lease: &Lease, entry: &'static str) -> bool {
@@ -94,7 +107,7 @@ fn group(name: &'static str) -> Eviction {
 
 conformance! {
     async fn nothing_is_found_before_it_was_put(store: Store) {
-        let found = store.get(&at("/a", &["g", "h"])).await.unwrap();
+        let found = store.get(&at("/a", &["g", "h"]), false).await.unwrap();
         assert_eq!(found.entry, None);
         assert_eq!(found.nonces.as_slice(), [None, None, None]);
     }
@@ -122,11 +135,55 @@ conformance! {
 
     async fn a_lease_ends_by_itself(store: Store) {
         let place = at("/a", &[]);
-        let times = LeaseTimes { lease: Duration::from_millis(30), entry: None };
-        let old = store.lease(&place, Claim::IfFree, times).await.unwrap().unwrap();
+        let times = LeaseTimes { hold: Duration::from_millis(30), ..TIMES };
+        let old = lease_for(&store, &place, Claim::IfFree, times).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert!(!put(&store, &place, &old, "late").await);
         filled(&store, &place, "x").await;
+    }
+
+    async fn a_lease_is_held_for_longer_while_it_is_renewed(store: Store) {
+        let place = at("/a", &[]);
+        let times = LeaseTimes { hold: Duration::from_millis(100), ..TIMES };
+        let held = lease_for(&store, &place, Claim::IfFree, times).await.unwrap();
+        assert!(store.renew(&place, &held, held.token, TTL).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        assert!(put(&store, &place, &held, "x").await);
+        assert!(!store.renew(&place, &held, held.token, TTL).await.unwrap(), "it is over");
+    }
+
+    async fn who_holds_a_lease_and_whether_to_wait_for_it_is_seen(store: Store) {
+        let place = at("/a", &["g"]);
+        assert_eq!(store.get(&place, true).await.unwrap().holder, None);
+        let mut held = lease(&store, &place, Claim::IfFree).await.unwrap();
+        let Claimed::Held(holder) = store.lease(&place, Claim::IfFree, TIMES).await.unwrap() else {
+            panic!("it is held");
+        };
+        assert!(holder == held.token && holder.is_awaited());
+        let found = store.get(&place, true).await.unwrap();
+        assert!(held.is_current(&found));
+        let token = held.token.unawaited();
+        assert!(store.renew(&place, &held, token, TTL).await.unwrap());
+        let found = store.get(&place, true).await.unwrap();
+        assert!(!held.is_current(&found) && found.holder == Some(token) && !token.is_awaited());
+        held.token = token;
+        assert!(held.is_current(&found));
+        store.remove(&[group("g")]).await.unwrap();
+        assert!(!held.is_current(&store.get(&place, true).await.unwrap()));
+        assert!(put(&store, &place, &held, "x").await);
+        let write = lease(&store, &place, Claim::Override).await.unwrap();
+        let found = store.get(&place, true).await.unwrap();
+        assert!(found.holder == Some(write.token) && !write.token.is_awaited());
+    }
+
+    async fn a_claim_sees_what_was_stored_since_the_lookup(store: Store) {
+        let place = at("/a", &["g"]);
+        filled(&store, &place, "x").await;
+        let Claimed::Taken(_, there) = store.lease(&place, Claim::IfFree, TIMES).await.unwrap()
+        else {
+            panic!("it is free");
+        };
+        assert_eq!(there.unwrap(), "x");
     }
 
     async fn an_entry_ends_with_its_ttl(store: Store) {
@@ -135,7 +192,7 @@ conformance! {
         let ttl = Some(Duration::from_millis(30));
         assert!(store.put(&place, &lease, "x".into(), ttl).await.unwrap());
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(store.get(&place).await.unwrap().entry, None);
+        assert_eq!(store.get(&place, false).await.unwrap().entry, None);
     }
 
     async fn evicting_a_key_drops_its_entry_and_its_lease_and_no_other(store: Store) {
@@ -144,7 +201,7 @@ conformance! {
         let kept = filled(&store, &other, "y").await;
         let pending = lease(&store, &place, Claim::IfFree).await.unwrap();
         store.remove(&[evict_key(&place)]).await.unwrap();
-        assert_eq!(store.get(&place).await.unwrap().entry, None);
+        assert_eq!(store.get(&place, false).await.unwrap().entry, None);
         assert!(!put(&store, &place, &pending, "old").await);
         assert_eq!(served(&store, &other, &kept).await.unwrap(), "y");
     }
@@ -194,7 +251,7 @@ conformance! {
         let first = lease(&store, &place, Claim::Override).await.unwrap();
         let second = lease(&store, &place, Claim::Override).await.unwrap();
         assert!(!put(&store, &place, &first, "first").await);
-        assert_eq!(store.get(&place).await.unwrap().entry, None);
+        assert_eq!(store.get(&place, false).await.unwrap().entry, None);
         assert!(!put(&store, &place, &second, "second").await, "nobody knows which came last");
     }
 
@@ -257,19 +314,20 @@ conformance! {
     async fn nonces_are_random_kept_and_prolonged(store: Store) {
         let place = at("/a", &["g"]);
         let short = LeaseTimes {
+            hold: Duration::from_millis(20),
             lease: Duration::from_millis(20),
             entry: Some(Duration::from_millis(20)),
         };
-        let first = store.lease(&place, Claim::Override, short).await.unwrap().unwrap();
+        let first = lease_for(&store, &place, Claim::Override, short).await.unwrap();
         let second = lease(&store, &place, Claim::Override).await.unwrap();
         assert_eq!(first.stamps, second.stamps);
         assert_ne!(first.stamps[0], first.stamps[1]);
         assert_ne!(first.token, second.token);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        let third = store.lease(&place, Claim::Override, short).await.unwrap().unwrap();
+        let third = lease_for(&store, &place, Claim::Override, short).await.unwrap();
         assert_eq!(second.stamps, third.stamps, "the longest ttl counts");
         store.prolong(&place, None).await.unwrap();
-        assert!(store.get(&place).await.unwrap().nonces.iter().all(Option::is_some));
+        assert!(store.get(&place, false).await.unwrap().nonces.iter().all(Option::is_some));
     }
 }
 
@@ -285,7 +343,7 @@ async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
             .await
             .unwrap()
     };
-    let is_found = async |number| store.get(&place(number)).await.unwrap().entry.is_some();
+    let is_found = async |number| store.get(&place(number), false).await.unwrap().entry.is_some();
     for number in 0..100 {
         assert!(fill(number).await);
         assert!(is_found(0).await, "0 is in use, {number} was stored last");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
+use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
 use crate::fault::Fault;
 use crate::key::{Address, Eviction, Name, Names};
 
@@ -45,7 +45,7 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn get(&self, at: &Address) -> Found {
+    pub(crate) fn get(&self, at: &Address, holder: bool) -> Found {
         let mut table = self.table();
         Found {
             entry: table.get(self.names.entry(at)),
@@ -54,6 +54,9 @@ impl MemoryStore {
                 .nonces(at)
                 .map(|name| table.nonce(name))
                 .collect(),
+            holder: holder
+                .then(|| table.holder(self.names.lease(at)))
+                .flatten(),
         }
     }
 
@@ -62,20 +65,35 @@ impl MemoryStore {
         at: &Address,
         claim: Claim,
         times: LeaseTimes,
-    ) -> Result<Option<Lease>, Fault> {
-        let token = random_nonce()?;
+    ) -> Result<Claimed, Fault> {
+        let token = Token::draw(claim)?;
         let mut table = self.table();
         let name = claim.lease(&self.names, at);
-        if claim == Claim::IfFree && table.get(name).is_some() {
-            return Ok(None);
+        let held = table.holder(name).filter(|_| claim == Claim::IfFree);
+        if let Some(holder) = held {
+            return Ok(Claimed::Held(holder));
         }
-        table.set(name, Bytes::copy_from_slice(&token), Some(times.lease));
+        table.set(name, Bytes::copy_from_slice(&token.0), Some(times.hold));
         let seeds = self
             .names
             .nonces(at)
             .map(|name| table.seed(name, times.nonce()));
         let stamps = seeds.collect::<Result<Stamps, Fault>>()?;
-        Lease::new(at, claim, token, stamps).map(Some)
+        let entry = match claim {
+            Claim::IfFree => table.get(self.names.entry(at)),
+            Claim::Override => None,
+        };
+        Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+    }
+
+    pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
+        let mut table = self.table();
+        let name = lease.claim.lease(&self.names, at);
+        let held = table.holds(name, lease);
+        if held {
+            table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
+        }
+        held
     }
 
     pub(crate) fn put(
@@ -153,8 +171,12 @@ impl Table {
         self.get(name)?.as_ref().try_into().ok()
     }
 
+    fn holder(&mut self, name: Name<'_>) -> Option<Token> {
+        self.get(name).map(|bytes| Token::of_bytes(&bytes))
+    }
+
     fn holds(&mut self, name: Name<'_>, lease: &Lease) -> bool {
-        self.nonce(name) == Some(lease.token)
+        self.holder(name) == Some(lease.token)
     }
 
     /// Reads a nonce, or draws it, and makes it last at least `ttl` longer.

@@ -5,6 +5,10 @@
 //! handler runs; evicting a key deletes the lease with the entry. A fill that began before an
 //! eviction can therefore never be served after it: its stamps no longer match, or its lease is
 //! gone.
+//!
+//! A lease also tells the others to wait for what is being filled. It is held for a short while only
+//! and renewed as long as the handler runs, so that nobody waits for a process that died. A lease
+//! that is not worth waiting for, of a write or of a stream, says so.
 
 #[cfg(test)]
 mod conformance;
@@ -18,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::key::{Address, Eviction, Name, Names};
 
@@ -48,6 +53,64 @@ pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None` where there is none, which matches no stamp.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
+    /// Whose the lease of a read is, if that was asked for and it is held.
+    pub(crate) holder: Option<Token>,
+}
+
+impl Found {
+    /// The entry, if it is one and every one of its stamps is current.
+    pub(crate) fn into_entry(self) -> Option<Entry> {
+        let entry = self.entry.and_then(Entry::parse);
+        entry.filter(|entry| entry.is_stamped_with(self.nonces.iter().copied()))
+    }
+}
+
+/// What the holder of a lease knows and nobody else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(Nonce);
+
+impl Token {
+    /// One bit of a token says that its holder is not worth waiting for.
+    const UNAWAITED: u8 = 0x80;
+
+    pub(crate) fn draw(claim: Claim) -> Result<Self, Fault> {
+        let token = Self(random_nonce()?);
+        Ok(match claim {
+            Claim::IfFree => token.awaited(),
+            Claim::Override => token.unawaited(),
+        })
+    }
+
+    fn awaited(mut self) -> Self {
+        self.0[0] &= !Self::UNAWAITED;
+        self
+    }
+
+    /// The same, not worth waiting for.
+    pub(crate) fn unawaited(mut self) -> Self {
+        self.0[0] |= Self::UNAWAITED;
+        self
+    }
+
+    /// Whether what its holder fills may be there soon.
+    pub(crate) fn is_awaited(self) -> bool {
+        self.0[0] & Self::UNAWAITED == 0
+    }
+
+    /// What stands where a lease would. Of a foreign value nothing is to be expected.
+    fn of_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.try_into().unwrap_or([u8::MAX; 16]))
+    }
+}
+
+/// The answer to who asks for a lease.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// It is theirs. For a read, with the entry that was there when it was taken: another fill may
+    /// have ended between the lookup and the claim.
+    Taken(Lease, Option<Bytes>),
+    /// Another fill has it.
+    Held(Token),
 }
 
 /// Who may take a lease.
@@ -73,7 +136,7 @@ impl Claim {
 /// The right to store one response, taken before its handler runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    pub(crate) token: Nonce,
+    pub(crate) token: Token,
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
 }
@@ -84,7 +147,7 @@ const VARIANTS: usize = 1;
 impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
-    fn new(at: &Address, claim: Claim, token: Nonce, mut stamps: Stamps) -> Result<Self, Fault> {
+    fn new(at: &Address, claim: Claim, token: Token, mut stamps: Stamps) -> Result<Self, Fault> {
         if claim == Claim::Override && at.variant.is_some() {
             stamps[VARIANTS] = random_nonce()?;
         }
@@ -93,6 +156,16 @@ impl Lease {
             claim,
             stamps,
         })
+    }
+
+    /// The stamps, as nonces that are there.
+    pub(crate) fn nonces(&self) -> impl ExactSizeIterator<Item = Option<Nonce>> {
+        self.stamps.iter().copied().map(Some)
+    }
+
+    /// Whether nothing was evicted since the lease was taken.
+    pub(crate) fn is_current(&self, found: &Found) -> bool {
+        found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
     }
 
     /// The nonce that a write must leave behind for the variants of its key, if it has any.
@@ -104,6 +177,9 @@ impl Lease {
 /// How long what a lease needs is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeaseTimes {
+    /// How long the lease is held unless it is renewed.
+    pub(crate) hold: Duration,
+    /// How long the handler may take and still have its response stored.
     pub(crate) lease: Duration,
     /// How long the entry may be kept after the handler has run; `None`: for ever.
     pub(crate) entry: Option<Duration>,
@@ -112,7 +188,8 @@ pub(crate) struct LeaseTimes {
 impl LeaseTimes {
     /// Nonces outlive the entries stamped with them; an entry may be stored as late as the lease.
     fn nonce(self) -> Option<Duration> {
-        self.entry.map(|entry| entry.saturating_add(self.lease))
+        let lease = self.lease.max(self.hold);
+        self.entry.map(|entry| entry.saturating_add(lease))
     }
 }
 
@@ -139,18 +216,18 @@ macro_rules! dispatch {
 }
 
 impl Store {
-    /// Reads an entry and the nonces it must be stamped with.
-    pub(crate) async fn get(&self, at: &Address) -> Result<Found, Fault> {
-        dispatch!(self, store => Ok(store.get(at)), store.get(at).await)
+    /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.
+    pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
 
-    /// Takes the lease and seeds missing nonces; `None` when another fill holds the lease.
+    /// Takes the lease and seeds missing nonces.
     pub(crate) async fn lease(
         &self,
         at: &Address,
         claim: Claim,
         times: LeaseTimes,
-    ) -> Result<Option<Lease>, Fault> {
+    ) -> Result<Claimed, Fault> {
         dispatch!(self, store => store.lease(at, claim, times), store.lease(at, claim, times).await)
     }
 
@@ -165,6 +242,19 @@ impl Store {
     ) -> Result<bool, Fault> {
         dispatch!(self, store => Ok(store.put(at, lease, entry, ttl)),
             store.put(at, lease, &entry, ttl).await)
+    }
+
+    /// Holds a lease for `hold` from now, under a token that may be another; `false` when it was
+    /// lost.
+    pub(crate) async fn renew(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        token: Token,
+        hold: Duration,
+    ) -> Result<bool, Fault> {
+        dispatch!(self, store => Ok(store.renew(at, lease, token, hold)),
+            store.renew(at, lease, token, hold).await)
     }
 
     /// Makes the nonces of an address last at least `ttl` from now.

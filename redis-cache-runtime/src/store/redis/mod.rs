@@ -11,7 +11,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisWrite, ToRedisArgs, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Claim, Found, Lease, LeaseTimes, Nonce, Stamps, random_nonce};
+use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Name, Names};
 use crate::settings::{Settings, SettingsError};
@@ -60,6 +60,13 @@ set(KEYS[2], ARGV[2])
 if ARGV[4] ~= '' then set(KEYS[#KEYS], ARGV[4]) end
 return 1";
 
+/// Holds a lease that is still held for longer. KEYS: lease. ARGV: token, its next token,
+/// milliseconds.
+const RENEW: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1";
+
 /// Gives a lease back if it is still held. KEYS: lease. ARGV: token.
 const RELEASE: &str = "\
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -81,24 +88,26 @@ impl RedisStore {
         })
     }
 
-    /// One `MGET`: the entry first, then its nonces.
-    pub(crate) async fn get(&self, at: &Address) -> Result<Found, Fault> {
+    /// One `MGET`: the entry first, then its nonces, then the lease.
+    pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         let mut mget = Cmd::with_capacity(2 + at.groups.iter().count(), 160);
         mget.arg("MGET").arg(Arg(self.names.entry(at)));
         for nonce in self.names.nonces(at) {
             mget.arg(Arg(nonce));
         }
+        if holder {
+            mget.arg(Arg(self.names.lease(at)));
+        }
         let Value::Array(values) = self.run(&mget).await? else {
             return Err(Fault::Protocol);
         };
         let mut values = values.into_iter();
-        let entry = match values.next() {
-            Some(Value::BulkString(entry)) => Some(Bytes::from(entry)),
-            _ => None,
-        };
+        let entry = values.next().and_then(bytes);
+        let holder = holder.then(|| values.next_back()).flatten();
         Ok(Found {
             entry,
             nonces: values.map(|value| nonce(&value)).collect(),
+            holder: holder.as_ref().and_then(token),
         })
     }
 
@@ -107,29 +116,53 @@ impl RedisStore {
         at: &Address,
         claim: Claim,
         times: LeaseTimes,
-    ) -> Result<Option<Lease>, Fault> {
-        let token = random_nonce()?;
+    ) -> Result<Claimed, Fault> {
+        let drawn = Token::draw(claim)?;
         let mut commands = Pipeline::new();
-        let set = commands
-            .cmd("SET")
-            .arg(Arg(claim.lease(&self.names, at)))
-            .arg(&token);
-        set.arg("PX").arg(millis(Some(times.lease)));
+        let name = claim.lease(&self.names, at);
+        let set = commands.cmd("SET").arg(Arg(name)).arg(&drawn.0);
+        set.arg("PX").arg(millis(Some(times.hold)));
         if claim == Claim::IfFree {
             set.arg("NX");
+            let mget = commands.cmd("MGET").arg(Arg(name));
+            mget.arg(Arg(self.names.entry(at)));
         }
         for name in self.names.nonces(at) {
             commands.add_command(seed(name, times.nonce())?);
         }
         let mut values = self.run_all(&commands).await?.into_iter();
-        match values.next() {
-            Some(Value::Okay) => {}
-            Some(Value::Nil) => return Ok(None),
-            _ => return Err(Fault::Protocol),
+        let set = values.next();
+        let mut entry = None;
+        if claim == Claim::IfFree {
+            let Some(Value::Array(there)) = values.next() else {
+                return Err(Fault::Protocol);
+            };
+            if set == Some(Value::Nil) {
+                // One that ended just now was held by somebody all the same.
+                let holder = there.first().and_then(token).unwrap_or(drawn);
+                return Ok(Claimed::Held(holder));
+            }
+            entry = there.into_iter().nth(1).and_then(bytes);
+        }
+        if set != Some(Value::Okay) {
+            return Err(Fault::Protocol);
         }
         let stamps: Option<Stamps> = values.map(|value| nonce(&value)).collect();
         let stamps = stamps.ok_or(Fault::Protocol)?;
-        Lease::new(at, claim, token, stamps).map(Some)
+        Lease::new(at, claim, drawn, stamps).map(|lease| Claimed::Taken(lease, entry))
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        token: Token,
+        hold: Duration,
+    ) -> Result<bool, Fault> {
+        let mut command = eval(RENEW, &[lease.claim.lease(&self.names, at)]);
+        command.arg(&lease.token.0).arg(&token.0);
+        command.arg(millis(Some(hold)));
+        Ok(self.run(&command).await? == Value::Int(1))
     }
 
     pub(crate) async fn put(
@@ -149,7 +182,7 @@ impl RedisStore {
                 eval(WRITE_THROUGH, &names)
             }
         };
-        command.arg(&lease.token).arg(entry).arg(millis(ttl));
+        command.arg(&lease.token.0).arg(entry).arg(millis(ttl));
         if lease.claim == Claim::Override {
             command.arg(lease.variants(at).map_or(&[][..], |nonce| nonce));
         }
@@ -166,7 +199,7 @@ impl RedisStore {
 
     pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
         let mut command = eval(RELEASE, &[lease.claim.lease(&self.names, at)]);
-        command.arg(&lease.token);
+        command.arg(&lease.token.0);
         self.run(&command).await.map(drop)
     }
 
@@ -264,9 +297,23 @@ fn millis(ttl: Option<Duration>) -> u64 {
     })
 }
 
+fn bytes(value: Value) -> Option<Bytes> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        _ => None,
+    }
+}
+
 fn nonce(value: &Value) -> Option<Nonce> {
     match value {
         Value::BulkString(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    }
+}
+
+fn token(value: &Value) -> Option<Token> {
+    match value {
+        Value::BulkString(bytes) => Some(Token::of_bytes(bytes)),
         _ => None,
     }
 }

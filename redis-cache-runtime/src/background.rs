@@ -1,0 +1,65 @@
+//! Work that goes on when whoever asked for it has gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// Runs of handlers that go on without their clients at once; further ones are dropped, as axum
+/// drops every run whose client has gone.
+const MAX_ORPHANS: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Background {
+    tasks: TaskTracker,
+    orphans: Arc<Semaphore>,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self {
+            tasks: TaskTracker::new(),
+            orphans: Arc::new(Semaphore::new(MAX_ORPHANS)),
+        }
+    }
+}
+
+impl Background {
+    /// Runs something to its end. Without Tokio, or when its runtime ends, it is dropped.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.tasks.spawn_on(work.in_current_span(), &runtime);
+        }
+    }
+
+    /// Goes on with a run of a handler, for `limit` at most.
+    pub(crate) fn adopt(
+        &self,
+        run: impl Future<Output = ()> + Send + 'static,
+        limit: Duration,
+        span: tracing::Span,
+    ) {
+        let (Ok(runtime), Ok(permit)) = (
+            Handle::try_current(),
+            Arc::clone(&self.orphans).try_acquire_owned(),
+        ) else {
+            return;
+        };
+        let run = async move {
+            // What it holds tidies up after itself when it is dropped.
+            let _ = timeout(limit, run).await;
+            drop(permit);
+        };
+        self.tasks.spawn_on(run.instrument(span), &runtime);
+    }
+
+    /// Waits until nothing is left.
+    pub(crate) async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,320 @@
+//! Single-flight: of the requests that miss the same response, one runs the handler and the others
+//! wait for what it stores.
+//!
+//! A follower may be answered by a run that began after the follower itself. Of a run that began
+//! before, it must be known that nothing was evicted in between, which only the store can tell: so
+//! the leader looks, on behalf of all who joined until then, whether its lease is still held and its
+//! stamps are still current. Who joined is numbered, and the leader says up to which number it has
+//! vouched. An answer from before an eviction can therefore never reach who came after it.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::fill::{self, Fill};
+use crate::entry::Entry;
+use crate::key::Address;
+
+tokio::task_local! {
+    /// Set while a handler runs that others wait for. What it asks for in turn waits for nobody, so
+    /// that no two runs ever wait for each other.
+    static LEADING: ();
+}
+
+/// The runs that are under way in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    table: Mutex<HashMap<Address, Arc<Flight>>>,
+    len: AtomicUsize,
+    /// Lets a test break the protocol, and see that it notices.
+    #[cfg(test)]
+    pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug)]
+struct Flight {
+    /// A run in the background, while the stale response is served: nobody waits for it unless
+    /// there is none.
+    refreshes: bool,
+    joined: AtomicU64,
+    arrivals: Notify,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Clone, Debug)]
+struct Progress {
+    /// Up to this number it is known that nothing was evicted between the start of the run and the
+    /// follower's.
+    vouched: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Flying,
+    /// Something was evicted: only who was vouched for may still wait.
+    Superseded,
+    Landed(Entry),
+    /// The response is not to be shared, or there is none.
+    Failed,
+}
+
+/// What a follower learns.
+#[derive(Debug)]
+pub(crate) enum Landing {
+    Stored(Entry),
+    /// The run was not for this request: look again.
+    Again,
+    /// The run did not help.
+    Failed,
+}
+
+impl Progress {
+    /// What has become of the follower of that number, if it is known yet.
+    fn landing(&self, number: u64) -> Option<Landing> {
+        match &self.phase {
+            Phase::Failed => Some(Landing::Failed),
+            Phase::Flying => None,
+            _ if number > self.vouched => Some(Landing::Again),
+            Phase::Superseded => None,
+            Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
+        }
+    }
+}
+
+/// A request that is not alone.
+pub(crate) enum Role {
+    Leader(Lead),
+    Follower(Follower),
+}
+
+impl Flights {
+    /// Whether what runs in this task is waited for.
+    pub(crate) fn is_nested() -> bool {
+        LEADING.try_with(|()| ()).is_ok()
+    }
+
+    /// Joins the run that fills an address, if there is one.
+    pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
+        if self.len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let table = self.table();
+        let flight = table.get(at).filter(|flight| !flight.refreshes)?;
+        Some(Follower::new(flight))
+    }
+
+    /// Becomes the one that fills an address, or joins it.
+    pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
+        match self.enter(at, false) {
+            Ok(lead) => Role::Leader(lead),
+            Err(flight) => Role::Follower(Follower::new(&flight)),
+        }
+    }
+
+    /// Becomes the one that refreshes an address, unless somebody fills it already.
+    pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
+        self.enter(at, true).ok()
+    }
+
+    fn enter(self: &Arc<Self>, at: &Address, refreshes: bool) -> Result<Lead, Arc<Flight>> {
+        let mut table = self.table();
+        let entry = match table.entry(at.clone()) {
+            hash_map::Entry::Occupied(flight) => return Err(Arc::clone(flight.get())),
+            hash_map::Entry::Vacant(entry) => entry,
+        };
+        let progress = Progress {
+            vouched: 0,
+            phase: Phase::Flying,
+        };
+        let flight = Arc::new(Flight {
+            refreshes,
+            joined: AtomicU64::new(0),
+            arrivals: Notify::new(),
+            progress: watch::Sender::new(progress),
+        });
+        entry.insert(Arc::clone(&flight));
+        self.len.store(table.len(), Ordering::Release);
+        Ok(Lead {
+            flights: Arc::clone(self),
+            at: at.clone(),
+            flight,
+            has_begun: false,
+        })
+    }
+
+    fn leave(&self, at: &Address, flight: &Arc<Flight>) {
+        let mut table = self.table();
+        if table.get(at).is_some_and(|it| Arc::ptr_eq(it, flight)) {
+            table.remove(at);
+            self.len.store(table.len(), Ordering::Release);
+        }
+    }
+
+    /// Every critical section leaves it whole, however it ends.
+    fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that waits for the run of another.
+pub(crate) struct Follower {
+    progress: watch::Receiver<Progress>,
+    number: u64,
+}
+
+impl Follower {
+    fn new(flight: &Arc<Flight>) -> Self {
+        // Subscribed before it is counted, so that nothing it must learn is missed.
+        let progress = flight.progress.subscribe();
+        let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
+        flight.arrivals.notify_one();
+        Self { progress, number }
+    }
+
+    /// Waits for the end of the run, until a deadline.
+    pub(crate) async fn landing(mut self, deadline: Instant) -> Landing {
+        loop {
+            if let Some(landing) = self.progress.borrow_and_update().landing(self.number) {
+                return landing;
+            }
+            if !matches!(
+                timeout_at(deadline, self.progress.changed()).await,
+                Ok(Ok(()))
+            ) {
+                return Landing::Failed;
+            }
+        }
+    }
+}
+
+/// The request whose run fills an address. Dropped, it lets its followers go.
+pub(crate) struct Lead {
+    flights: Arc<Flights>,
+    at: Address,
+    flight: Arc<Flight>,
+    has_begun: bool,
+}
+
+impl Lead {
+    /// How many have joined: what is looked up from now on is good for them.
+    pub(crate) fn joined(&self) -> u64 {
+        self.flight.joined.load(Ordering::SeqCst)
+    }
+
+    fn vouched(&self) -> u64 {
+        self.flight.progress.borrow().vouched
+    }
+
+    fn vouch(&self, number: u64) {
+        self.flight
+            .progress
+            .send_modify(|progress| progress.vouched = number.max(progress.vouched));
+    }
+
+    /// Runs the handler, which begins after everybody who has joined until now. Beside it, holds the
+    /// lease and vouches for who joins.
+    pub(crate) async fn run<T>(&mut self, fill: &Fill, handler: impl Future<Output = T>) -> T {
+        self.has_begun = true;
+        self.vouch(self.joined());
+        #[cfg(test)]
+        if self.flights.join_by_key_only.load(Ordering::Relaxed) {
+            self.vouch(u64::MAX);
+        }
+        beside(LEADING.scope((), handler), self.attend(fill)).await
+    }
+
+    /// Ends when what the handler makes can no longer be stored: who comes then starts anew.
+    async fn attend(&self, fill: &Fill) {
+        let end = fill.end();
+        let mut beat = Instant::now() + fill::BEAT;
+        loop {
+            let arrival = timeout_at(beat.min(end), self.flight.arrivals.notified()).await;
+            let is_beat = arrival.is_err();
+            if is_beat {
+                beat += fill::BEAT;
+            }
+            let is_held = !is_beat || (Instant::now() < end && fill.renew().await);
+            if !is_held || !self.vouch_for_all(fill).await {
+                self.supersede();
+                return fill.release_early().await;
+            }
+        }
+    }
+
+    /// Looks whether nothing was evicted, for those who joined until now. `false`: something was.
+    async fn vouch_for_all(&self, fill: &Fill) -> bool {
+        let joined = self.joined();
+        let is_current = fill.is_current().await;
+        if is_current {
+            self.vouch(joined);
+        }
+        is_current
+    }
+
+    fn supersede(&self) {
+        self.flights.leave(&self.at, &self.flight);
+        self.close(Phase::Superseded);
+    }
+
+    /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
+    pub(crate) async fn land(self, fill: &Fill, entry: Entry) {
+        if self.vouched() < self.joined() {
+            self.vouch_for_all(fill).await;
+        }
+        self.flights.leave(&self.at, &self.flight);
+        self.close(Phase::Landed(entry));
+    }
+
+    /// Shares what a lookup found, with those who had joined when it began.
+    pub(crate) fn found(self, joined: u64, entry: Entry) {
+        self.vouch(joined);
+        self.flights.leave(&self.at, &self.flight);
+        self.close(Phase::Landed(entry));
+    }
+
+    /// Lets the followers run the handler themselves.
+    pub(crate) fn fail(mut self) {
+        self.has_begun = true;
+    }
+
+    fn close(&self, phase: Phase) {
+        self.flight
+            .progress
+            .send_modify(|progress| progress.phase = phase);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.flights.leave(&self.at, &self.flight);
+        let has_landed = matches!(self.flight.progress.borrow().phase, Phase::Landed(_));
+        if has_landed {
+            return;
+        }
+        // Before there was a run, another of them can lead.
+        self.close(if self.has_begun {
+            Phase::Failed
+        } else {
+            Phase::Superseded
+        });
+    }
+}
+
+/// Runs one future, and another beside it for as long.
+async fn beside<T>(run: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+    let (mut run, mut other) = (std::pin::pin!(run), std::pin::pin!(other));
+    let mut other_is_done = false;
+    std::future::poll_fn(|cx| {
+        let run = run.as_mut().poll(cx);
+        if run.is_pending() && !other_is_done {
+            other_is_done = other.as_mut().poll(cx).is_ready();
+        }
+        run
+    })
+    .await
+}

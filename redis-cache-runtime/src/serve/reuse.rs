@@ -1,0 +1,71 @@
+//! Answers a request with a stored response.
+
+use axum::body::Body;
+use axum::response::Response;
+
+use super::{Outcome, complete};
+use crate::cache::Cache;
+use crate::clock;
+use crate::entry::Entry;
+use crate::http::freshness::{Freshness, Grant, Reuse, cache_control};
+use crate::key::Address;
+use crate::request::RequestHead;
+use crate::route::Route;
+
+pub(super) fn freshness(entry: &Entry) -> Freshness {
+    Freshness::at(clock::now(), entry.generated(), entry.lifetime())
+}
+
+/// The stored response, if it may be reused now.
+pub(super) fn reuse(
+    entry: &Entry,
+    request: &RequestHead,
+    route: &Route,
+) -> Option<(Reuse, Response)> {
+    answer(entry, request, route, |freshness, grant| {
+        freshness.reuse(request.directives(), grant, route.windows())
+    })
+}
+
+/// The stored response, if it may be reused because the handler failed. It is looked up when that
+/// is known, so that nothing is served that was evicted meanwhile.
+pub(super) async fn reuse_on_error(
+    cache: &Cache,
+    route: &Route,
+    request: &RequestHead,
+    at: &Address,
+) -> Option<Response> {
+    let entry = cache.lookup(at).await.ok()??;
+    let reused = answer(&entry, request, route, |freshness, grant| {
+        if freshness.is_fresh() {
+            Reuse::Fresh
+        } else if freshness.is_of_use_on_error(grant, route.windows()) {
+            Reuse::Stale
+        } else {
+            Reuse::No
+        }
+    });
+    reused.map(|(_, response)| response)
+}
+
+fn answer(
+    entry: &Entry,
+    request: &RequestHead,
+    route: &Route,
+    judge: impl FnOnce(Freshness, &Grant) -> Reuse,
+) -> Option<(Reuse, Response)> {
+    let freshness = freshness(entry);
+    let (stored, body) = entry.decode()?;
+    let reuse = judge(freshness, &stored.grant);
+    let outcome = match reuse {
+        Reuse::Fresh => Outcome::Hit,
+        Reuse::Stale | Reuse::WhileRevalidating => Outcome::Stale,
+        Reuse::No => return None,
+    };
+    let cache_control = cache_control(&route.client, &stored.grant, freshness);
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = stored.status;
+    *response.headers_mut() = stored.fields;
+    complete(&mut response, request.map(), cache_control, outcome);
+    Some((reuse, response))
+}

@@ -1,0 +1,139 @@
+//! The run of a handler: whether it can go on without its client, and how.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::response::{IntoResponse, Response};
+
+use super::BoxFuture;
+use crate::cache::Cache;
+use crate::key::Eviction;
+
+/// What one of the attributes does around a handler.
+pub trait Step: Send + 'static {
+    /// Runs the handler, to its end even if the client goes away.
+    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response>;
+
+    /// Goes on after a handler that was run already, and only as long as its client waited.
+    fn finish(self, response: Response) -> BoxFuture<Response>;
+}
+
+/// The future of a handler. Its inherent method is for those that can be moved to a task of their
+/// own; where the compiler cannot see that, in a generic handler, the one of [`InPlace`] is found.
+pub struct Run<F>(pub F);
+
+impl<F> Run<F>
+where
+    F: Future + Send + 'static,
+    F::Output: IntoResponse,
+{
+    /// Runs the handler within a step.
+    pub fn within(self, step: impl Step) -> BoxFuture<Response> {
+        step.run(Box::pin(async move { self.0.await.into_response() }))
+    }
+}
+
+/// Runs a handler where it is.
+pub trait InPlace {
+    /// What the handler returns.
+    type Output;
+
+    /// Runs the handler within a step.
+    fn within(self, step: impl Step) -> impl Future<Output = Response>
+    where
+        Self::Output: IntoResponse;
+}
+
+impl<F: Future> InPlace for Run<F> {
+    type Output = F::Output;
+
+    async fn within(self, step: impl Step) -> Response
+    where
+        F::Output: IntoResponse,
+    {
+        let response = self.0.await.into_response();
+        step.finish(response).await
+    }
+}
+
+impl<F> fmt::Debug for Run<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Run")
+    }
+}
+
+/// A run that goes on when it is dropped half-way: in the background, and not for ever. It stays in
+/// the task of its client as long as there is one, so that it sees what is local to that task, and
+/// a panic takes its usual way.
+pub(super) struct Surviving {
+    run: Option<BoxFuture<Response>>,
+    cache: Cache,
+    /// What is evicted at once when the client goes away: the handler may have changed it already.
+    evictions: Vec<Eviction>,
+    span: tracing::Span,
+}
+
+impl Surviving {
+    pub(super) fn new(
+        cache: Cache,
+        evictions: Vec<Eviction>,
+        run: impl Future<Output = Response> + Send + 'static,
+    ) -> Self {
+        Self {
+            run: Some(Box::pin(run)),
+            cache,
+            evictions,
+            span: tracing::Span::current(),
+        }
+    }
+}
+
+impl Future for Surviving {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        // Taken out while it is polled: one that panics must not go on.
+        let Some(mut run) = self.run.take() else {
+            return Poll::Pending;
+        };
+        let polled = run.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.run = Some(run);
+        }
+        polled
+    }
+}
+
+impl Drop for Surviving {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
+        let limit = cache.lease_ttl();
+        let rest = async move {
+            if !evictions.is_empty() {
+                cache.remove(&evictions).await;
+            }
+            drop(run.await);
+        };
+        let background = self.cache.background();
+        background.adopt(rest, limit, self.span.clone());
+    }
+}
+
+/// What a handler panicked with.
+pub(super) type Panic = Box<dyn Any + Send>;
+
+/// Runs a handler, and catches its panic.
+pub(super) async fn caught(mut handler: BoxFuture<Response>) -> Result<Response, Panic> {
+    std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
