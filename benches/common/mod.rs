@@ -1,0 +1,7 @@
+//! What the benches of many requests share: servers in processes of their own, and a client cheap
+//! enough to run beside them.
+
+pub(crate) mod answer;
+pub(crate) mod process;
+pub(crate) mod server;
+pub(crate) mod spread;
