@@ -1,13 +1,10 @@
-async fn list<R: Repository>(
+async fn list<R: Repository + 'static>(
     db: State<R>,
     headers: ::axum_redis_cache::__private::Head<
         HeaderMap,
         { 0 | ::axum_redis_cache::__private::TARGET },
     >,
-) -> ::axum_redis_cache::__private::Response
-where
-    R: 'static,
-{
+) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     #[doc(hidden)]

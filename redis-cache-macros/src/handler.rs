@@ -150,15 +150,27 @@ impl Handler {
         quote!(::<#names>)
     }
 
-    /// The generics, with types that borrow nothing: axum takes no handler of others.
+    /// The generics, with types that borrow nothing: axum takes no handler of others. A bound goes
+    /// where the type has its others.
     pub(crate) fn owned_generics(&self) -> Generics {
         let mut generics = self.signature.generics.clone();
-        let types: Vec<Ident> = generics.type_params().map(|it| it.ident.clone()).collect();
-        if !types.is_empty() {
-            let bounds = types
-                .iter()
-                .map(|ty| -> WherePredicate { parse_quote!(#ty: 'static) });
-            generics.make_where_clause().predicates.extend(bounds);
+        let Generics {
+            params,
+            where_clause,
+            ..
+        } = &mut generics;
+        for param in params {
+            let GenericParam::Type(param) = param else {
+                continue;
+            };
+            let name = &param.ident;
+            let predicates = where_clause.iter_mut().flat_map(|it| &mut it.predicates);
+            let bounds = predicates.into_iter().find_map(|it| match it {
+                WherePredicate::Type(it) if is_type(&it.bounded_ty, name) => Some(&mut it.bounds),
+                _ => None,
+            });
+            let bounds = bounds.unwrap_or(&mut param.bounds);
+            bounds.push(parse_quote!('static));
         }
         generics
     }
@@ -323,4 +335,8 @@ impl Visit<'_> for ImplTraits {
     fn visit_type_impl_trait(&mut self, ty: &TypeImplTrait) {
         self.0.push(ty.clone());
     }
+}
+
+fn is_type(ty: &Type, name: &Ident) -> bool {
+    matches!(ty, Type::Path(ty) if ty.path.is_ident(name))
 }

@@ -446,10 +446,7 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
             "public",
             args.public.is_present().then(|| args.public.span()),
         ),
-        (
-            "max_age",
-            args.max_age.as_ref().map(SpannedValue::span),
-        ),
+        ("max_age", args.max_age.as_ref().map(SpannedValue::span)),
     ];
     for (name, span) in others {
         if let Some(span) = span {

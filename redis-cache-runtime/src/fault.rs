@@ -47,10 +47,7 @@ impl Fault {
 
     /// Whether the store was not there to answer, so that it is not known what it did.
     pub(crate) fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable | Self::Timeout | Self::Disconnected
-        )
+        matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
     }
 }
 

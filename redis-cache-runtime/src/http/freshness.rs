@@ -459,7 +459,10 @@ mod tests {
             told(&policy, &grant(), 35_000),
             "max-age=0, stale-while-revalidate=5, stale-if-error=55"
         );
-        assert_eq!(told(&policy, &grant(), 50_000), "max-age=0, stale-if-error=40");
+        assert_eq!(
+            told(&policy, &grant(), 50_000),
+            "max-age=0, stale-if-error=40"
+        );
         let own = Grant {
             directives: "stale-if-error=5".into(),
             ..grant()

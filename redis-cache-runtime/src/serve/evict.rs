@@ -139,7 +139,10 @@ impl Evict {
 
 impl Step for Evict {
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let (cache, evictions) = (self.pending.cache().clone(), self.pending.evictions().to_vec());
+        let (cache, evictions) = (
+            self.pending.cache().clone(),
+            self.pending.evictions().to_vec(),
+        );
         let run = async move { self.end(handler.await).await };
         Box::pin(Surviving::new(cache, evictions, run))
     }

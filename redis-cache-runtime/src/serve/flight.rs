@@ -37,6 +37,7 @@ pub(crate) struct Flights {
 
 #[derive(Debug)]
 struct Flight {
+    at: Address,
     /// A run in the background, while the stale response is served: nobody waits for it unless
     /// there is none.
     refreshes: bool,
@@ -132,6 +133,7 @@ impl Flights {
             phase: Phase::Flying,
         };
         let flight = Arc::new(Flight {
+            at: at.clone(),
             refreshes,
             joined: AtomicU64::new(0),
             arrivals: Notify::new(),
@@ -141,16 +143,18 @@ impl Flights {
         self.len.store(table.len(), Ordering::Release);
         Ok(Lead {
             flights: Arc::clone(self),
-            at: at.clone(),
             flight,
             has_begun: false,
         })
     }
 
-    fn leave(&self, at: &Address, flight: &Arc<Flight>) {
+    fn leave(&self, flight: &Arc<Flight>) {
         let mut table = self.table();
-        if table.get(at).is_some_and(|it| Arc::ptr_eq(it, flight)) {
-            table.remove(at);
+        let is_there = table
+            .get(&flight.at)
+            .is_some_and(|it| Arc::ptr_eq(it, flight));
+        if is_there {
+            table.remove(&flight.at);
             self.len.store(table.len(), Ordering::Release);
         }
     }
@@ -195,7 +199,6 @@ impl Follower {
 /// The request whose run fills an address. Dropped, it lets its followers go.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
-    at: Address,
     flight: Arc<Flight>,
     has_begun: bool,
 }
@@ -257,7 +260,7 @@ impl Lead {
     }
 
     fn supersede(&self) {
-        self.flights.leave(&self.at, &self.flight);
+        self.flights.leave(&self.flight);
         self.close(Phase::Superseded);
     }
 
@@ -266,14 +269,14 @@ impl Lead {
         if self.vouched() < self.joined() {
             self.vouch_for_all(fill).await;
         }
-        self.flights.leave(&self.at, &self.flight);
+        self.flights.leave(&self.flight);
         self.close(Phase::Landed(entry));
     }
 
     /// Shares what a lookup found, with those who had joined when it began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
         self.vouch(joined);
-        self.flights.leave(&self.at, &self.flight);
+        self.flights.leave(&self.flight);
         self.close(Phase::Landed(entry));
     }
 
@@ -291,7 +294,7 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.leave(&self.at, &self.flight);
+        self.flights.leave(&self.flight);
         let has_landed = matches!(self.flight.progress.borrow().phase, Phase::Landed(_));
         if has_landed {
             return;

@@ -77,7 +77,7 @@ pub(super) enum Plan {
     /// It is stored, and others may wait for it.
     Fill(Fill, Option<Lead>),
     /// It is stored, and meanwhile the client gets the stale response.
-    Refresh(Fill, Lead, Response),
+    Refresh(Fill, Lead, Box<Response>),
 }
 
 /// A run of the handler of a read.
@@ -95,16 +95,14 @@ impl Step for Read {
         let cache = self.cache.clone();
         match self.plan {
             Plan::Bypass | Plan::Unstored(_) => Box::pin(self.complete(handler)),
-            Plan::Fill(..) => {
-                Box::pin(Surviving::new(cache, Vec::new(), self.complete(handler)))
-            }
+            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.complete(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 self.plan = Plan::Fill(fill, Some(lead));
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 let span = tracing::Span::current();
                 cache.background().adopt(refresh, limit, span);
-                Box::pin(std::future::ready(stale))
+                Box::pin(std::future::ready(*stale))
             }
         }
     }

@@ -93,7 +93,12 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn complete(self, mut response: Response) -> Response {
-        complete(&mut response, self.request, self.cache_control, self.outcome);
+        complete(
+            &mut response,
+            self.request,
+            self.cache_control,
+            self.outcome,
+        );
         response
     }
 }

@@ -74,9 +74,8 @@ impl Search {
 
     /// Whether the run of another may answer it, and it waits for it.
     fn may_wait(&self) -> bool {
-        let excludes = |directives: &RequestDirectives| {
-            directives.only_if_cached || directives.force_a_run()
-        };
+        let excludes =
+            |directives: &RequestDirectives| directives.only_if_cached || directives.force_a_run();
         !self.request.directives().is_some_and(excludes)
             && !Flights::is_nested()
             // Without Tokio nobody waits.
@@ -120,16 +119,13 @@ impl Search {
         let Some(lead) = self.cache.flights().refresh(&self.at) else {
             return Ok(stale);
         };
-        match self.claim().await {
-            Begun::Fill(fill, there) => match there.filter(|entry| freshness(entry).is_fresh()) {
-                None => Err(Plan::Refresh(fill, lead, stale)),
-                Some(_) => {
-                    fill.abandon().await;
-                    Ok(stale)
-                }
-            },
-            Begun::Held(_) | Begun::Fault => Ok(stale),
+        if let Begun::Fill(fill, there) = self.claim().await {
+            if !there.is_some_and(|entry| freshness(&entry).is_fresh()) {
+                return Err(Plan::Refresh(fill, lead, Box::new(stale)));
+            }
+            fill.abandon().await;
         }
+        Ok(stale)
     }
 
     async fn claim(&self) -> Begun {
@@ -193,7 +189,8 @@ impl Search {
     /// Runs the handler itself, because the run that it waited for did not help.
     async fn without_leader(&self) -> Found {
         if !self.route.windows().if_error.is_zero()
-            && let Some(stale) = reuse_on_error(&self.cache, self.route, &self.request, &self.at).await
+            && let Some(stale) =
+                reuse_on_error(&self.cache, self.route, &self.request, &self.at).await
         {
             return Ok(stale);
         }

@@ -146,7 +146,7 @@ async fn representation(
             Err(NotStorable::Status),
         ),
         Captured::Whole(body) => {
-            let (mut stored, _) = Response::new(()).into_parts();
+            let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
             // It said where the new resource is; this is the resource.
             if parts.status != StatusCode::OK {

@@ -343,7 +343,14 @@ async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
             .await
             .unwrap()
     };
-    let is_found = async |number| store.get(&place(number), false).await.unwrap().entry.is_some();
+    let is_found = async |number| {
+        store
+            .get(&place(number), false)
+            .await
+            .unwrap()
+            .entry
+            .is_some()
+    };
     for number in 0..100 {
         assert!(fill(number).await);
         assert!(is_found(0).await, "0 is in use, {number} was stored last");

@@ -54,9 +54,7 @@ impl MemoryStore {
                 .nonces(at)
                 .map(|name| table.nonce(name))
                 .collect(),
-            holder: holder
-                .then(|| table.holder(self.names.lease(at)))
-                .flatten(),
+            holder: holder.then(|| table.holder(self.names.lease(at))).flatten(),
         }
     }
 
@@ -89,11 +87,11 @@ impl MemoryStore {
     pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
         let mut table = self.table();
         let name = lease.claim.lease(&self.names, at);
-        let held = table.holds(name, lease);
-        if held {
+        let is_held = table.holds(name, lease);
+        if is_held {
             table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
         }
-        held
+        is_held
     }
 
     pub(crate) fn put(

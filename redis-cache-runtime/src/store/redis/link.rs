@@ -1,14 +1,17 @@
 //! The connection to Redis: opened when first needed, replaced in the background when lost.
 //!
-//! While it is lost, callers learn that at once instead of paying for attempts to reconnect.
+//! It is the breaker, too: while the connection is lost, or Redis answers too late too often, callers
+//! learn that at once instead of paying for attempts. And after Redis was away, what it says is not
+//! believed for a while: the other processes need that time to tell it of their evictions.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,6 +21,15 @@ use crate::settings::{Settings, SettingsError};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
+
+/// How long it takes a process that has just connected to tell Redis of its evictions.
+const TELLING: Duration = Duration::from_millis(250);
+
+/// How much a late answer counts against a connection, one in time for it, and how much is too much:
+/// five late ones in a row, or one in five for long.
+const LATE: u32 = 4;
+const IN_TIME: u32 = 1;
+const TOO_LATE: u32 = 20;
 
 /// Commands that may wait for the connection's writer; further ones wait in their own task.
 const QUEUE: usize = 1024;
@@ -31,6 +43,10 @@ struct Shared {
     config: AsyncConnectionConfig,
     /// How long callers wait for an attempt.
     patience: Duration,
+    /// How long Redis is not believed after it was away.
+    settling: Duration,
+    /// Whether Redis was away since there was a connection.
+    was_away: AtomicBool,
     state: watch::Sender<State>,
     faults: Arc<FaultLog>,
 }
@@ -48,10 +64,36 @@ enum State {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    /// Counts what arrived on this connection. Shared by its clones, it also tells it from others.
-    replies: Arc<AtomicU64>,
+    /// Shared by the clones of this connection, it also tells it from others.
+    health: Arc<Health>,
     /// How much had arrived when this clone was made.
     replies_before: u64,
+}
+
+#[derive(Default)]
+struct Health {
+    /// Counts what arrived.
+    replies: AtomicU64,
+    lateness: AtomicU32,
+    /// Redis had been away, and is believed from then on.
+    settled: Option<Instant>,
+}
+
+impl Health {
+    fn arrived(&self) {
+        self.replies.fetch_add(1, Ordering::Relaxed);
+        let lateness = self.lateness.load(Ordering::Relaxed);
+        if lateness > 0 {
+            // A lost update does not matter.
+            self.lateness
+                .store(lateness.saturating_sub(IN_TIME), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is too late too often.
+    fn was_late(&self) -> bool {
+        self.lateness.fetch_add(LATE, Ordering::Relaxed) + LATE >= TOO_LATE
+    }
 }
 
 impl Link {
@@ -64,12 +106,17 @@ impl Link {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
         let patience = settings.socket_timeout;
+        // Until every other process has connected, and told of what it has to tell.
+        let retries = LAST_RETRY + crate::cache::LAST_RETRY;
+        let settling = settings.socket_connect_timeout + retries + TELLING;
         let state = watch::Sender::new(State::Idle);
         Ok(Self {
             shared: Arc::new(Shared {
                 client,
                 config,
                 patience,
+                settling,
+                was_away: AtomicBool::new(false),
                 state,
                 faults,
             }),
@@ -106,21 +153,27 @@ impl Link {
         on: &Connected,
     ) -> Result<T, Fault> {
         let is_on =
-            |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(&up.replies, &on.replies));
+            |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(&up.health, &on.health));
         match end {
             Ok(Ok(value)) => {
-                on.replies.fetch_add(1, Ordering::Relaxed);
+                on.health.arrived();
                 Ok(value)
             }
             Ok(Err(error)) => {
                 let fault = Fault::from(&error);
+                if matches!(fault, Fault::Refused(_)) {
+                    on.health.arrived();
+                }
                 if fault == Fault::Disconnected {
                     self.replace_if(is_on, State::Connecting);
                 }
                 Err(fault)
             }
             Err(_) => {
-                if on.replies.load(Ordering::Relaxed) == on.replies_before {
+                let nothing_arrives =
+                    on.health.replies.load(Ordering::Relaxed) == on.replies_before;
+                if on.health.was_late() || nothing_arrives {
+                    self.shared.was_away.store(true, Ordering::Relaxed);
                     self.replace_if(is_on, State::Down);
                 }
                 Err(Fault::Timeout)
@@ -146,9 +199,16 @@ impl Link {
 impl Connected {
     fn current(&self) -> Self {
         Self {
-            replies_before: self.replies.load(Ordering::Relaxed),
+            replies_before: self.health.replies.load(Ordering::Relaxed),
             ..self.clone()
         }
+    }
+
+    /// Whether what Redis says is to be believed.
+    pub(super) fn has_settled(&self) -> bool {
+        self.health
+            .settled
+            .is_none_or(|settled| Instant::now() >= settled)
     }
 }
 
@@ -161,12 +221,16 @@ impl Shared {
             match shared.attempt().await {
                 Ok(connection) => {
                     shared.faults.recovered();
-                    let connected = Connected {
-                        connection,
-                        replies: Arc::default(),
-                        replies_before: 0,
+                    let was_away = shared.was_away.swap(false, Ordering::Relaxed);
+                    let health = Health {
+                        settled: was_away.then(|| Instant::now() + shared.settling),
+                        ..Health::default()
                     };
-                    shared.state.send_replace(State::Up(connected));
+                    shared.state.send_replace(State::Up(Connected {
+                        connection,
+                        health: Arc::new(health),
+                        replies_before: 0,
+                    }));
                     return;
                 }
                 Err(error) => {
@@ -175,7 +239,7 @@ impl Shared {
                         refused @ (Fault::Refused(_) | Fault::Credentials) => refused,
                         _ => Fault::Unreachable,
                     });
-                    shared.state.send_replace(State::Down);
+                    shared.give_up_waiting();
                 }
             }
             drop(shared);
@@ -186,15 +250,30 @@ impl Shared {
 
     /// One attempt; when it takes long, callers stop waiting for it.
     async fn attempt(&self) -> Result<MultiplexedConnection, RedisError> {
-        let attempt = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config);
-        let mut attempt = Box::pin(attempt);
+        let mut attempt = Box::pin(self.connect());
         if let Ok(end) = timeout(self.patience, &mut attempt).await {
             return end;
         }
-        self.state.send_replace(State::Down);
+        self.give_up_waiting();
         attempt.await
+    }
+
+    /// A connection on which Redis answers in time.
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config);
+        let mut connection = connecting.await?;
+        let ping = redis::cmd("PING");
+        timeout(self.patience, ping.query_async::<Value>(&mut connection))
+            .await
+            .map_err(|_| RedisError::from(io::Error::from(io::ErrorKind::TimedOut)))??;
+        Ok(connection)
+    }
+
+    fn give_up_waiting(&self) {
+        self.was_away.store(true, Ordering::Relaxed);
+        self.state.send_replace(State::Down);
     }
 }
 

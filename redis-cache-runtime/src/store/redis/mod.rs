@@ -15,7 +15,7 @@ use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, rand
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Name, Names};
 use crate::settings::{Settings, SettingsError};
-use link::Link;
+use link::{Connected, Link};
 
 /// Reads a nonce or seeds it, and makes it last at least as long as asked.
 /// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
@@ -98,7 +98,8 @@ impl RedisStore {
         if holder {
             mget.arg(Arg(self.names.lease(at)));
         }
-        let Value::Array(values) = self.run(&mget).await? else {
+        let reply = self.in_time(Request::Lookup(&mget)).await;
+        let Value::Array(values) = reply.and_then(refuse_errors)? else {
             return Err(Fault::Protocol);
         };
         let mut values = values.into_iter();
@@ -232,6 +233,7 @@ impl RedisStore {
     async fn in_time(&self, request: Request<'_>) -> Result<Value, Fault> {
         let deadline = Instant::now() + self.budget;
         if let Some(mut connected) = self.link.connected() {
+            request.check(&connected)?;
             let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
             match self.link.settle(end, &connected) {
                 Err(Fault::Disconnected) => {}
@@ -241,6 +243,7 @@ impl RedisStore {
         // Boxed, because it is rare.
         Box::pin(async {
             let mut connected = self.link.connect(deadline).await?;
+            request.check(&connected)?;
             let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
             self.link.settle(end, &connected)
         })
@@ -252,15 +255,24 @@ impl RedisStore {
 #[derive(Clone, Copy)]
 enum Request<'a> {
     One(&'a Cmd),
+    /// Like `One`, for what is believed only when Redis has settled.
+    Lookup(&'a Cmd),
     /// Its reply is an array.
     Many(&'a Pipeline),
 }
 
 impl<'a> Request<'a> {
+    fn check(self, connected: &Connected) -> Result<(), Fault> {
+        match self {
+            Self::Lookup(_) if !connected.has_settled() => Err(Fault::Settling),
+            _ => Ok(()),
+        }
+    }
+
     /// Boxed, because the future is large and every future around it is moved with it.
     fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
         match self {
-            Self::One(command) => connection.req_packed_command(command),
+            Self::One(command) | Self::Lookup(command) => connection.req_packed_command(command),
             Self::Many(commands) => Box::pin(async move {
                 let replies = connection
                     .req_packed_commands(commands, 0, commands.len())
