@@ -1,4 +1,4 @@
-//! Real servers and a raw HTTP client for the tests of this workspace.
+//! Real servers, a faulty network and a raw HTTP client for the tests of this workspace.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,7 +7,9 @@
 )]
 
 mod client;
+mod proxy;
 mod redis_server;
 
 pub use client::{Client, Reply};
+pub use proxy::Proxy;
 pub use redis_server::RedisServer;

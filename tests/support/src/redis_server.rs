@@ -12,7 +12,8 @@ pub struct RedisServer {
 }
 
 /// Runs the server until its own standard input closes, which it does however this process ends.
-const GUARDIAN: &str = r#"redis-server "$@" >/dev/null 2>&1 & server=$!
+/// Ctrl-C reaches it too, but must not end it while the server may be stopped.
+const GUARDIAN: &str = r#"trap "" INT; redis-server "$@" >/dev/null 2>&1 & server=$!
 cat >/dev/null; kill -9 "$server"; wait "$server" 2>/dev/null"#;
 
 impl RedisServer {
