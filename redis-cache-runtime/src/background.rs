@@ -13,10 +13,14 @@ use tracing::Instrument;
 /// drops every run whose client has gone.
 const MAX_ORPHANS: usize = 1024;
 
+/// Leases at once that wait to be given back.
+const MAX_CHORES: usize = 1024;
+
 #[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
     orphans: Arc<Semaphore>,
+    chores: Arc<Semaphore>,
 }
 
 impl Default for Background {
@@ -24,6 +28,7 @@ impl Default for Background {
         Self {
             tasks: TaskTracker::new(),
             orphans: Arc::new(Semaphore::new(MAX_ORPHANS)),
+            chores: Arc::new(Semaphore::new(MAX_CHORES)),
         }
     }
 }
@@ -33,6 +38,16 @@ impl Background {
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(work.in_current_span(), &runtime);
+        }
+    }
+
+    /// Runs something to its end that may be left out when there is too much of it.
+    pub(crate) fn spawn_one_of_many(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(permit) = Arc::clone(&self.chores).try_acquire_owned() {
+            self.spawn(async move {
+                work.await;
+                drop(permit);
+            });
         }
     }
 

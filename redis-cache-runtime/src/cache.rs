@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::background::Background;
 use crate::backlog::Backlog;
@@ -157,7 +157,7 @@ impl Cache {
         let finished = async {
             self.inner.background.finished().await;
             while self.pending_evictions() > 0 {
-                tokio::time::sleep(FIRST_RETRY).await;
+                sleep(FIRST_RETRY).await;
             }
         };
         if timeout(SHUTDOWN, finished).await.is_err() {
@@ -242,7 +242,12 @@ impl Cache {
             lease,
             entry: kept_for,
         };
-        self.recorded(self.inner.store.lease(at, claim, times).await)
+        let token = Token::draw(claim)?;
+        let claimed = self.inner.store.lease(at, claim, token, times).await;
+        if claimed.as_ref().is_err_and(Fault::is_absence) {
+            self.release_later(at.clone(), claim, token);
+        }
+        self.recorded(claimed)
     }
 
     /// Holds a lease for longer, under a token that may be another; `false` when it was lost.
@@ -277,8 +282,30 @@ impl Cache {
         self.recorded(self.inner.store.prolong(at, ttl).await)
     }
 
-    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
-        self.recorded(self.inner.store.release(at, lease).await)
+    /// Gives a lease back.
+    pub(crate) async fn release(&self, at: &Address, claim: Claim, token: Token) {
+        let released = self.inner.store.release(at, claim, token).await;
+        if self
+            .recorded(released)
+            .is_err_and(|fault| fault.is_absence())
+        {
+            self.release_later(at.clone(), claim, token);
+        }
+    }
+
+    /// Gives a lease back that may be held, when the store can be told, so that nobody waits for it.
+    /// If that takes long, the lease has ended by itself.
+    fn release_later(&self, at: Address, claim: Claim, token: Token) {
+        let cache = self.clone();
+        self.inner.background.spawn_one_of_many(async move {
+            let ends = Instant::now() + cache.hold();
+            while Instant::now() < ends {
+                sleep(LAST_RETRY).await;
+                if cache.inner.store.release(&at, claim, token).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
@@ -347,7 +374,7 @@ impl Tending {
                 continue;
             }
             drop(inner);
-            tokio::time::sleep(delay).await;
+            sleep(delay).await;
             delay = LAST_RETRY.min(delay * 2);
         }
     }

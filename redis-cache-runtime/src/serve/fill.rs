@@ -18,7 +18,7 @@ use crate::store::{Claim, Claimed, Lease, Token};
 
 /// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
 /// that died held it.
-pub(crate) const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const BEAT: Duration = Duration::from_millis(500);
 
 /// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
 /// back, and a write evicts: what it wrote before it was dropped is unknown.
@@ -126,8 +126,7 @@ impl Fill {
     /// Lets others begin, when what it makes can no longer be stored.
     pub(crate) async fn release_early(&self) {
         if let Some(inner) = &self.inner {
-            // A fault is recorded by the cache, and the lease ends by itself.
-            let _ = inner.cache.release(&inner.at, &inner.lease).await;
+            inner.release().await;
         }
     }
 
@@ -164,7 +163,7 @@ impl Fill {
     /// Gives the lease back and leaves the entry as it is.
     pub(crate) async fn abandon(mut self) {
         if let Some(inner) = self.inner.take() {
-            to_its_end(inner.release()).await;
+            to_its_end(async move { inner.release().await }).await;
         }
     }
 }
@@ -213,11 +212,14 @@ impl Inner {
             .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
         match stored.await {
             Ok(_) => {}
-            // It may have been stored, or not. Whatever a write left behind must go; the lease of a
-            // read ends by itself. The request has waited long enough.
+            // It may have been stored, or not: whatever is left must go. The request has waited long
+            // enough.
             Err(fault) if fault.is_absence() => {
                 if let Some(evictions) = self.evictions() {
                     self.cache.remove_later(evictions);
+                } else {
+                    let cache = self.cache.clone();
+                    cache.background().spawn(self.give_up());
                 }
             }
             Err(_) => self.give_up().await,
@@ -237,9 +239,9 @@ impl Inner {
         is_write.then(|| vec![Eviction::Key(self.at.key.clone())])
     }
 
-    /// A fault is recorded by the cache, and the lease ends by itself.
-    async fn release(self) {
-        let _ = self.cache.release(&self.at, &self.lease).await;
+    async fn release(&self) {
+        let (claim, token) = (self.lease.claim, self.lease.token);
+        self.cache.release(&self.at, claim, token).await;
     }
 }
 

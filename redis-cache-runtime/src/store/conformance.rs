@@ -78,7 +78,8 @@ async fn lease_for(
     claim: Claim,
     times: LeaseTimes,
 ) -> Option<Lease> {
-    match store.lease(place, claim, times).await.unwrap() {
+    let token = Token::draw(claim).unwrap();
+    match store.lease(place, claim, token, times).await.unwrap() {
         Claimed::Taken(lease, _) => Some(lease),
         Claimed::Held(_) => None,
     }
@@ -124,9 +125,9 @@ conformance! {
         let place = at("/a", &[]);
         let first = lease(&store, &place, Claim::IfFree).await.unwrap();
         assert!(lease(&store, &place, Claim::IfFree).await.is_none());
-        store.release(&place, &first).await.unwrap();
+        store.release(&place, Claim::IfFree, first.token).await.unwrap();
         let second = lease(&store, &place, Claim::IfFree).await.unwrap();
-        store.release(&place, &first).await.unwrap();
+        store.release(&place, Claim::IfFree, first.token).await.unwrap();
         assert!(lease(&store, &place, Claim::IfFree).await.is_none(), "not the first one's");
         assert!(put(&store, &place, &second, "x").await);
         assert!(!put(&store, &place, &second, "y").await, "a lease is good for one put");
@@ -156,7 +157,9 @@ conformance! {
         let place = at("/a", &["g"]);
         assert_eq!(store.get(&place, true).await.unwrap().holder, None);
         let mut held = lease(&store, &place, Claim::IfFree).await.unwrap();
-        let Claimed::Held(holder) = store.lease(&place, Claim::IfFree, TIMES).await.unwrap() else {
+        let other = Token::draw(Claim::IfFree).unwrap();
+        let claimed = store.lease(&place, Claim::IfFree, other, TIMES).await.unwrap();
+        let Claimed::Held(holder) = claimed else {
             panic!("it is held");
         };
         assert!(holder == held.token && holder.is_awaited());
@@ -179,8 +182,9 @@ conformance! {
     async fn a_claim_sees_what_was_stored_since_the_lookup(store: Store) {
         let place = at("/a", &["g"]);
         filled(&store, &place, "x").await;
-        let Claimed::Taken(_, there) = store.lease(&place, Claim::IfFree, TIMES).await.unwrap()
-        else {
+        let token = Token::draw(Claim::IfFree).unwrap();
+        let claimed = store.lease(&place, Claim::IfFree, token, TIMES).await.unwrap();
+        let Claimed::Taken(_, there) = claimed else {
             panic!("it is free");
         };
         assert_eq!(there.unwrap(), "x");

@@ -62,9 +62,9 @@ impl MemoryStore {
         &self,
         at: &Address,
         claim: Claim,
+        token: Token,
         times: LeaseTimes,
     ) -> Result<Claimed, Fault> {
-        let token = Token::draw(claim)?;
         let mut table = self.table();
         let name = claim.lease(&self.names, at);
         let held = table.holder(name).filter(|_| claim == Claim::IfFree);
@@ -87,7 +87,7 @@ impl MemoryStore {
     pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
         let mut table = self.table();
         let name = lease.claim.lease(&self.names, at);
-        let is_held = table.holds(name, lease);
+        let is_held = table.holder(name) == Some(lease.token);
         if is_held {
             table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
         }
@@ -103,7 +103,7 @@ impl MemoryStore {
     ) -> bool {
         let mut table = self.table();
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        let held = table.holds(lease_name, lease);
+        let held = table.holder(lease_name) == Some(lease.token);
         match lease.claim {
             Claim::IfFree if !held => {}
             Claim::IfFree => table.remove(lease_name),
@@ -129,10 +129,10 @@ impl MemoryStore {
             .try_for_each(|name| table.seed(name, ttl).map(drop))
     }
 
-    pub(crate) fn release(&self, at: &Address, lease: &Lease) {
+    pub(crate) fn release(&self, at: &Address, claim: Claim, token: Token) {
         let mut table = self.table();
-        let name = lease.claim.lease(&self.names, at);
-        if table.holds(name, lease) {
+        let name = claim.lease(&self.names, at);
+        if table.holder(name) == Some(token) {
             table.remove(name);
         }
     }
@@ -171,10 +171,6 @@ impl Table {
 
     fn holder(&mut self, name: Name<'_>) -> Option<Token> {
         self.get(name).map(|bytes| Token::of_bytes(&bytes))
-    }
-
-    fn holds(&mut self, name: Name<'_>, lease: &Lease) -> bool {
-        self.holder(name) == Some(lease.token)
     }
 
     /// Reads a nonce, or draws it, and makes it last at least `ttl` longer.

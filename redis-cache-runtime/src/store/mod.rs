@@ -226,9 +226,11 @@ impl Store {
         &self,
         at: &Address,
         claim: Claim,
+        token: Token,
         times: LeaseTimes,
     ) -> Result<Claimed, Fault> {
-        dispatch!(self, store => store.lease(at, claim, times), store.lease(at, claim, times).await)
+        dispatch!(self, store => store.lease(at, claim, token, times),
+            store.lease(at, claim, token, times).await)
     }
 
     /// Stores an entry if the lease is still held, and gives the lease back; `false` when it was
@@ -263,9 +265,14 @@ impl Store {
     }
 
     /// Gives the lease back without storing, if it is still held.
-    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
-        dispatch!(self, store => { store.release(at, lease); Ok(()) },
-            store.release(at, lease).await)
+    pub(crate) async fn release(
+        &self,
+        at: &Address,
+        claim: Claim,
+        token: Token,
+    ) -> Result<(), Fault> {
+        dispatch!(self, store => { store.release(at, claim, token); Ok(()) },
+            store.release(at, claim, token).await)
     }
 
     /// Evicts: one deletion, however many entries it concerns.

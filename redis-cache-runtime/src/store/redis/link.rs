@@ -20,7 +20,7 @@ use crate::fault::{Fault, FaultLog};
 use crate::settings::{Settings, SettingsError};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_millis(250);
 
 /// How long it takes a process that has just connected to tell Redis of its evictions.
 const TELLING: Duration = Duration::from_millis(250);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisWrite, ToRedisArgs, Value};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
@@ -116,9 +117,9 @@ impl RedisStore {
         &self,
         at: &Address,
         claim: Claim,
+        drawn: Token,
         times: LeaseTimes,
     ) -> Result<Claimed, Fault> {
-        let drawn = Token::draw(claim)?;
         let mut commands = Pipeline::new();
         let name = claim.lease(&self.names, at);
         let set = commands.cmd("SET").arg(Arg(name)).arg(&drawn.0);
@@ -138,15 +139,14 @@ impl RedisStore {
             let Some(Value::Array(there)) = values.next() else {
                 return Err(Fault::Protocol);
             };
-            if set == Some(Value::Nil) {
+            let holder = there.first().and_then(token);
+            // It is sent again on a new connection when it is not known what became of it.
+            let is_taken = set == Some(Value::Okay) || holder == Some(drawn);
+            if !is_taken {
                 // One that ended just now was held by somebody all the same.
-                let holder = there.first().and_then(token).unwrap_or(drawn);
-                return Ok(Claimed::Held(holder));
+                return Ok(Claimed::Held(holder.unwrap_or(drawn)));
             }
             entry = there.into_iter().nth(1).and_then(bytes);
-        }
-        if set != Some(Value::Okay) {
-            return Err(Fault::Protocol);
         }
         let stamps: Option<Stamps> = values.map(|value| nonce(&value)).collect();
         let stamps = stamps.ok_or(Fault::Protocol)?;
@@ -198,9 +198,14 @@ impl RedisStore {
         self.run_all(&commands).await.map(drop)
     }
 
-    pub(crate) async fn release(&self, at: &Address, lease: &Lease) -> Result<(), Fault> {
-        let mut command = eval(RELEASE, &[lease.claim.lease(&self.names, at)]);
-        command.arg(&lease.token.0);
+    pub(crate) async fn release(
+        &self,
+        at: &Address,
+        claim: Claim,
+        token: Token,
+    ) -> Result<(), Fault> {
+        let mut command = eval(RELEASE, &[claim.lease(&self.names, at)]);
+        command.arg(&token.0);
         self.run(&command).await.map(drop)
     }
 
@@ -231,10 +236,10 @@ impl RedisStore {
     /// Sends a request within the time budget. On a connection that turns out to be closed it is
     /// sent once more on a new one: everything in the protocol may be repeated.
     async fn in_time(&self, request: Request<'_>) -> Result<Value, Fault> {
-        let deadline = Instant::now() + self.budget;
+        let deadline = Instant::now() + request.budget(self.budget);
         if let Some(mut connected) = self.link.connected() {
             request.check(&connected)?;
-            let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
+            let end = until(deadline, request.send(&mut connected.connection)).await;
             match self.link.settle(end, &connected) {
                 Err(Fault::Disconnected) => {}
                 result => return result,
@@ -244,11 +249,26 @@ impl RedisStore {
         Box::pin(async {
             let mut connected = self.link.connect(deadline).await?;
             request.check(&connected)?;
-            let end = timeout_at(deadline, request.send(&mut connected.connection)).await;
+            let end = until(deadline, request.send(&mut connected.connection)).await;
             self.link.settle(end, &connected)
         })
         .await
     }
+}
+
+/// Waits for a reply. One that arrived while this process had no time to read it is not late.
+async fn until<T>(
+    deadline: Instant,
+    mut reply: RedisFuture<'_, T>,
+) -> Result<Result<T, RedisError>, Elapsed> {
+    let end = timeout_at(deadline, reply.as_mut()).await;
+    if end.is_ok() {
+        return end;
+    }
+    // Once for what reads from the socket, and once for what hands it on.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    timeout_at(deadline, reply).await
 }
 
 /// What is sent at once.
@@ -262,6 +282,15 @@ enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
+    /// for Redis as long, must not have given up yet.
+    fn budget(self, budget: Duration) -> Duration {
+        match self {
+            Self::Lookup(_) => budget / 2,
+            Self::One(_) | Self::Many(_) => budget,
+        }
+    }
+
     fn check(self, connected: &Connected) -> Result<(), Fault> {
         match self {
             Self::Lookup(_) if !connected.has_settled() => Err(Fault::Settling),
