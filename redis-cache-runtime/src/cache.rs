@@ -112,7 +112,7 @@ impl Cache {
         Self::new(&settings, Store::Memory(store), Arc::default())
     }
 
-    fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
+    pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
         let inner = Inner {
             store,
             faults,

@@ -4,7 +4,22 @@ use std::time::SystemTime;
 
 /// What dates in fields are compared with.
 pub(crate) fn time() -> SystemTime {
+    #[cfg(test)]
+    if STOPPED.get() {
+        return SystemTime::UNIX_EPOCH;
+    }
     SystemTime::now()
+}
+
+#[cfg(test)]
+thread_local! {
+    static STOPPED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Stops the clock in this thread, so that what happens in it can be repeated.
+#[cfg(test)]
+pub(crate) fn stop() {
+    STOPPED.set(true);
 }
 
 /// Unix milliseconds.

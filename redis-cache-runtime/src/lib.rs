@@ -13,6 +13,8 @@ mod handler;
 mod http;
 mod key;
 mod key_part;
+#[cfg(test)]
+mod model;
 mod request;
 mod route;
 mod serve;

@@ -58,7 +58,7 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+    pub(crate) fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
         let head = RequestHead::take(keep, parts, &cache);
         Self { head, cache }
     }

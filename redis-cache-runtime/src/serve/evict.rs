@@ -80,7 +80,7 @@ impl Evictions {
         self
     }
 
-    fn fixed(mut self, eviction: Eviction) -> Self {
+    pub(crate) fn fixed(mut self, eviction: Eviction) -> Self {
         self.targets.push(Target::Fixed(eviction));
         self
     }

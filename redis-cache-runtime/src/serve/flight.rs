@@ -159,6 +159,17 @@ impl Flights {
         }
     }
 
+    /// What of it decides about the future.
+    #[cfg(test)]
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let table = self.table();
+        let flight = |flight: &Arc<Flight>| {
+            let joined = flight.joined.load(Ordering::SeqCst);
+            format!("{joined} {:?}", *flight.progress.borrow())
+        };
+        table.values().map(flight).collect()
+    }
+
     /// Every critical section leaves it whole, however it ends.
     fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

@@ -65,23 +65,41 @@ impl MemoryStore {
         token: Token,
         times: LeaseTimes,
     ) -> Result<Claimed, Fault> {
+        match self.claim(at, claim, token, times.hold) {
+            Err(holder) => Ok(Claimed::Held(holder)),
+            Ok(entry) => {
+                let stamps = self.seed(at, times.nonce())?;
+                Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+            }
+        }
+    }
+
+    /// Takes the lease, and reads the entry; or reads who has it.
+    pub(super) fn claim(
+        &self,
+        at: &Address,
+        claim: Claim,
+        token: Token,
+        hold: Duration,
+    ) -> Result<Option<Bytes>, Token> {
         let mut table = self.table();
         let name = claim.lease(&self.names, at);
-        let held = table.holder(name).filter(|_| claim == Claim::IfFree);
-        if let Some(holder) = held {
-            return Ok(Claimed::Held(holder));
+        let holder = table.holder(name).filter(|_| claim == Claim::IfFree);
+        if let Some(holder) = holder {
+            return Err(holder);
         }
-        table.set(name, Bytes::copy_from_slice(&token.0), Some(times.hold));
-        let seeds = self
-            .names
-            .nonces(at)
-            .map(|name| table.seed(name, times.nonce()));
-        let stamps = seeds.collect::<Result<Stamps, Fault>>()?;
-        let entry = match claim {
+        table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
+        Ok(match claim {
             Claim::IfFree => table.get(self.names.entry(at)),
             Claim::Override => None,
-        };
-        Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+        })
+    }
+
+    /// Reads the nonces, seeds those that are missing, and makes them last.
+    pub(super) fn seed(&self, at: &Address, ttl: Option<Duration>) -> Result<Stamps, Fault> {
+        let mut table = self.table();
+        let nonces = self.names.nonces(at);
+        nonces.map(|name| table.seed(name, ttl)).collect()
     }
 
     pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
@@ -123,10 +141,7 @@ impl MemoryStore {
     }
 
     pub(crate) fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
-        let mut table = self.table();
-        self.names
-            .nonces(at)
-            .try_for_each(|name| table.seed(name, ttl).map(drop))
+        self.seed(at, ttl).map(drop)
     }
 
     pub(crate) fn release(&self, at: &Address, claim: Claim, token: Token) {
@@ -142,6 +157,22 @@ impl MemoryStore {
         for eviction in evictions {
             table.remove_all(self.names.evicted(eviction));
         }
+    }
+
+    /// Every name with its value, in order.
+    #[cfg(test)]
+    pub(super) fn contents(&self) -> std::collections::BTreeMap<Vec<u8>, Bytes> {
+        let table = self.table();
+        let items = table.items.iter();
+        items
+            .map(|(name, item)| (name.clone(), item.value.clone()))
+            .collect()
+    }
+
+    /// Takes a name away, as `maxmemory` or a restart may.
+    #[cfg(test)]
+    pub(super) fn lose(&self, name: &[u8]) {
+        self.table().forget(name);
     }
 
     /// A panic while the lock was held can only have been an allocation failure: every item in the

@@ -12,6 +12,8 @@
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod interleaved;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "redis")]
@@ -42,6 +44,10 @@ pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
 
 /// Draws a nonce.
 pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
+    #[cfg(test)]
+    if let Some(nonce) = interleaved::next_nonce() {
+        return Ok(nonce);
+    }
     let mut nonce = Nonce::default();
     getrandom::fill(&mut nonce).map_err(|_| Fault::Entropy)?;
     Ok(nonce)
@@ -200,6 +206,9 @@ pub(crate) enum Store {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(RedisStore),
+    /// Whose every command waits until the search over all interleavings lets it happen.
+    #[cfg(test)]
+    Interleaved(interleaved::InterleavedStore),
 }
 
 /// Calls the same method on whichever store this is. The stores agree on the protocol, not on a
@@ -211,6 +220,8 @@ macro_rules! dispatch {
             Self::Memory($store) => $memory,
             #[cfg(feature = "redis")]
             Self::Redis($store) => $redis,
+            #[cfg(test)]
+            Self::Interleaved($store) => $redis,
         }
     };
 }

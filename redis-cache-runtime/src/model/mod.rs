@@ -1,0 +1,162 @@
+//! Nothing stale, whatever the order: the real steps of lookup, lease, fill, eviction, write and
+//! single-flight, on a store whose every command waits for its turn, in every order there is.
+//!
+//! The promise: a request that starts after a write was answered never gets an older value; and when
+//! everything has ended, nothing older is left.
+
+pub(crate) mod gate;
+mod search;
+mod world;
+
+use search::search;
+use world::{Does, Scenario};
+
+use crate::store::interleaved::Broken;
+
+fn holds(scenario: &Scenario) {
+    let searched = search(scenario);
+    println!(
+        "{} orders, {} states: {scenario:?}",
+        searched.orders, searched.states
+    );
+    assert!(searched.orders > 100, "{scenario:?}");
+    if let Some(violation) = searched.violation {
+        panic!("{scenario:?}\n{violation}");
+    }
+}
+
+fn is_broken(scenario: &Scenario) {
+    let searched = search(scenario);
+    println!(
+        "found after {} orders: {:?}",
+        searched.orders, searched.violation
+    );
+    assert!(searched.violation.is_some(), "{scenario:?}");
+}
+
+use Does::{EvictGroup, EvictKey, Put, Read};
+
+fn one_process(requests: &[Does]) -> Scenario {
+    Scenario {
+        requests: requests.iter().map(|does| (0, *does)).collect(),
+        ..Scenario::default()
+    }
+}
+
+/// Each request in a process of its own.
+fn processes(requests: &[Does]) -> Scenario {
+    Scenario {
+        requests: requests.iter().copied().enumerate().collect(),
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn reads_of_one_process_while_the_key_is_evicted() {
+    holds(&one_process(&[Read, Read, EvictKey]));
+}
+
+#[test]
+fn reads_of_one_process_while_the_group_is_evicted() {
+    holds(&one_process(&[Read, Read, EvictGroup]));
+}
+
+#[test]
+fn reads_of_two_processes_while_the_key_is_evicted() {
+    holds(&processes(&[Read, Read, EvictKey]));
+}
+
+#[test]
+fn reads_of_two_processes_while_the_group_is_evicted() {
+    holds(&processes(&[Read, Read, EvictGroup]));
+}
+
+#[test]
+fn reads_while_a_response_is_written() {
+    holds(&one_process(&[Read, Read, Put]));
+    holds(&processes(&[Read, Read, Put]));
+}
+
+#[test]
+fn two_writes_at_once() {
+    holds(&processes(&[Put, Put, Read]));
+    holds(&processes(&[Put, EvictKey, Read]));
+    holds(&processes(&[Put, EvictGroup, Read]));
+}
+
+#[test]
+fn an_eviction_of_what_is_stored() {
+    holds(&Scenario {
+        filled: true,
+        ..processes(&[Read, Read, EvictKey])
+    });
+    holds(&Scenario {
+        filled: true,
+        ..processes(&[Read, Read, EvictGroup])
+    });
+}
+
+#[test]
+fn clients_that_leave() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            leaves: 1,
+            filled: true,
+            ..one_process(&[Read, write])
+        });
+    }
+    holds(&Scenario {
+        leaves: 1,
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
+fn names_that_the_store_loses() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            losses: 1,
+            ..processes(&[Read, write])
+        });
+    }
+}
+
+#[test]
+#[ignore = "three million orders take some minutes"]
+fn names_that_the_store_loses_while_reads_join() {
+    holds(&Scenario {
+        losses: 1,
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
+fn evictions_that_the_store_does_not_take() {
+    for write in [EvictKey, EvictGroup] {
+        holds(&Scenario {
+            failures: 1,
+            filled: true,
+            ..one_process(&[Read, Read, write])
+        });
+    }
+}
+
+#[test]
+fn without_the_check_of_the_lease_a_stale_response_is_found() {
+    is_broken(&Scenario {
+        broken: Broken {
+            lease_is_not_checked: true,
+        },
+        ..processes(&[Read, EvictKey])
+    });
+}
+
+#[test]
+fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
+    for evict in [EvictKey, EvictGroup] {
+        is_broken(&Scenario {
+            joins_by_key_only: true,
+            ..one_process(&[Read, Read, evict])
+        });
+    }
+}

@@ -1,0 +1,212 @@
+//! What a search runs: processes of an application that share a store and a database, and requests.
+
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request as HttpRequest;
+use axum::response::Response;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+use super::gate::Gate;
+use crate::cache::Cache;
+use crate::http::freshness::Declared;
+use crate::key::Eviction;
+use crate::request::{CacheRequest, TARGET};
+use crate::route::{Route, Selected};
+use crate::serve::evict::{Evictions, evict};
+use crate::serve::read::read_through;
+use crate::serve::run::Step;
+use crate::serve::write::write_through;
+use crate::settings::Settings;
+use crate::store::interleaved::{Broken, InterleavedStore};
+use crate::store::{MemoryStore, Store};
+
+static ROUTE: Route = Route::new("model")
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Read,
+    EvictKey,
+    EvictGroup,
+    Put,
+}
+
+/// Which requests there are, by the process that answers them, and what may go wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scenario {
+    pub(crate) requests: Vec<(usize, Does)>,
+    /// A response is stored before they start.
+    pub(crate) filled: bool,
+    /// How many clients may go away before they have their answer.
+    pub(crate) leaves: usize,
+    /// How many names the store may lose.
+    pub(crate) losses: usize,
+    /// How many evictions the store may not take.
+    pub(crate) failures: usize,
+    pub(crate) broken: Broken,
+    pub(crate) joins_by_key_only: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) gate: Gate,
+    pub(crate) store: InterleavedStore,
+    processes: Vec<Cache>,
+    shared: Arc<Shared>,
+    /// In the order of the scenario's requests.
+    pub(crate) clients: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The one row of the database.
+    committed: AtomicU64,
+    /// What a request that starts now must see: the newest version whose write was answered.
+    floor: AtomicU64,
+    violations: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let gate = Gate::default();
+        let store = InterleavedStore {
+            memory: Arc::new(MemoryStore::new("p", 1 << 20)),
+            gate: gate.clone(),
+            broken: scenario.broken,
+        };
+        let last = scenario.requests.iter().map(|(process, _)| *process).max();
+        let process = |_| {
+            let store = Store::Interleaved(store.clone());
+            let cache = Cache::new(&Settings::default(), store, Arc::default());
+            let joins = &cache.flights().join_by_key_only;
+            joins.store(scenario.joins_by_key_only, Ordering::Relaxed);
+            cache
+        };
+        Self {
+            processes: (0..=last.unwrap_or(0)).map(process).collect(),
+            gate,
+            store,
+            shared: Arc::default(),
+            clients: Vec::new(),
+        }
+    }
+
+    /// Sends a request, whose every step waits at the gate.
+    pub(crate) fn send(&mut self, process: usize, does: Does) {
+        let cache = self.processes[process].clone();
+        let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
+        let span = tracing::info_span!("actor");
+        let client = async move {
+            match does {
+                Does::Read => read(gate, shared, cache).await,
+                _ => write(gate, shared, cache, does).await,
+            }
+        };
+        self.clients.push(tokio::spawn(client.instrument(span)));
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap().clone()
+    }
+
+    pub(crate) fn violate(&self, what: String) {
+        self.shared.violations.lock().unwrap().push(what);
+    }
+
+    /// When everything has ended, nothing of before the last write may be left.
+    pub(crate) fn expect_the_last_write(&self) {
+        let shared = &self.shared;
+        let committed = shared.committed.load(Ordering::SeqCst);
+        shared.floor.store(committed, Ordering::SeqCst);
+    }
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.gate.hash(hasher);
+        format!("{:?}", self.store).hash(hasher);
+        for process in &self.processes {
+            process.flights().summary().hash(hasher);
+            process.pending_evictions().hash(hasher);
+        }
+        self.shared.committed.load(Ordering::SeqCst).hash(hasher);
+        self.shared.floor.load(Ordering::SeqCst).hash(hasher);
+        for client in &self.clients {
+            client.is_finished().hash(hasher);
+        }
+    }
+}
+
+fn request(method: &str, cache: Cache) -> CacheRequest {
+    let request = HttpRequest::builder().method(method).uri("/item");
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    CacheRequest::take(TARGET, &mut parts, cache)
+}
+
+async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache) {
+    gate.step("start").await;
+    let floor = shared.floor.load(Ordering::SeqCst);
+    gate.observe(&format!("starts when {floor} is known"));
+    let search = read_through(request("GET", cache), &ROUTE, Selected::new());
+    let response = match search.await {
+        Ok(response) => response,
+        Err(run) => {
+            let (gate, shared) = (gate.clone(), Arc::clone(&shared));
+            let handler = async move {
+                gate.step("read row").await;
+                let version = shared.committed.load(Ordering::SeqCst);
+                gate.observe(&format!("row is {version}"));
+                gate.step("answer").await;
+                Response::new(Body::from(version.to_string()))
+            };
+            run.run(Box::pin(handler)).await
+        }
+    };
+    let body = to_bytes(response.into_body(), 100).await.unwrap();
+    let version: u64 = std::str::from_utf8(&body).unwrap().parse().unwrap();
+    gate.observe(&format!("gets {version}"));
+    if version < floor {
+        let message = format!("a read got {version} after {floor} was known");
+        shared.violations.lock().unwrap().push(message);
+    }
+}
+
+async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
+    let written = Arc::new(AtomicU64::new(0));
+    let handler = {
+        let (gate, shared) = (gate.clone(), Arc::clone(&shared));
+        let written = Arc::clone(&written);
+        async move {
+            gate.step("write row").await;
+            let version = shared.committed.fetch_add(1, Ordering::SeqCst) + 1;
+            written.store(version, Ordering::SeqCst);
+            gate.observe(&format!("row becomes {version}"));
+            Response::new(Body::from(version.to_string()))
+        }
+    };
+    let handler = Box::pin(handler);
+    let request = request("PUT", cache);
+    match does {
+        Does::Put => {
+            let write = write_through(request, &ROUTE, Selected::new()).await;
+            write.run(handler).await;
+        }
+        Does::EvictGroup => {
+            let evict = evict(request, Evictions::new().fixed(Eviction::Group("g".into()))).await;
+            evict.run(handler).await;
+        }
+        Does::EvictKey | Does::Read => {
+            let evict = evict(request, Evictions::new().route(&ROUTE)).await;
+            evict.run(handler).await;
+        }
+    }
+    let version = written.load(Ordering::SeqCst);
+    shared.floor.fetch_max(version, Ordering::SeqCst);
+    gate.observe(&format!("wrote {version}"));
+}

@@ -1,0 +1,165 @@
+//! The store protocol in single commands, each of which happens when the search says so.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Claim, Claimed, Found, Lease, LeaseTimes, MemoryStore, Nonce, Token};
+use crate::fault::Fault;
+use crate::key::{Address, Eviction};
+use crate::model::gate::{Actor, Fate, Gate, actor};
+
+thread_local! {
+    /// How many nonces each actor has drawn.
+    static DRAWN: RefCell<Option<BTreeMap<Actor, u32>>> = const { RefCell::new(None) };
+}
+
+/// Numbers the nonces that are drawn in this thread, from the first one on, so that a search can be
+/// repeated. They tell who drew them, and not when: many orders then lead to the same state.
+pub(crate) fn number_nonces() {
+    DRAWN.set(Some(BTreeMap::new()));
+}
+
+pub(super) fn next_nonce() -> Option<Nonce> {
+    DRAWN.with_borrow_mut(|drawn| {
+        let actor = actor();
+        let number = drawn.as_mut()?.entry(actor).or_default();
+        *number += 1;
+        let mut nonce = Nonce::default();
+        nonce[4..12].copy_from_slice(&actor.to_be_bytes());
+        nonce[12..].copy_from_slice(&number.to_be_bytes());
+        Some(nonce)
+    })
+}
+
+/// How the protocol is broken on purpose.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Broken {
+    /// A fill is stored whether its lease is held or not.
+    pub(crate) lease_is_not_checked: bool,
+}
+
+/// Shared by the processes of a search.
+#[derive(Clone)]
+pub(crate) struct InterleavedStore {
+    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) gate: Gate,
+    pub(crate) broken: Broken,
+}
+
+impl InterleavedStore {
+    /// The node of the entry and those of the nonces may answer at different times.
+    pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        self.step("get entry").await?;
+        let mut found = self.memory.get(at, holder);
+        self.gate.observe(&format!("{found:?}"));
+        self.step("get nonces").await?;
+        found.nonces = self.memory.get(at, false).nonces;
+        self.gate.observe(&format!("{:?}", found.nonces));
+        Ok(found)
+    }
+
+    pub(crate) async fn lease(
+        &self,
+        at: &Address,
+        claim: Claim,
+        token: Token,
+        times: LeaseTimes,
+    ) -> Result<Claimed, Fault> {
+        self.step("claim").await?;
+        let claimed = self.memory.claim(at, claim, token, times.hold);
+        self.gate.observe(&format!("{claimed:?}"));
+        let entry = match claimed {
+            Ok(entry) => entry,
+            Err(holder) => return Ok(Claimed::Held(holder)),
+        };
+        self.step("seed").await?;
+        let stamps = self.memory.seed(at, times.nonce())?;
+        self.gate.observe(&format!("{stamps:?}"));
+        Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+    }
+
+    pub(crate) async fn put(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        entry: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<bool, Fault> {
+        self.step("put").await?;
+        if self.broken.lease_is_not_checked {
+            // Whoever has it, it is taken.
+            let _ = self
+                .memory
+                .claim(at, Claim::Override, lease.token, Duration::MAX);
+        }
+        let stored = self
+            .memory
+            .put(at, lease, Bytes::copy_from_slice(entry), ttl);
+        self.gate.observe(&format!("{stored}"));
+        Ok(stored)
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        token: Token,
+        hold: Duration,
+    ) -> Result<bool, Fault> {
+        self.step("renew").await?;
+        let renewed = self.memory.renew(at, lease, token, hold);
+        self.gate.observe(&format!("{renewed}"));
+        Ok(renewed)
+    }
+
+    pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
+        self.step("prolong").await?;
+        self.memory.prolong(at, ttl)
+    }
+
+    pub(crate) async fn release(
+        &self,
+        at: &Address,
+        claim: Claim,
+        token: Token,
+    ) -> Result<(), Fault> {
+        self.step("release").await?;
+        self.memory.release(at, claim, token);
+        self.gate.observe("released");
+        Ok(())
+    }
+
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        self.step("remove").await?;
+        self.memory.remove(evictions);
+        self.gate.observe("removed");
+        Ok(())
+    }
+
+    async fn step(&self, command: &'static str) -> Result<(), Fault> {
+        match self.gate.step(command).await {
+            Fate::Happens => Ok(()),
+            Fate::Fails => Err(Fault::Timeout),
+        }
+    }
+
+    /// The names that can be lost.
+    pub(crate) fn names(&self) -> Vec<Vec<u8>> {
+        self.memory.contents().into_keys().collect()
+    }
+
+    pub(crate) fn lose(&self, name: &[u8]) {
+        self.memory.lose(name);
+    }
+}
+
+impl fmt::Debug for InterleavedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.memory.contents())
+    }
+}
