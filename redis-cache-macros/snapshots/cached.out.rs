@@ -29,7 +29,7 @@ pub(crate) async fn get_product(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run(get_product::uncached(id, db))
+            ::axum_redis_cache::__private::Run::new(get_product::uncached(id, db))
                 .within(step_0)
                 .await
         }

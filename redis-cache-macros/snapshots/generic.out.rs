@@ -58,7 +58,7 @@ async fn list<R: Repository + 'static>(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run(
+            ::axum_redis_cache::__private::Run::new(
                     __AxumRedisCacheHandler::uncached::<R>(db, headers),
                 )
                 .within(step_0)

@@ -26,7 +26,7 @@ async fn get_repo(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run(get_repo::uncached(argument_0, user))
+            ::axum_redis_cache::__private::Run::new(get_repo::uncached(argument_0, user))
                 .within(step_0)
                 .await
         }

@@ -49,8 +49,8 @@ async fn rename(
             ::axum_redis_cache::__private::Selected::new(),
         )
         .await;
-    ::axum_redis_cache::__private::Run(
-            ::axum_redis_cache::__private::Run(rename::uncached(name, repo))
+    ::axum_redis_cache::__private::Run::new(
+            ::axum_redis_cache::__private::Run::new(rename::uncached(name, repo))
                 .within(step_1),
         )
         .within(step_0)

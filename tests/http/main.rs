@@ -14,6 +14,8 @@ mod references;
 mod seed;
 mod shapes;
 mod stacking;
+mod stale;
+mod stampede;
 mod storable;
 mod streams;
 mod support;

@@ -122,9 +122,9 @@ fn answer(
     let within = |run: TokenStream, step: Ident| {
         if handler.has_lifetimes() {
             // What borrows cannot be moved to a task of its own, which the method does not see.
-            quote_spanned!(span=> #private::InPlace::within(#private::Run(#run), #step))
+            quote_spanned!(span=> #private::InPlace::within(#private::Run::new(#run), #step))
         } else {
-            quote_spanned!(span=> #private::Run(#run).within(#step))
+            quote_spanned!(span=> #private::Run::new(#run).within(#step))
         }
     };
     if is_read {

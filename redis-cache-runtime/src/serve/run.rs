@@ -23,43 +23,50 @@ pub trait Step: Send + 'static {
 
 /// The future of a handler. Its inherent method is for those that can be moved to a task of their
 /// own; where the compiler cannot see that, in a generic handler, the one of [`InPlace`] is found.
-pub struct Run<F>(pub F);
+pub struct Run<F: Future> {
+    handler: F,
+    // Found out once, so that a handler which returns no response is one error.
+    into_response: fn(F::Output) -> Response,
+}
 
-impl<F> Run<F>
-where
-    F: Future + Send + 'static,
-    F::Output: IntoResponse,
-{
+impl<F: Future> Run<F> {
+    /// A handler that was called and not run yet.
+    pub fn new(handler: F) -> Self
+    where
+        F::Output: IntoResponse,
+    {
+        Self {
+            handler,
+            into_response: F::Output::into_response,
+        }
+    }
+
+    async fn response(self) -> Response {
+        (self.into_response)(self.handler.await)
+    }
+}
+
+impl<F: Future + Send + 'static> Run<F> {
     /// Runs the handler within a step.
     pub fn within(self, step: impl Step) -> BoxFuture<Response> {
-        step.run(Box::pin(async move { self.0.await.into_response() }))
+        step.run(Box::pin(self.response()))
     }
 }
 
 /// Runs a handler where it is.
 pub trait InPlace {
-    /// What the handler returns.
-    type Output;
-
     /// Runs the handler within a step.
-    fn within(self, step: impl Step) -> impl Future<Output = Response>
-    where
-        Self::Output: IntoResponse;
+    fn within(self, step: impl Step) -> impl Future<Output = Response>;
 }
 
 impl<F: Future> InPlace for Run<F> {
-    type Output = F::Output;
-
-    async fn within(self, step: impl Step) -> Response
-    where
-        F::Output: IntoResponse,
-    {
-        let response = self.0.await.into_response();
+    async fn within(self, step: impl Step) -> Response {
+        let response = self.response().await;
         step.finish(response).await
     }
 }
 
-impl<F> fmt::Debug for Run<F> {
+impl<F: Future> fmt::Debug for Run<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Run")
     }

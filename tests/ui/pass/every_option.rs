@@ -21,6 +21,8 @@ fn never(_: &Response) -> bool {
     vary_by(id),
     ignore(headers),
     max_age = "1m",
+    stale_while_revalidate = "1m",
+    stale_if_error = Duration::from_secs(3600),
     private,
     status(200, 404),
     unless = never
