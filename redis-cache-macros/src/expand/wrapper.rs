@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::accounting::Checks;
 use super::companion::{Companion, Own};
 use super::select::Bound;
-use super::{at, attributes};
+use super::{at, attributes, path_at};
 use crate::handler::{Argument, Handler};
 use crate::pattern;
 
@@ -115,9 +115,9 @@ fn answer(
     let mut name = companion.name.clone();
     name.set_span(span);
     let (turbofish, names) = (handler.turbofish(), arguments.iter().map(|it| &it.name));
-    let uncached = quote!(#turbofish (#(#names),*));
+    let uncached = quote_spanned!(span=> #turbofish (#(#names),*));
     let response = quote_spanned!(span=> #name::uncached #uncached);
-    let private = &companion.private;
+    let private = path_at(&companion.private, span);
     let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
     let within = |run: TokenStream, step: Ident| {
         if handler.has_lifetimes() {
