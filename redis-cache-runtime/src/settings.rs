@@ -89,9 +89,9 @@ impl Settings {
     /// | `REDIS_USERNAME`, `REDIS_PASSWORD` | ACL user and password | |
     /// | `REDIS_PREFIX` | what every name in Redis starts with | `redis:axum` |
     /// | `REDIS_DEFAULT_TTL` | seconds a response stays fresh when its route has no `ttl`; 0: no expiry | `0` |
-    /// | `REDIS_SOCKET_TIMEOUT` | seconds an operation may take | `0.25` |
+    /// | `REDIS_SOCKET_TIMEOUT` | seconds an operation may take; a lookup has half of it | `0.25` |
     /// | `REDIS_SOCKET_CONNECT_TIMEOUT` | seconds an attempt to connect may take | `1` |
-    /// | `REDIS_LEASE_TTL` | seconds a handler may take and still have its response stored | `30` |
+    /// | `REDIS_LEASE_TTL` | seconds a handler may take and still have its response stored, and others wait for it | `30` |
     /// | `REDIS_MAX_BODY_BYTES` | longest body that is stored | `10485760` |
     /// | `REDIS_MAX_MEMORY_BYTES` | size of the in-memory store | `67108864` |
     /// | `REDIS_REQUEST_DIRECTIVES` | `true`: obey the `Cache-Control` of requests | `true` |
@@ -135,8 +135,9 @@ impl Settings {
         self
     }
 
-    /// How long one operation on Redis may take before the request goes on without the cache.
-    /// *Default:* 250 ms.
+    /// How long one operation on Redis may take before the request goes on without the cache. A
+    /// lookup has half of it: what comes later may be older than an eviction that another process
+    /// had to give up. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
@@ -150,7 +151,9 @@ impl Settings {
         self
     }
 
-    /// How long a handler may take and still have its response stored. *Default:* 30 s.
+    /// How long a handler may take and still have its response stored, how long others wait for it,
+    /// and how long it goes on without its client. The lease itself is held for a second and a half
+    /// and renewed, so that nobody waits longer for a process that died. *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
