@@ -99,11 +99,13 @@ impl Flights {
         LEADING.try_with(|()| ()).is_ok()
     }
 
+    /// Whether nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
     /// Joins the run that fills an address, if there is one.
     pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return None;
-        }
         let table = self.table();
         let flight = table.get(at).filter(|flight| !flight.refreshes)?;
         Some(Follower::new(flight))

@@ -46,27 +46,39 @@ enum Waited {
 }
 
 impl Search {
-    /// Joins a run, or looks in the store, or leads.
+    /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
+    /// that a hit does not carry it along.
     pub(super) async fn run(&self) -> Found {
-        let may_wait = self.may_wait();
+        let follower = self.join();
+        if follower.is_none()
+            && let Some(response) = self.look().await?
+        {
+            return Ok(response);
+        }
+        Box::pin(self.fill_or_follow(follower)).await
+    }
+
+    /// Leads, or waits for who does.
+    async fn fill_or_follow(&self, mut follower: Option<Follower>) -> Found {
+        if !self.may_wait() {
+            return self.alone().await;
+        }
         let deadline = Instant::now() + self.cache.lease_ttl();
         for _ in 0..TURNS {
-            let joined = may_wait.then(|| self.join()).flatten();
-            let follower = match joined {
+            let follower = match follower.take() {
                 Some(follower) => follower,
-                None => match self.look().await? {
-                    Some(response) => return Ok(response),
-                    None if !may_wait => return self.alone().await,
-                    None => match self.cache.flights().lead_or_join(&self.at) {
-                        Role::Leader(lead) => return self.lead(lead, deadline).await,
-                        Role::Follower(follower) => follower,
-                    },
+                None => match self.cache.flights().lead_or_join(&self.at) {
+                    Role::Leader(lead) => return self.lead(lead, deadline).await,
+                    Role::Follower(follower) => follower,
                 },
             };
             match follower.landing(deadline).await {
                 Landing::Stored(entry) => return self.answer_with(&entry),
-                Landing::Again => {}
                 Landing::Failed => return self.without_leader().await,
+                Landing::Again => {}
+            }
+            if let Some(response) = self.look().await? {
+                return Ok(response);
             }
         }
         self.alone().await
@@ -74,17 +86,20 @@ impl Search {
 
     /// Whether the run of another may answer it, and it waits for it.
     fn may_wait(&self) -> bool {
-        let excludes =
-            |directives: &RequestDirectives| directives.only_if_cached || directives.force_a_run();
-        !self.request.directives().is_some_and(excludes)
+        !self.forces_a_run()
+            && !self.request.only_if_cached()
             && !Flights::is_nested()
             // Without Tokio nobody waits.
             && Handle::try_current().is_ok()
     }
 
+    /// Joins the run that fills the address, if there is one.
     fn join(&self) -> Option<Follower> {
-        let follower = self.cache.flights().join(&self.at)?;
-        (!self.cache.is_evicted(&self.at)).then_some(follower)
+        let flights = self.cache.flights();
+        if flights.is_empty() || !self.may_wait() || self.cache.is_evicted(&self.at) {
+            return None;
+        }
+        flights.join(&self.at)
     }
 
     /// Looks in the store.
@@ -95,7 +110,7 @@ impl Search {
         if let Ok(Some(entry)) = found {
             match reuse(&entry, &self.request, self.route) {
                 Some((Reuse::WhileRevalidating, response)) => {
-                    return self.refresh(response).await.map(Some);
+                    return Box::pin(self.refresh(response)).await.map(Some);
                 }
                 Some((_, response)) => return Ok(Some(response)),
                 None => {}

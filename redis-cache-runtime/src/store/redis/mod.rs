@@ -2,8 +2,10 @@
 
 mod link;
 
+use std::future::poll_fn;
 use std::io::Write;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -268,7 +270,10 @@ async fn until<T>(
     // Once for what reads from the socket, and once for what hands it on.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
-    timeout_at(deadline, reply).await
+    match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {
+        Poll::Ready(reply) => Ok(reply),
+        Poll::Pending => end,
+    }
 }
 
 /// What is sent at once.
