@@ -1,6 +1,7 @@
 //! Work that goes on when whoever asked for it has gone.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -34,10 +35,30 @@ impl Default for Background {
 }
 
 impl Background {
-    /// Runs something to its end. Without Tokio, or when its runtime ends, it is dropped.
+    /// Runs something that must not stop half-way when the client goes away; `None` only if it
+    /// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it
+    /// is run where it is.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let work = self.tasks.spawn_on(work.in_current_span(), &runtime);
+                work.await.ok()
+            }
+            Err(_) => Some(work.await),
+        }
+    }
+
+    /// Runs something to its end. Without Tokio it is run as far as it goes without waiting, which
+    /// is to its end for a cache in memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(work.in_current_span(), &runtime);
+        } else {
+            let mut work = std::pin::pin!(work);
+            let _ = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 

@@ -54,20 +54,25 @@ impl Backlog {
                 .any(|group| is_waiting(Eviction::Group(group.to_owned())))
     }
 
-    /// Keeps evictions. `true`: nobody takes care of them, so the caller has to.
+    /// Keeps evictions. `true`: they were too many.
     pub(crate) fn push(&self, evictions: Vec<Eviction>) -> bool {
         let mut waiting = self.waiting();
         let number = waiting.next;
         waiting.next += 1;
         let numbered = evictions.into_iter().map(|eviction| (eviction, number));
         waiting.evictions.extend(numbered);
-        if waiting.evictions.len() > MAX {
+        let overflows = waiting.evictions.len() > MAX;
+        if overflows {
             waiting.evictions.clear();
             waiting.evictions.insert(Eviction::All, number);
-            tracing::warn!("too many evictions wait for the store: everything will be evicted");
         }
         self.len.store(waiting.evictions.len(), Ordering::Release);
-        !std::mem::replace(&mut waiting.tended, true)
+        overflows
+    }
+
+    /// Whether nobody takes care of what waits, so that the caller has to from now on.
+    pub(crate) fn take_care(&self) -> bool {
+        !std::mem::replace(&mut self.waiting().tended, true)
     }
 
     /// The next ones to try; `None` when there are none, and then nobody takes care of them.
@@ -128,9 +133,10 @@ mod tests {
     fn what_waits_concerns_its_key_its_group_or_everything() {
         let backlog = Backlog::default();
         assert!(!backlog.concerns(&at("/a", "g")));
-        assert!(backlog.push(vec![Eviction::Key(key("/a"))]));
+        backlog.push(vec![Eviction::Key(key("/a"))]);
+        assert!(backlog.take_care() && !backlog.take_care());
         assert!(backlog.concerns(&at("/a", "g")) && !backlog.concerns(&at("/b", "g")));
-        assert!(!backlog.push(vec![Eviction::Group("h".to_owned())]));
+        backlog.push(vec![Eviction::Group("h".to_owned())]);
         assert!(backlog.concerns(&at("/b", "h")) && !backlog.concerns(&at("/b", "g")));
         backlog.push(vec![Eviction::All]);
         assert!(backlog.concerns(&at("/b", "g")));
@@ -149,6 +155,7 @@ mod tests {
         backlog.settle(&batch);
         assert_eq!(backlog.len(), 0);
         assert!(backlog.batch().is_none());
+        assert!(backlog.take_care(), "nobody does any more");
     }
 
     #[test]

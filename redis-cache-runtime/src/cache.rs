@@ -31,6 +31,9 @@ use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Store, Token};
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 pub(crate) const LAST_RETRY: Duration = Duration::from_millis(250);
 
+/// Longer is as good as for ever.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long `shutdown` waits for what is left to do.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -120,7 +123,7 @@ impl Cache {
             background: Background::default(),
             backlog: Backlog::default(),
             default_ttl: settings.default_ttl,
-            lease_ttl: settings.lease_ttl,
+            lease_ttl: settings.lease_ttl.min(LONGEST_LEASE),
             max_body_bytes: settings.max_body_bytes,
             request_directives: settings.request_directives,
         };
@@ -155,6 +158,9 @@ impl Cache {
     /// ```
     pub async fn shutdown(&self) {
         let finished = async {
+            if self.pending_evictions() > 0 {
+                self.tend();
+            }
             self.inner.background.finished().await;
             while self.pending_evictions() > 0 {
                 sleep(FIRST_RETRY).await;
@@ -215,6 +221,7 @@ impl Cache {
     /// What the store has at an address, and, if asked, who is filling it. The only way to an entry.
     pub(crate) async fn look(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         if self.inner.backlog.concerns(at) {
+            self.tend();
             return Err(Fault::EvictionPending);
         }
         self.recorded(self.inner.store.get(at, holder).await)
@@ -235,7 +242,7 @@ impl Cache {
         let lease = self.inner.lease_ttl;
         let hold = match claim {
             Claim::IfFree => self.hold(),
-            Claim::Override => lease,
+            Claim::Alone | Claim::Override => lease,
         };
         let times = LeaseTimes {
             hold,
@@ -295,7 +302,7 @@ impl Cache {
 
     /// Gives a lease back that may be held, when the store can be told, so that nobody waits for it.
     /// If that takes long, the lease has ended by itself.
-    fn release_later(&self, at: Address, claim: Claim, token: Token) {
+    pub(crate) fn release_later(&self, at: Address, claim: Claim, token: Token) {
         let cache = self.clone();
         self.inner.background.spawn_one_of_many(async move {
             let ends = Instant::now() + cache.hold();
@@ -340,13 +347,19 @@ impl Cache {
 
     /// Evicts for this process now, and for the others when the store can be told.
     pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
-        if !self.inner.backlog.push(evictions) {
-            return;
+        if self.inner.backlog.push(evictions) {
+            self.recorded::<()>(Err(Fault::Overflow)).ok();
         }
-        let tending = Tending(Arc::downgrade(&self.inner));
-        if let Ok(runtime) = Handle::try_current() {
+        self.tend();
+    }
+
+    /// Goes on telling the store of evictions, unless somebody does.
+    fn tend(&self) {
+        if let Ok(runtime) = Handle::try_current()
+            && self.inner.backlog.take_care()
+        {
             tracing::warn!("an eviction could not be told to the store, and will be repeated");
-            runtime.spawn(tending.run());
+            runtime.spawn(Tending(Arc::downgrade(&self.inner)).run());
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) enum Fault {
     /// Not of the store: it holds what is evicted already.
     #[error("an eviction waits for Redis")]
     EvictionPending,
+    /// Not of the store either: nothing is lost.
+    #[error("too many evictions wait for Redis: everything is evicted instead")]
+    Overflow,
     #[error("Redis was away, and other processes may have evictions to tell it of")]
     Settling,
 }
@@ -42,6 +45,7 @@ impl Fault {
             Self::Credentials => 64,
             Self::EvictionPending => 128,
             Self::Settling => 256,
+            Self::Overflow => 512,
         }
     }
 

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::flight::Lead;
 use crate::cache::Cache;
@@ -53,7 +51,8 @@ impl Fill {
         at: Address,
         claim: Claim,
     ) -> Begun {
-        let begun = to_its_end(async move {
+        let background = cache.clone();
+        let begun = background.background().to_its_end(async move {
             let end = Instant::now() + cache.lease_ttl();
             let (lease, entry) = match cache.lease(&at, claim, cache.kept_for(route)).await {
                 Ok(Claimed::Taken(lease, entry)) => (lease, entry),
@@ -86,13 +85,11 @@ impl Fill {
             .map_or_else(Instant::now, |inner| inner.end)
     }
 
-    /// Whether nothing was evicted since it began; not if the store cannot tell.
-    pub(crate) async fn is_current(&self) -> bool {
-        let Some(inner) = &self.inner else {
-            return false;
-        };
-        let found = inner.cache.look(&inner.at, true).await;
-        found.is_ok_and(|found| inner.lease.is_current(&found))
+    /// Whether nothing was evicted since it began; `None` when the store cannot tell.
+    pub(crate) async fn is_current(&self) -> Option<bool> {
+        let inner = self.inner.as_ref()?;
+        let found = inner.cache.look(&inner.at, true).await.ok()?;
+        Some(inner.lease.is_current(&found))
     }
 
     /// Holds the lease a while longer; `false` when it was lost.
@@ -115,12 +112,22 @@ impl Fill {
         let renewed = inner
             .cache
             .renew(&inner.at, &inner.lease, token, inner.left());
-        if matches!(renewed.await, Ok(true)) {
-            inner.lease.token = token;
-            return Some(self);
+        match renewed.await {
+            Ok(true) => {
+                inner.lease.token = token;
+                Some(self)
+            }
+            Ok(false) => {
+                self.inner = None;
+                None
+            }
+            // It is held under the one token or the other, which the fill gives back when dropped.
+            Err(_) => {
+                let (cache, at, claim) = (&inner.cache, inner.at.clone(), inner.lease.claim);
+                cache.release_later(at, claim, token);
+                None
+            }
         }
-        self.inner = None;
-        None
     }
 
     /// Lets others begin, when what it makes can no longer be stored.
@@ -143,40 +150,32 @@ impl Fill {
             (None, _) => {}
         }
         if let Some(inner) = self.inner.take() {
-            to_its_end(async move {
+            let cache = inner.cache.clone();
+            let store = async move {
                 match entry {
                     Some(entry) => inner.store(entry, &head).await,
                     None => inner.give_up().await,
                 }
-            })
-            .await;
+            };
+            cache.background().to_its_end(store).await;
         }
     }
 
     /// Ends without storing: a read gives its lease back, a write evicts its key.
     pub(crate) async fn give_up(mut self) {
         if let Some(inner) = self.inner.take() {
-            to_its_end(inner.give_up()).await;
+            let cache = inner.cache.clone();
+            cache.background().to_its_end(inner.give_up()).await;
         }
     }
 
     /// Gives the lease back and leaves the entry as it is.
     pub(crate) async fn abandon(mut self) {
         if let Some(inner) = self.inner.take() {
-            to_its_end(async move { inner.release().await }).await;
+            let cache = inner.cache.clone();
+            let release = async move { inner.release().await };
+            cache.background().to_its_end(release).await;
         }
-    }
-}
-
-/// Runs something that must not stop half-way when the client goes away; `None` only if it
-/// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it is
-/// run where it is.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Option<T> {
-    match Handle::try_current() {
-        Ok(runtime) => runtime.spawn(work.in_current_span()).await.ok(),
-        Err(_) => Some(work.await),
     }
 }
 

@@ -226,10 +226,12 @@ impl Lead {
         self.flight.progress.borrow().vouched
     }
 
+    /// Nobody is woken: while there is no response, it changes nothing for them.
     fn vouch(&self, number: u64) {
-        self.flight
-            .progress
-            .send_modify(|progress| progress.vouched = number.max(progress.vouched));
+        self.flight.progress.send_if_modified(|progress| {
+            progress.vouched = number.max(progress.vouched);
+            false
+        });
     }
 
     /// Runs the handler, which begins after everybody who has joined until now. Beside it, holds the
@@ -248,25 +250,35 @@ impl Lead {
     async fn attend(&self, fill: &Fill) {
         let end = fill.end();
         let mut beat = Instant::now() + fill::BEAT;
-        loop {
-            let arrival = timeout_at(beat.min(end), self.flight.arrivals.notified()).await;
-            let is_beat = arrival.is_err();
-            if is_beat {
-                beat += fill::BEAT;
+        while Instant::now() < end {
+            // What wakes it matters less than what time it is: arrivals may never cease.
+            let _ = timeout_at(beat.min(end), self.flight.arrivals.notified()).await;
+            if Instant::now() >= beat {
+                beat = Instant::now() + fill::BEAT;
+                if !fill.renew().await {
+                    break;
+                }
             }
-            let is_held = !is_beat || (Instant::now() < end && fill.renew().await);
-            if !is_held || !self.vouch_for_all(fill).await {
-                self.supersede();
-                return fill.release_early().await;
+            match self.vouch_for_all(fill).await {
+                Some(true) => {}
+                Some(false) => break,
+                // The store cannot tell. Who joined runs the handler, and the fill may go on.
+                None => self.supersede(),
             }
         }
+        self.supersede();
+        fill.release_early().await;
     }
 
-    /// Looks whether nothing was evicted, for those who joined until now. `false`: something was.
-    async fn vouch_for_all(&self, fill: &Fill) -> bool {
+    /// Looks whether nothing was evicted, for those who joined until now; `None` when the store
+    /// cannot tell.
+    async fn vouch_for_all(&self, fill: &Fill) -> Option<bool> {
         let joined = self.joined();
+        if joined <= self.vouched() {
+            return Some(true);
+        }
         let is_current = fill.is_current().await;
-        if is_current {
+        if is_current == Some(true) {
             self.vouch(joined);
         }
         is_current
@@ -279,9 +291,7 @@ impl Lead {
 
     /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
     pub(crate) async fn land(self, fill: &Fill, entry: Entry) {
-        if self.vouched() < self.joined() {
-            self.vouch_for_all(fill).await;
-        }
+        self.vouch_for_all(fill).await;
         self.flights.leave(&self.flight);
         self.close(Phase::Landed(entry));
     }

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::fill::Fill;
 use super::flight::Lead;
-use super::respond::respond;
+use super::respond::{examine, respond};
 use super::reuse::reuse_on_error;
-use super::run::{Panic, Step, Surviving, caught};
+use super::run::{Step, Surviving, caught};
 use super::search::Search;
 use super::{BoxFuture, Outcome, bypass};
 use crate::cache::Cache;
@@ -107,11 +107,17 @@ impl Step for Read {
         }
     }
 
-    fn finish(mut self, response: Response) -> BoxFuture<Response> {
-        if let Plan::Refresh(fill, lead, _) = self.plan {
+    async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
+        let mut stale = None;
+        if let Plan::Refresh(fill, lead, response) = self.plan {
             self.plan = Plan::Fill(fill, Some(lead));
+            stale = Some(*response);
         }
-        Box::pin(self.settle(Ok(response)))
+        let response = self.complete(handler).await;
+        match stale {
+            Some(stale) if response.status().is_server_error() => stale,
+            _ => response,
+        }
     }
 }
 
@@ -133,35 +139,42 @@ impl Read {
         }
     }
 
-    /// Runs the handler.
-    async fn complete(mut self, handler: BoxFuture<Response>) -> Response {
-        let catches = self.at.is_some();
-        let handler = async move {
-            if catches {
+    /// Runs the handler, and answers with what it makes.
+    async fn complete(mut self, handler: impl Future<Output = Response>) -> Response {
+        if matches!(self.plan, Plan::Bypass) {
+            return bypass(self.route, handler.await);
+        }
+        let (cache, route, may_help) = (self.cache.clone(), self.route, self.at.is_some());
+        let run = async {
+            let made = if may_help {
                 caught(handler).await
             } else {
                 Ok(handler.await)
+            };
+            match made {
+                Ok(response) if !(may_help && response.status().is_server_error()) => {
+                    Ok(examine(&cache, route, response).await)
+                }
+                failure => Err(failure),
             }
         };
         let made = match &mut self.plan {
-            Plan::Fill(fill, Some(lead)) => lead.run(fill, handler).await,
-            _ => handler.await,
+            Plan::Fill(fill, Some(lead)) => lead.run(fill, run).await,
+            _ => run.await,
         };
-        self.settle(made).await
-    }
-
-    /// Answers with what the handler made, and stores it if it may be.
-    async fn settle(self, made: Result<Response, Panic>) -> Response {
-        let failed = made
-            .as_ref()
-            .map_or(true, |response| response.status().is_server_error());
-        if let Some(at) = self.at.as_ref().filter(|_| failed)
-            && let Some(stale) = reuse_on_error(&self.cache, self.route, &self.request, at).await
-        {
-            return stale;
-        }
-        let response = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        respond(&self.cache, self.route, &self.request, response, self.plan).await
+        let examined = match made {
+            Ok(examined) => examined,
+            Err(failure) => {
+                if let Some(at) = &self.at
+                    && let Some(stale) = reuse_on_error(&cache, route, &self.request, at).await
+                {
+                    return stale;
+                }
+                let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                examine(&cache, route, response).await
+            }
+        };
+        respond(&self.cache, route, &self.request, examined, self.plan).await
     }
 }
 

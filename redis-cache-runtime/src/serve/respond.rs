@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
@@ -20,67 +21,93 @@ use crate::http::storable::NotStorable;
 use crate::request::RequestHead;
 use crate::route::Route;
 
-pub(super) async fn respond(
-    cache: &Cache,
-    route: &'static Route,
-    request: &RequestHead,
-    mut response: Response,
-    plan: Plan,
-) -> Response {
-    let (outcome, fill, lead) = match plan {
-        Plan::Bypass => return bypass(route, response),
-        Plan::Unstored(outcome) => (outcome, None, None),
-        Plan::Fill(fill, lead) => (Outcome::Miss, Some(fill), lead),
-        Plan::Refresh(fill, lead, _) => (Outcome::Miss, Some(fill), Some(lead)),
-    };
+/// A response, with what is known of it when its body has been read as far as it may be.
+pub(super) enum Examined {
+    Whole(Parts, Bytes, Grant),
+    /// The length of the body is not known, so it must not be waited for.
+    Streaming(Parts, Body, Grant),
+    NotStorable(NotStorable, Response),
+}
+
+/// Finds out whether a response may be stored.
+pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response) -> Examined {
     let grant = match route.check_response(&response, cache.ttl(route)) {
         Ok(grant) => grant,
-        Err(reason) => return not_stored(route, reason, response, fill, lead).await,
+        Err(reason) => return Examined::NotStorable(reason, response),
     };
     add_vary(response.headers_mut(), route.store.vary);
     // What it says is in the lifetime now.
     response.headers_mut().remove(header::AGE);
-    let told = Told {
-        cache_control: cache_control(&route.client, &grant, Freshness::new(grant.lifetime)),
-        request: request.map(),
-        outcome,
-    };
     let (mut parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
     match capture(body, length, cache.max_body_bytes()).await {
         Captured::Whole(body) => {
             add_etag(parts.status, &mut parts.headers, &body).await;
+            Examined::Whole(parts, body, grant)
+        }
+        Captured::Streaming(body) => Examined::Streaming(parts, body, grant),
+        Captured::NotStorable(reason, body) => {
+            Examined::NotStorable(reason, Response::from_parts(parts, body))
+        }
+    }
+}
+
+pub(super) async fn respond(
+    cache: &Cache,
+    route: &'static Route,
+    request: &RequestHead,
+    examined: Examined,
+    plan: Plan,
+) -> Response {
+    let (outcome, fill, lead) = match plan {
+        Plan::Bypass => (Outcome::Bypass, None, None),
+        Plan::Unstored(outcome) => (outcome, None, None),
+        Plan::Fill(fill, lead) => (Outcome::Miss, Some(fill), lead),
+        Plan::Refresh(fill, lead, _) => (Outcome::Miss, Some(fill), Some(lead)),
+    };
+    let told = |grant: &Grant| Told {
+        cache_control: cache_control(&route.client, grant, Freshness::new(grant.lifetime)),
+        request: request.map(),
+        outcome,
+    };
+    match examined {
+        Examined::Whole(parts, body, grant) => {
+            let told = told(&grant);
             if let Some(fill) = fill {
-                let head = stored_head(&parts, grant);
-                fill.store(head, body.clone(), lead).await;
+                fill.store(stored_head(&parts, grant), body.clone(), lead)
+                    .await;
             }
             told.complete(Response::from_parts(parts, Body::from(body)))
         }
-        Captured::Streaming(body) => {
+        Examined::Streaming(parts, body, grant) => {
+            let told = told(&grant);
+            let head = stored_head(&parts, grant);
+            let response = told.complete(Response::from_parts(parts, Body::empty()));
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
                 lead.fail();
             }
-            let head = stored_head(&parts, grant);
-            let response = told.complete(Response::from_parts(parts, Body::empty()));
             if response.status() == StatusCode::NOT_MODIFIED {
                 return response;
             }
-            let fill = match fill {
-                Some(fill) => fill.unawaited().await,
-                None => None,
-            };
-            let limit = cache.max_body_bytes();
+            let length = content_length(response.headers());
             let body = match fill {
-                Some(fill) => Body::new(Tee::new(body, length, limit, fill, head)),
+                Some(fill) => tee(body, length, cache, fill, head).await,
                 None => body,
             };
             response.map(|_| body)
         }
-        Captured::NotStorable(reason, body) => {
-            let response = Response::from_parts(parts, body);
+        Examined::NotStorable(reason, response) => {
             not_stored(route, reason, response, fill, lead).await
         }
+    }
+}
+
+/// Keeps a copy of a stream, as long as it can be stored.
+async fn tee(body: Body, length: Option<u64>, cache: &Cache, fill: Fill, head: StoredHead) -> Body {
+    match fill.unawaited().await {
+        Some(fill) => Body::new(Tee::new(body, length, cache.max_body_bytes(), fill, head)),
+        None => body,
     }
 }
 

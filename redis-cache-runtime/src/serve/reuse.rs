@@ -27,6 +27,14 @@ pub(super) fn reuse(
     })
 }
 
+/// Whether the stored response answers requests that say nothing about it.
+pub(super) fn is_of_use(entry: &Entry, route: &Route) -> bool {
+    let grants = || entry.decode().map(|(stored, _)| stored.grant);
+    let freshness = freshness(entry);
+    freshness.is_fresh()
+        || grants().is_some_and(|grant| freshness.reuse(None, &grant, route.windows()) != Reuse::No)
+}
+
 /// The stored response, if it may be reused because the handler failed. It is looked up when that
 /// is known, so that nothing is served that was evicted meanwhile.
 pub(super) async fn reuse_on_error(

@@ -17,8 +17,11 @@ pub trait Step: Send + 'static {
     /// Runs the handler, to its end even if the client goes away.
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response>;
 
-    /// Goes on after a handler that was run already, and only as long as its client waited.
-    fn finish(self, response: Response) -> BoxFuture<Response>;
+    /// Runs the handler as long as its client waits.
+    fn run_in_place(
+        self,
+        handler: impl Future<Output = Response>,
+    ) -> impl Future<Output = Response>;
 }
 
 /// The future of a handler. Its inherent method is for those that can be moved to a task of their
@@ -60,9 +63,8 @@ pub trait InPlace {
 }
 
 impl<F: Future> InPlace for Run<F> {
-    async fn within(self, step: impl Step) -> Response {
-        let response = self.response().await;
-        step.finish(response).await
+    fn within(self, step: impl Step) -> impl Future<Output = Response> {
+        step.run_in_place(self.response())
     }
 }
 
@@ -134,7 +136,8 @@ impl Drop for Surviving {
 pub(super) type Panic = Box<dyn Any + Send>;
 
 /// Runs a handler, and catches its panic.
-pub(super) async fn caught(mut handler: BoxFuture<Response>) -> Result<Response, Panic> {
+pub(super) async fn caught(handler: impl Future<Output = Response>) -> Result<Response, Panic> {
+    let mut handler = std::pin::pin!(handler);
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
         match polled {

@@ -12,7 +12,7 @@ use super::Outcome;
 use super::fill::{Begun, Fill};
 use super::flight::{Flights, Follower, Landing, Lead, Role};
 use super::read::Plan;
-use super::reuse::{freshness, reuse, reuse_on_error};
+use super::reuse::{freshness, is_of_use, reuse, reuse_on_error};
 use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::http::directives::RequestDirectives;
@@ -36,6 +36,14 @@ pub(super) struct Search {
 /// A response, or what becomes of what the handler makes.
 pub(super) type Found = Result<Response, Plan>;
 
+/// What a request found in the store.
+enum Looked {
+    Answer(Response),
+    Nothing,
+    /// A response that others are answered with, and that does not do for this one.
+    Refused,
+}
+
 /// What waiting for the fill of another process led to.
 enum Waited {
     /// The entry, and how many had joined when it was looked for.
@@ -49,11 +57,18 @@ impl Search {
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
     pub(super) async fn run(&self) -> Found {
-        let follower = self.join();
-        if follower.is_none()
-            && let Some(response) = self.look().await?
-        {
-            return Ok(response);
+        let mut follower = self.join();
+        if follower.is_none() {
+            match self.look().await {
+                Ok(Looked::Answer(response)) => return Ok(response),
+                Ok(Looked::Refused) => return Box::pin(self.alone()).await,
+                Ok(Looked::Nothing) => {}
+                // It may have been late because so many ask for the same.
+                Err(plan) => match self.join() {
+                    None => return Err(plan),
+                    joined => follower = joined,
+                },
+            }
         }
         Box::pin(self.fill_or_follow(follower)).await
     }
@@ -77,8 +92,10 @@ impl Search {
                 Landing::Failed => return self.without_leader().await,
                 Landing::Again => {}
             }
-            if let Some(response) = self.look().await? {
-                return Ok(response);
+            match self.look().await? {
+                Looked::Answer(response) => return Ok(response),
+                Looked::Refused => break,
+                Looked::Nothing => {}
             }
         }
         self.alone().await
@@ -103,26 +120,28 @@ impl Search {
     }
 
     /// Looks in the store.
-    async fn look(&self) -> Result<Option<Response>, Plan> {
+    async fn look(&self) -> Result<Looked, Plan> {
         let found = self.cache.lookup(&self.at).await;
         // Without the store the handler runs as if there were no cache.
         let outcome = found.as_ref().map_or(Outcome::Bypass, |_| Outcome::Miss);
+        let mut looked = Looked::Nothing;
         if let Ok(Some(entry)) = found {
             match reuse(&entry, &self.request, self.route) {
                 Some((Reuse::WhileRevalidating, response)) => {
-                    return Box::pin(self.refresh(response)).await.map(Some);
+                    return Box::pin(self.refresh(response)).await.map(Looked::Answer);
                 }
-                Some((_, response)) => return Ok(Some(response)),
+                Some((_, response)) => return Ok(Looked::Answer(response)),
+                None if is_of_use(&entry, self.route) => looked = Looked::Refused,
                 None => {}
             }
         }
         if self.request.only_if_cached() {
             let response = StatusCode::GATEWAY_TIMEOUT.into_response();
-            return Ok(Some(outcome.label(response)));
+            return Ok(Looked::Answer(outcome.label(response)));
         }
         match outcome {
             Outcome::Bypass => Err(Plan::Unstored(outcome)),
-            _ => Ok(None),
+            _ => Ok(looked),
         }
     }
 
@@ -134,7 +153,7 @@ impl Search {
         let Some(lead) = self.cache.flights().refresh(&self.at) else {
             return Ok(stale);
         };
-        if let Begun::Fill(fill, there) = self.claim().await {
+        if let Begun::Fill(fill, there) = self.claim(Claim::IfFree).await {
             if !there.is_some_and(|entry| freshness(&entry).is_fresh()) {
                 return Err(Plan::Refresh(fill, lead, Box::new(stale)));
             }
@@ -143,16 +162,16 @@ impl Search {
         Ok(stale)
     }
 
-    async fn claim(&self) -> Begun {
+    async fn claim(&self, claim: Claim) -> Begun {
         let (cache, at) = (self.cache.clone(), self.at.clone());
-        Fill::begin(cache, self.route, at, Claim::IfFree).await
+        Fill::begin(cache, self.route, at, claim).await
     }
 
     /// Takes the lease, or waits for the process that has it.
     async fn lead(&self, lead: Lead, deadline: Instant) -> Found {
         for _ in 0..TURNS {
             let joined = lead.joined();
-            match self.claim().await {
+            match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
                     None => return Err(Plan::Fill(fill, Some(lead))),
                     Some((entry, response)) => {
@@ -209,12 +228,17 @@ impl Search {
         {
             return Ok(stale);
         }
-        self.alone().await
+        // Of all who waited, one tries to store what it makes.
+        match self.cache.flights().refresh(&self.at) {
+            Some(_first) => self.alone().await,
+            None => Err(Plan::Unstored(Outcome::Miss)),
+        }
     }
 
-    /// Waits for nobody. What the handler makes is stored if nobody else stores.
+    /// Waits for nobody, and nobody waits for it. What the handler makes is stored if nobody else
+    /// stores.
     async fn alone(&self) -> Found {
-        match self.claim().await {
+        match self.claim(Claim::Alone).await {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
                 match self.already_there(there) {

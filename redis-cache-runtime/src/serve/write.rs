@@ -113,8 +113,9 @@ impl Step for Write {
         Box::pin(Surviving::new(cache, evictions, run))
     }
 
-    fn finish(self, response: Response) -> BoxFuture<Response> {
-        Box::pin(self.end(response))
+    async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
+        let response = handler.await;
+        self.end(response).await
     }
 }
 

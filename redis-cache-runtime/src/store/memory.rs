@@ -1,4 +1,4 @@
-//! The store protocol in this process: what the Redis scripts do, under one lock.
+//! The store protocol in this process: what the commands and scripts of Redis do, each under one lock.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,13 +84,13 @@ impl MemoryStore {
     ) -> Result<Option<Bytes>, Token> {
         let mut table = self.table();
         let name = claim.lease(&self.names, at);
-        let holder = table.holder(name).filter(|_| claim == Claim::IfFree);
+        let holder = table.holder(name).filter(|_| claim != Claim::Override);
         if let Some(holder) = holder {
             return Err(holder);
         }
         table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
         Ok(match claim {
-            Claim::IfFree => table.get(self.names.entry(at)),
+            Claim::IfFree | Claim::Alone => table.get(self.names.entry(at)),
             Claim::Override => None,
         })
     }
@@ -123,8 +123,8 @@ impl MemoryStore {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
         let held = table.holder(lease_name) == Some(lease.token);
         match lease.claim {
-            Claim::IfFree if !held => {}
-            Claim::IfFree => table.remove(lease_name),
+            Claim::IfFree | Claim::Alone if !held => {}
+            Claim::IfFree | Claim::Alone => table.remove(lease_name),
             Claim::Override => {
                 table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));

@@ -83,7 +83,7 @@ impl Token {
         let token = Self(random_nonce()?);
         Ok(match claim {
             Claim::IfFree => token.awaited(),
-            Claim::Override => token.unawaited(),
+            Claim::Alone | Claim::Override => token.unawaited(),
         })
     }
 
@@ -122,8 +122,10 @@ pub(crate) enum Claimed {
 /// Who may take a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// A read: only if nobody holds it.
+    /// A read that others wait for: only if nobody holds it.
     IfFree,
+    /// A read that nobody waits for: only if nobody holds it.
+    Alone,
     /// A write: always, which makes every fill under way lose its own.
     Override,
 }
@@ -133,7 +135,7 @@ impl Claim {
     /// must take the lease away from it.
     fn lease<'a>(self, names: &'a Names, at: &'a Address) -> Name<'a> {
         match self {
-            Self::IfFree => names.lease(at),
+            Self::IfFree | Self::Alone => names.lease(at),
             Self::Override => names.base_lease(&at.key),
         }
     }

@@ -31,6 +31,9 @@ const LATE: u32 = 4;
 const IN_TIME: u32 = 1;
 const TOO_LATE: u32 = 20;
 
+/// Answers that are late within so many milliseconds are late together.
+const TOGETHER: u64 = 50;
+
 /// Commands that may wait for the connection's writer; further ones wait in their own task.
 const QUEUE: usize = 1024;
 
@@ -70,16 +73,28 @@ pub(super) struct Connected {
     replies_before: u64,
 }
 
-#[derive(Default)]
 struct Health {
     /// Counts what arrived.
     replies: AtomicU64,
     lateness: AtomicU32,
+    /// When an answer was last late, in milliseconds since the connection was made.
+    last_late: AtomicU64,
+    since: Instant,
     /// Redis had been away, and is believed from then on.
     settled: Option<Instant>,
 }
 
 impl Health {
+    fn new(settled: Option<Instant>) -> Self {
+        Self {
+            replies: AtomicU64::new(0),
+            lateness: AtomicU32::new(0),
+            last_late: AtomicU64::new(0),
+            since: Instant::now(),
+            settled,
+        }
+    }
+
     fn arrived(&self) {
         self.replies.fetch_add(1, Ordering::Relaxed);
         let lateness = self.lateness.load(Ordering::Relaxed);
@@ -90,8 +105,15 @@ impl Health {
         }
     }
 
-    /// Whether it is too late too often.
+    /// Whether it is too late too often. Answers that are late together count once: what holds them
+    /// up may be over.
     fn was_late(&self) -> bool {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.last_late.load(Ordering::Relaxed);
+        if now < last + TOGETHER {
+            return false;
+        }
+        self.last_late.store(now, Ordering::Relaxed);
         self.lateness.fetch_add(LATE, Ordering::Relaxed) + LATE >= TOO_LATE
     }
 }
@@ -215,17 +237,17 @@ impl Connected {
 impl Shared {
     /// Tries until there is a connection, or nobody left to use it.
     async fn reconnect(this: Weak<Self>) {
-        let _abandoned = OnAbandon(this.clone());
+        let mut abandoned = OnAbandon(this.clone());
         let mut delay = FIRST_RETRY;
         while let Some(shared) = this.upgrade() {
             match shared.attempt().await {
                 Ok(connection) => {
                     shared.faults.recovered();
                     let was_away = shared.was_away.swap(false, Ordering::Relaxed);
-                    let health = Health {
-                        settled: was_away.then(|| Instant::now() + shared.settling),
-                        ..Health::default()
-                    };
+                    let settled = was_away.then(|| Instant::now() + shared.settling);
+                    let health = Health::new(settled);
+                    // From here on it is up to others to connect.
+                    abandoned.0 = Weak::new();
                     shared.state.send_replace(State::Up(Connected {
                         connection,
                         health: Arc::new(health),

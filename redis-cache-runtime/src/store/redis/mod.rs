@@ -126,7 +126,7 @@ impl RedisStore {
         let name = claim.lease(&self.names, at);
         let set = commands.cmd("SET").arg(Arg(name)).arg(&drawn.0);
         set.arg("PX").arg(millis(Some(times.hold)));
-        if claim == Claim::IfFree {
+        if claim != Claim::Override {
             set.arg("NX");
             let mget = commands.cmd("MGET").arg(Arg(name));
             mget.arg(Arg(self.names.entry(at)));
@@ -137,7 +137,7 @@ impl RedisStore {
         let mut values = self.run_all(&commands).await?.into_iter();
         let set = values.next();
         let mut entry = None;
-        if claim == Claim::IfFree {
+        if claim != Claim::Override {
             let Some(Value::Array(there)) = values.next() else {
                 return Err(Fault::Protocol);
             };
@@ -177,7 +177,7 @@ impl RedisStore {
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
         let mut command = match lease.claim {
-            Claim::IfFree => eval(FILL, &[lease_name, entry_name]),
+            Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
             Claim::Override => {
                 let key = Eviction::Key(at.key.clone());
                 let mut names = vec![lease_name, entry_name, self.names.lease(at)];
