@@ -202,6 +202,31 @@ on_every_store! {
         }
     }
 
+    async fn who_asks_for_something_fresher_makes_nobody_else_wait(store: Store) {
+        let gate = Gate::new();
+        let handler = gate.clone();
+        let app = App::new(store.cache(), move |run| {
+            let gate = handler.clone();
+            async move {
+                if run == 1 {
+                    gate.pass().await;
+                }
+                format!("run {run}")
+            }
+        });
+        let client = serve(router(app)).await;
+        client.get("/item").await;
+        let fresher = spawn(client, &[("cache-control", "min-fresh=1000")]);
+        gate.entered().await;
+        for _ in 0..2 {
+            let reply = client.get("/item").await;
+            assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
+        }
+        gate.open();
+        assert_eq!(outcome(fresher).await, answer("MISS", "run 1"));
+        assert_eq!(client.get("/item").await.text(), "run 1");
+    }
+
     async fn nobody_waits_for_a_stream(store: Store) {
         let app = App::new(store.cache(), move |run| async move {
             if run > 0 {
@@ -273,6 +298,59 @@ async fn a_slow_run_keeps_its_lease_and_is_stored() {
     assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
     assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
     assert_eq!(other_app.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_run_keeps_its_lease_however_many_join_meanwhile() {
+    let gate = Gate::new();
+    let app = gated(Store::Redis.cache(), &gate, first);
+    let client = serve(router(app.clone())).await;
+    let mut requests = vec![spawn(client, &[])];
+    gate.entered().await;
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        requests.push(spawn(client, &[]));
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    gate.open();
+    for request in requests {
+        assert_eq!(request.await.unwrap().text(), "run 0");
+    }
+    assert_eq!(client.get("/item").await.outcome(), "HIT");
+    assert_eq!(app.runs(), 1);
+}
+
+trait Asks: Clone + Send + Sync + 'static {
+    /// Whose future the compiler does not know to be `Send`.
+    #[allow(async_fn_in_trait)]
+    async fn ask(&self) -> String;
+}
+
+#[derive(Clone)]
+struct Slow;
+
+impl Asks for Slow {
+    async fn ask(&self) -> String {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        "asked".to_owned()
+    }
+}
+
+#[cached(ttl = 30, ignore(slow))]
+async fn generic<A: Asks>(axum::Extension(slow): axum::Extension<A>) -> String {
+    slow.ask().await
+}
+
+#[tokio::test]
+async fn a_slow_run_that_cannot_leave_its_client_keeps_its_lease_too() {
+    let route = get(generic::<Slow>).layer(axum::Extension(Slow));
+    let cache = Store::Redis.cache();
+    let client = serve(Router::new().route("/slow", route).with_state(cache)).await;
+    let (one, other) = tokio::join!(client.get("/slow"), client.get("/slow"));
+    let mut outcomes = [one.outcome(), other.outcome()];
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["HIT", "MISS"]);
+    assert_eq!(client.get("/slow").await.outcome(), "HIT");
 }
 
 #[tokio::test]

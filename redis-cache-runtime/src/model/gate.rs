@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Happens,
     /// The store did not take the command.
     Fails,
+    /// The store took the command, and its reply was lost.
+    ReplyIsLost,
 }
 
 /// Holds every step back until it is let through.

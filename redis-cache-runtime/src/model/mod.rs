@@ -131,14 +131,21 @@ fn names_that_the_store_loses_while_reads_join() {
 }
 
 #[test]
-fn evictions_that_the_store_does_not_take() {
-    for write in [EvictKey, EvictGroup] {
-        holds(&Scenario {
-            failures: 1,
-            filled: true,
-            ..one_process(&[Read, Read, write])
-        });
+fn commands_that_the_store_does_not_take_and_replies_that_are_lost() {
+    for write in [EvictKey, EvictGroup, Put] {
+        for filled in [false, true] {
+            holds(&Scenario {
+                failures: 1,
+                filled,
+                ..one_process(&[Read, write])
+            });
+        }
     }
+    holds(&Scenario {
+        failures: 1,
+        filled: true,
+        ..one_process(&[Read, Read, EvictKey])
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::gate::{Fate, hash};
-use super::world::{Does, Scenario, World};
+use super::world::{Does, OF_HANDLERS, Scenario, World};
 use crate::clock;
 use crate::store::interleaved::number_nonces;
 
@@ -153,9 +153,11 @@ impl<'a> Run<'a> {
             return events;
         }
         if self.failures > 0 {
-            let removals = waiting.iter().enumerate();
-            let removals = removals.filter(|(_, (_, command))| *command == "remove");
-            events.extend(removals.map(|(position, _)| Event::Step(position, Fate::Fails)));
+            let commands = waiting.iter().enumerate();
+            let commands = commands.filter(|(_, (_, step))| !OF_HANDLERS.contains(step));
+            events.extend(commands.flat_map(|(position, _)| {
+                [Fate::Fails, Fate::ReplyIsLost].map(|fate| Event::Step(position, fate))
+            }));
         }
         if self.leaves > 0 {
             let clients = self.world.clients.iter().enumerate().skip(first);
@@ -175,7 +177,7 @@ impl<'a> Run<'a> {
                 self.order
                     .steps
                     .push(format!("{actor}: {command} {fate:?}"));
-                self.failures -= usize::from(*fate == Fate::Fails);
+                self.failures -= usize::from(*fate != Fate::Happens);
                 self.world.gate.let_through(*position, *fate);
             }
             Event::Leave(number) => {

@@ -29,6 +29,9 @@ static ROUTE: Route = Route::new("model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
+/// Steps that are none of the store.
+pub(crate) const OF_HANDLERS: [&str; 4] = ["start", "read row", "answer", "write row"];
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
@@ -48,7 +51,7 @@ pub(crate) struct Scenario {
     pub(crate) leaves: usize,
     /// How many names the store may lose.
     pub(crate) losses: usize,
-    /// How many evictions the store may not take.
+    /// How many commands the store may not take, or take without anybody learning of it.
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
     pub(crate) joins_by_key_only: bool,

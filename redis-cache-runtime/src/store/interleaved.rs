@@ -54,12 +54,11 @@ pub(crate) struct InterleavedStore {
 impl InterleavedStore {
     /// The node of the entry and those of the nonces may answer at different times.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
-        self.step("get entry").await?;
-        let mut found = self.memory.get(at, holder);
-        self.gate.observe(&format!("{found:?}"));
-        self.step("get nonces").await?;
-        found.nonces = self.memory.get(at, false).nonces;
-        self.gate.observe(&format!("{:?}", found.nonces));
+        let mut found = self
+            .command("get entry", || self.memory.get(at, holder))
+            .await?;
+        let nonces = || self.memory.get(at, false).nonces;
+        found.nonces = self.command("get nonces", nonces).await?;
         Ok(found)
     }
 
@@ -70,16 +69,13 @@ impl InterleavedStore {
         token: Token,
         times: LeaseTimes,
     ) -> Result<Claimed, Fault> {
-        self.step("claim").await?;
-        let claimed = self.memory.claim(at, claim, token, times.hold);
-        self.gate.observe(&format!("{claimed:?}"));
-        let entry = match claimed {
+        let claimed = || self.memory.claim(at, claim, token, times.hold);
+        let entry = match self.command("claim", claimed).await? {
             Ok(entry) => entry,
             Err(holder) => return Ok(Claimed::Held(holder)),
         };
-        self.step("seed").await?;
-        let stamps = self.memory.seed(at, times.nonce())?;
-        self.gate.observe(&format!("{stamps:?}"));
+        let stamps = || self.memory.seed(at, times.nonce());
+        let stamps = self.command("seed", stamps).await??;
         Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
     }
 
@@ -90,18 +86,16 @@ impl InterleavedStore {
         entry: &[u8],
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
-        self.step("put").await?;
-        if self.broken.lease_is_not_checked {
-            // Whoever has it, it is taken.
-            let _ = self
-                .memory
-                .claim(at, Claim::Override, lease.token, Duration::MAX);
-        }
-        let stored = self
-            .memory
-            .put(at, lease, Bytes::copy_from_slice(entry), ttl);
-        self.gate.observe(&format!("{stored}"));
-        Ok(stored)
+        let stored = || {
+            if self.broken.lease_is_not_checked {
+                // Whoever has it, it is taken.
+                let (claim, token) = (Claim::Override, lease.token);
+                let _ = self.memory.claim(at, claim, token, Duration::MAX);
+            }
+            let entry = Bytes::copy_from_slice(entry);
+            self.memory.put(at, lease, entry, ttl)
+        };
+        self.command("put", stored).await
     }
 
     pub(crate) async fn renew(
@@ -111,15 +105,13 @@ impl InterleavedStore {
         token: Token,
         hold: Duration,
     ) -> Result<bool, Fault> {
-        self.step("renew").await?;
-        let renewed = self.memory.renew(at, lease, token, hold);
-        self.gate.observe(&format!("{renewed}"));
-        Ok(renewed)
+        let renewed = || self.memory.renew(at, lease, token, hold);
+        self.command("renew", renewed).await
     }
 
     pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
-        self.step("prolong").await?;
-        self.memory.prolong(at, ttl)
+        self.command("prolong", || self.memory.prolong(at, ttl))
+            .await?
     }
 
     pub(crate) async fn release(
@@ -128,24 +120,28 @@ impl InterleavedStore {
         claim: Claim,
         token: Token,
     ) -> Result<(), Fault> {
-        self.step("release").await?;
-        self.memory.release(at, claim, token);
-        self.gate.observe("released");
-        Ok(())
+        let released = || self.memory.release(at, claim, token);
+        self.command("release", released).await
     }
 
     pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        self.step("remove").await?;
-        self.memory.remove(evictions);
-        self.gate.observe("removed");
-        Ok(())
+        self.command("remove", || self.memory.remove(evictions))
+            .await
     }
 
-    async fn step(&self, command: &'static str) -> Result<(), Fault> {
-        match self.gate.step(command).await {
-            Fate::Happens => Ok(()),
-            Fate::Fails => Err(Fault::Timeout),
-        }
+    /// A command, when it is its turn.
+    async fn command<T: fmt::Debug>(
+        &self,
+        name: &'static str,
+        command: impl FnOnce() -> T,
+    ) -> Result<T, Fault> {
+        let fate = self.gate.step(name).await;
+        let reply = (fate != Fate::Fails).then(command);
+        let seen = reply
+            .filter(|_| fate == Fate::Happens)
+            .ok_or(Fault::Timeout);
+        self.gate.observe(&format!("{seen:?}"));
+        seen
     }
 
     /// The names that can be lost.
