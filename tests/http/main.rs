@@ -7,6 +7,7 @@ mod directives;
 mod evict;
 mod faults;
 mod keys;
+mod outage;
 mod put;
 mod races;
 mod read;
