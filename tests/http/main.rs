@@ -12,6 +12,7 @@ mod put;
 mod races;
 mod read;
 mod references;
+mod restarts;
 mod seed;
 mod shapes;
 mod stacking;
