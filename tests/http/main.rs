@@ -1,6 +1,7 @@
 //! What the attributes promise, seen through HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlog;
 mod conditional;
 mod corrupt;
 mod directives;
