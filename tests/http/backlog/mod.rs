@@ -1,6 +1,7 @@
 //! An eviction that Redis did not take is not lost: this process obeys it at once, and tells Redis of
 //! it when Redis listens again.
 
+mod processes;
 mod server;
 
 use std::time::Duration;
