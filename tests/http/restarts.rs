@@ -100,3 +100,17 @@ async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
     assert_ne!(stored(&client, "/item").await, old);
     assert_eq!(stored(&client, "/kept").await, kept);
 }
+
+#[tokio::test]
+async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_them() {
+    let directory = Directory::new();
+    let mut redis = directory.redis();
+    let (client, cache) = start(&redis).await;
+    let old = stored(&client, "/item").await;
+    save(&redis);
+    client.send("DELETE", "/item", &[]).await;
+    assert_eq!(cache.pending_evictions(), 0);
+    redis.kill();
+    redis.start_again();
+    assert_ne!(stored(&client, "/item").await, old);
+}

@@ -257,3 +257,25 @@ async fn a_shutdown_does_not_wait_for_ever() {
     assert!(shutdown.is_ok(), "it takes as long as Redis is away");
     assert!(server.cache.pending_evictions() > 0);
 }
+
+#[test]
+fn an_eviction_outlives_the_runtime_that_it_was_made_in() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let redis = RedisServer::start();
+    let cache = Store::Redis.cache_with(Settings::from_url(redis.url()).unwrap());
+    let process = redis.process();
+    redis.signal("STOP", process);
+    runtime().block_on(cache.evict(read::key("/item")));
+    redis.signal("CONT", process);
+    runtime().block_on(async {
+        let is_told = async || {
+            // Redis works, and is used.
+            cache.evict(read::key("/item/1")).await;
+            cache.pending_evictions() == 0
+        };
+        until("Redis takes the eviction", is_told).await;
+    });
+}
