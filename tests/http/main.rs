@@ -1,16 +1,19 @@
 //! What the attributes promise, seen through HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlog;
 mod conditional;
 mod corrupt;
 mod directives;
 mod evict;
 mod faults;
 mod keys;
+mod outage;
 mod put;
 mod races;
 mod read;
 mod references;
+mod restarts;
 mod seed;
 mod shapes;
 mod stacking;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -128,6 +128,28 @@ pub(crate) async fn serve(router: Router) -> Client {
     let address = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, router).into_future());
     Client::new(address)
+}
+
+/// Looks again and again until something is so, and fails when that takes too long.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Gets a response until it is a stored one, which is returned.
+pub(crate) async fn stored(client: &Client, path: &str) -> String {
+    let mut text = String::new();
+    until("a HIT", async || {
+        let reply = client.get(path).await;
+        assert_eq!(reply.status.as_u16(), 200, "{path}");
+        reply.text().clone_into(&mut text);
+        reply.outcome() == "HIT"
+    })
+    .await;
+    text
 }
 
 /// Holds a handler in the middle of its run until the test lets it go on.

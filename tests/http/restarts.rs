@@ -1,0 +1,116 @@
+//! Redis starts again: without its data, or while it loads what it had.
+
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use axum_redis_cache::{Cache, cache_evict, cached};
+use test_support::{Client, RedisServer};
+
+use crate::support::{App, Store, patient, serve, stored, until};
+
+#[cached(ttl = 30)]
+async fn read(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(key)]
+async fn evict() {}
+
+async fn start(redis: &RedisServer) -> (Client, Cache) {
+    let cache = Store::Redis.cache_with(patient(redis));
+    let route = get(read).delete(evict);
+    let router = Router::new()
+        .route("/item", route.clone())
+        .route("/kept", route)
+        .with_state(App::counting(cache.clone()));
+    (serve(router).await, cache)
+}
+
+#[tokio::test]
+async fn a_redis_that_restarted_empty_is_filled_anew() {
+    let mut redis = RedisServer::start();
+    let (client, _) = start(&redis).await;
+    let old = stored(&client, "/item").await;
+    redis.kill();
+    redis.start_again();
+    assert_ne!(client.get("/item").await.text(), old);
+    assert_ne!(stored(&client, "/item").await, old);
+}
+
+/// Where Redis keeps what survives a restart, removed with this.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let name = format!("{}-{}", RedisServer::unique_prefix(), std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A Redis that loads what it saved there, a millisecond for each key, and refuses commands
+    /// meanwhile.
+    fn redis(&self) -> RedisServer {
+        let options = [
+            ["--dir", self.0.to_str().unwrap()],
+            ["--key-load-delay", "1000"],
+            ["--loading-process-events-interval-bytes", "1024"],
+        ];
+        RedisServer::start_with(options.as_flattened())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn save(redis: &RedisServer) {
+    let () = redis::cmd("SAVE").query(&mut redis.connection()).unwrap();
+}
+
+#[tokio::test]
+async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
+    let directory = Directory::new();
+    let mut redis = directory.redis();
+    let (client, cache) = start(&redis).await;
+    let old = stored(&client, "/item").await;
+    let kept = stored(&client, "/kept").await;
+    let others = "for i = 1, 2000 do redis.call('SET', 'other' .. i, i) end";
+    let fill = redis::cmd("EVAL").arg(others).arg(0).to_owned();
+    let () = fill.query(&mut redis.connection()).unwrap();
+    save(&redis);
+    redis.kill();
+    redis.start_again();
+    let dbsize = redis::cmd("DBSIZE").query::<i64>(&mut redis.connection());
+    assert_eq!(dbsize.unwrap_err().code(), Some("LOADING"));
+    assert_eq!(client.get("/kept").await.outcome(), "BYPASS");
+    let reply = client.send("DELETE", "/item", &[]).await;
+    assert_eq!(reply.status.as_u16(), 200);
+    assert!(cache.pending_evictions() > 0);
+    until("Redis takes the eviction", async || {
+        assert_ne!(client.get("/item").await.text(), old);
+        cache.pending_evictions() == 0
+    })
+    .await;
+    assert_ne!(stored(&client, "/item").await, old);
+    assert_eq!(stored(&client, "/kept").await, kept);
+}
+
+#[tokio::test]
+async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_them() {
+    let directory = Directory::new();
+    let mut redis = directory.redis();
+    let (client, cache) = start(&redis).await;
+    let old = stored(&client, "/item").await;
+    save(&redis);
+    client.send("DELETE", "/item", &[]).await;
+    assert_eq!(cache.pending_evictions(), 0);
+    redis.kill();
+    redis.start_again();
+    assert_ne!(stored(&client, "/item").await, old);
+}
