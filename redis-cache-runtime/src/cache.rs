@@ -342,6 +342,8 @@ impl Cache {
         let removed = self.inner.store.remove(evictions).await;
         if self.recorded(removed).is_err() {
             self.remove_later(evictions.to_vec());
+        } else if self.pending_evictions() > 0 {
+            self.tend();
         }
     }
 

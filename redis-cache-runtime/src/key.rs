@@ -223,7 +223,8 @@ impl Names {
         [&self.group, group, "", ""]
     }
 
-    fn all(&self) -> Name<'_> {
+    /// The nonce whose removal evicts everything.
+    pub(crate) fn all(&self) -> Name<'_> {
         [&self.all, "", "", ""]
     }
 

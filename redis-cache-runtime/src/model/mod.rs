@@ -19,7 +19,7 @@ fn holds(scenario: &Scenario) {
         "{} orders, {} states: {scenario:?}",
         searched.orders, searched.states
     );
-    assert!(searched.orders > 100, "{scenario:?}");
+    assert!(searched.orders > 50, "{scenario:?}");
     if let Some(violation) = searched.violation {
         panic!("{scenario:?}\n{violation}");
     }

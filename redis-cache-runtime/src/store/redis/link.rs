@@ -2,16 +2,18 @@
 //!
 //! It is the breaker, too: while the connection is lost, or Redis answers too late too often, callers
 //! learn that at once instead of paying for attempts. And after Redis was away, what it says is not
-//! believed for a while: the other processes need that time to tell it of their evictions.
+//! believed for a while: the other processes that saw it need that time to tell it of their
+//! evictions. A Redis that was started anew may have come back with data from before evictions that
+//! it took, so everything is evicted.
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -48,6 +50,10 @@ struct Shared {
     patience: Duration,
     /// How long Redis is not believed after it was away.
     settling: Duration,
+    /// Sent to a Redis that is not the one that was there before.
+    evict_all: Cmd,
+    /// What a Redis calls itself, until it is started anew.
+    run_id: Mutex<Option<String>>,
     /// Whether Redis was away since there was a connection.
     was_away: AtomicBool,
     state: watch::Sender<State>,
@@ -119,7 +125,11 @@ impl Health {
 }
 
 impl Link {
-    pub(super) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        settings: &Settings,
+        evict_all: Cmd,
+        faults: Arc<FaultLog>,
+    ) -> Result<Self, SettingsError> {
         let client = Client::open(settings.connection_info()?)
             .map_err(|error| SettingsError::connection(error.category()))?;
         let config = AsyncConnectionConfig::new()
@@ -138,6 +148,8 @@ impl Link {
                 config,
                 patience,
                 settling,
+                evict_all,
+                run_id: Mutex::default(),
                 was_away: AtomicBool::new(false),
                 state,
                 faults,
@@ -286,11 +298,41 @@ impl Shared {
             .client
             .get_multiplexed_async_connection_with_config(&self.config);
         let mut connection = connecting.await?;
-        let ping = redis::cmd("PING");
-        timeout(self.patience, ping.query_async::<Value>(&mut connection))
-            .await
-            .map_err(|_| RedisError::from(io::Error::from(io::ErrorKind::TimedOut)))??;
+        let late = |_| RedisError::from(io::Error::from(io::ErrorKind::TimedOut));
+        let introduced = timeout(self.patience, self.introduce(&mut connection));
+        introduced.await.map_err(late)??;
         Ok(connection)
+    }
+
+    /// Asks who it is, and evicts everything if that is somebody else than before.
+    async fn introduce(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let mut info = redis::cmd("INFO");
+        let info = match info.arg("server").query_async(connection).await {
+            Ok(Value::BulkString(info)) => info,
+            Ok(Value::VerbatimString { text, .. }) => text.into_bytes(),
+            // Who must not ask learns that it answers, at least.
+            Err(error) if error.code() == Some("NOPERM") => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(()),
+        };
+        let info = String::from_utf8_lossy(&info);
+        let id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        let id = id.map(|id| id.trim().to_owned());
+        let is_another = {
+            let known = self.known_run_id();
+            known.is_some() && *known != id
+        };
+        if is_another {
+            self.evict_all.query_async::<Value>(connection).await?;
+            tracing::warn!("Redis was started anew, so everything was evicted");
+        }
+        *self.known_run_id() = id;
+        Ok(())
+    }
+
+    /// A text is whole, whoever panics.
+    fn known_run_id(&self) -> MutexGuard<'_, Option<String>> {
+        self.run_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_up_waiting(&self) {
