@@ -2,7 +2,7 @@
 
 use test_support::RedisServer;
 
-use crate::server::{Candidate, Running};
+use crate::server::{self, Candidate};
 use crate::{CONNECTIONS, SIZES, load};
 
 const WARM_UP: usize = 4;
@@ -41,8 +41,8 @@ impl Counts {
     fn of(candidate: Candidate, size: usize, redis: &RedisServer) -> Self {
         let per_request = |tool: &[&str], read: &dyn Fn(&str) -> Vec<f64>| -> Vec<f64> {
             let run = |requests| {
-                let server = Running::start(candidate, size, redis, tool);
-                load::for_requests(server.address, CONNECTIONS, requests);
+                let server = server::start(candidate, size, redis, tool);
+                load::for_requests(server.address(), CONNECTIONS, requests);
                 read(&server.end())
             };
             let (idle, busy) = (run(WARM_UP), run(WARM_UP + COUNTED));

@@ -25,7 +25,7 @@ mod server;
 use std::time::Duration;
 
 use load::Sample;
-use server::{Candidate, Running};
+use server::Candidate;
 use test_support::RedisServer;
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
@@ -70,12 +70,12 @@ fn one_generation(
     redis: &RedisServer,
     samples: &mut [Vec<Sample>; Candidate::ALL.len()],
 ) {
-    let servers = Candidate::ALL.map(|candidate| Running::start(candidate, size, redis, &[]));
+    let servers = Candidate::ALL.map(|candidate| server::start(candidate, size, redis, &[]));
     for round in 0..=ROUNDS {
         // Each round starts with another candidate, so that none always follows the same one.
         for turn in 0..servers.len() {
             let candidate = (round + turn) % servers.len();
-            let sample = load::for_duration(servers[candidate].address, CONNECTIONS, ROUND);
+            let sample = load::for_duration(servers[candidate].address(), CONNECTIONS, ROUND);
             // The first round warms everything up.
             if round > 0 {
                 samples[candidate].push(sample);

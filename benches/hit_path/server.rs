@@ -1,8 +1,6 @@
 //! The candidates, each in a process of its own.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
@@ -13,7 +11,7 @@ use axum_redis_cache::{Cache, Settings, cached};
 use bytes::Bytes;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
-use test_support::RedisServer;
+use test_support::{RedisServer, ServerProcess};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Candidate {
@@ -39,66 +37,24 @@ impl Candidate {
     }
 }
 
-/// A candidate's process; it ends when this is dropped.
-pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
-    process: Child,
-}
-
-impl Running {
-    /// Starts a candidate, behind `wrapper` if that is not empty.
-    pub(crate) fn start(
-        candidate: Candidate,
-        size: usize,
-        redis: &RedisServer,
-        wrapper: &[&str],
-    ) -> Self {
-        let own = std::env::current_exe().unwrap();
-        let mut words: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        words.push(own.to_str().unwrap().to_owned());
-        words.extend([
-            "serve".to_owned(),
-            (candidate as usize).to_string(),
-            size.to_string(),
-        ]);
-        words.push(redis.url());
-        let mut process = Command::new(&words[0])
-            .args(&words[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        Self {
-            address: address.trim().parse().expect("an address"),
-            process,
-        }
-    }
-
-    /// Ends the process and returns what it wrote to standard error.
-    pub(crate) fn end(mut self) -> String {
-        drop(self.process.stdin.take());
-        let mut errors = String::new();
-        self.process
-            .stderr
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut errors)
-            .unwrap();
-        self.process.wait().unwrap();
-        errors
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
+/// Starts a candidate, behind `wrapper` if that is not empty.
+pub(crate) fn start(
+    candidate: Candidate,
+    size: usize,
+    redis: &RedisServer,
+    wrapper: &[&str],
+) -> ServerProcess {
+    let own = std::env::current_exe().unwrap();
+    let own = own.to_str().unwrap().to_owned();
+    let mut words = wrapper.iter().copied().chain([&*own]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg("serve");
+    command.args([
+        (candidate as usize).to_string(),
+        size.to_string(),
+        redis.url(),
+    ]);
+    ServerProcess::start_command(command.stderr(Stdio::piped()))
 }
 
 #[derive(Clone, FromRef)]

@@ -25,11 +25,10 @@ mod report;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::process::{Running, arguments};
-use common::server;
+use common::{arguments, server};
 use load::Load;
 use report::{Phase, print_first_hits, print_header};
-use test_support::RedisServer;
+use test_support::{RedisServer, ServerProcess};
 
 const SERVERS: usize = 2;
 const PHASE: Duration = Duration::from_secs(5);
@@ -51,8 +50,8 @@ fn main() {
 
 fn measure() {
     let mut redis = RedisServer::start();
-    let servers = [(); SERVERS].map(|()| Running::start(&redis, "outage"));
-    let addresses = servers.each_ref().map(|server| server.address);
+    let servers = [(); SERVERS].map(|()| ServerProcess::start(&["serve", &redis.url(), "outage"]));
+    let addresses = servers.each_ref().map(ServerProcess::address);
     print_header();
     without_cache(&addresses);
     with_cache(&addresses, &mut redis);

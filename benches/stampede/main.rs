@@ -17,8 +17,7 @@ mod common;
 mod crowd;
 mod servers;
 
-use common::process::arguments;
-use common::server;
+use common::{arguments, server};
 use crowd::Scenario;
 use test_support::RedisServer;
 

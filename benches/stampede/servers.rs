@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 
-use test_support::{Client, RedisServer};
-
-use crate::common::process::Running;
+use test_support::{Client, RedisServer, ServerProcess};
 
 const PROCESSES: usize = 4;
 
-pub(crate) struct Servers(Vec<Running>);
+pub(crate) struct Servers(Vec<ServerProcess>);
 
 /// What each process holds and did.
 pub(crate) struct Status {
@@ -22,7 +20,7 @@ impl Servers {
     pub(crate) async fn start(redis: &RedisServer, prefix: &str) -> Self {
         let servers = Self(
             (0..PROCESSES)
-                .map(|_| Running::start(redis, prefix))
+                .map(|_| ServerProcess::start(&["serve", &redis.url(), prefix]))
                 .collect(),
         );
         for number in 0..PROCESSES {
@@ -34,13 +32,13 @@ impl Servers {
 
     /// Where a client's server listens.
     pub(crate) fn address(&self, client: usize) -> SocketAddr {
-        self.0[client % PROCESSES].address
+        self.0[client % PROCESSES].address()
     }
 
     pub(crate) async fn status(&self) -> Vec<Status> {
         let mut all = Vec::new();
         for server in &self.0 {
-            let reply = Client::new(server.address).get("/runs").await;
+            let reply = Client::new(server.address()).get("/runs").await;
             let mut numbers = reply.text().split(' ').map(|text| text.parse().unwrap());
             let mut next = || numbers.next().expect("a number");
             all.push(Status {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use test_support::{Proxy, RedisServer};
+use test_support::{Proxy, RedisServer, ServerProcess};
 use tokio::runtime::Handle;
 
 use checker::Checker;
@@ -40,7 +40,6 @@ use database::Database;
 use faults::{Fault, Network, between};
 use load::Load;
 use options::{Options, USAGE};
-use server::Running;
 
 /// For what is under way when the load stops: evictions, and attempts to reconnect.
 const QUIET: Duration = Duration::from_secs(6);
@@ -75,11 +74,12 @@ async fn run(options: Options) -> ExitCode {
     let mut servers = Vec::new();
     for _ in 0..options.processes {
         let proxy = Proxy::start(network.redis.address().into()).await;
-        let start = || Running::start(&proxy.url(), database.address());
+        let arguments = [proxy.url(), database.address().to_string()];
+        let start = || ServerProcess::start(&["serve", &arguments[0], &arguments[1]]);
         servers.push(tokio::task::block_in_place(start));
         network.proxies.push(proxy);
     }
-    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
+    let addresses: Vec<SocketAddr> = servers.iter().map(ServerProcess::address).collect();
 
     let checker = Arc::new(Checker::new());
     let cold = ColdKeys::new(&addresses, database.clone(), Arc::clone(&checker));

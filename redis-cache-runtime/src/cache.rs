@@ -1,33 +1,31 @@
 //! The handle that applications hold.
 
+mod protocol;
+
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use bytes::Bytes;
-
-use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::background::Background;
 use crate::backlog::Backlog;
-use crate::entry::Entry;
-use crate::fault::{Fault, FaultLog};
+use crate::fault::FaultLog;
 use crate::http::directives::RequestDirectives;
-use crate::key::{Address, CacheKey, Eviction};
+use crate::key::{CacheKey, Eviction};
 use crate::route::Route;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
 use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
-use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Store, Token};
+use crate::store::Store;
 
-/// How long evictions that the store did not take wait for the next attempt.
+/// How long what the store did not take waits for the next attempt, at first and later.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 pub(crate) const LAST_RETRY: Duration = Duration::from_millis(250);
 
@@ -213,108 +211,6 @@ impl Cache {
         }
     }
 
-    /// The entry at an address, if there is one and every one of its stamps is current.
-    pub(crate) async fn lookup(&self, at: &Address) -> Result<Option<Entry>, Fault> {
-        self.look(at, false).await.map(Found::into_entry)
-    }
-
-    /// What the store has at an address, and, if asked, who is filling it. The only way to an entry.
-    pub(crate) async fn look(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
-        if self.inner.backlog.concerns(at) {
-            self.tend();
-            return Err(Fault::EvictionPending);
-        }
-        self.recorded(self.inner.store.get(at, holder).await)
-    }
-
-    /// Whether what is stored at an address is evicted, which the store does not know.
-    pub(crate) fn is_evicted(&self, at: &Address) -> bool {
-        self.inner.backlog.concerns(at)
-    }
-
-    /// Takes the right to fill an address with what is kept for that long.
-    pub(crate) async fn lease(
-        &self,
-        at: &Address,
-        claim: Claim,
-        kept_for: Option<Duration>,
-    ) -> Result<Claimed, Fault> {
-        let lease = self.inner.lease_ttl;
-        let hold = match claim {
-            Claim::IfFree => self.hold(),
-            Claim::Alone | Claim::Override => lease,
-        };
-        let times = LeaseTimes {
-            hold,
-            lease,
-            entry: kept_for,
-        };
-        let token = Token::draw(claim)?;
-        let claimed = self.inner.store.lease(at, claim, token, times).await;
-        if claimed.as_ref().is_err_and(Fault::is_absence) {
-            self.release_later(at.clone(), claim, token);
-        }
-        self.recorded(claimed)
-    }
-
-    /// Holds a lease for longer, under a token that may be another; `false` when it was lost.
-    pub(crate) async fn renew(
-        &self,
-        at: &Address,
-        lease: &Lease,
-        token: Token,
-        hold: Duration,
-    ) -> Result<bool, Fault> {
-        self.recorded(self.inner.store.renew(at, lease, token, hold).await)
-    }
-
-    /// Stores an entry under a lease; `false` when the lease was lost.
-    pub(crate) async fn fill(
-        &self,
-        at: &Address,
-        lease: &Lease,
-        entry: Bytes,
-        lifetime: Option<Duration>,
-    ) -> Result<bool, Fault> {
-        self.recorded(self.inner.store.put(at, lease, entry, lifetime).await)
-    }
-
-    /// Makes the nonces of an address outlast an entry that is stored next and kept for that long.
-    pub(crate) async fn prolong(
-        &self,
-        at: &Address,
-        kept_for: Option<Duration>,
-    ) -> Result<(), Fault> {
-        let ttl = kept_for.map(|kept_for| kept_for.saturating_add(self.inner.lease_ttl));
-        self.recorded(self.inner.store.prolong(at, ttl).await)
-    }
-
-    /// Gives a lease back.
-    pub(crate) async fn release(&self, at: &Address, claim: Claim, token: Token) {
-        let released = self.inner.store.release(at, claim, token).await;
-        if self
-            .recorded(released)
-            .is_err_and(|fault| fault.is_absence())
-        {
-            self.release_later(at.clone(), claim, token);
-        }
-    }
-
-    /// Gives a lease back that may be held, when the store can be told, so that nobody waits for it.
-    /// If that takes long, the lease has ended by itself.
-    pub(crate) fn release_later(&self, at: Address, claim: Claim, token: Token) {
-        let cache = self.clone();
-        self.inner.background.spawn_one_of_many(async move {
-            let ends = Instant::now() + cache.hold();
-            while Instant::now() < ends {
-                sleep(LAST_RETRY).await;
-                if cache.inner.store.release(&at, claim, token).await.is_ok() {
-                    return;
-                }
-            }
-        });
-    }
-
     /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
     ///
     /// When this is done, no request that starts later is answered with the old entry, in this
@@ -335,71 +231,6 @@ impl Cache {
     /// ```
     pub async fn evict(&self, key: CacheKey) {
         self.remove(&[Eviction::Key(key)]).await;
-    }
-
-    /// Evicts. The only way out for an entry before its time.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) {
-        let removed = self.inner.store.remove(evictions).await;
-        if self.recorded(removed).is_err() {
-            self.remove_later(evictions.to_vec());
-        } else if self.pending_evictions() > 0 {
-            self.tend();
-        }
-    }
-
-    /// Evicts for this process now, and for the others when the store can be told.
-    pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
-        if self.inner.backlog.push(evictions) {
-            self.recorded::<()>(Err(Fault::Overflow)).ok();
-        }
-        self.tend();
-    }
-
-    /// Goes on telling the store of evictions, unless somebody does.
-    fn tend(&self) {
-        if let Ok(runtime) = Handle::try_current()
-            && self.inner.backlog.take_care()
-        {
-            tracing::warn!("an eviction could not be told to the store, and will be repeated");
-            runtime.spawn(Tending(Arc::downgrade(&self.inner)).run());
-        }
-    }
-
-    fn recorded<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
-        result.inspect_err(|fault| self.inner.faults.record(fault))
-    }
-}
-
-/// Tells the store of evictions until it has taken them all. Dropped with its runtime, it leaves them
-/// to the next eviction that fails.
-struct Tending(Weak<Inner>);
-
-impl Tending {
-    async fn run(mut self) {
-        let mut delay = FIRST_RETRY;
-        while let Some(inner) = self.0.upgrade() {
-            let Some(batch) = inner.backlog.batch() else {
-                tracing::info!("the store has taken every eviction");
-                self.0 = Weak::new();
-                return;
-            };
-            if inner.store.remove(&batch.evictions).await.is_ok() {
-                inner.backlog.settle(&batch);
-                delay = FIRST_RETRY;
-                continue;
-            }
-            drop(inner);
-            sleep(delay).await;
-            delay = LAST_RETRY.min(delay * 2);
-        }
-    }
-}
-
-impl Drop for Tending {
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.upgrade() {
-            inner.backlog.abandon();
-        }
     }
 }
 

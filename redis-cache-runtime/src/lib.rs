@@ -40,7 +40,7 @@ pub mod __private {
         Determined, IsDetermined, NotDetermined, Probe, is_by_url, sees_query,
     };
     pub use crate::handler::{Handler, KeyText, OfRequest, OfValues, named_alone};
-    pub use crate::http::freshness::Declared;
+    pub use crate::http::cache_control::Declared;
     pub use crate::key::CacheKey;
     pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
     pub use crate::request::{

@@ -10,7 +10,8 @@ use axum::response::Response;
 
 use crate::clock;
 use crate::handler::KeyText;
-use crate::http::freshness::{ClientPolicy, Declared, Grant, StaleWindows};
+use crate::http::cache_control::{ClientPolicy, Declared};
+use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
 use crate::key::{Address, CacheKey, Group, Groups, Variant, sorted_groups};
 use crate::key_part::Text;

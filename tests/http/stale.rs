@@ -90,16 +90,7 @@ fn then(store: Store, script: fn() -> Response) -> App {
 on_every_store! {
     async fn a_stale_response_is_served_at_once_and_refreshed_by_one_run(store: Store) {
         let gate = Gate::new();
-        let handler = gate.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = handler.clone();
-            async move {
-                if run == 1 {
-                    gate.pass().await;
-                }
-                format!("run {run}")
-            }
-        });
+        let app = App::counting_with_a_gate(store.cache(), 1, &gate);
         let client = serve(router(app.clone())).await;
         assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 0"));
         become_stale().await;
@@ -136,16 +127,7 @@ on_every_store! {
 
     async fn a_refresh_that_began_before_an_eviction_is_not_served_after_it(store: Store) {
         let gate = Gate::new();
-        let handler = gate.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = handler.clone();
-            async move {
-                if run == 1 {
-                    gate.pass().await;
-                }
-                format!("run {run}")
-            }
-        });
+        let app = App::counting_with_a_gate(store.cache(), 1, &gate);
         let client = serve(router(app)).await;
         client.get("/revalidate").await;
         become_stale().await;

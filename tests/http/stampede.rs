@@ -204,16 +204,7 @@ on_every_store! {
 
     async fn who_asks_for_something_fresher_makes_nobody_else_wait(store: Store) {
         let gate = Gate::new();
-        let handler = gate.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = handler.clone();
-            async move {
-                if run == 1 {
-                    gate.pass().await;
-                }
-                format!("run {run}")
-            }
-        });
+        let app = App::counting_with_a_gate(store.cache(), 1, &gate);
         let client = serve(router(app)).await;
         client.get("/item").await;
         let fresher = spawn(client, &[("cache-control", "min-fresh=1000")]);

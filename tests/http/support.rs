@@ -105,6 +105,20 @@ impl App {
         Self::new(cache, |run| async move { format!("run {run}") })
     }
 
+    /// The same, but one run waits at a gate first.
+    pub(crate) fn counting_with_a_gate(cache: Cache, at: usize, gate: &Gate) -> Self {
+        let gate = gate.clone();
+        Self::new(cache, move |run| {
+            let gate = gate.clone();
+            async move {
+                if run == at {
+                    gate.pass().await;
+                }
+                format!("run {run}")
+            }
+        })
+    }
+
     /// What a handler under test does.
     pub(crate) async fn run(self) -> Response {
         (self.script)(self.runs.fetch_add(1, Ordering::SeqCst)).await

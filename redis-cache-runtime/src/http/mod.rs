@@ -1,5 +1,6 @@
 //! HTTP semantics as pure functions of fields and time (RFC 9110, RFC 9111).
 
+pub(crate) mod cache_control;
 pub(crate) mod conditional;
 pub(crate) mod directives;
 pub(crate) mod fields;

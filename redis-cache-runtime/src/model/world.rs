@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::gate::Gate;
 use crate::cache::Cache;
-use crate::http::freshness::Declared;
+use crate::http::cache_control::Declared;
 use crate::key::Eviction;
 use crate::request::{CacheRequest, TARGET};
 use crate::route::{Route, Selected};

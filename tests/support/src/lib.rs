@@ -9,7 +9,9 @@
 mod client;
 mod proxy;
 mod redis_server;
+mod server_process;
 
 pub use client::{Client, Reply};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
+pub use server_process::ServerProcess;
