@@ -186,6 +186,8 @@ pub(crate) struct Names {
     variants: String,
     group: String,
     all: String,
+    #[cfg(feature = "redis")]
+    run: String,
 }
 
 /// A name in the pieces it is made of: written out only where its bytes are needed.
@@ -199,6 +201,8 @@ impl Names {
             variants: format!("{prefix}:cache:v:{{"),
             group: format!("{prefix}:cache:g:"),
             all: format!("{prefix}:cache:all"),
+            #[cfg(feature = "redis")]
+            run: format!("{prefix}:cache:run"),
         }
     }
 
@@ -221,6 +225,12 @@ impl Names {
 
     fn group<'a>(&'a self, group: &'a str) -> Name<'a> {
         [&self.group, group, "", ""]
+    }
+
+    /// Which run of Redis everything was last evicted for.
+    #[cfg(feature = "redis")]
+    pub(crate) fn run(&self) -> Name<'_> {
+        [&self.run, "", "", ""]
     }
 
     /// The nonce whose removal evicts everything.

@@ -115,3 +115,24 @@ async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_the
     redis.start_again();
     assert_ne!(stored(&client, "/item").await, old);
 }
+
+#[tokio::test]
+async fn of_several_processes_one_evicts_everything_after_a_restart() {
+    let directory = Directory::new();
+    let mut redis = directory.redis();
+    let (one, _) = start(&redis).await;
+    let (idle, _) = start(&redis).await;
+    let old = stored(&one, "/item").await;
+    assert_eq!(idle.get("/item").await.text(), old);
+    save(&redis);
+    redis.kill();
+    redis.start_again();
+    let new = stored(&one, "/item").await;
+    assert_ne!(new, old);
+    until("the other one has settled", async || {
+        let reply = idle.get("/item").await;
+        (reply.outcome(), reply.text()) == ("HIT", &*new)
+    })
+    .await;
+    assert_eq!(one.get("/item").await.text(), new);
+}

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, FaultLog};
+use crate::key::Names;
 use crate::settings::{Settings, SettingsError};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -26,6 +27,10 @@ const LAST_RETRY: Duration = Duration::from_millis(250);
 
 /// How long it takes a process that has just connected to tell Redis of its evictions.
 const TELLING: Duration = Duration::from_millis(250);
+
+/// How long it is known, in seconds, for which run of Redis everything was evicted: long enough for
+/// processes that rarely ask.
+const A_DAY: u64 = 24 * 60 * 60;
 
 /// How much a late answer counts against a connection, one in time for it, and how much is too much:
 /// five late ones in a row, or one in five for long.
@@ -50,8 +55,7 @@ struct Shared {
     patience: Duration,
     /// How long Redis is not believed after it was away.
     settling: Duration,
-    /// Sent to a Redis that is not the one that was there before.
-    evict_all: Cmd,
+    names: Names,
     /// What a Redis calls itself, until it is started anew.
     run_id: Mutex<Option<String>>,
     /// Whether Redis was away since there was a connection.
@@ -127,7 +131,7 @@ impl Health {
 impl Link {
     pub(super) fn new(
         settings: &Settings,
-        evict_all: Cmd,
+        names: Names,
         faults: Arc<FaultLog>,
     ) -> Result<Self, SettingsError> {
         let client = Client::open(settings.connection_info()?)
@@ -148,7 +152,7 @@ impl Link {
                 config,
                 patience,
                 settling,
-                evict_all,
+                names,
                 run_id: Mutex::default(),
                 was_away: AtomicBool::new(false),
                 state,
@@ -318,15 +322,27 @@ impl Shared {
         let info = String::from_utf8_lossy(&info);
         let id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
         let id = id.map(|id| id.trim().to_owned());
-        let is_another = {
-            let known = self.known_run_id();
-            known.is_some() && *known != id
-        };
-        if is_another {
-            self.evict_all.query_async::<Value>(connection).await?;
-            tracing::warn!("Redis was started anew, so everything was evicted");
+        let known = self.known_run_id().clone();
+        if let (Some(id), true) = (&id, known.is_some() && known != id) {
+            self.evict_all(connection, id).await?;
         }
         *self.known_run_id() = id;
+        Ok(())
+    }
+
+    /// Evicts everything, unless another process did since Redis was started.
+    async fn evict_all(
+        &self,
+        connection: &mut MultiplexedConnection,
+        run_id: &str,
+    ) -> Result<(), RedisError> {
+        let (all, run) = (self.names.all().concat(), self.names.run().concat());
+        let evicted_for: Option<Vec<u8>> = connection.get(&run).await?;
+        if evicted_for.as_deref() != Some(run_id.as_bytes()) {
+            let () = connection.del(&all).await?;
+            let () = connection.set_ex(&run, run_id, A_DAY).await?;
+            tracing::warn!("Redis was started anew, so everything was evicted");
+        }
         Ok(())
     }
 

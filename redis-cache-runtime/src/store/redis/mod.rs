@@ -85,10 +85,8 @@ pub(crate) struct RedisStore {
 impl RedisStore {
     pub(crate) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
         let names = Names::new(&settings.prefix);
-        let mut evict_all = redis::cmd("DEL");
-        evict_all.arg(Arg(names.all()));
         Ok(Self {
-            link: Link::new(settings, evict_all, faults)?,
+            link: Link::new(settings, names.clone(), faults)?,
             names,
             budget: settings.socket_timeout,
         })
