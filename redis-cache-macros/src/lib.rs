@@ -3,6 +3,7 @@
 //! An attribute is parsed (`options`, `parse`) to what was written, lowered (`model`) to what was decided, and
 //! expanded (`expand`) to one call into the runtime.
 
+mod duration;
 mod expand;
 mod handler;
 mod model;

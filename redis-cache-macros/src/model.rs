@@ -1,15 +1,14 @@
 //! What the options decide: checked, and with nothing left to guess.
 
-use std::time::Duration;
-
 use darling::error::Accumulator;
 use darling::util::SpannedValue;
 use darling::{Error, Result};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Expr, ExprPath, ExprUnary, Lit, LitInt, LitStr, Path, UnOp};
+use syn::{Expr, ExprPath, LitInt, LitStr, Path};
 
+use crate::duration::{NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
 use crate::options::Reference;
 use crate::parse::{self, EvictArgs, Exprs, KeySource, KeyTarget, PathValue, PutArgs, QueryOption};
@@ -455,69 +454,6 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
         }
     }
 }
-
-fn is_zero(expr: &Expr) -> bool {
-    let literal = match expr {
-        Expr::Lit(lit) => &lit.lit,
-        _ => return false,
-    };
-    match literal {
-        Lit::Int(seconds) => seconds.base10_digits() == "0",
-        Lit::Str(text) => {
-            humantime::parse_duration(&text.value()).is_ok_and(|duration| duration.is_zero())
-        }
-        _ => false,
-    }
-}
-
-/// An expression of `Declared`: seconds and texts are computed now, anything else is evaluated once.
-/// `zero` is what 0 means, if it means something.
-fn duration(expr: &Expr, krate: &TokenStream, zero: &str) -> Result<TokenStream> {
-    let fail = |message: String| Err(Error::custom(message).with_span(expr));
-    let duration = match expr {
-        Expr::Lit(lit) => match &lit.lit {
-            Lit::Int(seconds) => match seconds.base10_parse() {
-                Ok(seconds) => Duration::from_secs(seconds),
-                Err(_) if seconds.base10_digits().starts_with('-') => {
-                    return fail(format!("{NEGATIVE_DURATION}{zero}"));
-                }
-                Err(_) => return fail("not a number of seconds".to_owned()),
-            },
-            Lit::Str(text) => match humantime::parse_duration(&text.value()) {
-                Ok(duration) => duration,
-                Err(error) => {
-                    return fail(format!(
-                        "not a duration, which is written \"1h 30m\": {error}"
-                    ));
-                }
-            },
-            _ => return fail(EXPECTED_DURATION.to_owned()),
-        },
-        Expr::Unary(ExprUnary {
-            op: UnOp::Neg(_), ..
-        }) => {
-            return fail(format!("{NEGATIVE_DURATION}{zero}"));
-        }
-        other => {
-            return Ok(quote!(#krate::__private::Declared::Lazy({
-                static __AXUM_REDIS_CACHE_DECLARED: #krate::__private::LazyLock<#krate::__private::Duration> =
-                    #krate::__private::LazyLock::new(|| #other);
-                &__AXUM_REDIS_CACHE_DECLARED
-            })));
-        }
-    };
-    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    Ok(quote! {
-        #krate::__private::Declared::Fixed(#krate::__private::Duration::new(#seconds, #nanos))
-    })
-}
-
-const NEGATIVE_DURATION: &str = "a duration cannot be negative";
-const NO_EXPIRY: &str = "; 0 means no expiry";
-const NO_WINDOW: &str = "; without the option there is no such time";
-
-const EXPECTED_DURATION: &str =
-    "expected seconds (300), a text (\"5m\") or an expression of `Duration`";
 
 fn groups(names: &Strings, arguments: &[Argument<'_>]) -> Result<Vec<Template>> {
     let mut errors = Error::accumulator();
