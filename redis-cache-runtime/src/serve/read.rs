@@ -86,7 +86,7 @@ pub struct Read {
     route: &'static Route,
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
-    at: Option<Address>,
+    at: Option<Box<Address>>,
     plan: Plan,
 }
 
@@ -134,7 +134,7 @@ impl Read {
             cache,
             route,
             request,
-            at: may_help.then_some(at),
+            at: may_help.then(|| Box::new(at)),
             plan,
         }
     }

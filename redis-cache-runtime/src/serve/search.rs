@@ -124,15 +124,14 @@ impl Search {
         let found = self.cache.lookup(&self.at).await;
         // Without the store the handler runs as if there were no cache.
         let outcome = found.as_ref().map_or(Outcome::Bypass, |_| Outcome::Miss);
-        let mut looked = Looked::Nothing;
+        let mut is_refused = false;
         if let Ok(Some(entry)) = found {
             match reuse(&entry, &self.request, self.route) {
                 Some((Reuse::WhileRevalidating, response)) => {
                     return Box::pin(self.refresh(response)).await.map(Looked::Answer);
                 }
                 Some((_, response)) => return Ok(Looked::Answer(response)),
-                None if is_of_use(&entry, self.route) => looked = Looked::Refused,
-                None => {}
+                None => is_refused = is_of_use(&entry, self.route),
             }
         }
         if self.request.only_if_cached() {
@@ -141,7 +140,8 @@ impl Search {
         }
         match outcome {
             Outcome::Bypass => Err(Plan::Unstored(outcome)),
-            _ => Ok(looked),
+            _ if is_refused => Ok(Looked::Refused),
+            _ => Ok(Looked::Nothing),
         }
     }
 
