@@ -130,11 +130,16 @@ impl Entry {
         })
     }
 
-    /// Whether every stamp is a current nonce, and no nonce is missing.
-    pub(crate) fn is_stamped_with(
-        &self,
+    /// The entry, if it is one and every one of its stamps is current.
+    pub(crate) fn current(
+        bytes: Bytes,
         nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
-    ) -> bool {
+    ) -> Option<Self> {
+        Self::parse(bytes).filter(|entry| entry.is_stamped_with(nonces))
+    }
+
+    /// Whether every stamp is a current nonce, and no nonce is missing.
+    fn is_stamped_with(&self, nonces: impl ExactSizeIterator<Item = Option<Nonce>>) -> bool {
         let mut stamps = self.bytes[FIXED..self.stamps_end].chunks_exact(16);
         stamps.len() == nonces.len()
             && nonces.into_iter().all(|nonce| {

@@ -51,16 +51,15 @@ impl Fill {
         at: Address,
         claim: Claim,
     ) -> Begun {
-        let background = cache.clone();
-        let begun = background.background().to_its_end(async move {
+        let handle = cache.clone();
+        let begun = handle.background().to_its_end(async move {
             let end = Instant::now() + cache.lease_ttl();
             let (lease, entry) = match cache.lease(&at, claim, cache.kept_for(route)).await {
                 Ok(Claimed::Taken(lease, entry)) => (lease, entry),
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,
             };
-            let entry = entry.and_then(Entry::parse);
-            let entry = entry.filter(|entry| entry.is_stamped_with(lease.nonces()));
+            let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             let inner = Box::new(Inner {
                 cache,
                 route,

@@ -66,8 +66,7 @@ pub(crate) struct Found {
 impl Found {
     /// The entry, if it is one and every one of its stamps is current.
     pub(crate) fn into_entry(self) -> Option<Entry> {
-        let entry = self.entry.and_then(Entry::parse);
-        entry.filter(|entry| entry.is_stamped_with(self.nonces.iter().copied()))
+        Entry::current(self.entry?, self.nonces.iter().copied())
     }
 }
 
