@@ -5,6 +5,8 @@ mod protocol;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "redis")]
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
@@ -91,8 +93,20 @@ impl Cache {
     )]
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
         let faults = Arc::new(FaultLog::default());
-        let store = crate::store::RedisStore::new(&settings, Arc::clone(&faults))?;
-        Ok(Self::new(&settings, Store::Redis(store), faults))
+        let home: Arc<OnceLock<Weak<Inner>>> = Arc::default();
+        let evict_all = {
+            let home = Arc::clone(&home);
+            move || {
+                if let Some(inner) = home.get().and_then(Weak::upgrade) {
+                    Self { inner }.remove_later(vec![Eviction::All]);
+                }
+            }
+        };
+        let store = crate::store::RedisStore::new(&settings, Arc::clone(&faults), evict_all)?;
+        let cache = Self::new(&settings, Store::Redis(store), faults);
+        // Nothing connects before there is a cache to ask for it.
+        let _ = home.set(Arc::downgrade(&cache.inner));
+        Ok(cache)
     }
 
     /// A cache in this process, with the same semantics as one on Redis and default settings.

@@ -21,6 +21,10 @@ pub(crate) enum Fault {
     Credentials,
     #[error("Redis answered something unexpected")]
     Protocol,
+    #[error("the sentinels know no primary named {0}")]
+    UnknownPrimary(String),
+    #[error("no node of the cluster knows who serves which slot")]
+    NoSlots,
     #[error("the operating system gave no random bytes")]
     Entropy,
     /// Not of the store: it holds what is evicted already.
@@ -46,6 +50,8 @@ impl Fault {
             Self::EvictionPending => 128,
             Self::Settling => 256,
             Self::Overflow => 512,
+            Self::UnknownPrimary(_) => 1024,
+            Self::NoSlots => 2048,
         }
     }
 

@@ -186,8 +186,6 @@ pub(crate) struct Names {
     variants: String,
     group: String,
     all: String,
-    #[cfg(feature = "redis")]
-    run: String,
 }
 
 /// A name in the pieces it is made of: written out only where its bytes are needed.
@@ -201,8 +199,6 @@ impl Names {
             variants: format!("{prefix}:cache:v:{{"),
             group: format!("{prefix}:cache:g:"),
             all: format!("{prefix}:cache:all"),
-            #[cfg(feature = "redis")]
-            run: format!("{prefix}:cache:run"),
         }
     }
 
@@ -227,12 +223,6 @@ impl Names {
         [&self.group, group, "", ""]
     }
 
-    /// Which run of Redis everything was last evicted for.
-    #[cfg(feature = "redis")]
-    pub(crate) fn run(&self) -> Name<'_> {
-        [&self.run, "", "", ""]
-    }
-
     /// The nonce whose removal evicts everything.
     pub(crate) fn all(&self) -> Name<'_> {
         [&self.all, "", "", ""]
@@ -246,12 +236,13 @@ impl Names {
     }
 
     /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a
-    /// fill that is under way holds only the lease.
+    /// fill that is under way holds only the lease. That goes first: where they are not removed at
+    /// once, the fill must not end in between.
     pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> impl Iterator<Item = Name<'a>> {
         let names = match eviction {
             Eviction::Key(key) => [
-                Some(tagged(&self.entry, key, None)),
                 Some(self.base_lease(key)),
+                Some(tagged(&self.entry, key, None)),
                 Some(self.variants(key)),
             ],
             Eviction::Group(group) => [Some(self.group(group)), None, None],

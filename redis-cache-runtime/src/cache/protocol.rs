@@ -53,7 +53,7 @@ impl Cache {
         };
         let token = Token::draw(claim)?;
         let claimed = self.inner.store.lease(at, claim, token, times).await;
-        if claimed.as_ref().is_err_and(Fault::is_absence) {
+        if claimed.is_err() {
             self.release_later(at.clone(), claim, token);
         }
         self.recorded(claimed)

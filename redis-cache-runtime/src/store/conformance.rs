@@ -31,7 +31,7 @@ macro_rules! conformance {
                 let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
                 // A budget that a busy machine keeps.
                 let settings = settings.socket_timeout(Duration::from_secs(10));
-                test(Store::Redis(RedisStore::new(&settings, Arc::default()).unwrap())).await;
+                test(Store::Redis(RedisStore::new(&settings, Arc::default(), || {}).unwrap())).await;
             }
 
             #[tokio::test]

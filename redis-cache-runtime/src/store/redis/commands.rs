@@ -1,0 +1,120 @@
+//! Commands of the protocol, and their arguments.
+
+use std::io::Write;
+use std::time::Duration;
+
+use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
+
+use crate::fault::Fault;
+use crate::key::Name;
+use crate::store::random_nonce;
+/// Reads a nonce or seeds it, and makes it last at least as long as asked.
+/// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
+const SEED: &str = "\
+local nonce = redis.pcall('GET', KEYS[1])
+local ttl = tonumber(ARGV[2])
+if type(nonce) ~= 'string' or #nonce ~= 16 then
+  redis.call('SET', KEYS[1], ARGV[1])
+  nonce = ARGV[1]
+  if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+  return nonce
+end
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 then
+  if ttl == 0 then redis.call('PERSIST', KEYS[1])
+  elseif left < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+end
+return nonce";
+
+/// Stores an entry if the lease is still held.
+/// KEYS: lease, entry. ARGV: token, entry, milliseconds (0: for ever).
+pub(super) const FILL: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if ARGV[3] == '0' then redis.call('SET', KEYS[2], ARGV[2])
+else redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
+return 1";
+
+/// Like `FILL`, for a write: everything else known of the key goes, and if the lease was lost, the
+/// entry too.
+/// KEYS: lease, entry, then the names whose removal evicts the key, the variants' nonce last.
+/// ARGV: as for `FILL`, then the new nonce of the variants (empty: none).
+pub(super) const WRITE_THROUGH: &str = "\
+local held = redis.call('GET', KEYS[1]) == ARGV[1]
+redis.call('DEL', unpack(KEYS))
+if not held then return 0 end
+local function set(key, value)
+  if ARGV[3] == '0' then redis.call('SET', key, value)
+  else redis.call('SET', key, value, 'PX', ARGV[3]) end
+end
+set(KEYS[2], ARGV[2])
+if ARGV[4] ~= '' then set(KEYS[#KEYS], ARGV[4]) end
+return 1";
+
+/// Holds a lease that is still held for longer. KEYS: lease. ARGV: token, its next token,
+/// milliseconds.
+pub(super) const RENEW: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1";
+
+/// Gives a lease back if it is still held. KEYS: lease. ARGV: token.
+pub(super) const RELEASE: &str = "\
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0";
+
+pub(super) fn seed(name: Name<'_>, ttl: Option<Duration>) -> Result<Cmd, Fault> {
+    let mut command = eval(SEED, &[name]);
+    command.arg(&random_nonce()?).arg(millis(ttl));
+    Ok(command)
+}
+
+/// Reads one value, or nothing where there is something else: `GET` would be refused.
+pub(super) fn read(name: Name<'_>) -> Cmd {
+    let mut command = redis::cmd("MGET");
+    command.arg(Arg(name));
+    command
+}
+
+/// The value that `read` found.
+pub(super) fn what_was_read(reply: Value) -> Option<Value> {
+    match reply {
+        Value::Array(values) => values.into_iter().next(),
+        _ => None,
+    }
+}
+
+/// The call of a script, up to its keys. Redis keeps what it compiled, so sending the text every
+/// time costs little, and there is no reply to handle for a script that Redis has forgotten.
+pub(super) fn eval(script: &str, keys: &[Name<'_>]) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(keys.len());
+    for key in keys {
+        command.arg(Arg(*key));
+    }
+    command
+}
+
+/// Milliseconds for `PX`, which must not be 0; 0 stands for no expiry.
+pub(super) fn millis(ttl: Option<Duration>) -> u64 {
+    // Redis refuses expiry times past what it can add to its clock.
+    const MAX: u64 = 1 << 52;
+    ttl.map_or(0, |ttl| {
+        u64::try_from(ttl.as_millis()).unwrap_or(MAX).clamp(1, MAX)
+    })
+}
+
+/// A name as an argument: its pieces go into the command without being joined before.
+pub(super) struct Arg<'a>(pub(super) Name<'a>);
+
+impl ToRedisArgs for Arg<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut writer = out.writer_for_next_arg();
+        for piece in self.0.iter().filter(|piece| !piece.is_empty()) {
+            // Writing to a buffer in memory does not fail.
+            let _ = writer.write_all(piece.as_bytes());
+        }
+    }
+}
+
+impl redis::ToSingleRedisArg for Arg<'_> {}

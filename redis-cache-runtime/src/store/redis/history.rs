@@ -1,0 +1,117 @@
+//! Whether a Redis still holds what it held.
+//!
+//! A Redis that was started anew may have come back with data from before evictions that it took, and
+//! a replica that was promoted may never have heard of the last of them. Redis names such a break: the
+//! replication id of a primary changes with each.
+
+use std::sync::{Mutex, PoisonError};
+
+/// What is known of the data of one server, whichever process serves it.
+#[derive(Debug)]
+pub(super) struct History {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+enum Known {
+    /// Nothing was ever read from it, and nothing evicted.
+    Nothing,
+    /// It takes the place of another.
+    Another,
+    Id(String),
+}
+
+impl History {
+    /// Of a server that is met for the first time.
+    pub(super) fn of_a_stranger() -> Self {
+        Self {
+            known: Mutex::new(Known::Nothing),
+        }
+    }
+
+    /// Of a server that serves what another served before.
+    #[cfg(feature = "cluster")]
+    pub(super) fn of_a_successor() -> Self {
+        Self {
+            known: Mutex::new(Known::Another),
+        }
+    }
+
+    /// Notes what a server calls its history. If that is another than before, says so before anybody
+    /// who asks later is told that all is well.
+    pub(super) fn meet(&self, id: &str, on_break: impl FnOnce()) {
+        // A text is whole, whoever panics.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaks = match &*known {
+            Known::Nothing => false,
+            Known::Another => true,
+            Known::Id(before) => before != id,
+        };
+        if breaks {
+            on_break();
+        }
+        *known = Known::Id(id.to_owned());
+    }
+}
+
+/// What a server says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Introduction<'a> {
+    pub(super) is_replica: bool,
+    /// What it calls its history, if it has a name for it.
+    pub(super) id: Option<&'a str>,
+    /// Whether it never makes room by evicting what does not expire.
+    pub(super) keeps_for_ever: bool,
+}
+
+impl<'a> Introduction<'a> {
+    /// Reads the reply to `INFO`.
+    pub(super) fn parse(info: &'a str) -> Self {
+        let value = |name: &str| {
+            let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+            info.lines().find_map(value).map(str::trim)
+        };
+        let policy = value("maxmemory_policy").unwrap_or_default();
+        Self {
+            is_replica: value("role") == Some("slave"),
+            id: value("master_replid").or_else(|| value("run_id")),
+            keeps_for_ever: value("maxmemory") == Some("0")
+                || policy == "noeviction"
+                || policy.starts_with("volatile-"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_breaks_when_its_name_changes_and_with_each_successor() {
+        let history = History::of_a_stranger();
+        let breaks = |id| {
+            let mut breaks = false;
+            history.meet(id, || breaks = true);
+            breaks
+        };
+        let breaks = ["a", "a", "b", "b", "a"].map(breaks);
+        assert_eq!(breaks, [false, false, true, false, true]);
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_is_understood() {
+        let info = "# Server\r\nrun_id:r\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
+            role:master\r\nmaster_replid:x\r\nmaster_replid2:0\r\n";
+        let understood = Introduction::parse(info);
+        let expected = Introduction {
+            is_replica: false,
+            id: Some("x"),
+            keeps_for_ever: true,
+        };
+        assert_eq!(understood, expected);
+        let bounded = Introduction::parse("maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n");
+        assert!(!bounded.keeps_for_ever);
+        assert!(Introduction::parse("role:slave\r\n").is_replica);
+        assert_eq!(Introduction::parse(""), Introduction::default());
+    }
+}

@@ -1,0 +1,89 @@
+//! What is sent to one server at once, and how long it may take.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
+
+use super::link::Connected;
+use crate::fault::Fault;
+
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    One(&'a Cmd),
+    /// Like `One`, for what is believed only when Redis has settled.
+    Lookup(&'a Cmd),
+    /// Its reply is an array.
+    Many(&'a Pipeline, Purpose),
+}
+
+/// What a reply is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Lookup,
+    Other,
+}
+
+impl Purpose {
+    /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
+    /// for Redis as long, must not have given up yet.
+    pub(super) fn budget(self, budget: Duration) -> Duration {
+        match self {
+            Self::Lookup => budget / 2,
+            Self::Other => budget,
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn purpose(self) -> Purpose {
+        match self {
+            Self::One(_) => Purpose::Other,
+            Self::Lookup(_) => Purpose::Lookup,
+            Self::Many(_, purpose) => purpose,
+        }
+    }
+
+    /// Whether the reply may be believed.
+    pub(super) fn check(self, connected: &Connected) -> Result<(), Fault> {
+        match self.purpose() {
+            Purpose::Lookup if !connected.has_settled() => Err(Fault::Settling),
+            _ => Ok(()),
+        }
+    }
+
+    /// Boxed, because the future is large and every future around it is moved with it.
+    pub(super) fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(command) | Self::Lookup(command) => connection.req_packed_command(command),
+            Self::Many(commands, _) => Box::pin(async move {
+                let replies = connection
+                    .req_packed_commands(commands, 0, commands.len())
+                    .await;
+                replies.map(Value::Array)
+            }),
+        }
+    }
+}
+
+/// Waits for a reply. One that arrived while this process had no time to read it is not late.
+pub(super) async fn until<T>(
+    deadline: Instant,
+    mut reply: RedisFuture<'_, T>,
+) -> Result<Result<T, RedisError>, Elapsed> {
+    let end = timeout_at(deadline, reply.as_mut()).await;
+    if end.is_ok() {
+        return end;
+    }
+    // Once for what reads from the socket, and once for what hands it on.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {
+        Poll::Ready(reply) => Ok(reply),
+        Poll::Pending => end,
+    }
+}

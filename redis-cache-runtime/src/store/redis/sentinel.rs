@@ -1,0 +1,128 @@
+//! The primary that Redis Sentinel names.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::Client;
+use redis::aio::MultiplexedConnection;
+use tokio::time::timeout;
+
+use super::link::Shared;
+use crate::fault::Fault;
+use crate::settings::{Access, Endpoint, SettingsError};
+
+pub(super) struct Sentinels {
+    sentinels: Vec<Client>,
+    master: String,
+    /// How to reach the primary, wherever it is.
+    access: Access,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    /// The primary that was named last.
+    endpoint: Option<Endpoint>,
+    /// How many were named until then.
+    number: u64,
+    /// The sentinel that answered last.
+    sentinel: usize,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        sentinels: &[Endpoint],
+        master: String,
+        sentinel_access: &Access,
+        access: Access,
+    ) -> Result<Self, SettingsError> {
+        let clients = sentinels.iter().map(|at| sentinel_access.client(at));
+        Ok(Self {
+            sentinels: clients.collect::<Result<_, _>>()?,
+            master,
+            access,
+            found: Mutex::default(),
+        })
+    }
+
+    /// The primary, and how many were found until it was.
+    pub(super) async fn find(&self, shared: &Shared) -> Result<(Client, u64), Fault> {
+        let (endpoint, number) = self.ask(shared).await?;
+        let client = self.access.client(&endpoint);
+        Ok((client.map_err(|_| Fault::Protocol)?, number))
+    }
+
+    /// Whether no other primary took the place of the one of that number. While no sentinel answers,
+    /// nobody knows better.
+    pub(super) async fn is_current(&self, found: u64, shared: &Shared) -> bool {
+        let named = self.ask(shared).await;
+        named.map_or(true, |(_, number)| number == found)
+    }
+
+    /// Asks the sentinel that answered last, and the others when it does not.
+    async fn ask(&self, shared: &Shared) -> Result<(Endpoint, u64), Fault> {
+        let connection = self.found().connection.clone();
+        if let Some(connection) = connection
+            && let Ok(endpoint) = self.ask_over(connection, shared).await
+        {
+            return Ok(self.note(endpoint));
+        }
+        let first = {
+            let mut found = self.found();
+            found.connection = None;
+            found.sentinel
+        };
+        let mut fault = Fault::Unreachable;
+        for turn in 0..self.sentinels.len() {
+            let sentinel = (first + turn) % self.sentinels.len();
+            let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
+            match named.unwrap_or(Err(Fault::Timeout)) {
+                Ok(endpoint) => return Ok(self.note(endpoint)),
+                Err(why) => fault = why,
+            }
+        }
+        Err(fault)
+    }
+
+    async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
+        let client = &self.sentinels[sentinel];
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&shared.config)
+            .await
+            .map_err(|error| Fault::from(&error))?;
+        let endpoint = self.ask_over(connection.clone(), shared).await?;
+        let mut found = self.found();
+        found.sentinel = sentinel;
+        found.connection = Some(connection);
+        Ok(endpoint)
+    }
+
+    async fn ask_over(
+        &self,
+        mut sentinel: MultiplexedConnection,
+        shared: &Shared,
+    ) -> Result<Endpoint, Fault> {
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
+        let named = timeout(shared.budget, ask.query_async(&mut sentinel)).await;
+        let named: Option<(String, u16)> = named
+            .map_err(|_| Fault::Timeout)?
+            .map_err(|error| Fault::from(&error))?;
+        let (host, port) = named.ok_or_else(|| Fault::UnknownPrimary(self.master.clone()))?;
+        Ok(Endpoint::Tcp { host, port })
+    }
+
+    fn note(&self, endpoint: Endpoint) -> (Endpoint, u64) {
+        let mut found = self.found();
+        if found.endpoint.as_ref() != Some(&endpoint) {
+            found.endpoint = Some(endpoint.clone());
+            found.number += 1;
+        }
+        (endpoint, found.number)
+    }
+
+    /// Every critical section leaves it whole, however it ends.
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
