@@ -6,12 +6,23 @@
     clippy::missing_panics_doc
 )]
 
+mod certificates;
 mod client;
+mod guardian;
+mod ports;
 mod proxy;
+mod redis_cluster;
+mod redis_process;
+mod redis_sentinels;
 mod redis_server;
 mod server_process;
+mod temp_dir;
+mod waiting;
 
+pub use certificates::Certificates;
 pub use client::{Client, Reply};
 pub use proxy::Proxy;
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinels::{Passwords, RedisSentinels};
 pub use redis_server::RedisServer;
 pub use server_process::ServerProcess;
