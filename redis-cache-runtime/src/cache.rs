@@ -1,6 +1,7 @@
 //! The handle that applications hold.
 
 mod protocol;
+mod store;
 
 use std::convert::Infallible;
 use std::fmt;

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 /// determined by. Any other must be in `key`, `vary_by` or `ignore`.
 ///
 /// It is implemented for the extractors of axum that it is true of, for `Option`, `Result` and
-/// tuples of them, for `Cache`, and with the feature `axum-extra` for those of that crate. Implement it for an
+/// tuples of them, for `Cache` and `Redis`, and with the feature `axum-extra` for those of that crate. Implement it for an
 /// extractor of your own if no field, body or extension of a request can change its value:
 ///
 /// ```
@@ -100,6 +100,11 @@ determined! {
     // A GET has its form in the query.
     PathAndQuery: [T] Form<T>;
     Uri: [] RawForm;
+}
+
+#[cfg(feature = "redis")]
+determined! {
+    App: [] crate::store::Redis;
 }
 
 #[cfg(feature = "axum-extra")]

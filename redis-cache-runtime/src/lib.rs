@@ -19,6 +19,7 @@ mod request;
 mod route;
 mod serve;
 mod settings;
+mod status;
 mod store;
 mod uri;
 
@@ -27,6 +28,9 @@ pub use determined::{Determined, Source};
 pub use key::CacheKey;
 pub use key_part::{KeyPart, KeyWriter};
 pub use settings::{Settings, SettingsError};
+pub use status::{ConnectionState, PingError, ServerStatus, Status};
+#[cfg(feature = "redis")]
+pub use store::Redis;
 
 /// What generated code uses; no other code may.
 #[doc(hidden)]

@@ -34,8 +34,6 @@ pub struct Settings {
     pub(crate) max_body_bytes: usize,
     pub(crate) max_memory_bytes: usize,
     pub(crate) request_directives: bool,
-    pub(crate) max_connections: usize,
-    pub(crate) warn_unbounded_cache: bool,
 }
 
 /// How to reach a standalone Redis.
@@ -74,8 +72,6 @@ impl Default for Settings {
             max_body_bytes: 10 * 1024 * 1024,
             max_memory_bytes: 64 * 1024 * 1024,
             request_directives: true,
-            max_connections: 1,
-            warn_unbounded_cache: true,
         }
     }
 }
@@ -284,74 +280,5 @@ impl fmt::Debug for Settings {
             .field("max_memory_bytes", &self.max_memory_bytes)
             .field("request_directives", &self.request_directives)
             .finish()
-    }
-}
-
-#[cfg(feature = "redis")]
-pub(crate) use stub::*;
-#[cfg(feature = "redis")]
-mod stub {
-    use super::*;
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    pub(crate) enum Endpoint {
-        Tcp { host: String, port: u16 },
-        Unix(std::path::PathBuf),
-    }
-    impl fmt::Display for Endpoint {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match self {
-                Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-                Self::Unix(p) => write!(f, "{}", p.display()),
-            }
-        }
-    }
-    pub(crate) enum Deployment {
-        Standalone(Endpoint),
-        Cluster(Vec<Endpoint>),
-        Sentinel {
-            sentinels: Vec<Endpoint>,
-            master: String,
-        },
-    }
-    #[derive(Clone)]
-    pub(crate) struct Access(redis::ConnectionInfo);
-    impl Access {
-        pub(crate) fn client(&self, at: &Endpoint) -> Result<redis::Client, SettingsError> {
-            let Endpoint::Tcp { host, port } = at else {
-                panic!()
-            };
-            Ok(redis::Client::open(
-                self.0
-                    .clone()
-                    .set_addr(redis::ConnectionAddr::Tcp(host.clone(), *port)),
-            )
-            .unwrap())
-        }
-        pub(crate) fn is_tls(&self) -> bool {
-            false
-        }
-    }
-    impl Settings {
-        pub(crate) fn access(&self) -> Result<Access, SettingsError> {
-            Ok(Access(self.connection_info()?))
-        }
-        pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
-            self.access()
-        }
-        pub(crate) fn deployment(&self) -> Result<Deployment, SettingsError> {
-            let info = self.connection_info()?;
-            let redis::ConnectionAddr::Tcp(host, port) = info.addr() else {
-                panic!()
-            };
-            let at = Endpoint::Tcp {
-                host: host.clone(),
-                port: *port,
-            };
-            Ok(if std::env::var("STUB") == Ok("cluster".into()) {
-                Deployment::Cluster(vec![at])
-            } else {
-                Deployment::Standalone(at)
-            })
-        }
     }
 }

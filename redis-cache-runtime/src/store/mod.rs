@@ -31,6 +31,8 @@ use crate::key::{Address, Eviction, Name, Names};
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
 #[cfg(feature = "redis")]
+pub use redis::Redis;
+#[cfg(feature = "redis")]
 pub(crate) use redis::RedisStore;
 
 #[cfg(not(any(feature = "redis", feature = "memory")))]

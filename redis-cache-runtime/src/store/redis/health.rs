@@ -18,6 +18,17 @@ const TOO_LATE: u32 = 20;
 /// Answers that are late within so many milliseconds are late together.
 const TOGETHER: u64 = 50;
 
+/// How an operation ended.
+pub(super) type End<T> = Result<Result<T, RedisError>, Elapsed>;
+
+/// What an operation led to.
+pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
+    match end {
+        Ok(result) => result.map_err(|error| Fault::from(&error)),
+        Err(_) => Err(Fault::Timeout),
+    }
+}
+
 /// What is known of a connection; shared by its clones, it also tells it from others.
 pub(super) struct Health {
     /// Counts what arrived.
@@ -51,36 +62,27 @@ impl Health {
         self.settled.is_none_or(|settled| Instant::now() >= settled)
     }
 
-    /// Turns the end of an operation into its result, and says what it means for the connection: one
-    /// that was closed is lost, and one on which nothing arrives any more too, because one that hangs
-    /// never recovers by itself.
-    pub(super) fn judge<T>(
-        &self,
-        end: Result<Result<T, RedisError>, Elapsed>,
-        replies_before: u64,
-    ) -> (Result<T, Fault>, Option<Loss>) {
+    /// Notes how an operation ended, and says what that means for the connection: one that was closed
+    /// is lost, and one on which nothing arrives any more too, because one that hangs never recovers by
+    /// itself.
+    pub(super) fn note<T>(&self, end: &End<T>, replies_before: u64) -> Option<Loss> {
         match end {
-            Ok(Ok(value)) => {
+            Ok(Ok(_)) => {
                 self.arrived();
-                (Ok(value), None)
+                None
             }
-            Ok(Err(error)) => {
-                let fault = Fault::from(&error);
-                let loss = match &fault {
-                    Fault::Disconnected => Some(Loss::Closed),
-                    // It is no primary any more; another is, or will be.
-                    Fault::Refused(code) if code == "READONLY" => Some(Loss::Closed),
-                    _ => None,
-                };
-                if matches!(fault, Fault::Refused(_)) {
+            Ok(Err(error)) => match Fault::from(error) {
+                Fault::Disconnected => Some(Loss::Closed),
+                Fault::Refused(code) => {
                     self.arrived();
+                    // It is no primary any more; another is, or will be.
+                    (code == "READONLY").then_some(Loss::Closed)
                 }
-                (Err(fault), loss)
-            }
+                _ => None,
+            },
             Err(_) => {
                 let nothing_arrives = self.replies() == replies_before;
-                let is_lost = self.was_late() || nothing_arrives;
-                (Err(Fault::Timeout), is_lost.then_some(Loss::Hung))
+                (self.was_late() || nothing_arrives).then_some(Loss::Hung)
             }
         }
     }

@@ -6,10 +6,18 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 /// What is known of the data of one server, whichever process serves it.
 #[derive(Debug)]
 pub(super) struct History {
-    known: Mutex<Known>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    known: Known,
+    broke: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -24,33 +32,38 @@ enum Known {
 impl History {
     /// Of a server that is met for the first time.
     pub(super) fn of_a_stranger() -> Self {
-        Self {
-            known: Mutex::new(Known::Nothing),
-        }
+        Self::new(Known::Nothing)
     }
 
     /// Of a server that serves what another served before.
     #[cfg(feature = "cluster")]
     pub(super) fn of_a_successor() -> Self {
+        Self::new(Known::Another)
+    }
+
+    fn new(known: Known) -> Self {
+        let inner = Inner { known, broke: None };
         Self {
-            known: Mutex::new(Known::Another),
+            inner: Mutex::new(inner),
         }
     }
 
-    /// Notes what a server calls its history. If that is another than before, says so before anybody
-    /// who asks later is told that all is well.
-    pub(super) fn meet(&self, id: &str, on_break: impl FnOnce()) {
-        // A text is whole, whoever panics.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let breaks = match &*known {
+    /// Notes what a server calls its history, and returns when it last began anew. If it does now,
+    /// says so before anybody who asks later is told that all is well.
+    pub(super) fn meet(&self, id: &str, on_break: impl FnOnce()) -> Option<Instant> {
+        // Every critical section leaves it whole, however it ends.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaks = match &inner.known {
             Known::Nothing => false,
             Known::Another => true,
             Known::Id(before) => before != id,
         };
         if breaks {
             on_break();
+            inner.broke = Some(Instant::now());
         }
-        *known = Known::Id(id.to_owned());
+        inner.known = Known::Id(id.to_owned());
+        inner.broke
     }
 }
 

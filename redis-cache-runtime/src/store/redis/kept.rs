@@ -86,6 +86,10 @@ impl<O: Open> Kept<O> {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        matches!(&*self.shared.state.borrow(), State::Up(_))
+    }
+
     pub(super) fn state(&self) -> State<O::Opened> {
         self.shared.state.borrow().clone()
     }

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError, Value};
-use tokio::time::error::Elapsed;
+use redis::{AsyncConnectionConfig, Value};
 use tokio::time::{Instant, timeout};
 
 use super::finder::Finder;
-use super::health::Health;
+use super::health::{End, Health};
 use super::history::{History, Introduction};
 use super::kept::{Kept, LAST_RETRY, Loss, Open, State};
 use super::request::until;
 use crate::fault::{Fault, FaultLog};
 use crate::settings::Settings;
+use crate::status::ConnectionState;
 
 /// How long it takes a process that has just connected to tell Redis of its evictions.
 const TELLING: Duration = Duration::from_millis(250);
@@ -29,6 +29,12 @@ const QUEUE: usize = 1024;
 /// What all connections of a cache have in common.
 pub(super) struct Shared {
     pub(super) config: AsyncConnectionConfig,
+    #[cfg(feature = "cluster")]
+    pub(super) connect_timeout: Duration,
+    /// How many connections there are to each server.
+    pub(super) connections: usize,
+    /// The database that is used.
+    pub(super) db: i64,
     /// How long an operation may take, and how long callers wait for an attempt to connect.
     pub(super) budget: Duration,
     /// How long Redis is not believed after it was away.
@@ -55,6 +61,10 @@ impl Shared {
         let retries = LAST_RETRY + crate::cache::LAST_RETRY;
         Self {
             config,
+            #[cfg(feature = "cluster")]
+            connect_timeout: settings.socket_connect_timeout,
+            connections: settings.max_connections,
+            db: settings.db().into(),
             budget: settings.socket_timeout,
             settling: settings.socket_connect_timeout + retries + TELLING,
             faults,
@@ -98,16 +108,6 @@ pub(super) struct Connected {
     found: u64,
 }
 
-/// What has become of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkState {
-    Idle,
-    Connecting,
-    Settling,
-    Up,
-    Down,
-}
-
 impl Link {
     pub(super) fn new(shared: Arc<Shared>, finder: Arc<Finder>, history: Arc<History>) -> Self {
         let kept = Kept::new(Opener {
@@ -124,31 +124,29 @@ impl Link {
         self.kept.current().map(Connected::as_of_now)
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.kept.is_open()
+    }
+
     /// Opens the first connection, or waits while one is being opened.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
         self.kept.wait(deadline).await.map(Connected::as_of_now)
     }
 
-    /// Turns the end of an operation into its result. A connection that was lost is replaced.
-    pub(super) fn settle<T>(
-        &self,
-        end: Result<Result<T, RedisError>, Elapsed>,
-        on: &Connected,
-    ) -> Result<T, Fault> {
-        let (result, loss) = on.health.judge(end, on.replies_before);
-        if let Some(loss) = loss {
+    /// Notes how an operation ended. A connection that was lost is replaced.
+    pub(super) fn note<T>(&self, end: &End<T>, on: &Connected) {
+        if let Some(loss) = on.health.note(end, on.replies_before) {
             self.kept.lose(on, loss);
         }
-        result
     }
 
-    pub(super) fn state(&self) -> LinkState {
+    pub(super) fn state(&self) -> ConnectionState {
         match self.kept.state() {
-            State::Idle => LinkState::Idle,
-            State::Opening => LinkState::Connecting,
-            State::Up(connected) if connected.has_settled() => LinkState::Up,
-            State::Up(_) => LinkState::Settling,
-            State::Down => LinkState::Down,
+            State::Idle => ConnectionState::Idle,
+            State::Opening => ConnectionState::Connecting,
+            State::Up(connected) if connected.has_settled() => ConnectionState::Up,
+            State::Up(_) => ConnectionState::Settling,
+            State::Down => ConnectionState::Down,
         }
     }
 }
@@ -174,9 +172,10 @@ impl Open for Opener {
         let connecting = client.get_multiplexed_async_connection_with_config(&self.shared.config);
         let mut connection = connecting.await.map_err(|error| Fault::from(&error))?;
         let introduced = timeout(self.shared.budget, self.introduce(&mut connection));
-        introduced.await.map_err(|_| Fault::Timeout)??;
+        let broke = introduced.await.map_err(|_| Fault::Timeout)??;
         let was_away = self.was_away.swap(false, Ordering::Relaxed);
-        let settled = was_away.then(|| Instant::now() + self.shared.settling);
+        let came_back = was_away.then(Instant::now).max(broke);
+        let settled = came_back.map(|came_back| came_back + self.shared.settling);
         Ok(Connected {
             connection,
             health: Arc::new(Health::new(settled)),
@@ -193,7 +192,7 @@ impl Open for Opener {
         let ping = redis::cmd("PING");
         let reply = Box::pin(async { ping.query_async::<Value>(&mut connected.connection).await });
         let end = until(Instant::now() + self.shared.budget, reply).await;
-        connected.health.judge(end, connected.replies_before).1
+        connected.health.note(&end, connected.replies_before)
     }
 
     fn is_same(one: &Connected, other: &Connected) -> bool {
@@ -214,16 +213,19 @@ impl Open for Opener {
 }
 
 impl Opener {
-    /// Asks a server who it is. A replica is of no use, and one that no longer holds what it held is
-    /// to be emptied.
-    async fn introduce(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    /// Asks a server who it is, and returns when its history last began anew. A replica is of no use,
+    /// and one that no longer holds what it held is to be emptied.
+    async fn introduce(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Option<Instant>, Fault> {
         let info = match redis::cmd("INFO").query_async(connection).await {
             Ok(Value::BulkString(info)) => info,
             Ok(Value::VerbatimString { text, .. }) => text.into_bytes(),
             // Who must not ask learns that it answers, at least.
-            Err(error) if error.code() == Some("NOPERM") => return Ok(()),
+            Err(error) if error.code() == Some("NOPERM") => return Ok(None),
             Err(error) => return Err(Fault::from(&error)),
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(None),
         };
         let info = String::from_utf8_lossy(&info);
         let server = Introduction::parse(&info);
@@ -231,12 +233,11 @@ impl Opener {
             return Err(Fault::Refused("READONLY".to_owned()));
         }
         self.shared.warn_of_unbounded(&server);
-        if let Some(id) = server.id {
+        Ok(server.id.and_then(|id| {
             self.history.meet(id, || {
                 tracing::warn!("Redis may have lost evictions, so everything is evicted");
                 (self.shared.on_break)();
-            });
-        }
-        Ok(())
+            })
+        }))
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
+mod extractor;
 mod finder;
 mod health;
 mod history;
@@ -24,12 +25,14 @@ use redis::{ErrorKind, RedisError, Value};
 use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
+pub use self::extractor::Redis;
 use self::link::Shared;
 use self::servers::{Command, Servers};
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token};
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Names};
 use crate::settings::{Settings, SettingsError};
+use crate::status::{PingError, ServerStatus};
 
 pub(crate) struct RedisStore {
     names: Names,
@@ -48,6 +51,19 @@ impl RedisStore {
             names: Names::new(&settings.prefix),
             servers: Servers::new(settings, shared)?,
         })
+    }
+
+    /// A connection for an application.
+    pub(crate) fn lend(&self) -> Redis {
+        self.servers.lend()
+    }
+
+    pub(crate) fn servers(&self) -> Vec<ServerStatus> {
+        self.servers.status()
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), PingError> {
+        self.servers.ping().await
     }
 
     /// One round trip: the entry first, then its nonces, then the lease.

@@ -3,26 +3,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use redis::Value;
-use tokio::time::Instant;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::finder::Finder;
+use super::health::result;
 use super::history::History;
-use super::link::{Link, LinkState, Shared};
+use super::link::{Link, Shared};
 use super::request::{Request, until};
 use crate::fault::Fault;
+use crate::status::ServerStatus;
 
 pub(super) struct Node {
+    /// What it is called in reports.
+    name: String,
     links: Box<[Link]>,
     next: AtomicUsize,
 }
 
 impl Node {
     pub(super) fn new(
+        name: String,
         shared: &Arc<Shared>,
         finder: Finder,
         history: History,
-        connections: usize,
     ) -> Self {
         let (finder, history) = (Arc::new(finder), Arc::new(history));
         let link = |_| {
@@ -33,7 +38,8 @@ impl Node {
             )
         };
         Self {
-            links: (0..connections.max(1)).map(link).collect(),
+            name,
+            links: (0..shared.connections).map(link).collect(),
             next: AtomicUsize::new(0),
         }
     }
@@ -49,7 +55,8 @@ impl Node {
         if let Some(mut connected) = link.connected() {
             request.check(&connected)?;
             let end = until(deadline, request.send(&mut connected.connection)).await;
-            match link.settle(end, &connected) {
+            link.note(&end, &connected);
+            match result(end) {
                 Err(Fault::Disconnected) => {}
                 result => return result,
             }
@@ -59,20 +66,62 @@ impl Node {
             let mut connected = link.connect(deadline).await?;
             request.check(&connected)?;
             let end = until(deadline, request.send(&mut connected.connection)).await;
-            link.settle(end, &connected)
+            link.note(&end, &connected);
+            result(end)
         })
         .await
     }
 
-    /// The next connection.
-    pub(super) fn link(&self) -> &Link {
-        match &*self.links {
-            [link] => link,
-            links => &links[self.next.fetch_add(1, Ordering::Relaxed) % links.len()],
+    /// Does once, on a connection of this server, what an application asks for.
+    pub(super) async fn lend<T, F>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, RedisError>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        let link = self.link();
+        let connected = match link.connected() {
+            Some(connected) => connected,
+            None => link.connect(deadline).await.map_err(not_connected)?,
+        };
+        let end = timeout_at(deadline, work(connected.connection.clone())).await;
+        // What an application asks for may take long for reasons of its own.
+        if end.is_ok() {
+            link.note(&end, &connected);
         }
+        end.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    pub(super) fn states(&self) -> impl Iterator<Item = LinkState> {
-        self.links.iter().map(Link::state)
+    /// The next connection that is open, or else the next one.
+    fn link(&self) -> &Link {
+        let [link] = &*self.links else {
+            let first = self.next.fetch_add(1, Ordering::Relaxed);
+            let turns = (0..self.links.len()).map(|turn| first.wrapping_add(turn));
+            let mut links = turns.map(|at| &self.links[at % self.links.len()]);
+            let next = &self.links[first % self.links.len()];
+            return links.find(|link| link.is_open()).unwrap_or(next);
+        };
+        link
     }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn status(&self) -> ServerStatus {
+        ServerStatus {
+            name: self.name.clone(),
+            connections: self.links.iter().map(Link::state).collect(),
+        }
+    }
+}
+
+fn not_connected(fault: Fault) -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::NotConnected, fault).into()
+}
+
+fn timed_out() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, Fault::Timeout).into()
 }

@@ -5,10 +5,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
-use tokio::time::error::Elapsed;
+use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::health::End;
 use super::link::Connected;
 use crate::fault::Fault;
 
@@ -71,10 +71,7 @@ impl<'a> Request<'a> {
 }
 
 /// Waits for a reply. One that arrived while this process had no time to read it is not late.
-pub(super) async fn until<T>(
-    deadline: Instant,
-    mut reply: RedisFuture<'_, T>,
-) -> Result<Result<T, RedisError>, Elapsed> {
+pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -> End<T> {
     let end = timeout_at(deadline, reply.as_mut()).await;
     if end.is_ok() {
         return end;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "cluster")]
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
@@ -10,6 +12,7 @@ use super::cluster::{Cluster, slot};
 use super::commands::Arg;
 #[cfg(feature = "cluster")]
 use super::commands::{read, what_was_read};
+use super::extractor::Redis;
 use super::finder::Finder;
 use super::history::History;
 use super::link::Shared;
@@ -20,6 +23,7 @@ use super::sentinel::Sentinels;
 use crate::fault::Fault;
 use crate::key::Name;
 use crate::settings::{Deployment, Settings, SettingsError};
+use crate::status::{PingError, ServerStatus};
 
 pub(super) struct Servers {
     shared: Arc<Shared>,
@@ -28,7 +32,7 @@ pub(super) struct Servers {
 
 enum Kind {
     /// A standalone Redis, or the primary that Sentinel names.
-    One(Node),
+    One(Arc<Node>),
     #[cfg(feature = "cluster")]
     Cluster(Cluster),
 }
@@ -40,32 +44,25 @@ impl Servers {
     pub(super) fn new(settings: &Settings, shared: Shared) -> Result<Self, SettingsError> {
         let shared = Arc::new(shared);
         let access = settings.access()?;
-        let node = |finder| {
+        let node = |name, finder| {
             let history = History::of_a_stranger();
-            Kind::One(Node::new(
-                &shared,
-                finder,
-                history,
-                settings.max_connections,
-            ))
+            Kind::One(Arc::new(Node::new(name, &shared, finder, history)))
         };
         let kind = match settings.deployment()? {
-            Deployment::Standalone(endpoint) => node(Finder::Fixed(access.client(&endpoint)?)),
+            Deployment::Standalone(endpoint) => {
+                let client = access.client(&endpoint)?;
+                node(endpoint.to_string(), Finder::Fixed(client))
+            }
             #[cfg(feature = "sentinel")]
             Deployment::Sentinel { sentinels, master } => {
                 let sentinel_access = settings.sentinel_access()?;
+                let name = master.clone();
                 let sentinels = Sentinels::new(&sentinels, master, &sentinel_access, access)?;
-                node(Finder::Sentinels(sentinels))
+                node(name, Finder::Sentinels(sentinels))
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let connections = settings.max_connections;
-                Kind::Cluster(Cluster::new(
-                    Arc::clone(&shared),
-                    access,
-                    seeds,
-                    connections,
-                ))
+                Kind::Cluster(Cluster::new(Arc::clone(&shared), access, seeds)?)
             }
         };
         Ok(Self { shared, kind })
@@ -163,6 +160,47 @@ impl Servers {
             }
         };
         values.into_iter().map(refuse_errors).collect()
+    }
+
+    /// Asks every server whether it is there.
+    pub(super) async fn ping(&self) -> Result<(), PingError> {
+        let deadline = Instant::now() + self.shared.budget;
+        let ping = redis::cmd("PING");
+        let ping = async |node: &Node| {
+            let reply = node.send(Request::One(&ping), deadline).await;
+            let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
+            reply.and_then(refuse_errors).map(drop).map_err(failed)
+        };
+        match &self.kind {
+            Kind::One(node) => ping(node).await,
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(cluster) => {
+                let nodes = cluster.nodes(deadline).await;
+                let nodes = nodes.map_err(|fault| PingError::new(None, &fault))?;
+                let pings = nodes.iter().map(|node| ping(node));
+                join_all(pings).await.into_iter().collect()
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<ServerStatus> {
+        match &self.kind {
+            Kind::One(node) => vec![node.status()],
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(cluster) => {
+                let nodes = cluster.known_nodes();
+                nodes.iter().map(|node| node.status()).collect()
+            }
+        }
+    }
+
+    /// A connection for an application.
+    pub(super) fn lend(&self) -> Redis {
+        match &self.kind {
+            Kind::One(node) => Redis::of_node(Arc::clone(node), Arc::clone(&self.shared)),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(cluster) => Redis::of_cluster(cluster.lend()),
+        }
     }
 
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Value, Fault> {

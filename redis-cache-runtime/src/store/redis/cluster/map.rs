@@ -39,8 +39,8 @@ impl Map {
         Some(Arc::clone(node))
     }
 
-    pub(super) fn nodes(&self) -> &[(Endpoint, Arc<Node>)] {
-        &self.nodes
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().map(|(_, node)| node)
     }
 }
 
@@ -49,23 +49,16 @@ pub(super) struct Mapper {
     shared: Arc<Shared>,
     access: Access,
     seeds: Vec<Endpoint>,
-    connections: usize,
     /// The last map that was made.
     last: Mutex<Option<Arc<Map>>>,
 }
 
 impl Mapper {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        access: Access,
-        seeds: Vec<Endpoint>,
-        connections: usize,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, access: Access, seeds: Vec<Endpoint>) -> Self {
         Self {
             shared,
             access,
             seeds,
-            connections,
             last: Mutex::default(),
         }
     }
@@ -116,7 +109,7 @@ impl Mapper {
                 Some(_) => History::of_a_successor(),
             };
             let finder = Finder::Fixed(client);
-            let node = Node::new(&self.shared, finder, history, self.connections);
+            let node = Node::new(endpoint.to_string(), &self.shared, finder, history);
             Ok((endpoint.clone(), Arc::new(node)))
         };
         let nodes = layout.primaries.iter().map(node);

@@ -3,6 +3,7 @@
 //! Every server has connections, a breaker and a history of its own, so that one that is away costs
 //! the others nothing.
 
+mod lent;
 mod map;
 mod slots;
 
@@ -10,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, ServerErrorKind, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use self::lent::Lent;
 use self::map::{Map, Mapper};
 pub(super) use self::slots::slot;
 use super::kept::{Kept, Open};
@@ -21,7 +24,7 @@ use super::link::Shared;
 use super::node::Node;
 use super::request::{Purpose, Request};
 use crate::fault::Fault;
-use crate::settings::{Access, Endpoint};
+use crate::settings::{Access, Endpoint, SettingsError};
 
 /// How long the slots are not asked for again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +36,7 @@ pub(super) struct Cluster {
     map: Arc<Kept<Mapper>>,
     /// Held while the slots are asked for again.
     refreshing: Arc<Semaphore>,
+    lent: Lent,
     budget: Duration,
 }
 
@@ -58,13 +62,13 @@ impl Cluster {
         shared: Arc<Shared>,
         access: Access,
         seeds: Vec<Endpoint>,
-        connections: usize,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
             budget: shared.budget,
-            map: Arc::new(Kept::new(Mapper::new(shared, access, seeds, connections))),
+            lent: Lent::new(&shared, &access, &seeds)?,
+            map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
-        }
+        })
     }
 
     /// Runs commands, each on the primary of its slot. The replies are in the order of the commands.
@@ -197,10 +201,21 @@ impl Cluster {
         }
     }
 
-    /// Every primary that is known, and what has become of its connections.
-    pub(super) fn nodes(&self) -> Vec<(Endpoint, Arc<Node>)> {
+    /// Every primary; none while nobody knows them.
+    pub(super) async fn nodes(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Fault> {
+        let map = self.map(deadline).await?;
+        Ok(map.nodes().cloned().collect())
+    }
+
+    /// Every primary that is known so far.
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
         let map = self.map.current();
-        map.map_or_else(Vec::new, |map| map.nodes().to_vec())
+        map.map_or_else(Vec::new, |map| map.nodes().cloned().collect())
+    }
+
+    /// A connection for an application.
+    pub(super) fn lend(&self) -> ClusterConnection {
+        self.lent.connection()
     }
 }
 
