@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, FaultLog};
 use crate::key::Names;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Deployment, Settings, SettingsError};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_millis(250);
@@ -134,8 +134,13 @@ impl Link {
         names: Names,
         faults: Arc<FaultLog>,
     ) -> Result<Self, SettingsError> {
-        let client = Client::open(settings.connection_info()?)
-            .map_err(|error| SettingsError::connection(error.category()))?;
+        let client = match settings.deployment()? {
+            Deployment::Standalone(endpoint) => settings.access()?.client(&endpoint)?,
+            Deployment::Cluster(_) => return Err(SettingsError::wrong("cluster", true, "false")),
+            Deployment::Sentinel { .. } => {
+                return Err(SettingsError::wrong("sentinel", true, "false"));
+            }
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(settings.socket_connect_timeout))
             // Every operation has its budget already.
