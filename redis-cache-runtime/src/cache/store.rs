@@ -3,8 +3,7 @@
 use super::Cache;
 use crate::status::{PingError, Status};
 #[cfg(feature = "redis")]
-use crate::store::Redis;
-use crate::store::Store;
+use crate::store::{Redis, RedisStore};
 
 impl Cache {
     /// Asks every server that the cache uses whether it is there, and opens the connections to them
@@ -25,32 +24,27 @@ impl Cache {
     ///
     /// Names a server that did not answer, and why.
     pub async fn ping(&self) -> Result<(), PingError> {
-        match &self.inner.store {
-            #[cfg(feature = "redis")]
-            Store::Redis(store) => store.ping().await,
-            #[allow(unreachable_patterns, reason = "depends on the features")]
-            _ => Ok(()),
+        #[cfg(feature = "redis")]
+        if let Some(store) = self.inner.store.in_redis() {
+            return store.ping().await;
         }
+        Ok(())
     }
 
     /// The connection that the extractor [`Redis`] gives, outside of handlers.
     #[cfg(feature = "redis")]
     pub fn redis(&self) -> Redis {
-        Redis::of_store(match &self.inner.store {
-            Store::Redis(store) => Some(store),
-            #[allow(unreachable_patterns, reason = "depends on the features")]
-            _ => None,
-        })
+        Redis::of_store(self.inner.store.in_redis())
     }
 
     /// How the connections of the cache are doing, without asking the servers.
     pub fn status(&self) -> Status {
-        let servers = match &self.inner.store {
-            #[cfg(feature = "redis")]
-            Store::Redis(store) => store.servers(),
-            #[allow(unreachable_patterns, reason = "depends on the features")]
-            _ => Vec::new(),
-        };
+        #[cfg(feature = "redis")]
+        let store = self.inner.store.in_redis();
+        #[cfg(feature = "redis")]
+        let servers = store.map_or_else(Vec::new, RedisStore::servers);
+        #[cfg(not(feature = "redis"))]
+        let servers = Vec::new();
         Status {
             servers,
             pending_evictions: self.pending_evictions(),

@@ -1,189 +1,39 @@
 //! Settings from `REDIS_*` variables.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use config::{Config, Environment, Map};
 
-use secrecy::SecretString;
+use super::variables::{IN_URL, VARIABLES, Variable};
+use super::{Settings, SettingsError};
 
-use super::{Server, Settings, SettingsError, checked_prefix};
-
-/// Variables by name; one that is set to nothing counts as not set.
-pub(super) struct Source(HashMap<String, String>);
-
-impl Source {
-    /// The environment of this process, completed from `.env`.
-    pub(super) fn process() -> Result<Self, SettingsError> {
-        let mut variables = HashMap::new();
-        match dotenvy::dotenv_iter() {
-            Ok(entries) => {
-                for entry in entries {
-                    let (name, value) =
-                        entry.map_err(|error| SettingsError::dotenv(line(error)))?;
-                    variables.insert(name, value);
-                }
-            }
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(SettingsError::dotenv(line(error))),
-        }
-        for (name, value) in std::env::vars_os() {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-                variables.insert(name, value);
-            }
-        }
-        Ok(Self(variables))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Parses a variable into `out`, if it is set.
-    fn read<T>(
-        &self,
-        name: &'static str,
-        expected: &str,
-        parse: impl Fn(&str) -> Option<T>,
-        out: &mut T,
-    ) -> Result<(), SettingsError> {
-        if let Some(value) = self.get(name) {
-            *out = parse(value).ok_or_else(|| SettingsError::invalid(name, value, expected))?;
-        }
-        Ok(())
-    }
-
-    fn refuse_if_true(&self, name: &'static str) -> Result<(), SettingsError> {
-        match self.get(name).map(boolean) {
-            None | Some(Some(false)) => Ok(()),
-            Some(Some(true)) => Err(SettingsError::invalid(
-                name,
-                "true",
-                "false: this build cannot do it",
-            )),
-            Some(None) => Err(SettingsError::invalid(
-                name,
-                self.get(name).unwrap_or(""),
-                BOOLEAN,
-            )),
-        }
-    }
+/// The variables of this process and, below them, those of `.env`.
+pub(super) fn variables() -> Result<Config, SettingsError> {
+    layers(dotenv()?, Environment::default())
 }
 
-const BOOLEAN: &str = "true or false";
-const SECONDS: &str = "a number of seconds greater than 0, such as 0.25";
-const BYTES: &str = "a number of bytes";
-
-pub(super) fn read(source: &Source) -> Result<Settings, SettingsError> {
-    let mut settings = Settings {
-        server: server(source)?,
-        ..Settings::default()
-    };
-    for name in ["REDIS_CLUSTER", "REDIS_SENTINEL", "REDIS_SSL"] {
-        source.refuse_if_true(name)?;
-    }
-    if let Some(prefix) = source.get("REDIS_PREFIX") {
-        settings.prefix = checked_prefix("REDIS_PREFIX", prefix.to_owned())?;
-    }
-    let whole = "a whole number of seconds; 0 means no expiry";
-    source.read(
-        "REDIS_DEFAULT_TTL",
-        whole,
-        whole_seconds,
-        &mut settings.default_ttl,
-    )?;
-    source.read(
-        "REDIS_SOCKET_TIMEOUT",
-        SECONDS,
-        seconds,
-        &mut settings.socket_timeout,
-    )?;
-    let connect = &mut settings.socket_connect_timeout;
-    source.read("REDIS_SOCKET_CONNECT_TIMEOUT", SECONDS, seconds, connect)?;
-    source.read("REDIS_LEASE_TTL", SECONDS, seconds, &mut settings.lease_ttl)?;
-    let bytes = |text: &str| text.parse().ok();
-    source.read(
-        "REDIS_MAX_BODY_BYTES",
-        BYTES,
-        bytes,
-        &mut settings.max_body_bytes,
-    )?;
-    source.read(
-        "REDIS_MAX_MEMORY_BYTES",
-        BYTES,
-        bytes,
-        &mut settings.max_memory_bytes,
-    )?;
-    let obey = &mut settings.request_directives;
-    source.read("REDIS_REQUEST_DIRECTIVES", BOOLEAN, boolean, obey)?;
-    Ok(settings)
+/// By name in lower case, without the prefix; the process wins.
+fn layers(dotenv: Map<String, String>, process: Environment) -> Result<Config, SettingsError> {
+    let dotenv = Environment::default().source(Some(dotenv));
+    Config::builder()
+        .add_source(dotenv.prefix("REDIS"))
+        .add_source(process.prefix("REDIS"))
+        .build()
+        // The error quotes the value, which may be a secret.
+        .map_err(|_| {
+            SettingsError::unreadable("the environment", "a REDIS_* variable is not Unicode")
+        })
 }
 
-fn server(source: &Source) -> Result<Server, SettingsError> {
-    const FIELDS: [&str; 5] = [
-        "REDIS_HOST",
-        "REDIS_PORT",
-        "REDIS_DB",
-        "REDIS_USERNAME",
-        "REDIS_PASSWORD",
-    ];
-    if let Some(url) = source.get("REDIS_URL") {
-        for field in FIELDS
-            .into_iter()
-            .filter(|field| source.get(field).is_some())
-        {
-            tracing::warn!("{field} is ignored because REDIS_URL is set");
-        }
-        return Server::url("REDIS_URL", url.to_owned());
-    }
-    let (mut host, mut port, mut db) = ("localhost".to_owned(), 6379, 0);
-    let name = |text: &str| (!text.contains(char::is_whitespace)).then(|| text.to_owned());
-    source.read("REDIS_HOST", "a host name or address", name, &mut host)?;
-    let number = |text: &str| text.parse().ok().filter(|port| *port > 0);
-    source.read(
-        "REDIS_PORT",
-        "a port number from 1 to 65535",
-        number,
-        &mut port,
-    )?;
-    let database = |text: &str| text.parse().ok().filter(|db| *db <= 15);
-    source.read(
-        "REDIS_DB",
-        "a database number from 0 to 15",
-        database,
-        &mut db,
-    )?;
-    let username = source.get("REDIS_USERNAME").map(str::to_owned);
-    let password = source.get("REDIS_PASSWORD").map(SecretString::from);
-    Ok(Server::Fields {
-        host,
-        port,
-        db,
-        username,
-        password,
-    })
-}
-
-fn whole_seconds(text: &str) -> Option<Duration> {
-    text.parse().ok().map(Duration::from_secs)
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
-    (!seconds.is_zero()).then_some(seconds)
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
+fn dotenv() -> Result<Map<String, String>, SettingsError> {
+    let malformed = |error| SettingsError::unreadable(".env", reason(error));
+    match dotenvy::dotenv_iter() {
+        Ok(entries) => entries.map(|entry| entry.map_err(malformed)).collect(),
+        Err(error) if error.not_found() => Ok(Map::new()),
+        Err(error) => Err(malformed(error)),
     }
 }
 
 /// Where a `.env` file is wrong, without the line itself: it may hold a secret.
-fn line(error: dotenvy::Error) -> String {
+fn reason(error: dotenvy::Error) -> String {
     match error {
         dotenvy::Error::Io(error) => error.to_string(),
         dotenvy::Error::LineParse(_, column) => format!("a line is malformed at column {column}"),
@@ -191,72 +41,212 @@ fn line(error: dotenvy::Error) -> String {
     }
 }
 
+pub(super) fn read(variables: &Config) -> Result<Settings, SettingsError> {
+    let said = |variable: &Variable| {
+        let text = variables.get_string(variable.name).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let has_url = VARIABLES
+        .iter()
+        .any(|v| v.name == "url" && said(v).is_some());
+    let mut settings = Settings::default();
+    for variable in &VARIABLES {
+        let name = variable.name;
+        let Some(text) = said(variable) else {
+            continue;
+        };
+        if has_url && IN_URL.contains(&name) {
+            let name = name.to_ascii_uppercase();
+            tracing::warn!("REDIS_{name} is ignored, because REDIS_URL is set");
+            continue;
+        }
+        settings = (variable.set)(settings, &text).ok_or_else(|| match name {
+            "url" => SettingsError::wrong_url(&text, variable.allowed),
+            _ => SettingsError::wrong(name, &text, variable.allowed),
+        })?;
+    }
+    #[cfg(feature = "redis")]
+    settings.check()?;
+    Ok(settings)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
+
+    const FREE: [(&str, &str); 0] = [];
+
+    fn map(variables: &[(&str, &str)]) -> Map<String, String> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        variables.iter().map(owned).collect()
+    }
+
+    fn with_dotenv(
+        dotenv: &[(&str, &str)],
+        process: &[(&str, &str)],
+    ) -> Result<Settings, SettingsError> {
+        let process = Environment::default().source(Some(map(process)));
+        read(&layers(map(dotenv), process)?).map_err(SettingsError::of_variables)
+    }
 
     fn with(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let pairs = variables
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()));
-        read(&Source(pairs.collect()))
+        with_dotenv(&FREE, variables)
+    }
+
+    fn refusal(variables: &[(&str, &str)]) -> String {
+        with(variables).unwrap_err().to_string()
     }
 
     #[test]
     fn without_variables_the_defaults_hold() {
-        let settings = with(&[("REDIS_HOST", "")]).unwrap();
-        assert_eq!(
-            format!("{settings:?}"),
-            format!("{:?}", Settings::default())
-        );
+        let settings = with(&[("REDIS_HOST", " "), ("HOST", "other"), ("REDISPORT", "1")]);
+        let (settings, default) = (settings.unwrap(), Settings::default());
+        assert_eq!(format!("{settings:?}"), format!("{default:?}"));
     }
 
     #[test]
-    fn each_wrong_variable_is_named_with_its_value_and_what_is_allowed() {
+    fn the_process_wins_over_dotenv_and_code_over_both() {
+        let dotenv = [
+            ("REDIS_PREFIX", "file"),
+            ("REDIS_DEFAULT_TTL", "7"),
+            ("REDIS_DB", "3"),
+        ];
+        let process = [("REDIS_PREFIX", "process"), ("redis_db", "")];
+        let settings = with_dotenv(&dotenv, &process).unwrap();
+        assert_eq!(settings.prefix, "process");
+        assert_eq!(settings.default_ttl.as_secs(), 7);
+        assert_eq!(settings.db, None);
+        assert_eq!(settings.prefix("code").unwrap().prefix, "code");
+    }
+
+    #[test]
+    fn the_case_of_names_does_not_matter() {
+        let settings = with(&[("redis_Prefix", "a"), ("Redis_DB", "3")]).unwrap();
+        assert_eq!((&*settings.prefix, settings.db), ("a", Some(3)));
+    }
+
+    #[test]
+    fn each_wrong_value_is_refused_with_its_name_and_what_is_allowed() {
         for (name, value, expected) in [
-            ("REDIS_PORT", "70000", "65535"),
-            ("REDIS_PORT", "0", "65535"),
-            ("REDIS_DB", "16", "15"),
-            ("REDIS_URL", "http://x", "redis://"),
-            ("REDIS_URL", "rediss://x", "TLS"),
-            ("REDIS_DEFAULT_TTL", "-1", "whole number"),
-            ("REDIS_SOCKET_TIMEOUT", "0", "greater than 0"),
-            ("REDIS_SOCKET_TIMEOUT", "NaN", "greater than 0"),
-            ("REDIS_PREFIX", "a{b}", "brace"),
+            (
+                "REDIS_HOST",
+                "redis:6379",
+                "a host name or address, without a port",
+            ),
+            ("REDIS_PORT", "70000", "a port number from 1 to 65535"),
+            ("REDIS_PORT", "0", "a port number from 1 to 65535"),
+            (
+                "REDIS_PORT",
+                "tcp://10.0.0.1:6379",
+                "a port number from 1 to 65535",
+            ),
+            ("REDIS_DB", "16", "a database number from 0 to 15"),
+            ("REDIS_DB", "-1", "a database number from 0 to 15"),
+            ("REDIS_SSL", "maybe", "true or false"),
+            ("REDIS_SSL_CHECK_HOSTNAME", "2", "true or false"),
+            ("REDIS_CLUSTER", "?", "true or false"),
+            ("REDIS_SENTINEL", "?", "true or false"),
+            ("REDIS_SENTINEL_NODES", "a,b:0", "host[:port] of each"),
+            ("REDIS_MAX_CONNECTIONS", "0", "a number from 1 to 1024"),
+            ("REDIS_MAX_CONNECTIONS", "1025", "a number from 1 to 1024"),
+            (
+                "REDIS_SOCKET_TIMEOUT",
+                "0",
+                "a number of seconds greater than 0",
+            ),
+            (
+                "REDIS_SOCKET_TIMEOUT",
+                "NaN",
+                "a number of seconds greater than 0",
+            ),
+            (
+                "REDIS_SOCKET_CONNECT_TIMEOUT",
+                "1s",
+                "a number of seconds greater than 0",
+            ),
+            (
+                "REDIS_PREFIX",
+                "a{b}",
+                "at least one character, and no brace",
+            ),
+            ("REDIS_DEFAULT_TTL", "-1", "a whole number of seconds"),
+            ("REDIS_DEFAULT_TTL", "0.5", "a whole number of seconds"),
+            ("REDIS_WARN_UNBOUNDED_CACHE", "?", "true or false"),
+            ("REDIS_OTEL_ENABLED", "?", "true or false"),
+            ("REDIS_LEASE_TTL", "0", "a number of seconds greater than 0"),
+            ("REDIS_MAX_BODY_BYTES", "10MB", "a number of bytes"),
+            ("REDIS_MAX_MEMORY_BYTES", "-1", "a number of bytes"),
             ("REDIS_REQUEST_DIRECTIVES", "maybe", "true or false"),
-            ("REDIS_CLUSTER", "true", "false"),
         ] {
-            let error = with(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{name}=")), "{error}");
-            assert!(error.contains(expected), "{error}");
-            assert!(!error.contains('\n'), "{error}");
+            let error = refusal(&[(name, value)]);
+            let line = format!("{name}={value}: expected {expected}");
+            assert!(error.starts_with(&line), "{error}");
         }
+        let error = refusal(&[("REDIS_PORT", "1\n2")]);
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn variables_that_contradict_each_other_are_refused_by_their_names() {
+        let (nodes, on) = ("redis://a,b", "true");
+        for (variables, error) in [
+            (
+                &[("REDIS_CLUSTER", on), ("REDIS_SENTINEL", on)][..],
+                "REDIS_SENTINEL=true: expected false, because REDIS_CLUSTER is true",
+            ),
+            (
+                &[("REDIS_URL", nodes)],
+                "REDIS_URL=redis://…: expected one host, because REDIS_CLUSTER is false",
+            ),
+            (
+                &[("REDIS_URL", "http://x")],
+                "REDIS_URL=http://…: expected redis://[user[:password]@]host[:port][/db], \
+                 rediss://… for TLS, or unix:///path[?db=0]",
+            ),
+            (
+                &[("REDIS_OTEL_ENABLED", on)],
+                "REDIS_OTEL_ENABLED=true: expected false: this version has no OpenTelemetry",
+            ),
+        ] {
+            assert_eq!(refusal(variables), error);
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn what_a_url_takes_the_place_of_is_not_even_read() {
+        let url = ("REDIS_URL", "redis://a:1/2");
+        let port = ("REDIS_PORT", "tcp://10.0.0.1:6379");
+        let settings = with(&[url, port, ("REDIS_DB", "3")]).unwrap();
+        assert_eq!((settings.port, settings.db), (None, None));
     }
 
     #[test]
     fn secrets_are_never_shown() {
-        let settings = with(&[("REDIS_PASSWORD", "hunter2"), ("REDIS_USERNAME", "u")]).unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
-        let Server::Fields {
-            password: Some(password),
-            ..
-        } = settings.server
-        else {
-            panic!()
-        };
-        assert_eq!(password.expose_secret(), "hunter2");
-        let wrong = [
-            "redis://:hunter2@[bad",
-            "http://:hunter2@x",
-            "u:hunter2@a,redis://b",
-            "hunter2",
-        ];
-        for url in wrong {
-            let error = with(&[("REDIS_URL", url)]).unwrap_err().to_string();
-            assert!(!error.contains("hunter2"), "{error}");
+        for (name, value) in [
+            ("REDIS_PASSWORD", "hunter2"),
+            ("REDIS_SENTINEL_PASSWORD", "hunter2"),
+            ("REDIS_URL", "redis://:hunter2@localhost"),
+            ("REDIS_URL", "redis://u:hunter2@a,b"),
+            ("REDIS_URL", "rediss://u:hunter2@a"),
+            ("REDIS_URL", "redis://:hunter2@[bad"),
+            ("REDIS_URL", "http://:hunter2@x"),
+            ("REDIS_URL", "u:hunter2@a,redis://b"),
+            ("REDIS_URL", "unix:///a?pass=hunter2#"),
+            ("REDIS_URL", "hunter2"),
+            ("REDIS_HOST", "redis://:hunter2@localhost"),
+            ("REDIS_PORT", "tcp://u:hunter2@localhost:1"),
+            ("REDIS_SENTINEL_NODES", "a,u:hunter2@b:1"),
+        ] {
+            let shown = match with(&[(name, value)]) {
+                Ok(settings) => format!("{settings:?} {settings:#?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("hunter2"), "{name}={value}: {shown}");
         }
-        let settings = with(&[("REDIS_URL", "redis://:hunter2@localhost")]).unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        let malformed = dotenvy::from_read_iter("REDIS_PASSWORD='hunter2".as_bytes()).next();
+        let shown = reason(malformed.unwrap().unwrap_err());
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

@@ -1,4 +1,10 @@
+use std::borrow::Cow;
+use std::fmt;
+
 /// A setting that is wrong, in one line: its name, its value and what is allowed.
+///
+/// The name is a variable's in what [`Settings::from_env`](crate::Settings::from_env) refuses, and a
+/// method's of [`Settings`](crate::Settings) otherwise. The value is never a secret.
 ///
 /// ```
 /// use redis_cache_runtime::Settings;
@@ -6,22 +12,127 @@
 /// let error = Settings::from_url("http://example.com").unwrap_err();
 /// assert!(error.to_string().starts_with("url=http://…: expected redis://"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SettingsError(String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    kind: Kind,
+    names: Names,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Wrong {
+        setting: &'static str,
+        value: String,
+        /// Other settings that it mentions are in braces.
+        expected: Cow<'static, str>,
+    },
+    Unreadable {
+        source: &'static str,
+        reason: String,
+    },
+    #[cfg(feature = "redis")]
+    Connection(String),
+}
+
+/// What settings are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Methods,
+    Variables,
+}
+
+impl Names {
+    fn of(self, setting: &str) -> Cow<'_, str> {
+        match self {
+            Self::Methods => Cow::Borrowed(setting),
+            Self::Variables => Cow::Owned(format!("REDIS_{}", setting.to_ascii_uppercase())),
+        }
+    }
+}
 
 impl SettingsError {
-    /// `value` must not be a secret.
-    pub(crate) fn invalid(name: &str, value: &str, expected: &str) -> Self {
-        Self(format!("{name}={value}: expected {expected}"))
+    /// `value` must not be a secret, but may be a URL in the wrong place.
+    pub(crate) fn wrong(
+        setting: &'static str,
+        value: impl fmt::Display,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let (value, expected) = (in_one_line(&value.to_string()), expected.into());
+        Self::new(Kind::Wrong {
+            setting,
+            value,
+            expected,
+        })
+    }
+
+    /// Of the URL only the scheme is shown, if what stands before `://` looks like one.
+    pub(crate) fn wrong_url(url: &str, expected: &'static str) -> Self {
+        let is_scheme = |text: &&str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+';
+            text.bytes().all(fits)
+        };
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(is_scheme).unwrap_or_default();
+        Self::wrong("url", format!("{scheme}://…"), expected)
+    }
+
+    pub(super) fn unreadable(source: &'static str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::new(Kind::Unreadable { source, reason })
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn connection(reason: &str) -> Self {
-        Self(format!("the connection settings are not usable: {reason}"))
+    pub(crate) fn connection(error: &redis::RedisError) -> Self {
+        Self::new(Kind::Connection(error.category().to_owned()))
     }
 
-    pub(crate) fn dotenv(reason: impl std::fmt::Display) -> Self {
-        Self(format!(".env cannot be read: {reason}"))
+    /// The same, about variables.
+    pub(super) fn of_variables(self) -> Self {
+        let names = Names::Variables;
+        Self { names, ..self }
+    }
+
+    fn new(kind: Kind) -> Self {
+        let names = Names::Methods;
+        Self { kind, names }
     }
 }
+
+/// What stands before an `@` may be credentials.
+fn in_one_line(value: &str) -> String {
+    let shown = match value.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => value.to_owned(),
+    };
+    shown.replace(char::is_control, "\u{fffd}")
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Wrong {
+                setting,
+                value,
+                expected,
+            } => {
+                write!(f, "{}={value}: expected ", self.names.of(setting))?;
+                for (i, part) in expected.split(['{', '}']).enumerate() {
+                    let is_name = i % 2 == 1;
+                    f.write_str(&if is_name {
+                        self.names.of(part)
+                    } else {
+                        part.into()
+                    })?;
+                }
+                Ok(())
+            }
+            Kind::Unreadable { source, reason } => write!(f, "{source} cannot be read: {reason}"),
+            #[cfg(feature = "redis")]
+            Kind::Connection(reason) => {
+                write!(f, "the connection settings are not usable: {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}

@@ -1,10 +1,10 @@
 //! What every store must do, run against each of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use test_support::RedisServer;
+use test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 
 use super::*;
 use crate::key::{CacheKey, Groups, Variant};
@@ -28,10 +28,23 @@ macro_rules! conformance {
             #[tokio::test]
             async fn in_redis() {
                 let settings = Settings::from_url(RedisServer::shared().url()).unwrap();
-                let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
-                // A budget that a busy machine keeps.
-                let settings = settings.socket_timeout(Duration::from_secs(10));
-                test(Store::Redis(RedisStore::new(&settings, Arc::default(), || {}).unwrap())).await;
+                test(in_redis_of(settings)).await;
+            }
+
+            #[tokio::test]
+            async fn over_tls_and_several_connections() {
+                test(in_redis_of(over_tls().max_connections(3).unwrap())).await;
+            }
+
+            #[tokio::test]
+            async fn in_a_cluster() {
+                let settings = Settings::from_url(RedisCluster::shared().url()).unwrap();
+                test(in_redis_of(settings.cluster(true))).await;
+            }
+
+            #[tokio::test]
+            async fn in_the_primary_that_sentinel_names() {
+                test(in_redis_of(by_sentinel(RedisSentinels::shared()))).await;
             }
 
             #[tokio::test]
@@ -40,6 +53,37 @@ macro_rules! conformance {
             }
         }
     )* };
+}
+
+fn in_redis_of(settings: Settings) -> Store {
+    let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
+    // A budget that a busy machine keeps.
+    let settings = settings.socket_timeout(Duration::from_secs(10));
+    Store::Redis(RedisStore::new(&settings, Arc::default(), || {}).unwrap())
+}
+
+fn over_tls() -> Settings {
+    static SERVER: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
+        let certificates = Certificates::new();
+        let server = RedisServer::start_with_tls(&certificates, &["--tls-auth-clients", "yes"]);
+        (certificates, server)
+    });
+    let (certificates, server) = &*SERVER;
+    Settings::from_url(server.url())
+        .unwrap()
+        .ssl_ca_certs(certificates.ca())
+        .ssl_certfile(certificates.client())
+        .ssl_keyfile(certificates.client_key())
+}
+
+fn by_sentinel(servers: &RedisSentinels) -> Settings {
+    let nodes = servers.sentinel_addresses();
+    Settings::default()
+        .sentinel(true)
+        .sentinel_master_name(servers.master_name())
+        .unwrap()
+        .sentinel_nodes(nodes.iter().map(ToString::to_string))
+        .unwrap()
 }
 
 fn at(key: &str, groups: &[&'static str]) -> Address {

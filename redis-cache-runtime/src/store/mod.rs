@@ -230,6 +230,15 @@ macro_rules! dispatch {
 }
 
 impl Store {
+    /// The store in Redis, if it is there.
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_redis(&self) -> Option<&RedisStore> {
+        if let Self::Redis(store) = self {
+            return Some(store);
+        }
+        None
+    }
+
     /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)

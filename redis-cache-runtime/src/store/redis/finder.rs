@@ -14,6 +14,10 @@ pub(super) enum Finder {
     Sentinels(Sentinels),
 }
 
+#[cfg_attr(
+    not(feature = "sentinel"),
+    allow(unused_variables, reason = "nothing is to be found")
+)]
 impl Finder {
     /// The primary, and how many were found until it was.
     pub(super) async fn find(&self, shared: &Shared) -> Result<(Client, u64), Fault> {

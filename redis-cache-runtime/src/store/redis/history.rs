@@ -25,6 +25,7 @@ enum Known {
     /// Nothing was ever read from it, and nothing evicted.
     Nothing,
     /// It takes the place of another.
+    #[cfg(feature = "cluster")]
     Another,
     Id(String),
 }
@@ -55,6 +56,7 @@ impl History {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let breaks = match &inner.known {
             Known::Nothing => false,
+            #[cfg(feature = "cluster")]
             Known::Another => true,
             Known::Id(before) => before != id,
         };

@@ -74,6 +74,7 @@ impl<O: Open> Kept<O> {
         Self { shared }
     }
 
+    #[cfg(feature = "cluster")]
     pub(super) fn opener(&self) -> &O {
         &self.shared.opener
     }
@@ -138,8 +139,8 @@ impl<O: Open> Kept<O> {
     }
 
     /// Opens another in its place, unless somebody has done so already.
-    pub(super) fn lose(&self, lost: &O::Opened, loss: Loss) {
-        Shared::lose(&self.shared, lost, loss);
+    pub(super) fn lose(&self, lost: &O::Opened, how: Loss) {
+        Shared::lose(&self.shared, lost, how);
     }
 
     fn replace_if(
@@ -152,9 +153,9 @@ impl<O: Open> Kept<O> {
 }
 
 impl<O: Open> Shared<O> {
-    fn lose(this: &Arc<Self>, lost: &O::Opened, loss: Loss) {
+    fn lose(this: &Arc<Self>, lost: &O::Opened, how: Loss) {
         let is_it = |state: &State<_>| matches!(state, State::Up(up) if O::is_same(up, lost));
-        if loss == Loss::Hung {
+        if how == Loss::Hung {
             this.opener.is_away();
             Self::replace_if(this, is_it, State::Down);
         } else {

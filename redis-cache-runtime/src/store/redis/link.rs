@@ -49,6 +49,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         settings: &Settings,
+        db: i64,
         faults: Arc<FaultLog>,
         on_break: impl Fn() + Send + Sync + 'static,
     ) -> Self {
@@ -64,7 +65,7 @@ impl Shared {
             #[cfg(feature = "cluster")]
             connect_timeout: settings.socket_connect_timeout,
             connections: settings.max_connections,
-            db: settings.db().into(),
+            db,
             budget: settings.socket_timeout,
             settling: settings.socket_connect_timeout + retries + TELLING,
             faults,
@@ -121,7 +122,7 @@ impl Link {
 
     /// The connection, if there is one.
     pub(super) fn connected(&self) -> Option<Connected> {
-        self.kept.current().map(Connected::as_of_now)
+        self.kept.current().map(Connected::now)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -130,7 +131,7 @@ impl Link {
 
     /// Opens the first connection, or waits while one is being opened.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
-        self.kept.wait(deadline).await.map(Connected::as_of_now)
+        self.kept.wait(deadline).await.map(Connected::now)
     }
 
     /// Notes how an operation ended. A connection that was lost is replaced.
@@ -152,7 +153,7 @@ impl Link {
 }
 
 impl Connected {
-    fn as_of_now(mut self) -> Self {
+    fn now(mut self) -> Self {
         self.replies_before = self.health.replies();
         self
     }
@@ -188,7 +189,7 @@ impl Open for Opener {
         if !self.finder.is_current(opened.found, &self.shared).await {
             return Some(Loss::Closed);
         }
-        let mut connected = opened.clone().as_of_now();
+        let mut connected = opened.clone().now();
         let ping = redis::cmd("PING");
         let reply = Box::pin(async { ping.query_async::<Value>(&mut connected.connection).await });
         let end = until(Instant::now() + self.shared.budget, reply).await;

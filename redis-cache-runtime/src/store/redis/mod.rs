@@ -26,7 +26,6 @@ use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
 pub use self::extractor::Redis;
-use self::link::Shared;
 use self::servers::{Command, Servers};
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token};
 use crate::fault::{Fault, FaultLog};
@@ -46,10 +45,9 @@ impl RedisStore {
         faults: Arc<FaultLog>,
         on_break: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
-        let shared = Shared::new(settings, faults, on_break);
         Ok(Self {
             names: Names::new(&settings.prefix),
-            servers: Servers::new(settings, shared)?,
+            servers: Servers::new(settings, faults, on_break)?,
         })
     }
 

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 pub(super) struct Sentinels {
-    sentinels: Vec<Client>,
+    clients: Vec<Client>,
     master: String,
     /// How to reach the primary, wherever it is.
     access: Access,
@@ -38,7 +38,7 @@ impl Sentinels {
     ) -> Result<Self, SettingsError> {
         let clients = sentinels.iter().map(|at| sentinel_access.client(at));
         Ok(Self {
-            sentinels: clients.collect::<Result<_, _>>()?,
+            clients: clients.collect::<Result<_, _>>()?,
             master,
             access,
             found: Mutex::default(),
@@ -73,8 +73,8 @@ impl Sentinels {
             found.sentinel
         };
         let mut fault = Fault::Unreachable;
-        for turn in 0..self.sentinels.len() {
-            let sentinel = (first + turn) % self.sentinels.len();
+        for turn in 0..self.clients.len() {
+            let sentinel = (first + turn) % self.clients.len();
             let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
@@ -85,7 +85,7 @@ impl Sentinels {
     }
 
     async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
-        let client = &self.sentinels[sentinel];
+        let client = &self.clients[sentinel];
         let connection = client
             .get_multiplexed_async_connection_with_config(&shared.config)
             .await

@@ -20,7 +20,7 @@ use super::node::Node;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultLog};
 use crate::key::Name;
 use crate::settings::{Deployment, Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
@@ -41,14 +41,20 @@ enum Kind {
 pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
-    pub(super) fn new(settings: &Settings, shared: Shared) -> Result<Self, SettingsError> {
-        let shared = Arc::new(shared);
+    pub(super) fn new(
+        settings: &Settings,
+        faults: Arc<FaultLog>,
+        on_break: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, SettingsError> {
+        // Contradictions first, files later.
+        let deployment = settings.deployment()?;
         let access = settings.access()?;
+        let shared = Arc::new(Shared::new(settings, access.db(), faults, on_break));
         let node = |name, finder| {
             let history = History::of_a_stranger();
             Kind::One(Arc::new(Node::new(name, &shared, finder, history)))
         };
-        let kind = match settings.deployment()? {
+        let kind = match deployment {
             Deployment::Standalone(endpoint) => {
                 let client = access.client(&endpoint)?;
                 node(endpoint.to_string(), Finder::Fixed(client))
@@ -63,6 +69,11 @@ impl Servers {
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
                 Kind::Cluster(Cluster::new(Arc::clone(&shared), access, seeds)?)
+            }
+            #[cfg(not(all(feature = "cluster", feature = "sentinel")))]
+            _ => {
+                let expected = "what this build of axum-redis-cache supports";
+                return Err(SettingsError::wrong("url", "…", expected));
             }
         };
         Ok(Self { shared, kind })
@@ -128,6 +139,10 @@ impl Servers {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "cluster"),
+        allow(unused_variables, reason = "there is one server to choose")
+    )]
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
             Kind::One(node) => self.send(node, Request::One(&command)).await,

@@ -20,7 +20,12 @@ impl Lent {
         access: &Access,
         seeds: &[Endpoint],
     ) -> Result<Self, SettingsError> {
-        let client = access.cluster_client(seeds, shared.budget, shared.connect_timeout)?;
+        let client = access
+            .cluster(seeds)?
+            .response_timeout(shared.budget)
+            .connection_timeout(shared.connect_timeout)
+            .build()
+            .map_err(|error| SettingsError::connection(&error))?;
         Ok(Self {
             client,
             connection: OnceLock::new(),

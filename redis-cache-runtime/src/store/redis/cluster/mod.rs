@@ -149,13 +149,12 @@ impl Cluster {
             self.refresh();
         }
         let known = redirection.to.and_then(|endpoint| map.node(&endpoint));
-        routed.to = match known {
-            Some(node) => node,
-            None => {
-                self.refresh();
-                *map = self.map.wait_for_other(map, deadline).await?;
-                self.primary(map, routed.slot, deadline).await?
-            }
+        routed.to = if let Some(node) = known {
+            node
+        } else {
+            self.refresh();
+            *map = self.map.wait_for_other(map, deadline).await?;
+            self.primary(map, routed.slot, deadline).await?
         };
         routed.asking = redirection.asking;
         Ok(routed)

@@ -1,0 +1,124 @@
+//! How to log in to a server, wherever it is.
+
+use std::fmt;
+
+#[cfg(feature = "cluster")]
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use secrecy::{ExposeSecret, SecretString};
+
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use super::{Endpoint, Settings, SettingsError};
+
+/// Credentials, database and TLS, for any server of a deployment. The files are read.
+#[derive(Clone)]
+pub(crate) struct Access {
+    redis: RedisConnectionInfo,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+impl Settings {
+    /// For the servers that keep the data.
+    pub(crate) fn access(&self) -> Result<Access, SettingsError> {
+        let target = self.target()?;
+        self.access_of(target.redis, target.tls)
+    }
+
+    /// For the Sentinels, which have credentials of their own.
+    pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
+        let password = self.sentinel_password.as_ref();
+        let redis = login(self.sentinel_username.as_deref(), password);
+        self.access_of(redis, self.ssl)
+    }
+
+    #[cfg(feature = "tls")]
+    fn access_of(&self, redis: RedisConnectionInfo, tls: bool) -> Result<Access, SettingsError> {
+        let tls = tls.then(|| Tls::read(self)).transpose()?;
+        Ok(Access { redis, tls })
+    }
+
+    /// To ask for TLS was refused.
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
+    fn access_of(&self, redis: RedisConnectionInfo, _: bool) -> Result<Access, SettingsError> {
+        Ok(Access { redis })
+    }
+}
+
+pub(super) fn login(
+    username: Option<&str>,
+    password: Option<&SecretString>,
+) -> RedisConnectionInfo {
+    let mut redis = RedisConnectionInfo::default();
+    if let Some(username) = username {
+        redis = redis.set_username(username);
+    }
+    if let Some(password) = password {
+        redis = redis.set_password(password.expose_secret());
+    }
+    redis
+}
+
+impl Access {
+    /// A client for one server.
+    pub(crate) fn client(&self, endpoint: &Endpoint) -> Result<Client, SettingsError> {
+        let address = match endpoint {
+            Endpoint::Tcp { host, port } => self.address(host, *port)?,
+            Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
+        };
+        let info = address.into_connection_info();
+        info.and_then(|info| Client::open(info.set_redis_settings(self.redis.clone())))
+            .map_err(|error| SettingsError::connection(&error))
+    }
+
+    /// What a client of a whole cluster is made with.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cluster(&self, nodes: &[Endpoint]) -> Result<ClusterClientBuilder, SettingsError> {
+        let info = |node| Ok(self.client(node)?.get_connection_info().clone());
+        let nodes: Result<Vec<_>, SettingsError> = nodes.iter().map(info).collect();
+        let builder = ClusterClient::builder(nodes?);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(tls.of_cluster(builder));
+        }
+        Ok(builder)
+    }
+
+    /// The database that is used.
+    pub(crate) fn db(&self) -> i64 {
+        self.redis.db()
+    }
+
+    /// Whether servers have to show a certificate.
+    #[cfg(feature = "cluster")]
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
+    pub(crate) fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(clippy::unnecessary_wraps, clippy::unused_self)
+    )]
+    fn address(&self, host: &str, port: u16) -> Result<ConnectionAddr, SettingsError> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.address(host, port);
+        }
+        Ok(ConnectionAddr::Tcp(host.to_owned(), port))
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The credentials are secret.
+        f.debug_struct("Access")
+            .field("db", &self.redis.db())
+            .finish_non_exhaustive()
+    }
+}

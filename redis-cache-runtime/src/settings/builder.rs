@@ -1,0 +1,312 @@
+//! The settings in code: a method for each.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::endpoint::{Endpoint, host};
+use super::variables::{CONNECTIONS, DB, HOST, MASTER_NAME, NODES, PORT, PREFIX};
+use super::{Settings, SettingsError};
+
+/// Where a Sentinel listens unless it is said.
+const SENTINEL_PORT: u16 = 26379;
+
+impl Settings {
+    /// Where Redis is, and who asks: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for
+    /// TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in credentials
+    /// are percent-encoded. *Default:* `redis://localhost`.
+    ///
+    /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
+    ///
+    /// ```
+    /// # use redis_cache_runtime::Settings;
+    /// let settings = Settings::default()
+    ///     .url("redis://app:p%40ss@node1:6379,node2:6379,[2001:db8::3]:6379")?
+    ///     .cluster(true);
+    /// # Ok::<(), redis_cache_runtime::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The URL is malformed or of another scheme.
+    pub fn url(mut self, url: impl Into<String>) -> Result<Self, SettingsError> {
+        let url = url.into();
+        #[cfg(feature = "redis")]
+        super::url::parse(&url)?;
+        self.url = Some(SecretString::from(url));
+        Ok(self)
+    }
+
+    /// Host name or address of Redis, unless there is a [URL](Self::url). *Default:* `localhost`.
+    ///
+    /// # Errors
+    ///
+    /// It is neither, or it comes with a port.
+    pub fn host(mut self, name: impl Into<String>) -> Result<Self, SettingsError> {
+        let name = name.into();
+        let host = host(&name).ok_or_else(|| SettingsError::wrong("host", &name, HOST))?;
+        self.host = Some(host);
+        Ok(self)
+    }
+
+    /// The port of Redis, unless there is a [URL](Self::url). *Default:* 6379.
+    ///
+    /// # Errors
+    ///
+    /// It is 0.
+    pub fn port(mut self, port: u16) -> Result<Self, SettingsError> {
+        check("port", port, PORT, port > 0)?;
+        self.port = Some(port);
+        Ok(self)
+    }
+
+    /// The database, 0 to 15, unless there is a [URL](Self::url). A cluster has only database 0.
+    /// *Default:* 0.
+    ///
+    /// # Errors
+    ///
+    /// It is another number.
+    pub fn db(mut self, db: u8) -> Result<Self, SettingsError> {
+        check("db", db, DB, db <= 15)?;
+        self.db = Some(db);
+        Ok(self)
+    }
+
+    /// The ACL user, unless there is a [URL](Self::url). *Default:* none, Redis takes `default`.
+    #[must_use]
+    pub fn username(mut self, name: impl Into<String>) -> Self {
+        self.username = Some(name.into());
+        self
+    }
+
+    /// The password, unless there is a [URL](Self::url). *Default:* none.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// Whether to speak TLS (feature `tls`); a `rediss://` URL asks for it, too. *Default:* false.
+    ///
+    /// TLS is rustls'. It uses the process' default crypto provider; if there is none when the cache
+    /// is connected, ring becomes it. To have another, install it before.
+    #[must_use]
+    pub fn ssl(mut self, tls: bool) -> Self {
+        self.ssl = tls;
+        self
+    }
+
+    /// A PEM file with the certificate that the client shows, and those that lead to its CA. It
+    /// needs [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
+    #[must_use]
+    pub fn ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ssl_certfile = Some(path.into());
+        self
+    }
+
+    /// A PEM file with the private key of [`ssl_certfile`](Self::ssl_certfile), not encrypted.
+    /// *Default:* none.
+    #[must_use]
+    pub fn ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ssl_keyfile = Some(path.into());
+        self
+    }
+
+    /// A PEM file with the certificates of the CAs that may have signed that of Redis.
+    /// *Default:* none, those that the system trusts may.
+    #[must_use]
+    pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ssl_ca_certs = Some(path.into());
+        self
+    }
+
+    /// Whether the certificate of Redis must be for the host that was asked. Without that, any
+    /// certificate will do that a trusted CA signed. *Default:* true.
+    #[must_use]
+    pub fn ssl_check_hostname(mut self, check: bool) -> Self {
+        self.ssl_check_hostname = check;
+        self
+    }
+
+    /// Whether Redis is a cluster (feature `cluster`). One node is enough to find the others, but
+    /// the [URL](Self::url) may name several. *Default:* false.
+    #[must_use]
+    pub fn cluster(mut self, cluster: bool) -> Self {
+        self.cluster = cluster;
+        self
+    }
+
+    /// Whether Sentinels are asked where the master is (feature `sentinel`). Then
+    /// [`sentinel_nodes`](Self::sentinel_nodes) takes the place of [`host`](Self::host) and
+    /// [`port`](Self::port), and there can be no [URL](Self::url). *Default:* false.
+    ///
+    /// ```
+    /// # use redis_cache_runtime::Settings;
+    /// let settings = Settings::default()
+    ///     .sentinel(true)
+    ///     .sentinel_nodes(["10.0.0.1", "10.0.0.2:26380"])?
+    ///     .password("the master's");
+    /// # Ok::<(), redis_cache_runtime::SettingsError>(())
+    /// ```
+    #[must_use]
+    pub fn sentinel(mut self, sentinel: bool) -> Self {
+        self.sentinel = sentinel;
+        self
+    }
+
+    /// What the Sentinels call the master. *Default:* `mymaster`.
+    ///
+    /// # Errors
+    ///
+    /// It is empty.
+    pub fn sentinel_master_name(mut self, name: impl Into<String>) -> Result<Self, SettingsError> {
+        let name = name.into();
+        check("sentinel_master_name", &name, MASTER_NAME, !name.is_empty())?;
+        self.sentinel_master_name = name;
+        Ok(self)
+    }
+
+    /// Where the Sentinels are, each as `host` or `host:port`. The port is 26379 if left out.
+    /// *Default:* none.
+    ///
+    /// # Errors
+    ///
+    /// One is neither.
+    pub fn sentinel_nodes<N: AsRef<str>>(
+        mut self,
+        nodes: impl IntoIterator<Item = N>,
+    ) -> Result<Self, SettingsError> {
+        let parse = |node: N| {
+            Endpoint::parse(node.as_ref(), SENTINEL_PORT)
+                .ok_or_else(|| SettingsError::wrong("sentinel_nodes", node.as_ref(), NODES))
+        };
+        self.sentinel_nodes = nodes.into_iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// The ACL user of the Sentinels; they do not know those of the master. *Default:* none.
+    #[must_use]
+    pub fn sentinel_username(mut self, name: impl Into<String>) -> Self {
+        self.sentinel_username = Some(name.into());
+        self
+    }
+
+    /// The password of the Sentinels. *Default:* none.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// How many connections to keep to each node, 1 to 1024. All requests share them: a connection
+    /// takes any number of commands at a time, so that one is enough until Redis answers faster
+    /// than a single task can read. *Default:* 1.
+    ///
+    /// # Errors
+    ///
+    /// It is another number.
+    pub fn max_connections(mut self, connections: usize) -> Result<Self, SettingsError> {
+        let allowed = (1..=1024).contains(&connections);
+        check("max_connections", connections, CONNECTIONS, allowed)?;
+        self.max_connections = connections;
+        Ok(self)
+    }
+
+    /// How long one operation on Redis may take before the request goes on without the cache. A
+    /// lookup has half of it: what comes later may be older than an eviction that another process
+    /// had to give up. *Default:* 250 ms.
+    #[must_use]
+    pub fn socket_timeout(mut self, budget: Duration) -> Self {
+        self.socket_timeout = budget;
+        self
+    }
+
+    /// How long one attempt to connect may take. *Default:* 1 s.
+    #[must_use]
+    pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.socket_connect_timeout = timeout;
+        self
+    }
+
+    /// What every name in Redis starts with. *Default:* `redis:axum`.
+    ///
+    /// # Errors
+    ///
+    /// The prefix is empty, or holds a brace, a space or a control character: braces decide where
+    /// a Redis Cluster keeps a name.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self, SettingsError> {
+        let prefix = prefix.into();
+        let bad = |c: char| c.is_control() || c.is_whitespace() || "{}".contains(c);
+        let allowed = !prefix.is_empty() && !prefix.contains(bad);
+        check("prefix", &prefix, PREFIX, allowed)?;
+        self.prefix = prefix;
+        Ok(self)
+    }
+
+    /// How long a response stays fresh when its route has no `ttl`. *Default:* zero, no expiry.
+    #[must_use]
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// Whether to warn at start when responses without expiry are stored in a Redis that cannot
+    /// evict: one without `maxmemory`, or with a policy that spares them. *Default:* true.
+    #[must_use]
+    pub fn warn_unbounded_cache(mut self, warn: bool) -> Self {
+        self.warn_unbounded_cache = warn;
+        self
+    }
+
+    /// OpenTelemetry, which this version does not have: true is refused. *Default:* false.
+    #[must_use]
+    pub fn otel_enabled(mut self, enabled: bool) -> Self {
+        self.otel_enabled = enabled;
+        self
+    }
+
+    /// How long a handler may take and still have its response stored, how long others wait for it,
+    /// and how long it goes on without its client. The lease itself is held for a second and a half
+    /// and renewed, so that nobody waits longer for a process that died. *Default:* 30 s.
+    #[must_use]
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.lease_ttl = ttl;
+        self
+    }
+
+    /// The longest body that is stored; longer ones pass through. *Default:* 10 MiB.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// How much an in-memory cache may hold before its least recently used items go.
+    /// *Default:* 64 MiB.
+    #[must_use]
+    pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
+        self.max_memory_bytes = bytes;
+        self
+    }
+
+    /// Whether the `Cache-Control` of a request is obeyed (RFC 9111 §5.2.1). When it is not,
+    /// clients cannot force a handler to run. *Default:* true.
+    #[must_use]
+    pub fn request_directives(mut self, obey: bool) -> Self {
+        self.request_directives = obey;
+        self
+    }
+}
+
+fn check(
+    setting: &'static str,
+    value: impl std::fmt::Display,
+    expected: &'static str,
+    allowed: bool,
+) -> Result<(), SettingsError> {
+    if allowed {
+        return Ok(());
+    }
+    Err(SettingsError::wrong(setting, value, expected))
+}

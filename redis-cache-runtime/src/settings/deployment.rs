@@ -1,0 +1,467 @@
+//! What the settings amount to: where Redis is and in which form, unless they contradict each other.
+
+use redis::RedisConnectionInfo;
+use secrecy::ExposeSecret;
+
+use super::access::login;
+use super::variables::SECONDS;
+use super::{Endpoint, Settings, SettingsError, url};
+
+/// In which form Redis is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deployment {
+    Standalone(Endpoint),
+    /// Nodes to ask for the others.
+    Cluster(Vec<Endpoint>),
+    /// Who knows where the master of that name is.
+    Sentinel {
+        sentinels: Vec<Endpoint>,
+        master: String,
+    },
+}
+
+/// Where Redis is and who asks, by the URL or by the fields.
+pub(super) struct Target {
+    /// Several only of a cluster.
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) redis: RedisConnectionInfo,
+    pub(super) tls: bool,
+}
+
+impl Settings {
+    /// Decides, and says in the log what has no effect.
+    pub(crate) fn deployment(&self) -> Result<Deployment, SettingsError> {
+        let deployment = self.decide()?;
+        self.warn_of_ignored();
+        Ok(deployment)
+    }
+
+    /// Refuses what would be refused when it is connected to.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        self.decide()?;
+        self.access()?;
+        if self.sentinel {
+            self.sentinel_access()?;
+        }
+        Ok(())
+    }
+
+    fn decide(&self) -> Result<Deployment, SettingsError> {
+        if self.cluster && self.sentinel {
+            let expected = "false, because {cluster} is true";
+            return Err(SettingsError::wrong("sentinel", true, expected));
+        }
+        self.check_limits()?;
+        self.check_build()?;
+        if self.sentinel {
+            return self.sentinels();
+        }
+        let target = self.target()?;
+        if target.tls && !cfg!(feature = "tls") {
+            return Err(self.wrong_url("redis://…, or the feature `tls` of axum-redis-cache"));
+        }
+        if target.is_socket() && target.tls {
+            return Err(self.wrong_url("a host, because {ssl} is true"));
+        }
+        if self.cluster {
+            return self.nodes(target);
+        }
+        match <[Endpoint; 1]>::try_from(target.endpoints) {
+            Ok([endpoint]) => Ok(Deployment::Standalone(endpoint)),
+            Err(_) => Err(self.wrong_url("one host, because {cluster} is false")),
+        }
+    }
+
+    fn nodes(&self, target: Target) -> Result<Deployment, SettingsError> {
+        if target.is_socket() {
+            return Err(self.wrong_url("hosts, because {cluster} is true"));
+        }
+        match target.redis.db() {
+            0 => Ok(Deployment::Cluster(target.endpoints)),
+            _ if self.url.is_some() => Err(self.wrong_url("database 0, because {cluster} is true")),
+            db => Err(SettingsError::wrong(
+                "db",
+                db,
+                "0, because {cluster} is true",
+            )),
+        }
+    }
+
+    fn sentinels(&self) -> Result<Deployment, SettingsError> {
+        if self.url.is_some() {
+            return Err(self.wrong_url("none, because {sentinel} is true: see {sentinel_nodes}"));
+        }
+        if self.sentinel_nodes.is_empty() {
+            let expected = "at least one host, because {sentinel} is true";
+            return Err(SettingsError::wrong("sentinel_nodes", "", expected));
+        }
+        Ok(Deployment::Sentinel {
+            sentinels: self.sentinel_nodes.clone(),
+            master: self.sentinel_master_name.clone(),
+        })
+    }
+
+    pub(super) fn target(&self) -> Result<Target, SettingsError> {
+        if let Some(url) = &self.url {
+            let target = url::parse(url.expose_secret())?;
+            let tls = target.tls || self.ssl;
+            return Ok(Target { tls, ..target });
+        }
+        let host = self.host.clone().unwrap_or_else(|| "localhost".to_owned());
+        let port = self.port.unwrap_or(6379);
+        let redis = login(self.username.as_deref(), self.password.as_ref());
+        Ok(Target {
+            endpoints: vec![Endpoint::Tcp { host, port }],
+            redis: redis.set_db(i64::from(self.db.unwrap_or_default())),
+            tls: self.ssl,
+        })
+    }
+
+    /// What methods take that cannot refuse it.
+    fn check_limits(&self) -> Result<(), SettingsError> {
+        for (setting, limit) in [
+            ("socket_timeout", self.socket_timeout),
+            ("socket_connect_timeout", self.socket_connect_timeout),
+            ("lease_ttl", self.lease_ttl),
+        ] {
+            if limit.is_zero() {
+                return Err(SettingsError::wrong(setting, 0, SECONDS));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what this build cannot do.
+    fn check_build(&self) -> Result<(), SettingsError> {
+        for (asked, setting, built, expected) in [
+            (
+                self.cluster,
+                "cluster",
+                cfg!(feature = "cluster"),
+                "false, or the feature `cluster` of axum-redis-cache",
+            ),
+            (
+                self.sentinel,
+                "sentinel",
+                cfg!(feature = "sentinel"),
+                "false, or the feature `sentinel` of axum-redis-cache",
+            ),
+            (
+                self.ssl,
+                "ssl",
+                cfg!(feature = "tls"),
+                "false, or the feature `tls` of axum-redis-cache",
+            ),
+            (
+                self.otel_enabled,
+                "otel_enabled",
+                false,
+                "false: this version has no OpenTelemetry",
+            ),
+        ] {
+            if asked && !built {
+                return Err(SettingsError::wrong(setting, true, expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_url(&self, expected: &'static str) -> SettingsError {
+        let url = self.url.as_ref().map_or("", |url| url.expose_secret());
+        SettingsError::wrong_url(url, expected)
+    }
+
+    fn warn_of_ignored(&self) {
+        let warn = |reason: &str, settings: &[(&str, bool)]| {
+            for (setting, _) in settings.iter().filter(|(_, is_said)| *is_said) {
+                tracing::warn!("the setting {setting} is ignored, because {reason}");
+            }
+        };
+        let address = [("host", self.host.is_some()), ("port", self.port.is_some())];
+        if self.url.is_some() {
+            warn("there is a url", &address);
+            warn(
+                "there is a url",
+                &[
+                    ("db", self.db.is_some()),
+                    ("username", self.username.is_some()),
+                    ("password", self.password.is_some()),
+                ],
+            );
+        } else if self.sentinel {
+            warn("the Sentinels say where Redis is", &address);
+        }
+        if !self.target().is_ok_and(|target| target.tls) {
+            warn(
+                "neither ssl nor the url asks for TLS",
+                &[
+                    ("ssl_certfile", self.ssl_certfile.is_some()),
+                    ("ssl_keyfile", self.ssl_keyfile.is_some()),
+                    ("ssl_ca_certs", self.ssl_ca_certs.is_some()),
+                ],
+            );
+        }
+    }
+}
+
+impl Target {
+    fn is_socket(&self) -> bool {
+        matches!(self.endpoints[..], [Endpoint::Unix(_)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ConnectionAddr;
+
+    use super::*;
+
+    fn url(url: &str) -> Settings {
+        Settings::from_url(url).unwrap()
+    }
+
+    /// Where the clients of a URL with several nodes connect to, and how they log in there.
+    fn clients(settings: &Settings) -> Vec<(String, i64, Option<String>, Option<String>)> {
+        let target = settings.target().unwrap();
+        let access = settings.access().unwrap();
+        let clients = target.endpoints.iter().map(|endpoint| {
+            let client = access.client(endpoint).unwrap();
+            let (info, redis) = (client.get_connection_info(), client.get_connection_info());
+            let redis = redis.redis_settings();
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let (username, password) = (own(redis.username()), own(redis.password()));
+            (info.addr().to_string(), redis.db(), username, password)
+        });
+        clients.collect()
+    }
+
+    fn refusal(settings: &Settings) -> String {
+        settings.deployment().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_fields_say_where_redis_is_unless_a_url_does() {
+        let fields = Settings::default().host("a").unwrap().port(1).unwrap();
+        let fields = fields.db(2).unwrap().username("u").password("p");
+        let asker = |name: &str| Some(name.to_owned());
+        let expected = ("a:1".to_owned(), 2, asker("u"), asker("p"));
+        assert_eq!(clients(&fields), [expected]);
+        let by_url = fields.url("redis://b").unwrap();
+        assert_eq!(clients(&by_url), [("b:6379".to_owned(), 0, None, None)]);
+        assert_eq!(clients(&Settings::default())[0].0, "localhost:6379");
+    }
+
+    #[test]
+    fn each_node_of_a_url_is_asked_with_the_same_decoded_credentials() {
+        let settings = url("redis://us%40er:p%2C%3A%2F,@node1:1,node2,[2001:db8::1]:3/0");
+        let (user, password) = (Some("us@er".to_owned()), Some("p,:/,".to_owned()));
+        let nodes = ["node1:1", "node2:6379", "2001:db8::1:3"];
+        let expected = nodes.map(|node| (node.to_owned(), 0, user.clone(), password.clone()));
+        assert_eq!(clients(&settings), expected);
+        let shown = settings.target().unwrap().endpoints[2].to_string();
+        assert_eq!(shown, "[2001:db8::1]:3");
+    }
+
+    #[test]
+    fn a_url_may_name_a_socket_or_an_ipv6_address() {
+        let socket = url("unix:///run/redis.sock?db=2&user=u&pass=p%20q");
+        let endpoint = Endpoint::Unix("/run/redis.sock".into());
+        assert_eq!(socket.deployment(), Ok(Deployment::Standalone(endpoint)));
+        let (user, password) = (Some("u".to_owned()), Some("p q".to_owned()));
+        let expected = ("/run/redis.sock".to_owned(), 2, user, password);
+        assert_eq!(clients(&socket), [expected]);
+        let host = "::1".to_owned();
+        let endpoint = Endpoint::Tcp { host, port: 7 };
+        let address = url("redis://[::1]:7");
+        assert_eq!(
+            address.deployment(),
+            Ok(Deployment::Standalone(endpoint.clone()))
+        );
+        let fields = Settings::default().host("[::1]").unwrap().port(7).unwrap();
+        assert_eq!(fields.deployment(), Ok(Deployment::Standalone(endpoint)));
+    }
+
+    #[test]
+    fn a_malformed_url_is_refused() {
+        for url in [
+            "",
+            "redis",
+            "redis:/a",
+            "redis://",
+            "redis://:6379",
+            "redis://a:0",
+            "redis://a:70000",
+            "redis://a,",
+            "redis://a,,b",
+            "redis://a b",
+            "redis://a/x",
+            "redis://a/16",
+            "redis://a/-1",
+            "rediss://a/#insecure",
+            "http://a",
+            "unix://",
+        ] {
+            let error = Settings::from_url(url).unwrap_err().to_string();
+            assert!(error.starts_with("url="), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_method_cannot_refuse_is_refused_before_connecting() {
+        let zero = std::time::Duration::ZERO;
+        for (settings, error) in [
+            (
+                Settings::default().socket_timeout(zero),
+                "socket_timeout=0: expected a number",
+            ),
+            (
+                Settings::default().lease_ttl(zero),
+                "lease_ttl=0: expected a number",
+            ),
+            (
+                Settings::default().otel_enabled(true),
+                "otel_enabled=true: expected false",
+            ),
+            (
+                url("redis://a,b"),
+                "url=redis://…: expected one host, because cluster is false",
+            ),
+            (
+                Settings::default().cluster(true).sentinel(true),
+                "sentinel=true: expected false, because cluster is true",
+            ),
+        ] {
+            assert!(
+                refusal(&settings).starts_with(error),
+                "{}",
+                refusal(&settings)
+            );
+        }
+    }
+
+    #[cfg(not(all(feature = "cluster", feature = "sentinel", feature = "tls")))]
+    #[test]
+    fn what_this_build_cannot_do_names_the_feature() {
+        for (settings, feature, built) in [
+            (
+                Settings::default().cluster(true),
+                "cluster",
+                cfg!(feature = "cluster"),
+            ),
+            (
+                Settings::default().sentinel(true),
+                "sentinel",
+                cfg!(feature = "sentinel"),
+            ),
+            (Settings::default().ssl(true), "tls", cfg!(feature = "tls")),
+            (url("rediss://a"), "tls", cfg!(feature = "tls")),
+        ] {
+            if !built {
+                let error = refusal(&settings);
+                assert!(error.contains(&format!("feature `{feature}`")), "{error}");
+            }
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn a_cluster_has_hosts_and_one_database() {
+        let nodes = url("redis://a:1,b:2").cluster(true).deployment().unwrap();
+        let Deployment::Cluster(nodes) = nodes else {
+            panic!("{nodes:?}");
+        };
+        let nodes: Vec<_> = nodes.iter().map(Endpoint::to_string).collect();
+        assert_eq!(nodes, ["a:1", "b:2"]);
+        assert!(Settings::default().cluster(true).deployment().is_ok());
+        for (settings, error) in [
+            (
+                url("redis://a,b/3"),
+                "url=redis://…: expected database 0, because cluster is true",
+            ),
+            (
+                Settings::default().db(3).unwrap(),
+                "db=3: expected 0, because cluster is true",
+            ),
+            (
+                url("unix:///run/redis.sock"),
+                "url=unix://…: expected hosts, because cluster is true",
+            ),
+        ] {
+            assert_eq!(refusal(&settings.cluster(true)), error);
+        }
+    }
+
+    #[cfg(feature = "sentinel")]
+    #[test]
+    fn sentinels_are_asked_with_their_own_credentials() {
+        let settings = Settings::default().sentinel(true).password("p");
+        let error = "sentinel_nodes=: expected at least one host, because sentinel is true";
+        assert_eq!(refusal(&settings), error);
+        let settings = settings.sentinel_nodes(["a", "[::1]:2"]).unwrap();
+        let settings = settings.sentinel_username("su").sentinel_password("sp");
+        let Ok(Deployment::Sentinel { sentinels, master }) = settings.deployment() else {
+            panic!("{settings:?}");
+        };
+        let shown: Vec<_> = sentinels.iter().map(Endpoint::to_string).collect();
+        assert_eq!(
+            (shown, &*master),
+            (vec!["a:26379".to_owned(), "[::1]:2".to_owned()], "mymaster")
+        );
+        let client = settings
+            .sentinel_access()
+            .unwrap()
+            .client(&sentinels[0])
+            .unwrap();
+        let redis = client.get_connection_info().redis_settings();
+        assert_eq!(
+            (redis.username(), redis.password()),
+            (Some("su"), Some("sp"))
+        );
+        let client = settings.access().unwrap().client(&sentinels[0]).unwrap();
+        let redis = client.get_connection_info().redis_settings();
+        assert_eq!((redis.username(), redis.password()), (None, Some("p")));
+        let error = refusal(&settings.url("redis://a").unwrap());
+        assert_eq!(
+            error,
+            "url=redis://…: expected none, because sentinel is true: see sentinel_nodes"
+        );
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_spoken_if_the_url_or_the_setting_asks_for_it() {
+        for (settings, tls) in [
+            (url("rediss://a"), true),
+            (url("valkeys://a"), true),
+            (url("redis://a").ssl(true), true),
+            (Settings::default().ssl(true), true),
+            (url("redis://a"), false),
+        ] {
+            let target = settings.target().unwrap();
+            let client = settings
+                .access()
+                .unwrap()
+                .client(&target.endpoints[0])
+                .unwrap();
+            let address = client.get_connection_info().addr();
+            assert_eq!(
+                matches!(
+                    address,
+                    ConnectionAddr::TcpTls {
+                        insecure: false,
+                        ..
+                    }
+                ),
+                tls
+            );
+        }
+        let error = refusal(&url("unix:///run/redis.sock").ssl(true));
+        assert_eq!(error, "url=unix://…: expected a host, because ssl is true");
+    }
+
+    #[test]
+    fn access_does_not_show_its_secrets() {
+        let access = url("redis://u:hunter2@a").access().unwrap();
+        assert!(!format!("{access:?}").contains("hunter2"));
+    }
+}

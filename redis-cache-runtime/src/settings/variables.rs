@@ -1,0 +1,167 @@
+//! The settings by name: what each allows and how its text is read. The table in the documentation
+//! has the same, and a test compares them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Settings;
+
+pub(super) const URL: &str =
+    "redis://[user[:password]@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=0]";
+pub(super) const HOST: &str = "a host name or address, without a port";
+pub(super) const PORT: &str = "a port number from 1 to 65535";
+pub(super) const DB: &str = "a database number from 0 to 15";
+pub(super) const CERTIFICATES: &str = "a file of PEM certificates";
+pub(super) const KEY: &str = "a file with a PEM private key that is not encrypted";
+pub(super) const MASTER_NAME: &str = "at least one character";
+pub(super) const NODES: &str =
+    "host[:port] of each, with commas between; the port is 26379 if left out";
+pub(super) const CONNECTIONS: &str = "a number from 1 to 1024";
+pub(super) const PREFIX: &str = "at least one character, and no brace, space or control character";
+pub(super) const SECONDS: &str = "a number of seconds greater than 0, such as 0.25";
+const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
+const BYTES: &str = "a number of bytes";
+const BOOLEAN: &str = "true or false";
+const TEXT: &str = "any text";
+
+/// A setting that can be said as text.
+pub(super) struct Variable {
+    /// The name of its method, and in capitals after `REDIS_` of the variable.
+    pub(super) name: &'static str,
+    pub(super) allowed: &'static str,
+    /// `None`: it is not allowed.
+    pub(super) set: fn(Settings, &str) -> Option<Settings>,
+}
+
+/// `variable!(name, what it allows, how its text is read)`; `name?`: its method refuses some values.
+macro_rules! variable {
+    ($name:ident, $allowed:expr, $read:expr) => {
+        Variable {
+            name: stringify!($name),
+            allowed: $allowed,
+            set: |settings, text| Some(settings.$name($read(text)?)),
+        }
+    };
+    ($name:ident?, $allowed:expr, $read:expr) => {
+        Variable {
+            name: stringify!($name),
+            allowed: $allowed,
+            set: |settings, text| settings.$name($read(text)?).ok(),
+        }
+    };
+}
+
+pub(super) const VARIABLES: [Variable; 28] = [
+    variable!(url?, URL, Some),
+    variable!(host?, HOST, Some),
+    variable!(port?, PORT, number),
+    variable!(db?, DB, number),
+    variable!(username, TEXT, Some),
+    variable!(password, TEXT, Some),
+    variable!(ssl, BOOLEAN, boolean),
+    variable!(ssl_certfile, CERTIFICATES, Some),
+    variable!(ssl_keyfile, KEY, Some),
+    variable!(ssl_ca_certs, CERTIFICATES, Some),
+    variable!(ssl_check_hostname, BOOLEAN, boolean),
+    variable!(cluster, BOOLEAN, boolean),
+    variable!(sentinel, BOOLEAN, boolean),
+    variable!(sentinel_master_name?, MASTER_NAME, Some),
+    variable!(sentinel_nodes?, NODES, list),
+    variable!(sentinel_username, TEXT, Some),
+    variable!(sentinel_password, TEXT, Some),
+    variable!(max_connections?, CONNECTIONS, number),
+    variable!(socket_timeout, SECONDS, seconds),
+    variable!(socket_connect_timeout, SECONDS, seconds),
+    variable!(prefix?, PREFIX, Some),
+    variable!(default_ttl, WHOLE_SECONDS, whole_seconds),
+    variable!(warn_unbounded_cache, BOOLEAN, boolean),
+    variable!(otel_enabled, BOOLEAN, boolean),
+    variable!(lease_ttl, SECONDS, seconds),
+    variable!(max_body_bytes, BYTES, number),
+    variable!(max_memory_bytes, BYTES, number),
+    variable!(request_directives, BOOLEAN, boolean),
+];
+
+/// What is not read when there is a URL.
+pub(super) const IN_URL: [&str; 5] = ["host", "port", "db", "username", "password"];
+
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+/// What stands between commas; nothing does not count.
+fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
+    let items = text.split(',').map(str::trim);
+    Some(items.filter(|item| !item.is_empty()))
+}
+
+fn whole_seconds(text: &str) -> Option<Duration> {
+    number(text).map(Duration::from_secs)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = Duration::try_from_secs_f64(number(text)?).ok()?;
+    (!seconds.is_zero()).then_some(seconds)
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the table, without what is there for the eye only.
+    fn table() -> Vec<[String; 4]> {
+        let rows = include_str!("variables.md").lines().skip(2).map(|row| {
+            let row = row.strip_prefix('|').unwrap().strip_suffix('|').unwrap();
+            let cells: Vec<_> = row.split('|').map(|c| c.trim().replace('`', "")).collect();
+            cells.try_into().unwrap()
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_table_has_each_variable_and_what_it_allows() {
+        let said: Vec<_> = table()
+            .into_iter()
+            .map(|[name, _, allowed, _]| (name, allowed))
+            .collect();
+        let read = VARIABLES.map(|variable| {
+            let name = format!("REDIS_{}", variable.name.to_ascii_uppercase());
+            (name, variable.allowed.to_owned())
+        });
+        assert_eq!(said, read);
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn the_defaults_of_the_table_are_those_of_the_code() {
+        let effect = |settings: &Settings| {
+            let left = Settings {
+                host: None,
+                port: None,
+                db: None,
+                ..settings.clone()
+            };
+            let access = settings.access().unwrap();
+            format!("{:?} {access:?} {left:?}", settings.deployment())
+        };
+        let defaults = Settings::default();
+        for ([name, .., default], variable) in table().into_iter().zip(VARIABLES) {
+            if default.is_empty() {
+                let debug = format!("{defaults:?}");
+                let absent = ["None", "[]"].map(|none| format!(" {}: {none},", variable.name));
+                assert!(absent.iter().any(|absent| debug.contains(absent)), "{name}");
+            } else {
+                let said = (variable.set)(defaults.clone(), &default).unwrap();
+                assert_eq!(effect(&said), effect(&defaults), "{name}");
+            }
+        }
+    }
+}
