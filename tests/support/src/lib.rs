@@ -6,11 +6,18 @@
     clippy::missing_panics_doc
 )]
 
+mod certificates;
 mod client;
+mod guardian;
+mod ports;
 mod proxy;
+mod redis_process;
 mod redis_server;
 mod server_process;
+mod temp_dir;
+mod waiting;
 
+pub use certificates::Certificates;
 pub use client::{Client, Reply};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;

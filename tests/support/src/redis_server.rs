@@ -1,20 +1,20 @@
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddrV4;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+
+use crate::certificates::Certificates;
+use crate::ports::free_ports;
+use crate::redis_process::{self, RedisProcess, text};
+use crate::temp_dir::TempDir;
+use crate::waiting::start_on_free_ports;
 
 /// A `redis-server` on a free loopback port, stopped when this is dropped or the process ends.
 pub struct RedisServer {
-    port: u16,
-    options: Vec<String>,
-    guardian: Option<Child>,
+    process: RedisProcess,
+    tls: bool,
+    _directory: TempDir,
 }
-
-/// Runs the server until its own standard input closes, which it does however this process ends.
-/// Ctrl-C reaches it too, but must not end it while the server may be stopped.
-const GUARDIAN: &str = r#"trap "" INT; redis-server "$@" >/dev/null 2>&1 & server=$!
-cat >/dev/null; kill -9 "$server"; wait "$server" 2>/dev/null"#;
 
 impl RedisServer {
     /// Starts a server of its own, for tests that stop it or read its counters.
@@ -24,23 +24,47 @@ impl RedisServer {
 
     /// Starts a server with options such as `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
-        let installed = Command::new("redis-server").arg("--version").output();
-        installed.expect("redis-server is installed; scripts/test.sh does it");
-        for _ in 0..10 {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener.local_addr().expect("a bound port").port();
-            drop(listener);
-            let options = options.iter().map(|option| (*option).to_owned()).collect();
-            let mut server = Self {
-                port,
-                options,
-                guardian: None,
-            };
-            if server.try_start_again() {
-                return server;
-            }
-        }
-        panic!("redis-server does not start");
+        Self::start_as(options, |_| ())
+    }
+
+    /// Starts a server that knows that user, who may do everything, and no other.
+    pub fn start_with_user(name: &str, password: &str) -> Self {
+        let secret = format!(">{password}");
+        let user = ["--user", name, "on", &secret, "~*", "&*", "+@all"];
+        let options = [&user[..], &["--user", "default", "off"]].concat();
+        Self::start_as(&options, |process| process.log_in_as(name, password))
+    }
+
+    /// Starts a server that talks TLS, and nothing else on its port. Clients need no certificate,
+    /// unless the options are `["--tls-auth-clients", "yes"]`.
+    pub fn start_with_tls(certificates: &Certificates, options: &[&str]) -> Self {
+        let (server, key) = (certificates.server(), certificates.server_key());
+        let ca = certificates.ca();
+        let files = [
+            ["--tls-cert-file", text(&server)],
+            ["--tls-key-file", text(&key)],
+            ["--tls-ca-cert-file", text(&ca)],
+            ["--tls-auth-clients", "optional"],
+        ];
+        let options = [files.as_flattened(), options].concat();
+        let mut server = Self::start_as(&options, RedisProcess::use_tls);
+        server.tls = true;
+        server
+    }
+
+    fn start_as(options: &[&str], configure: impl Fn(&mut RedisProcess)) -> Self {
+        start_on_free_ports("redis-server", || {
+            let [port] = free_ports();
+            let directory = TempDir::new();
+            let mut process = RedisProcess::new(directory.path(), port, "", options);
+            configure(&mut process);
+            process.start()?;
+            Ok(Self {
+                process,
+                tls: false,
+                _directory: directory,
+            })
+        })
     }
 
     /// The server that the tests of a process share; each uses names of its own.
@@ -57,94 +81,50 @@ impl RedisServer {
 
     /// Its URL, without credentials.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address())
+        if self.tls {
+            format!("rediss://localhost:{}", self.process.port())
+        } else {
+            format!("redis://{}", self.address())
+        }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)
+        self.process.address()
     }
 
-    /// A blocking connection to it.
+    /// The Unix socket where it listens too.
+    pub fn unix_socket(&self) -> &Path {
+        self.process.socket()
+    }
+
+    /// A blocking connection to it, logged in, which needs no certificates.
     pub fn connection(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("a valid URL");
-        client.get_connection().expect("a running server")
+        self.process.connection()
     }
 
     /// How often each command was processed since the server started, by lower-case name.
     pub fn command_counts(&self) -> Vec<(String, u64)> {
-        let info: String = redis::cmd("INFO")
-            .arg("commandstats")
-            .query(&mut self.connection())
-            .expect("INFO");
-        let line = |line: &str| {
-            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
-        };
-        info.lines().filter_map(line).collect()
+        self.process.command_counts()
     }
 
     /// Kills it, as if the machine had failed.
     pub fn kill(&mut self) {
-        if let Some(mut guardian) = self.guardian.take() {
-            drop(guardian.stdin.take());
-            guardian.wait().expect("the guardian ends");
-        }
+        self.process.kill();
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, empty unless it saved its data.
     pub fn start_again(&mut self) {
-        assert!(self.try_start_again(), "redis-server does not start again");
+        self.process.start_again();
     }
 
     /// Sends it a signal such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str, process: u32) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(process.to_string())
-            .status();
-        assert!(status.expect("kill runs").success());
+        redis_process::signal(name, process);
     }
 
     /// Its process id.
     pub fn process(&self) -> u32 {
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query(&mut self.connection())
-            .expect("INFO");
-        let id = info
-            .lines()
-            .find_map(|line| line.strip_prefix("process_id:"));
-        id.and_then(|id| id.trim().parse().ok())
-            .expect("a process id")
-    }
-
-    fn try_start_again(&mut self) -> bool {
-        let guardian = Command::new("sh")
-            .args(["-c", GUARDIAN, "sh", "--port", &self.port.to_string()])
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--loglevel", "warning", "--databases", "16"])
-            .args(&self.options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh runs");
-        self.guardian = Some(guardian);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            if TcpStream::connect(self.address()).is_ok() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.kill();
-        false
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
+        self.process.id()
     }
 }

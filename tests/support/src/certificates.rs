@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+use crate::temp_dir::TempDir;
+
+/// Files of certificates and keys in PEM format, made anew and removed with this.
+pub struct Certificates {
+    directory: TempDir,
+}
+
+impl Certificates {
+    /// Makes them.
+    pub fn new() -> Self {
+        let this = Self {
+            directory: TempDir::new(),
+        };
+        let ca = this.write_ca("ca");
+        this.write_ca("unrelated-ca");
+        this.write_signed("server", ExtendedKeyUsagePurpose::ServerAuth, &ca);
+        this.write_signed("client", ExtendedKeyUsagePurpose::ClientAuth, &ca);
+        this
+    }
+
+    /// The certificate of who signed those of the server and the client.
+    pub fn ca(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    /// The certificate of somebody who signed none of the others.
+    pub fn unrelated_ca(&self) -> PathBuf {
+        self.file("unrelated-ca.pem")
+    }
+
+    /// The certificate of the server `localhost`. It is not valid for `127.0.0.1`.
+    pub fn server(&self) -> PathBuf {
+        self.file("server.pem")
+    }
+
+    /// The key of the server.
+    pub fn server_key(&self) -> PathBuf {
+        self.file("server.key")
+    }
+
+    /// The certificate of a client.
+    pub fn client(&self) -> PathBuf {
+        self.file("client.pem")
+    }
+
+    /// The key of the client.
+    pub fn client_key(&self) -> PathBuf {
+        self.file("client.key")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: String) {
+        std::fs::write(self.file(name), text).expect("a file in an own directory");
+    }
+
+    fn write_ca(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = params(name, &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca = CertifiedIssuer::self_signed(params, key()).expect("a certificate");
+        self.write(&format!("{name}.pem"), ca.pem());
+        ca
+    }
+
+    fn write_signed(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        ca: &CertifiedIssuer<'static, KeyPair>,
+    ) {
+        let mut params = params(name, &["localhost"]);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        let key = key();
+        let certificate = params.signed_by(&key, ca).expect("a certificate");
+        self.write(&format!("{name}.pem"), certificate.pem());
+        self.write(&format!("{name}.key"), key.serialize_pem());
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn params(name: &str, hosts: &[&str]) -> CertificateParams {
+    let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect("valid names of hosts");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}

@@ -1,0 +1,38 @@
+use std::ffi::OsStr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// A shell that cleans up when this is dropped, and however this process ends: its standard input
+/// closes then.
+pub(crate) struct Guardian(Child);
+
+impl Guardian {
+    /// Runs one script now and the other to clean up, both with these arguments.
+    pub(crate) fn start(
+        now: &str,
+        clean_up: &str,
+        arguments: impl IntoIterator<Item: AsRef<OsStr>>,
+    ) -> Self {
+        // What ends this process may reach the shell too, which has to outlive it.
+        let script = format!("trap '' INT TERM HUP; {now}\ncat >/dev/null\n{clean_up}");
+        let shell = Command::new("sh")
+            .args(["-c", &script, "sh"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(shell.expect("sh runs"))
+    }
+
+    /// What the shell and its children write.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        self.0.stdout.take().expect("a pipe that nobody took")
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
