@@ -1,0 +1,96 @@
+use super::view::{Node, view};
+use super::{NODES, PRIMARIES, RedisCluster};
+use crate::ports::free_ports;
+use crate::redis_process::{RedisProcess, text};
+use crate::temp_dir::TempDir;
+use crate::waiting::{start_on_free_ports, wait_until};
+
+const SLOTS: usize = 16_384;
+
+impl RedisCluster {
+    /// Starts a cluster whose nodes have options such as
+    /// `["--requirepass", "secret", "--masterauth", "secret"]`.
+    pub fn start_with(options: &[&str]) -> Self {
+        let cluster = start_on_free_ports("a Redis Cluster", || {
+            let directory = TempDir::new();
+            let ports = free_ports::<NODES>().into_iter().zip(free_ports::<NODES>());
+            let mut nodes = Vec::new();
+            for ports in ports {
+                let mut node = node(&directory, ports, options);
+                node.start()?;
+                nodes.push((node, ports));
+            }
+            meet(&nodes)?;
+            Ok(Self {
+                nodes: nodes.into_iter().map(|(node, _)| node).collect(),
+                _directory: directory,
+            })
+        });
+        cluster.wait_until_all_have_met();
+        for replica in PRIMARIES..NODES {
+            let primary = cluster.id_of(replica - PRIMARIES);
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("REPLICATE").arg(primary);
+            let () = command
+                .query(&mut cluster.connection(replica))
+                .expect("CLUSTER REPLICATE");
+        }
+        cluster.wait_until_ok();
+        cluster
+    }
+
+    fn wait_until_all_have_met(&self) {
+        wait_until("a cluster whose nodes know each other", || {
+            for node in &self.nodes {
+                let nodes = view(&mut node.try_connection()?)?;
+                let reached = |node: &Node| node.is_self() || node.is_reached();
+                if nodes.len() < NODES || !nodes.iter().all(reached) {
+                    return Err("somebody is unknown".into());
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+fn node(directory: &TempDir, (port, bus_port): (u16, u16), options: &[&str]) -> RedisProcess {
+    let file = directory.path().join(format!("nodes-{port}.conf"));
+    let own = [
+        ["--cluster-enabled", "yes"],
+        ["--cluster-port", &bus_port.to_string()],
+        ["--cluster-config-file", text(&file)],
+        ["--cluster-node-timeout", "1000"],
+        // A replica takes over however long it was without its primary.
+        ["--cluster-replica-validity-factor", "0"],
+        ["--repl-diskless-sync-delay", "0"],
+        // A node that is started again is empty.
+        ["--rdb-del-sync-files", "yes"],
+    ];
+    let options = [own.as_flattened(), options].concat();
+    RedisProcess::new(directory.path(), port, "", &options)
+}
+
+/// Shares the slots among the primaries, and lets everybody meet everybody, which is faster than
+/// gossip.
+fn meet(nodes: &[(RedisProcess, (u16, u16))]) -> redis::RedisResult<()> {
+    let cluster = || redis::cmd("CLUSTER");
+    for (index, (node, _)) in nodes.iter().enumerate() {
+        let mut connection = node.try_connection()?;
+        let mut epoch = cluster();
+        epoch.arg("SET-CONFIG-EPOCH").arg(index + 1);
+        let () = epoch.query(&mut connection)?;
+        if index < PRIMARIES {
+            let first = |index| SLOTS * index / PRIMARIES;
+            let mut slots = cluster();
+            slots.arg("ADDSLOTSRANGE").arg(first(index));
+            slots.arg(first(index + 1) - 1);
+            let () = slots.query(&mut connection)?;
+        }
+        for (_, (port, bus_port)) in &nodes[..index] {
+            let mut meet = cluster();
+            meet.arg("MEET").arg("127.0.0.1").arg(port).arg(bus_port);
+            let () = meet.query(&mut connection)?;
+        }
+    }
+    Ok(())
+}
