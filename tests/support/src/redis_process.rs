@@ -31,7 +31,8 @@ struct Running {
     _guardian: Guardian,
 }
 
-const START: &str = r#"redis-server "$@" </dev/null 2>&1 & server=$!; exec >/dev/null"#;
+const START: &str = r#"command -v redis-server >/dev/null || echo "scripts/test.sh installs it"
+redis-server "$@" </dev/null 2>&1 & server=$!; exec >/dev/null"#;
 const KILL: &str = r#"kill -9 "$server"; wait "$server""#;
 
 /// The first line that is written by a server, or a sentinel, when it listens.

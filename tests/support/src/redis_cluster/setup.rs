@@ -63,6 +63,8 @@ fn node(directory: &TempDir, (port, bus_port): (u16, u16), options: &[&str]) -> 
         // A replica takes over however long it was without its primary.
         ["--cluster-replica-validity-factor", "0"],
         ["--repl-diskless-sync-delay", "0"],
+        // A node that is started again is empty.
+        ["--rdb-del-sync-files", "yes"],
     ];
     let options = [own.as_flattened(), options].concat();
     RedisProcess::new(directory.path(), port, "", &options)

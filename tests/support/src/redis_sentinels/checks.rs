@@ -91,7 +91,7 @@ fn address(fields: &HashMap<String, String>) -> Attempt<SocketAddrV4> {
 }
 
 /// Checks that a server is the primary, or a replica of it that has its data.
-fn check_role(server: &RedisProcess, primary: SocketAddrV4) -> Attempt<()> {
+pub(super) fn check_role(server: &RedisProcess, primary: SocketAddrV4) -> Attempt<()> {
     let info: InfoDict = redis::cmd("INFO")
         .arg("replication")
         .query(&mut server.try_connection()?)?;

@@ -10,14 +10,15 @@ use crate::redis_process::RedisProcess;
 use crate::temp_dir::TempDir;
 use crate::waiting::{Attempt, wait_until};
 use checks::known_primary;
+use setup::hasten;
 
 const MASTER: &str = "mymaster";
 const SERVERS: usize = 3;
 const SENTINELS: usize = 3;
 
 /// A primary with two replicas, watched by three sentinels of which two decide, on free loopback
-/// ports, stopped when this is dropped or the process ends. A primary that is gone for half a
-/// second is replaced by a replica some seconds later.
+/// ports, stopped when this is dropped or the process ends. A primary that is gone for a second
+/// is replaced by a replica some seconds later.
 pub struct RedisSentinels {
     servers: Vec<RedisProcess>,
     sentinels: Vec<RedisProcess>,
@@ -93,9 +94,13 @@ impl RedisSentinels {
     }
 
     /// Starts a server or sentinel again on the same port. A server that was the primary thinks
-    /// that it still is, and is empty, until the sentinels make it a replica ten seconds later.
+    /// that it still is, and is empty, until the sentinels make it a replica some seconds later.
     pub fn start_again(&mut self, address: SocketAddrV4) {
         self.at_mut(address).start_again();
+        let mut sentinels = self.sentinels.iter();
+        if let Some(sentinel) = sentinels.find(|sentinel| sentinel.address() == address) {
+            hasten(sentinel).expect("a sentinel that runs");
+        }
     }
 
     /// Sends a server or sentinel a signal such as `STOP` or `CONT`.
