@@ -6,6 +6,7 @@ mod conditional;
 mod corrupt;
 mod directives;
 mod evict;
+mod failover;
 mod faults;
 mod keys;
 mod outage;

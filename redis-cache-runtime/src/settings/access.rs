@@ -75,7 +75,10 @@ impl Access {
 
     /// What a client of a whole cluster is made with.
     #[cfg(feature = "cluster")]
-    pub(crate) fn cluster(&self, nodes: &[Endpoint]) -> Result<ClusterClientBuilder, SettingsError> {
+    pub(crate) fn cluster(
+        &self,
+        nodes: &[Endpoint],
+    ) -> Result<ClusterClientBuilder, SettingsError> {
         let info = |node| Ok(self.client(node)?.get_connection_info().clone());
         let nodes: Result<Vec<_>, SettingsError> = nodes.iter().map(info).collect();
         let builder = ClusterClient::builder(nodes?);

@@ -1,0 +1,254 @@
+//! While a cluster or a set of servers with Sentinel changes, no request fails and nothing stale is
+//! answered, and afterwards there are hits again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{FromRef, Path, State};
+use axum::routing::get;
+use axum_redis_cache::{Cache, Settings, cache_evict, cached};
+use test_support::{Client, RedisCluster, RedisSentinels, RedisServer};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::support::serve;
+
+const ITEMS: usize = 12;
+const READERS: usize = 8;
+
+/// What two processes serve: each item is as new as its number.
+#[derive(Clone)]
+struct Shop {
+    cache: Cache,
+    items: Arc<[AtomicU64; ITEMS]>,
+}
+
+impl FromRef<Shop> for Cache {
+    fn from_ref(shop: &Shop) -> Self {
+        shop.cache.clone()
+    }
+}
+
+#[cached(ttl = 60, key = "item:{id}", group = ["items", "item {id}"])]
+async fn item(Path(id): Path<usize>, State(shop): State<Shop>) -> String {
+    let version = shop.items[id].load(Ordering::SeqCst);
+    sleep(Duration::from_millis(3)).await;
+    version.to_string()
+}
+
+#[cache_evict(item(id))]
+async fn change(Path(id): Path<usize>, State(shop): State<Shop>) -> String {
+    (shop.items[id].fetch_add(1, Ordering::SeqCst) + 1).to_string()
+}
+
+#[cache_evict(group = "item {id}")]
+async fn change_by_group(Path(id): Path<usize>, State(shop): State<Shop>) -> String {
+    (shop.items[id].fetch_add(1, Ordering::SeqCst) + 1).to_string()
+}
+
+/// Two processes under load, and what is seen of them.
+struct Load {
+    processes: [Client; 2],
+    caches: [Cache; 2],
+    /// What every reader must see, because whoever wrote it has been answered.
+    written: [AtomicU64; ITEMS],
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+    hits: AtomicUsize,
+    stale: AtomicUsize,
+    failed: AtomicUsize,
+    slowest: AtomicU64,
+    ends: AtomicBool,
+}
+
+impl Load {
+    /// Starts the load.
+    async fn start(settings: Settings) -> (Arc<Self>, JoinSet<()>) {
+        let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
+        let items = Arc::default();
+        let caches = [(); 2].map(|()| Cache::connect(settings.clone()).unwrap());
+        let routers = caches.clone().map(|cache| {
+            Router::new()
+                .route("/items/{id}", get(item).put(change).post(change_by_group))
+                .with_state(Shop {
+                    cache,
+                    items: Arc::clone(&items),
+                })
+        });
+        let [one, two] = routers;
+        let load = Arc::new(Self {
+            processes: [serve(one).await, serve(two).await],
+            caches,
+            written: Default::default(),
+            reads: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            hits: AtomicUsize::new(0),
+            stale: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            slowest: AtomicU64::new(0),
+            ends: AtomicBool::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for reader in 0..READERS {
+            tasks.spawn(Arc::clone(&load).read(reader));
+        }
+        tasks.spawn(Arc::clone(&load).write());
+        (load, tasks)
+    }
+
+    async fn read(self: Arc<Self>, reader: usize) {
+        let process = self.processes[reader % 2];
+        while !self.ends.load(Ordering::Relaxed) {
+            let id = fastrand::usize(..ITEMS);
+            let at_least = self.written[id].load(Ordering::SeqCst);
+            let begun = Instant::now();
+            let reply = process.get(&format!("/items/{id}")).await;
+            let took = u64::try_from(begun.elapsed().as_millis()).unwrap();
+            self.slowest.fetch_max(took, Ordering::Relaxed);
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            if reply.status.as_u16() != 200 {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            } else if reply.text().parse::<u64>().unwrap() < at_least {
+                self.stale.fetch_add(1, Ordering::Relaxed);
+            }
+            if reply.outcome() == "HIT" {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn write(self: Arc<Self>) {
+        while !self.ends.load(Ordering::Relaxed) {
+            let id = fastrand::usize(..ITEMS);
+            let method = fastrand::choice(["PUT", "POST"]).unwrap();
+            let process = fastrand::choice(self.processes).unwrap();
+            let reply = process.send(method, &format!("/items/{id}"), &[]).await;
+            if reply.status.as_u16() == 200 {
+                self.written[id].fetch_max(reply.text().parse().unwrap(), Ordering::SeqCst);
+            } else {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until every process answers every item from the store. Returns how long that took.
+    async fn hits_are_back(&self) -> Duration {
+        let begun = Instant::now();
+        for process in &self.processes {
+            for id in 0..ITEMS {
+                loop {
+                    let reply = process.get(&format!("/items/{id}")).await;
+                    if reply.outcome() == "HIT" {
+                        break;
+                    }
+                    assert!(begun.elapsed() < Duration::from_secs(30), "no HIT of {id}");
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+        begun.elapsed()
+    }
+
+    /// Ends the load, and holds it to the promise.
+    async fn end(&self, tasks: JoinSet<()>, what: &str, hits_back: Duration) {
+        self.ends.store(true, Ordering::Relaxed);
+        tasks.join_all().await;
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        println!(
+            "{what}: {} reads ({} hits), {} writes, {} failed, {} stale, slowest {} ms, all hits \
+             again after {} ms, {} faults",
+            count(&self.reads),
+            count(&self.hits),
+            count(&self.writes),
+            count(&self.failed),
+            count(&self.stale),
+            self.slowest.load(Ordering::Relaxed),
+            hits_back.as_millis(),
+            self.caches.iter().map(Cache::faults).sum::<u64>(),
+        );
+        assert_eq!((count(&self.failed), count(&self.stale)), (0, 0), "{what}");
+        for cache in &self.caches {
+            assert_eq!(cache.pending_evictions(), 0);
+        }
+    }
+}
+
+fn of_cluster(cluster: &RedisCluster) -> Settings {
+    Settings::from_url(cluster.url()).unwrap().cluster(true)
+}
+
+/// The names of an item in the store begin with this and its key in braces.
+const AN_ITEM: &str = "{item:7}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_of_a_cluster_that_dies_is_replaced() {
+    let mut cluster = RedisCluster::start();
+    let (load, tasks) = Load::start(of_cluster(&cluster)).await;
+    load.hits_are_back().await;
+    let killed = Instant::now();
+    let dead = cluster.primary_of(AN_ITEM);
+    cluster.kill(dead);
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.wait_until_ok();
+        cluster
+    });
+    let cluster = cluster.await.unwrap();
+    assert_ne!(cluster.primary_of(AN_ITEM), dead);
+    load.hits_are_back().await;
+    load.end(tasks, "a primary of a cluster was killed", killed.elapsed())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_of_a_cluster_are_migrated() {
+    let cluster = RedisCluster::start();
+    let (load, tasks) = Load::start(of_cluster(&cluster)).await;
+    load.hits_are_back().await;
+    let begun = Instant::now();
+    let migrated = tokio::task::spawn_blocking(move || {
+        for id in 0..ITEMS {
+            let slot = cluster.slot_of(&format!("{{item:{id}}}"));
+            let to = (cluster.primary_of(&format!("{{item:{id}}}")) + 1) % 3;
+            cluster.migrate_slot(slot, to, Duration::from_millis(100));
+        }
+        cluster
+    });
+    let _cluster = migrated.await.unwrap();
+    load.hits_are_back().await;
+    load.end(tasks, "12 slots were migrated", begun.elapsed())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_sentinels_watch_is_replaced_when_it_dies() {
+    let mut servers = RedisSentinels::start();
+    let nodes = servers.sentinel_addresses();
+    let settings = Settings::default()
+        .sentinel(true)
+        .sentinel_master_name(servers.master_name())
+        .unwrap()
+        .sentinel_nodes(nodes.iter().map(ToString::to_string))
+        .unwrap();
+    let (load, tasks) = Load::start(settings).await;
+    load.hits_are_back().await;
+    let killed = Instant::now();
+    let dead = servers.kill_primary();
+    let servers = tokio::task::spawn_blocking(move || {
+        servers.wait_for_failover(dead);
+        servers
+    });
+    let servers = servers.await.unwrap();
+    assert_ne!(servers.primary(), dead);
+    load.hits_are_back().await;
+    load.end(
+        tasks,
+        "the primary of a Sentinel set was killed",
+        killed.elapsed(),
+    )
+    .await;
+}
