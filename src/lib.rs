@@ -9,8 +9,11 @@ pub use redis_cache_macros::cache_evict;
 #[doc = include_str!("../docs/cache_put.md")]
 pub use redis_cache_macros::cache_put;
 
+#[cfg(feature = "redis")]
+pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
-    Cache, CacheKey, Determined, KeyPart, KeyWriter, Settings, SettingsError, Source,
+    Cache, CacheKey, ConnectionState, Determined, KeyPart, KeyWriter, PingError, ServerStatus,
+    Settings, SettingsError, Source, Status,
 };
 
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 mod backlog;
 mod conditional;
 mod corrupt;
+mod deployments;
 mod directives;
 mod evict;
 mod failover;

@@ -1,0 +1,249 @@
+//! The attributes, the extractor and the health checks, however Redis is run.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum_redis_cache::{Cache, ConnectionState, Redis, Settings, cache_evict, cached};
+use redis::AsyncCommands;
+use test_support::{
+    Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer,
+};
+
+use crate::support::{App, serve, until};
+
+#[cached(ttl = 30, group = ["numbers", "number {id}"])]
+async fn number(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+#[cache_evict(group = "numbers")]
+async fn evict_group() {}
+
+#[cache_evict(all)]
+async fn evict_all() {}
+
+/// Counts in Redis how often it was asked for.
+async fn visit(Path(name): Path<String>, mut redis: Redis) -> String {
+    let visits: Result<u64, _> = redis.incr(&name, 1).await;
+    visits.map_or_else(|error| error.to_string(), |visits| visits.to_string())
+}
+
+async fn start(cache: Cache) -> Client {
+    let app = App::counting(cache);
+    let router = Router::new()
+        .route("/numbers/{id}", get(number))
+        .route("/numbers/evict", post(evict_group))
+        .route("/evict", post(evict_all))
+        .route("/visits/{name}", post(visit))
+        .with_state(app);
+    serve(router).await
+}
+
+/// What holds for every deployment.
+async fn keeps_its_promises(settings: Settings) {
+    let settings = settings
+        .prefix(RedisServer::unique_prefix())
+        .unwrap()
+        .socket_timeout(Duration::from_secs(10));
+    let cache = Cache::connect(settings).unwrap();
+    let idle = cache.status();
+    assert!(idle.is_connected());
+    cache.ping().await.unwrap();
+    let status = cache.status();
+    let states = status.servers.iter().flat_map(|server| &server.connections);
+    assert!(
+        states
+            .into_iter()
+            .any(|state| *state == ConnectionState::Up)
+    );
+    let client = start(cache.clone()).await;
+    let outcomes = async |expected: &str| {
+        for id in 0..20 {
+            let reply = client.get(&format!("/numbers/{id}")).await;
+            assert_eq!(reply.outcome(), expected, "{id}");
+        }
+    };
+    outcomes("MISS").await;
+    outcomes("HIT").await;
+    client.send("POST", "/numbers/evict", &[]).await;
+    outcomes("MISS").await;
+    outcomes("HIT").await;
+    client.send("POST", "/evict", &[]).await;
+    outcomes("MISS").await;
+    outcomes("HIT").await;
+    let name = RedisServer::unique_prefix();
+    for visits in ["1", "2"] {
+        for id in 0..5 {
+            let path = format!("/visits/{name}:{id}");
+            assert_eq!(client.send("POST", &path, &[]).await.text(), visits);
+        }
+    }
+    assert_eq!(cache.faults(), 0);
+}
+
+#[tokio::test]
+async fn a_standalone_redis() {
+    let redis = RedisServer::shared();
+    keeps_its_promises(Settings::from_url(redis.url()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn another_database_over_several_connections() {
+    let address = RedisServer::shared().address();
+    let settings = Settings::default()
+        .host(address.ip().to_string())
+        .and_then(|settings| settings.port(address.port()))
+        .and_then(|settings| settings.db(3))
+        .and_then(|settings| settings.max_connections(4));
+    keeps_its_promises(settings.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket() {
+    let redis = RedisServer::start();
+    let url = format!("unix://{}", redis.unix_socket().display());
+    keeps_its_promises(Settings::from_url(url).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_user_with_a_password() {
+    let redis = RedisServer::start_with_user("shop", "p@ss:word");
+    let url = format!("redis://shop:p%40ss%3Aword@{}", redis.address());
+    keeps_its_promises(Settings::from_url(url).unwrap()).await;
+    let address = redis.address();
+    let fields = Settings::default()
+        .host(address.ip().to_string())
+        .and_then(|settings| settings.port(address.port()));
+    let fields = fields.unwrap().username("shop");
+    keeps_its_promises(fields.clone().password("p@ss:word")).await;
+    let cache = Cache::connect(fields.password("wrong")).unwrap();
+    let error = cache.ping().await.unwrap_err().to_string();
+    assert!(error.starts_with(&address.to_string()), "{error}");
+    assert!(!error.contains("wrong"), "{error}");
+}
+
+/// Certificates, and a server that only answers clients with one.
+static TLS: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
+    let certificates = Certificates::new();
+    let redis = RedisServer::start_with_tls(&certificates, &["--tls-auth-clients", "yes"]);
+    (certificates, redis)
+});
+
+#[tokio::test]
+async fn tls_with_a_client_certificate() {
+    let (certificates, redis) = &*TLS;
+    let settings = Settings::from_url(redis.url()).unwrap();
+    let settings = settings
+        .ssl_certfile(certificates.client())
+        .ssl_keyfile(certificates.client_key());
+    let trusting = settings.clone().ssl_ca_certs(certificates.ca());
+    keeps_its_promises(trusting.clone()).await;
+    // The certificate is for `localhost`.
+    let url = format!("rediss://{}", redis.address());
+    let by_address = trusting.url(url).unwrap();
+    let cache = Cache::connect(by_address.clone()).unwrap();
+    cache.ping().await.unwrap_err();
+    keeps_its_promises(by_address.ssl_check_hostname(false)).await;
+    let misled = settings.ssl_ca_certs(certificates.unrelated_ca());
+    let cache = Cache::connect(misled.ssl_check_hostname(false)).unwrap();
+    cache.ping().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_cluster_named_by_any_of_its_nodes() {
+    let cluster = RedisCluster::shared();
+    keeps_its_promises(Settings::from_url(cluster.url()).unwrap().cluster(true)).await;
+    for address in cluster.addresses() {
+        let url = format!("redis://127.0.0.1:1,{address}");
+        keeps_its_promises(Settings::from_url(url).unwrap().cluster(true)).await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_cluster_entries_are_on_every_primary() {
+    let cluster = RedisCluster::start();
+    let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
+    let client = start(Cache::connect(settings).unwrap()).await;
+    for id in 0..60 {
+        client.get(&format!("/numbers/{id}")).await;
+    }
+    for primary in 0..3 {
+        let mut connection = cluster.connection(primary);
+        let names: Vec<String> = redis::cmd("KEYS")
+            .arg("*:cache:e:*")
+            .query(&mut connection)
+            .unwrap();
+        assert!(names.len() > 5, "{primary}: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_primary_that_sentinels_with_passwords_name() {
+    let passwords = Passwords {
+        servers: Some("of-servers"),
+        sentinels: Some("of-sentinels"),
+    };
+    let servers = RedisSentinels::start_with_passwords(passwords);
+    let nodes = servers.sentinel_addresses();
+    let mut nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+    nodes.insert(0, "127.0.0.1:1".to_owned());
+    let settings = Settings::default()
+        .password("of-servers")
+        .sentinel(true)
+        .sentinel_master_name(servers.master_name())
+        .and_then(|settings| settings.sentinel_nodes(nodes))
+        .unwrap()
+        .sentinel_password("of-sentinels");
+    keeps_its_promises(settings.clone()).await;
+    let unknown = settings.sentinel_master_name("nobody").unwrap();
+    let cache = Cache::connect(unknown).unwrap();
+    let error = cache.ping().await.unwrap_err().to_string();
+    assert_eq!(error, "nobody: Redis is not reachable");
+    assert!(!cache.status().is_connected());
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_reported_until_it_is_back() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address().into()).await;
+    let cache = Cache::connect(Settings::from_url(proxy.url()).unwrap()).unwrap();
+    let client = start(cache.clone()).await;
+    assert_eq!(cache.status().servers[0].name, proxy.address().to_string());
+    assert_eq!(
+        cache.status().servers[0].connections,
+        [ConnectionState::Idle]
+    );
+    cache.ping().await.unwrap();
+    assert_eq!(cache.status().servers[0].connections, [ConnectionState::Up]);
+    proxy.hang();
+    // Nobody asks for anything, and it is noticed all the same.
+    until("it is down", async || !cache.status().is_connected()).await;
+    cache.ping().await.unwrap_err();
+    let reply = client.send("POST", "/visits/1", &[]).await;
+    assert!(reply.text().contains("not reachable"), "{}", reply.text());
+    proxy.pass();
+    until("it is up", async || {
+        cache.status().servers[0].connections == [ConnectionState::Up]
+    })
+    .await;
+    cache.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cache_in_memory_is_always_there_and_lends_no_redis() {
+    let cache = Cache::in_memory();
+    cache.ping().await.unwrap();
+    assert!(cache.status().is_connected() && cache.status().servers.is_empty());
+    let client = start(cache).await;
+    let reply = client.send("POST", "/visits/1", &[]).await;
+    assert!(
+        reply.text().contains("not kept in Redis"),
+        "{}",
+        reply.text()
+    );
+}
