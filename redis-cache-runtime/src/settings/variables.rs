@@ -90,6 +90,7 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
 }
 
 /// What stands between commas; nothing does not count.
+#[allow(clippy::unnecessary_wraps, reason = "the others may fail")]
 fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     let items = text.split(',').map(str::trim);
     Some(items.filter(|item| !item.is_empty()))
