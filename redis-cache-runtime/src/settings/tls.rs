@@ -64,7 +64,7 @@ fn authorities(path: &Path) -> Result<Vec<u8>, SettingsError> {
     for certificate in certificates {
         store.add(certificate).map_err(|error| {
             let expected = format!("{CERTIFICATES}: {error}");
-            SettingsError::wrong("ssl_ca_certs", path.display(), expected)
+            SettingsError::wrong_file("ssl_ca_certs", path, expected)
         })?;
     }
     Ok(pem)
@@ -80,7 +80,7 @@ fn client_certificate(settings: &Settings) -> Result<Option<ClientTlsConfig>, Se
     };
     let (client_cert, chain) = certificates("ssl_certfile", certificate)?;
     let client_key = read("ssl_keyfile", key, KEY)?;
-    let wrong_key = |expected| SettingsError::wrong("ssl_keyfile", key.display(), expected);
+    let wrong_key = |expected| SettingsError::wrong_file("ssl_keyfile", key, expected);
     let private = PrivateKeyDer::from_pem_slice(&client_key).map_err(|_| wrong_key(KEY))?;
     let provider = ring::default_provider();
     CertifiedKey::from_der(chain, private, &provider)
@@ -99,7 +99,7 @@ fn certificates(
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok((pem, certificates)),
-        _ => Err(SettingsError::wrong(setting, path.display(), CERTIFICATES)),
+        _ => Err(SettingsError::wrong_file(setting, path, CERTIFICATES)),
     }
 }
 
@@ -110,7 +110,7 @@ fn read(
 ) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|error| {
         let expected = format!("{expected}: {error}");
-        SettingsError::wrong(setting, path.display(), expected)
+        SettingsError::wrong_file(setting, path, expected)
     })
 }
 
