@@ -133,35 +133,20 @@ impl Settings {
 
     /// Refuses what this build cannot do.
     fn check_build(&self) -> Result<(), SettingsError> {
-        for (asked, setting, built, expected) in [
-            (
-                self.cluster,
-                "cluster",
-                cfg!(feature = "cluster"),
-                "false, or the feature `cluster` of axum-redis-cache",
-            ),
-            (
-                self.sentinel,
-                "sentinel",
-                cfg!(feature = "sentinel"),
-                "false, or the feature `sentinel` of axum-redis-cache",
-            ),
-            (
-                self.ssl,
-                "ssl",
-                cfg!(feature = "tls"),
-                "false, or the feature `tls` of axum-redis-cache",
-            ),
-            (
-                self.otel_enabled,
-                "otel_enabled",
-                false,
-                "false: this version has no OpenTelemetry",
-            ),
+        let (cluster, sentinel) = (cfg!(feature = "cluster"), cfg!(feature = "sentinel"));
+        for (setting, asked, feature, is_built) in [
+            ("cluster", self.cluster, "cluster", cluster),
+            ("sentinel", self.sentinel, "sentinel", sentinel),
+            ("ssl", self.ssl, "tls", cfg!(feature = "tls")),
         ] {
-            if asked && !built {
+            if asked && !is_built {
+                let expected = format!("false, or the feature `{feature}` of axum-redis-cache");
                 return Err(SettingsError::wrong(setting, true, expected));
             }
+        }
+        if self.otel_enabled {
+            let expected = "false: this version has no OpenTelemetry";
+            return Err(SettingsError::wrong("otel_enabled", true, expected));
         }
         Ok(())
     }
@@ -172,34 +157,24 @@ impl Settings {
     }
 
     fn warn_of_ignored(&self) {
-        let warn = |reason: &str, settings: &[(&str, bool)]| {
-            for (setting, _) in settings.iter().filter(|(_, is_said)| *is_said) {
+        let by_url = self.url.is_some().then_some("there is a url");
+        let by_sentinels = self.sentinel.then_some("the Sentinels say where Redis is");
+        let address = by_url.or(by_sentinels);
+        let is_plain = !self.target().is_ok_and(|target| target.tls);
+        let no_tls = is_plain.then_some("neither ssl nor the url asks for TLS");
+        for (setting, is_said, reason) in [
+            ("host", self.host.is_some(), address),
+            ("port", self.port.is_some(), address),
+            ("db", self.db.is_some(), by_url),
+            ("username", self.username.is_some(), by_url),
+            ("password", self.password.is_some(), by_url),
+            ("ssl_certfile", self.ssl_certfile.is_some(), no_tls),
+            ("ssl_keyfile", self.ssl_keyfile.is_some(), no_tls),
+            ("ssl_ca_certs", self.ssl_ca_certs.is_some(), no_tls),
+        ] {
+            if let (true, Some(reason)) = (is_said, reason) {
                 tracing::warn!("the setting {setting} is ignored, because {reason}");
             }
-        };
-        let address = [("host", self.host.is_some()), ("port", self.port.is_some())];
-        if self.url.is_some() {
-            warn("there is a url", &address);
-            warn(
-                "there is a url",
-                &[
-                    ("db", self.db.is_some()),
-                    ("username", self.username.is_some()),
-                    ("password", self.password.is_some()),
-                ],
-            );
-        } else if self.sentinel {
-            warn("the Sentinels say where Redis is", &address);
-        }
-        if !self.target().is_ok_and(|target| target.tls) {
-            warn(
-                "neither ssl nor the url asks for TLS",
-                &[
-                    ("ssl_certfile", self.ssl_certfile.is_some()),
-                    ("ssl_keyfile", self.ssl_keyfile.is_some()),
-                    ("ssl_ca_certs", self.ssl_ca_certs.is_some()),
-                ],
-            );
         }
     }
 }
@@ -212,8 +187,6 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use redis::ConnectionAddr;
-
     use super::*;
 
     fn url(url: &str) -> Settings {
@@ -447,7 +420,7 @@ mod tests {
             assert_eq!(
                 matches!(
                     address,
-                    ConnectionAddr::TcpTls {
+                    redis::ConnectionAddr::TcpTls {
                         insecure: false,
                         ..
                     }

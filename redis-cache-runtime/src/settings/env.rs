@@ -238,6 +238,7 @@ mod tests {
             ("REDIS_HOST", "redis://:hunter2@localhost"),
             ("REDIS_PORT", "tcp://u:hunter2@localhost:1"),
             ("REDIS_SENTINEL_NODES", "a,u:hunter2@b:1"),
+            ("REDIS_SSL_KEYFILE", "-----BEGIN PRIVATE KEY-----\nhunter2"),
         ] {
             let shown = match with(&[(name, value)]) {
                 Ok(settings) => format!("{settings:?} {settings:#?}"),

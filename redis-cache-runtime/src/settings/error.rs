@@ -1,5 +1,10 @@
 use std::borrow::Cow;
 use std::fmt;
+#[cfg(feature = "tls")]
+use std::path::Path;
+
+/// How a key begins that was said instead of its file.
+pub(super) const PEM: &str = "-----BEGIN";
 
 /// A setting that is wrong, in one line: its name, its value and what is allowed.
 ///
@@ -57,7 +62,31 @@ impl SettingsError {
         value: impl fmt::Display,
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let (value, expected) = (in_one_line(&value.to_string()), expected.into());
+        let value = value.to_string();
+        // What stands before an `@` may be credentials.
+        let value = match value.rsplit_once('@') {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => value,
+        };
+        Self::about(setting, &value, expected)
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn wrong_file(
+        setting: &'static str,
+        path: &Path,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::about(setting, &path.to_string_lossy(), expected)
+    }
+
+    fn about(setting: &'static str, value: &str, expected: impl Into<Cow<'static, str>>) -> Self {
+        let value = if value.contains(PEM) {
+            "…".to_owned()
+        } else {
+            value.replace(char::is_control, "\u{fffd}")
+        };
+        let expected = expected.into();
         Self::new(Kind::Wrong {
             setting,
             value,
@@ -96,15 +125,6 @@ impl SettingsError {
         let names = Names::Methods;
         Self { kind, names }
     }
-}
-
-/// What stands before an `@` may be credentials.
-fn in_one_line(value: &str) -> String {
-    let shown = match value.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => value.to_owned(),
-    };
-    shown.replace(char::is_control, "\u{fffd}")
 }
 
 impl fmt::Display for SettingsError {

@@ -74,7 +74,7 @@ fn authorities(path: &Path) -> Result<Vec<u8>, SettingsError> {
     for certificate in certificates {
         store.add(certificate).map_err(|error| {
             let expected = format!("{CERTIFICATES}: {error}");
-            SettingsError::wrong("ssl_ca_certs", path.display(), expected)
+            SettingsError::wrong_file("ssl_ca_certs", path, expected)
         })?;
     }
     Ok(pem)
@@ -90,7 +90,7 @@ fn client_certificate(settings: &Settings) -> Result<Option<ClientTlsConfig>, Se
     };
     let (client_cert, chain) = certificates("ssl_certfile", certificate)?;
     let client_key = read("ssl_keyfile", key, KEY)?;
-    let wrong_key = |expected| SettingsError::wrong("ssl_keyfile", key.display(), expected);
+    let wrong_key = |expected| SettingsError::wrong_file("ssl_keyfile", key, expected);
     let private = PrivateKeyDer::from_pem_slice(&client_key).map_err(|_| wrong_key(KEY))?;
     let provider = ring::default_provider();
     CertifiedKey::from_der(chain, private, &provider)
@@ -109,7 +109,7 @@ fn certificates(
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok((pem, certificates)),
-        _ => Err(SettingsError::wrong(setting, path.display(), CERTIFICATES)),
+        _ => Err(SettingsError::wrong_file(setting, path, CERTIFICATES)),
     }
 }
 
@@ -120,6 +120,167 @@ fn read(
 ) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|error| {
         let expected = format!("{expected}: {error}");
-        SettingsError::wrong(setting, path.display(), expected)
+        SettingsError::wrong_file(setting, path, expected)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use test_support::RedisServer;
+
+    use super::*;
+
+    /// PEM files of a test, in a directory that is removed with this.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(test: &str) -> Self {
+            let name = format!("settings-tls-{test}-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&directory).unwrap();
+            let this = Self(directory);
+            this.write("other-ca", &issuer("other").pem());
+            let ca = issuer("ca");
+            this.write("ca", &ca.pem());
+            for name in ["server", "client"] {
+                let key = KeyPair::generate().unwrap();
+                let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+                this.write(name, &params.signed_by(&key, &ca).unwrap().pem());
+                this.write(&format!("{name}-key"), &key.serialize_pem());
+            }
+            this
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            std::fs::write(self.path(name), text).unwrap();
+            self.path(name)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn issuer(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    fn tls() -> Settings {
+        Settings::default().ssl(true)
+    }
+
+    #[test]
+    fn a_file_that_is_of_no_use_is_refused_with_its_path() {
+        let files = Files::new("files");
+        let path = |name| files.path(name);
+        files.write("text", "no PEM");
+        files.write("half", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+        std::fs::create_dir_all(path("directory")).unwrap();
+        let with_certificate = tls().ssl_certfile(path("client"));
+        let with_key = tls().ssl_keyfile(path("client-key"));
+        let ca = |file| (tls().ssl_ca_certs(path(file)), "ssl_ca_certs", file);
+        let certificate = |file| {
+            (
+                with_key.clone().ssl_certfile(path(file)),
+                "ssl_certfile",
+                file,
+            )
+        };
+        let key = |file| {
+            (
+                with_certificate.clone().ssl_keyfile(path(file)),
+                "ssl_keyfile",
+                file,
+            )
+        };
+        for ((settings, setting, file), expected) in [
+            (ca("missing"), CERTIFICATES),
+            (ca("directory"), CERTIFICATES),
+            (ca("text"), CERTIFICATES),
+            (ca("half"), CERTIFICATES),
+            (ca("client-key"), CERTIFICATES),
+            (certificate("missing"), CERTIFICATES),
+            (key("missing"), KEY),
+            (key("text"), KEY),
+            (key("client"), KEY),
+            (key("server-key"), "the key of ssl_certfile"),
+        ] {
+            let error = settings.access().unwrap_err().to_string();
+            let path = path(file);
+            let line = format!("{setting}={}: expected {expected}", path.display());
+            assert!(error.starts_with(&line), "{error}\n{line}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+        for (settings, error) in [
+            (
+                with_certificate,
+                "ssl_keyfile=: expected the key of ssl_certfile",
+            ),
+            (
+                with_key,
+                "ssl_certfile=: expected the certificate of ssl_keyfile",
+            ),
+        ] {
+            assert_eq!(settings.access().unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
+        let files = Files::new("server");
+        let path = |name| files.path(name);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let option = |name| path(name).to_str().unwrap().to_owned();
+        let _redis = RedisServer::start_with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &option("server"),
+            "--tls-key-file",
+            &option("server-key"),
+            "--tls-ca-cert-file",
+            &option("ca"),
+        ]);
+        let with_key = tls().port(port).unwrap();
+        let with_key = with_key
+            .ssl_certfile(path("client"))
+            .ssl_keyfile(path("client-key"));
+        let trusting = with_key.clone().ssl_ca_certs(path("ca"));
+        let address = trusting.clone().host("127.0.0.1").unwrap();
+        let misled = with_key.clone().ssl_ca_certs(path("other-ca"));
+        let by_url = format!("rediss://localhost:{port}");
+        for (settings, succeeds) in [
+            (trusting.clone(), true),
+            (trusting.clone().ssl(false).url(by_url).unwrap(), true),
+            (address.clone(), false),
+            (address.ssl_check_hostname(false), true),
+            (misled.clone(), false),
+            (misled.ssl_check_hostname(false), false),
+            (with_key, false),
+            (tls().port(port).unwrap().ssl_ca_certs(path("ca")), false),
+            (Settings::default().port(port).unwrap(), false),
+        ] {
+            let endpoint = &settings.target().unwrap().endpoints[0];
+            let client = settings.access().unwrap().client(endpoint).unwrap();
+            let pong = client
+                .get_connection()
+                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+            assert_eq!(pong.is_ok(), succeeds, "{settings:?} {pong:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Settings;
+use super::error::PEM;
 
 pub(super) const URL: &str =
     "redis://[user[:password]@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=0]";
@@ -59,9 +60,9 @@ pub(super) const VARIABLES: [Variable; 28] = [
     variable!(username, TEXT, Some),
     variable!(password, TEXT, Some),
     variable!(ssl, BOOLEAN, boolean),
-    variable!(ssl_certfile, CERTIFICATES, Some),
-    variable!(ssl_keyfile, KEY, Some),
-    variable!(ssl_ca_certs, CERTIFICATES, Some),
+    variable!(ssl_certfile, CERTIFICATES, path),
+    variable!(ssl_keyfile, KEY, path),
+    variable!(ssl_ca_certs, CERTIFICATES, path),
     variable!(ssl_check_hostname, BOOLEAN, boolean),
     variable!(cluster, BOOLEAN, boolean),
     variable!(sentinel, BOOLEAN, boolean),
@@ -85,11 +86,17 @@ pub(super) const VARIABLES: [Variable; 28] = [
 /// What is not read when there is a URL.
 pub(super) const IN_URL: [&str; 5] = ["host", "port", "db", "username", "password"];
 
+/// Not what belongs into the file.
+fn path(text: &str) -> Option<&str> {
+    (!text.contains(PEM)).then_some(text)
+}
+
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
 /// What stands between commas; nothing does not count.
+#[allow(clippy::unnecessary_wraps, reason = "the others may fail")]
 fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     let items = text.split(',').map(str::trim);
     Some(items.filter(|item| !item.is_empty()))

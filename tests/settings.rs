@@ -1,0 +1,186 @@
+//! What an application is told about its settings at start.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use axum_redis_cache::{Cache, Settings};
+
+/// Says that a process is one of those below.
+const CHILD: &str = "SETTINGS_TEST_CHILD";
+
+/// Reads its environment and connects, in a process of its own, and prints what comes of it.
+#[test]
+fn child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .without_time()
+        .with_writer(std::io::stdout)
+        .init();
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(error) => return println!("refused: {error}"),
+    };
+    println!("read: {settings:?}");
+    match Cache::connect(settings) {
+        Ok(cache) => println!("connected: {cache:?}"),
+        Err(error) => println!("not connected: {error}"),
+    }
+}
+
+/// An empty directory, removed when this is dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn of(test: &str) -> Self {
+        let name = format!("settings-{test}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What the child prints, with these variables and what is in the directory.
+fn start_in(directory: &Path, variables: &[(&str, &str)]) -> String {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .current_dir(directory)
+        .env_clear()
+        .env(CHILD, "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8(child.stdout).unwrap()
+}
+
+fn start(variables: &[(&str, &str)]) -> String {
+    start_in(&std::env::temp_dir(), variables)
+}
+
+#[test]
+fn wrong_variables_are_refused_in_one_line() {
+    let tls = if cfg!(feature = "tls") {
+        "refused: REDIS_SSL_CA_CERTS=/no/ca.pem: expected a file of PEM certificates: \
+         No such file or directory (os error 2)"
+    } else {
+        "refused: REDIS_SSL=true: expected false, or the feature `tls` of axum-redis-cache"
+    };
+    for (variables, line) in [
+        (
+            &[("REDIS_PORT", "70000")][..],
+            "refused: REDIS_PORT=70000: expected a port number from 1 to 65535",
+        ),
+        (
+            &[("REDIS_URL", "http://x")],
+            "refused: REDIS_URL=http://…: expected redis://[user[:password]@]host[:port][/db], \
+             rediss://… for TLS, or unix:///path[?db=0]",
+        ),
+        (
+            &[("REDIS_DEFAULT_TTL", "-1")],
+            "refused: REDIS_DEFAULT_TTL=-1: expected a whole number of seconds; 0 means no expiry",
+        ),
+        (
+            &[("REDIS_CLUSTER", "true"), ("REDIS_SENTINEL", "true")],
+            "refused: REDIS_SENTINEL=true: expected false, because REDIS_CLUSTER is true",
+        ),
+        (
+            &[("REDIS_SSL", "true"), ("REDIS_SSL_CA_CERTS", "/no/ca.pem")],
+            tls,
+        ),
+    ] {
+        let output = start(variables);
+        assert!(output.lines().any(|printed| printed == line), "{output}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let directory = Directory::of("file");
+    let file = "REDIS_PREFIX=file\nREDIS_DB=3\nREDIS_PASSWORD=hunter2\n";
+    std::fs::write(directory.0.join(".env"), file).unwrap();
+    let output = start_in(&directory.0, &[("redis_prefix", "process")]);
+    assert!(output.contains("prefix: \"process\""), "{output}");
+    assert!(output.contains("db: Some(3)"), "{output}");
+    assert!(output.contains("connected: "), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
+
+    std::fs::write(directory.0.join(".env"), "REDIS_PASSWORD='hunter2").unwrap();
+    let output = start_in(&directory.0, &[]);
+    assert!(
+        output.contains("refused: .env cannot be read: "),
+        "{output}"
+    );
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn what_has_no_effect_is_named_in_the_log() {
+    let output = start(&[
+        ("REDIS_URL", "redis://:hunter2@localhost"),
+        ("REDIS_PORT", "6380"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("REDIS_SSL_CA_CERTS", "/no/ca.pem"),
+    ]);
+    for line in [
+        "REDIS_PORT is ignored, because REDIS_URL is set",
+        "REDIS_PASSWORD is ignored, because REDIS_URL is set",
+        "the setting ssl_ca_certs is ignored, because neither ssl nor the url asks for TLS",
+        "connected: ",
+    ] {
+        assert!(output.contains(line), "{output}");
+    }
+    assert!(!output.contains("REDIS_HOST"), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_unicode_is_refused_without_its_value() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "child", "--nocapture"])
+        .env(CHILD, "1");
+    let value = std::ffi::OsStr::from_bytes(b"hunter2\xff");
+    let output = child.env("REDIS_PASSWORD", value).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.contains("refused: the environment cannot be read"),
+        "{output}"
+    );
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn settings_in_code_that_contradict_each_other_do_not_connect() {
+    let refusal = |settings| Cache::connect(settings).unwrap_err().to_string();
+    let both = Settings::default().cluster(true).sentinel(true);
+    assert_eq!(
+        refusal(both),
+        "sentinel=true: expected false, because cluster is true"
+    );
+    let nodes = Settings::from_url("redis://:hunter2@a,b").unwrap();
+    assert_eq!(
+        refusal(nodes),
+        "url=redis://…: expected one host, because cluster is false"
+    );
+    let error = Settings::default().port(0).unwrap_err().to_string();
+    assert_eq!(error, "port=0: expected a port number from 1 to 65535");
+    if cfg!(feature = "tls") {
+        let error = refusal(Settings::default().ssl(true).ssl_ca_certs("/no/ca.pem"));
+        assert!(
+            error.starts_with("ssl_ca_certs=/no/ca.pem: expected "),
+            "{error}"
+        );
+    }
+}
