@@ -86,7 +86,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The connection settings contradict each other.
+    /// Settings contradict each other, ask for what this build has no feature for, or name a file that
+    /// cannot be used.
     #[cfg(feature = "redis")]
     #[allow(
         clippy::needless_pass_by_value,

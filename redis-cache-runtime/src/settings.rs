@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-#[cfg(feature = "redis")]
-#[allow(unused_imports, reason = "a standalone Redis needs no name for it")]
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
 pub(crate) use access::Access;
 #[cfg(feature = "redis")]
 pub(crate) use deployment::Deployment;
@@ -78,13 +77,11 @@ pub struct Settings {
     sentinel_nodes: Vec<Endpoint>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretString>,
-    #[allow(dead_code, reason = "each node has one connection yet")]
     pub(crate) max_connections: usize,
     pub(crate) socket_timeout: Duration,
     pub(crate) socket_connect_timeout: Duration,
     pub(crate) prefix: String,
     pub(crate) default_ttl: Duration,
-    #[allow(dead_code, reason = "nothing warns yet")]
     pub(crate) warn_unbounded_cache: bool,
     otel_enabled: bool,
     pub(crate) lease_ttl: Duration,

@@ -54,13 +54,9 @@ async fn keeps_its_promises(settings: Settings) {
     let idle = cache.status();
     assert!(idle.is_connected());
     cache.ping().await.unwrap();
-    let status = cache.status();
-    let states = status.servers.iter().flat_map(|server| &server.connections);
-    assert!(
-        states
-            .into_iter()
-            .any(|state| *state == ConnectionState::Up)
-    );
+    let servers = cache.status().servers;
+    let mut connections = servers.iter().flat_map(|server| &server.connections);
+    assert!(connections.any(|state| *state == ConnectionState::Up));
     let client = start(cache.clone()).await;
     let outcomes = async |expected: &str| {
         for id in 0..20 {
