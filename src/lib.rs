@@ -10,7 +10,7 @@ pub use redis_cache_macros::cache_evict;
 pub use redis_cache_macros::cache_put;
 
 pub use redis_cache_runtime::{
-    Cache, CacheKey, Determined, KeyPart, KeyWriter, Settings, SettingsError, Source,
+    Cache, CacheKey, Determined, KeyPart, KeyWriter, Settings, SettingsError, Source, Ttl, Values,
 };
 
 #[doc(hidden)]

@@ -36,8 +36,8 @@ pub(crate) type Group = String;
 /// cache.evict(home::key("/")).await;
 /// # }
 /// ```
-// The text of a URI key starts with `/`, the text of a hashed key with `#`, so that the two never
-// meet.
+// The text of a URI key starts with `/`, the text of a hashed key with `#`, and the text of the key of
+// a value with `=`, so that none of them ever meet.
 #[derive(Clone, Debug)]
 pub struct CacheKey {
     text: String,
@@ -48,11 +48,32 @@ pub struct CacheKey {
 impl CacheKey {
     pub(crate) fn new(text: String) -> Self {
         let text = match text.as_bytes().first() {
-            // An empty hash tag, or one that looks like a hashed key, would be ambiguous.
-            None | Some(b'#' | b'}') => hashed(&text),
+            // An empty hash tag, or one that looks like a hashed key or that of a value, would be
+            // ambiguous.
+            None | Some(b'#' | b'}' | b'=') => hashed(&text),
             Some(_) if text.len() > MAX_LEN => hashed(&text),
             Some(_) => text,
         };
+        Self { text, groups: None }
+    }
+
+    /// The key of a value: `=group:key`, or `=:key` in no group. The same key in another group is
+    /// another one.
+    pub(crate) fn of_value(group: Option<&str>, key: &str) -> Self {
+        let mut text = String::with_capacity(2 + group.map_or(0, str::len) + key.len());
+        text.push('=');
+        match group {
+            // Not the same as no group.
+            Some("") => text.push('%'),
+            // The first colon ends the group.
+            Some(group) => text.push_str(&group.replace('%', "%25").replace(':', "%3A")),
+            None => {}
+        }
+        text.push(':');
+        text.push_str(key);
+        if text.len() > MAX_LEN {
+            text = format!("={}", hashed(&text));
+        }
         Self { text, groups: None }
     }
 

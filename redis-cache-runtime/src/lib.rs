@@ -22,7 +22,7 @@ mod settings;
 mod store;
 mod uri;
 
-pub use cache::Cache;
+pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};
 pub use key::CacheKey;
 pub use key_part::{KeyPart, KeyWriter};
