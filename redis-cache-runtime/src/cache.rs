@@ -116,6 +116,22 @@ impl Cache {
         Self::new(&settings, Store::Memory(store), Arc::default())
     }
 
+    /// A cache that stores nothing: every handler runs, and its response says
+    /// `X-Redis-Cache: BYPASS`. No value is found, evictions have nothing to do, and no fault is
+    /// counted. For tests of what an application does without a cache, and to turn caching off.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::disabled();
+    /// cache.set("answer", &42).await;
+    /// assert_eq!(cache.get::<u32>("answer").await, None);
+    /// # });
+    /// ```
+    pub fn disabled() -> Self {
+        Self::new(&Settings::default(), Store::Disabled, Arc::default())
+    }
+
     pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
         let inner = Inner {
             store,

@@ -31,6 +31,9 @@ pub(crate) enum Fault {
     Overflow,
     #[error("Redis was away, and other processes may have evictions to tell it of")]
     Settling,
+    /// Not a fault: there is no store on purpose.
+    #[error("the cache is disabled")]
+    Disabled,
 }
 
 impl Fault {
@@ -46,6 +49,7 @@ impl Fault {
             Self::EvictionPending => 128,
             Self::Settling => 256,
             Self::Overflow => 512,
+            Self::Disabled => 0,
         }
     }
 
@@ -64,6 +68,9 @@ pub(crate) struct FaultLog {
 
 impl FaultLog {
     pub(crate) fn record(&self, fault: &Fault) {
+        if *fault == Fault::Disabled {
+            return;
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         let known = self.logged.fetch_or(fault.bit(), Ordering::Relaxed);
         if known & fault.bit() == 0 {

@@ -24,6 +24,7 @@ mod uri;
 
 pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};
+pub use http::fields::X_REDIS_CACHE;
 pub use key::CacheKey;
 pub use key_part::{KeyPart, KeyWriter};
 pub use settings::{Settings, SettingsError};
