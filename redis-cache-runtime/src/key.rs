@@ -315,6 +315,11 @@ mod tests {
         assert_ne!(group(hashed.clone()), hashed);
     }
 
+    /// Of a key that is long as it is, or that is hashed.
+    fn stretched(key: &str, long: bool) -> String {
+        key.repeat(if long { MAX_LEN } else { 1 })
+    }
+
     fn rendered(text: &str, variant: Option<&str>, group: &str) -> Vec<String> {
         let names = Names::new("p");
         let at = Address {
@@ -330,6 +335,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn keys_of_values_are_injective_and_never_those_of_responses(
+            groups in proptest::array::uniform2(proptest::option::of("[a:%=#}]{0,3}")),
+            keys in proptest::array::uniform2("[a:%=#}]{0,3}"),
+            long in any::<[bool; 2]>(),
+        ) {
+            let keys = [0, 1].map(|of| stretched(&keys[of], long[of]));
+            let of = |of: usize| CacheKey::of_value(groups[of].as_deref(), &keys[of]);
+            let same = groups[0] == groups[1] && keys[0] == keys[1];
+            prop_assert_eq!(of(0) == of(1), same);
+            prop_assert_eq!(of(0).text.as_bytes()[0], b'=');
+            // What a value is named by is a text that a response could ask for too.
+            let readable = format!("={}:{}", groups[0].as_deref().unwrap_or(""), keys[0]);
+            for text in [&of(0).text, &of(1).text, &keys[0], &keys[1], &readable] {
+                prop_assert_ne!(key(text).text.as_bytes()[0], b'=');
+                prop_assert!(key(text) != of(0) && key(text) != of(1));
+            }
+        }
+
         #[test]
         fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
             let (left, right) = (rendered(&a, Some(&v), &a), rendered(&b, Some(&v), &b));

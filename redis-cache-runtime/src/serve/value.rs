@@ -65,22 +65,21 @@ where
         Err(Plan::Fill(fill, lead)) => (fill, lead),
         Err(Plan::Refresh(fill, lead, _)) => (fill, Some(lead)),
     };
-    let made = match &lead {
+    let result = match &lead {
         Some(lead) => lead.run(&fill, make()).await,
         None => make().await,
     };
-    let value = made.as_ref().ok();
-    match value.and_then(|value| encode(value, &search.cache)) {
-        Some(json) => store(fill, lifetime, &json, lead).await,
-        None => {
-            // They make it themselves, and the first of them may find the lease free.
-            fill.abandon().await;
-            if let Some(lead) = lead {
-                lead.fail();
-            }
+    let value = result.as_ref().ok();
+    if let Some(json) = value.and_then(|value| encode(value, &search.cache)) {
+        store(fill, lifetime, &json, lead).await;
+    } else {
+        // They make it themselves, and the first of them may find the lease free.
+        fill.abandon().await;
+        if let Some(lead) = lead {
+            lead.fail();
         }
     }
-    made
+    result
 }
 
 /// Stores a value as what is found next, or evicts what is there. Dropped half-way, it evicts.

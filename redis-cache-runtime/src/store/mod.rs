@@ -202,6 +202,7 @@ impl LeaseTimes {
 
 /// The one place that knows which store is behind a cache.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a cache has one of them")]
 pub(crate) enum Store {
     /// There is none, on purpose.
     Disabled,
