@@ -13,5 +13,8 @@ pub use redis_cache_runtime::{
     Cache, CacheKey, Determined, KeyPart, KeyWriter, Settings, SettingsError, Source, Ttl, Values,
 };
 
+#[doc = include_str!("../docs/testing.md")]
+pub use redis_cache_runtime::X_REDIS_CACHE;
+
 #[doc(hidden)]
 pub use redis_cache_runtime::__private;

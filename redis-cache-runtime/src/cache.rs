@@ -98,7 +98,9 @@ impl Cache {
         Ok(Self::new(&settings, Store::Redis(store), faults))
     }
 
-    /// A cache in this process, with the same semantics as one on Redis and default settings.
+    /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
+    /// them share nothing, so each test can have its own: see
+    /// [`X_REDIS_CACHE`](crate::X_REDIS_CACHE).
     ///
     /// ```
     /// let cache = redis_cache_runtime::Cache::in_memory();
