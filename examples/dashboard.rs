@@ -9,21 +9,23 @@
 //!
 //! ```sh
 //! curl http://127.0.0.1:3000/dashboard          # takes a second: nothing is computed yet
-//! curl http://127.0.0.1:3000/dashboard          # at once; only the counter of visits goes on
-//! curl -X POST http://127.0.0.1:3000/orders/42  # an order of 42 cents: everything is computed anew
+//! curl http://127.0.0.1:3000/dashboard          # at once; visits are counted anew every 5 seconds
+//! curl -X POST http://127.0.0.1:3000/orders/42  # an order of 42 cents: sums are computed anew
 //! curl http://127.0.0.1:3000/dashboard          # a second again, with the new sum
+//! curl -X PUT http://127.0.0.1:3000/notice/Sale # on the dashboard for an hour, or until DELETE
 //! seq 50 | xargs -P 50 -I{} curl -s http://127.0.0.1:3000/dashboard   # once, however many ask
 //! ```
 //!
 //! It listens on `ADDR`, by default `127.0.0.1:3000`.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRef, Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use axum_redis_cache::{Cache, Settings, cache_evict};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,7 @@ struct Dashboard {
     sales: Sales,
     best: Option<u64>,
     visits: u64,
+    notice: Option<String>,
 }
 
 /// What is expensive to compute.
@@ -48,32 +51,36 @@ struct Sales {
     cents: u64,
 }
 
-/// Its response differs from visit to visit, so it is not cached: its parts are.
+/// Made of parts that change at different times, so its response is not cached, but each part is.
 async fn dashboard(State(cache): State<Cache>, State(db): State<Db>) -> Json<Dashboard> {
+    db.visit();
     // Computed once a minute, by one of all who ask, in whichever process. An order evicts it sooner.
-    let widgets = cache.group("dashboard").ttl(60);
-    let sales = widgets.get_or_insert_with("sales", async || db.sales().await);
-    let best = widgets.get_or_insert_with("best", async || db.best().await);
-    let (sales, best) = tokio::join!(sales, best);
+    let sums = cache.group("orders").ttl(60);
+    let sales = sums.get_or_insert_with("sales", async || db.sales().await);
+    let best = sums.get_or_insert_with("best", async || db.best().await);
+    // A counter may be a little late.
+    let counters = cache.ttl(Duration::from_secs(5));
+    let visits = counters.get_or_insert_with("visits", async || db.visits());
+    let (sales, best, visits, notice) = tokio::join!(sales, best, visits, cache.get("notice"));
     Json(Dashboard {
         sales,
         best,
-        visits: count_visit(&cache).await,
+        visits,
+        notice,
     })
 }
 
-/// A value that lives in the cache only, for a day after the last visit. Two visits at the same
-/// moment may count as one: what must be exact belongs into a database.
-async fn count_visit(cache: &Cache) -> u64 {
-    let counter = cache.ttl(Duration::from_secs(24 * 60 * 60));
-    let visits = counter.get("visits").await.unwrap_or(0) + 1;
-    counter.set("visits", &visits).await;
-    visits
+async fn put_notice(Path(notice): Path<String>, State(cache): State<Cache>) {
+    cache.ttl(60 * 60).set("notice", &notice).await;
+}
+
+async fn delete_notice(State(cache): State<Cache>) {
+    cache.delete("notice").await;
 }
 
 /// Drops every value of the group, when the order is in the database. A computation that began
 /// before it is not stored.
-#[cache_evict(group = "dashboard")]
+#[cache_evict(group = "orders")]
 async fn place_order(Path(cents): Path<u64>, State(db): State<Db>) -> StatusCode {
     db.insert(cents);
     StatusCode::CREATED
@@ -83,6 +90,8 @@ fn router(state: AppState) -> Router {
     Router::new()
         .route("/dashboard", get(dashboard))
         .route("/orders/{cents}", post(place_order))
+        .route("/notice", delete(delete_notice))
+        .route("/notice/{notice}", put(put_notice))
         .with_state(state)
 }
 
@@ -140,9 +149,18 @@ async fn shutdown() {
 #[derive(Clone, Default)]
 struct Db {
     orders: Arc<Mutex<Vec<u64>>>,
+    visits: Arc<AtomicU64>,
 }
 
 impl Db {
+    fn visit(&self) {
+        self.visits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn visits(&self) -> u64 {
+        self.visits.load(Ordering::Relaxed)
+    }
+
     async fn sales(&self) -> Sales {
         let orders = self.scan().await;
         Sales {
@@ -166,7 +184,7 @@ impl Db {
         self.orders().push(cents);
     }
 
-    fn orders(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+    fn orders(&self) -> MutexGuard<'_, Vec<u64>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

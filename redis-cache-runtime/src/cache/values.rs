@@ -151,10 +151,13 @@ impl Values {
         found.is_some()
     }
 
-    /// Stores a value. When this is done, the old one is never found again, even if the new one could
-    /// not be stored: because it has no JSON (a map whose keys are no strings), is longer than
-    /// [`max_body_bytes`](crate::Settings::max_body_bytes), or another `set` or an eviction of the
-    /// same key came meanwhile. The first two are named in the log.
+    /// Stores a value. When this is done, the old one is never found again, even if the new one is not
+    /// stored:
+    ///
+    /// * because it has no JSON (a map whose keys are no strings), or is longer than
+    ///   [`max_body_bytes`](crate::Settings::max_body_bytes), which the log says;
+    /// * because the key was evicted meanwhile, or set by another: which of two values is newer is not
+    ///   known, so neither may be found.
     ///
     /// Dropped before it is done, it evicts the key.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
