@@ -36,7 +36,7 @@ impl Sought for Reusable {
         cache.kept_for(self.route)
     }
 
-    fn leaves(&self, entry: &Entry) -> bool {
+    fn is_of_use_to_others(&self, entry: &Entry) -> bool {
         is_of_use(entry, self.route)
     }
 

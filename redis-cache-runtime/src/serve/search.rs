@@ -32,7 +32,7 @@ pub(super) trait Sought {
     fn kept_for(&self, cache: &Cache) -> Option<Duration>;
 
     /// Whether an entry that may not be reused for this is of use to others.
-    fn leaves(&self, _: &Entry) -> bool {
+    fn is_of_use_to_others(&self, _: &Entry) -> bool {
         false
     }
 
@@ -163,7 +163,7 @@ impl<S: Sought> Search<S> {
                     return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
                 }
                 Some((_, answer)) => return Ok(Looked::Answer(answer)),
-                None => is_refused = self.sought.leaves(&entry),
+                None => is_refused = self.sought.is_of_use_to_others(&entry),
             }
         }
         match outcome {

@@ -1,6 +1,8 @@
 //! Values: found in the store, or made and stored, like the responses of handlers.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,13 +135,26 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
 
 /// The JSON of a value, if it can be stored; the log says why not.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, cache: &Cache) -> Option<Vec<u8>> {
-    let of = std::any::type_name::<T>();
-    let json = serde_json::to_vec(value)
-        .inspect_err(|error| tracing::warn!(of, %error, "not stored: the value is no JSON"))
-        .ok()?;
-    if json.len() > cache.max_body_bytes() {
-        tracing::warn!(of, bytes = json.len(), "not stored: the value is too large");
-        return None;
+    match serde_json::to_vec(value) {
+        Ok(json) if json.len() <= cache.max_body_bytes() => Some(json),
+        Ok(_) => {
+            name_reason::<T>("it is too large");
+            None
+        }
+        Err(_) => {
+            name_reason::<T>("serde_json cannot write it");
+            None
+        }
     }
-    Some(json)
+}
+
+/// Names a reason in the log, once for each type. It tells nothing of the value, nor does it repeat
+/// an error that may.
+fn name_reason<T: ?Sized>(reason: &'static str) {
+    static NAMED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
+    let of = std::any::type_name::<T>();
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    if named.insert((of, reason)) {
+        tracing::warn!(of, reason, "a value is not stored");
+    }
 }
