@@ -13,8 +13,11 @@ pub use redis_cache_macros::cache_put;
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
     Cache, CacheKey, ConnectionState, Determined, KeyPart, KeyWriter, PingError, ServerStatus,
-    Settings, SettingsError, Source, Status,
+    Settings, SettingsError, Source, Status, Ttl, Values,
 };
+
+#[doc = include_str!("../docs/testing.md")]
+pub use redis_cache_runtime::X_REDIS_CACHE;
 
 #[doc(hidden)]
 pub use redis_cache_runtime::__private;

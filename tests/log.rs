@@ -1,6 +1,7 @@
 //! What is named in the log, and what never is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -58,13 +59,15 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
         .route("/plain", get(plain));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router.with_state(state)).into_future());
+    tokio::spawn(axum::serve(listener, router.with_state(state.clone())).into_future());
     for _ in 0..3 {
         client.get("/cookie").await;
         client
             .get_with("/plain?key=hunter2", &[("authorization", "hunter2")])
             .await;
         client.get("/plain").await;
+        let no_json = HashMap::from([((1, 2), "hunter2")]);
+        state.cache.set("hunter2", &no_json).await;
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let named = |text: &str| log.lines().filter(|line| line.contains(text)).count();
@@ -72,6 +75,7 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
     assert_eq!(named("the request has Authorization"), 1, "{log}");
     assert_eq!(named("log::sets_a_cookie"), 1, "{log}");
     assert_eq!(named("Redis refused the credentials"), 1, "{log}");
+    assert_eq!(named("a value is not stored"), 1, "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     assert!(!debug.contains("hunter2"), "{debug}");
 }

@@ -1,7 +1,9 @@
 //! The handle that applications hold.
 
+mod imperative;
 mod protocol;
 mod store;
+mod values;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,7 +21,6 @@ use crate::background::Background;
 use crate::backlog::Backlog;
 use crate::fault::FaultLog;
 use crate::http::directives::RequestDirectives;
-use crate::key::{CacheKey, Eviction};
 use crate::route::Route;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
@@ -27,6 +28,8 @@ use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
 use crate::store::Store;
+
+pub use values::{Ttl, Values};
 
 /// How long what the store did not take waits for the next attempt, at first and later.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
@@ -100,7 +103,7 @@ impl Cache {
             let home = Arc::clone(&home);
             move || {
                 if let Some(inner) = home.get().and_then(Weak::upgrade) {
-                    Self { inner }.remove_later(vec![Eviction::All]);
+                    Self { inner }.remove_later(vec![crate::key::Eviction::All]);
                 }
             }
         };
@@ -111,7 +114,9 @@ impl Cache {
         Ok(cache)
     }
 
-    /// A cache in this process, with the same semantics as one on Redis and default settings.
+    /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
+    /// them share nothing, so each test can have its own: see
+    /// [`X_REDIS_CACHE`](crate::X_REDIS_CACHE).
     ///
     /// ```
     /// let cache = redis_cache_runtime::Cache::in_memory();
@@ -127,6 +132,22 @@ impl Cache {
     pub fn in_memory_with(settings: Settings) -> Self {
         let store = crate::store::MemoryStore::new(&settings.prefix, settings.max_memory_bytes);
         Self::new(&settings, Store::Memory(store), Arc::default())
+    }
+
+    /// A cache that stores nothing: every handler runs, and its response says
+    /// `X-Redis-Cache: BYPASS`. No value is found, evictions have nothing to do, and no fault is
+    /// counted. For tests of what an application does without a cache, and to turn caching off.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::disabled();
+    /// cache.set("answer", &42).await;
+    /// assert_eq!(cache.get::<u32>("answer").await, None);
+    /// # });
+    /// ```
+    pub fn disabled() -> Self {
+        Self::new(&Settings::default(), Store::Disabled, Arc::default())
     }
 
     pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
@@ -207,15 +228,20 @@ impl Cache {
     }
 
     /// The freshness lifetime of a route's responses; `None`: no expiry.
-    pub(crate) fn ttl(&self, route: &Route) -> Option<Duration> {
-        let ttl = route.lifetime().unwrap_or(self.inner.default_ttl);
+    pub(crate) fn lifetime(&self, route: &Route) -> Option<Duration> {
+        self.lifetime_of(route.lifetime())
+    }
+
+    /// The freshness lifetime that was declared, or the default one; `None`: no expiry.
+    pub(crate) fn lifetime_of(&self, declared: Option<Duration>) -> Option<Duration> {
+        let ttl = declared.unwrap_or(self.inner.default_ttl);
         Some(ttl).filter(|ttl| !ttl.is_zero())
     }
 
     /// How long a route's responses are kept: stale ones may be of use.
     pub(crate) fn kept_for(&self, route: &Route) -> Option<Duration> {
         let windows = route.windows().longest();
-        self.ttl(route).map(|ttl| ttl.saturating_add(windows))
+        self.lifetime(route).map(|ttl| ttl.saturating_add(windows))
     }
 
     /// The directives of a request, if requests are obeyed at all.
@@ -225,28 +251,6 @@ impl Cache {
         } else {
             RequestDirectives::default()
         }
-    }
-
-    /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
-    ///
-    /// When this is done, no request that starts later is answered with the old entry, in this
-    /// process or another. If the store could not be told within the time budget, this process
-    /// answers no request with it, and goes on telling the store until it listens.
-    ///
-    /// ```
-    /// # use axum_redis_cache::{Cache, cached};
-    /// # use axum::extract::Path;
-    /// #[cached(ttl = 300, key = "product:{id}")]
-    /// async fn get_product(Path(id): Path<u64>) -> String {
-    ///     format!("product {id}")
-    /// }
-    ///
-    /// async fn sold_out(cache: &Cache, id: u64) {
-    ///     cache.evict(get_product::key(id)).await;
-    /// }
-    /// ```
-    pub async fn evict(&self, key: CacheKey) {
-        self.remove(&[Eviction::Key(key)]).await;
     }
 }
 

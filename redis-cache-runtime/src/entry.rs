@@ -1,4 +1,4 @@
-//! The stored form of a response: a versioned header, then the body as it is.
+//! The stored form of a response or a value: a versioned header, then the body as it is.
 //!
 //! ```text
 //!  0  magic "arc1", the last byte is the version
@@ -8,7 +8,7 @@
 //! 20  u64 when the response was generated, Unix milliseconds
 //! 28  u64 freshness lifetime in milliseconds; MAX: no expiry
 //! 36  u64 max-age the handler declared, in seconds; MAX: none
-//! 44  u16 status
+//! 44  u16 status; 0: a value, whose body is JSON
 //! 46  u8  flags: 1 = the handler declared s-maxage
 //! 47  u8  number of stamps
 //! 48      stamps, 16 bytes each
@@ -31,6 +31,8 @@ use crate::store::{Nonce, Stamps};
 const MAGIC: [u8; 4] = *b"arc1";
 const FIXED: usize = 48;
 const NONE: u64 = u64::MAX;
+/// The status of a value, which no response has.
+const VALUE: u16 = 0;
 
 /// Names that need one byte; only ever append, for their positions are stored.
 static COMMON_NAMES: [HeaderName; 16] = [
@@ -65,25 +67,15 @@ pub(crate) struct StoredHead {
 impl StoredHead {
     /// Encodes the response; `None` when a part is too long for its length field.
     pub(crate) fn encode(&self, stamps: &Stamps, body: &[u8]) -> Option<Bytes> {
-        let directives = &self.grant.directives;
-        let fields = self
-            .fields
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 7);
-        let header = FIXED + stamps.len() * 16 + 2 + directives.len() + fields.sum::<usize>();
-        let mut out = Vec::with_capacity(header + body.len());
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&u64::try_from(body.len()).ok()?.to_be_bytes());
-        out.extend_from_slice(&self.generated.to_be_bytes());
-        out.extend_from_slice(&self.grant.lifetime.map_or(NONE, millis).to_be_bytes());
-        out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
-        out.extend_from_slice(&self.status.as_u16().to_be_bytes());
-        out.push(u8::from(self.grant.s_maxage));
-        out.push(u8::try_from(stamps.len()).ok()?);
-        out.extend(stamps.iter().flatten());
-        out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
-        out.extend_from_slice(directives.as_bytes());
+        let fields = self.fields.iter();
+        let fields_len = fields.map(|(name, value)| name.as_str().len() + value.len() + 7);
+        let draft = Draft {
+            status: self.status.as_u16(),
+            grant: &self.grant,
+            generated: self.generated,
+            fields_len: fields_len.sum(),
+        };
+        let mut out = draft.open(stamps, body)?;
         for (name, value) in &self.fields {
             if let Some(position) = COMMON_NAMES.iter().position(|common| common == name) {
                 out.push(u8::try_from(position + 1).ok()?);
@@ -95,13 +87,71 @@ impl StoredHead {
             out.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
             out.extend_from_slice(value.as_bytes());
         }
-        let header = u32::try_from(out.len()).ok()?;
-        out[8..12].copy_from_slice(&header.to_be_bytes());
-        let checksum = checksum(&out[8..]);
-        out[4..8].copy_from_slice(&checksum.to_be_bytes());
-        out.extend_from_slice(body);
-        Some(out.into())
+        seal(out, body)
     }
+}
+
+/// A value in its stored form, without its JSON and stamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredValue {
+    /// `None`: no expiry.
+    pub(crate) lifetime: Option<Duration>,
+    /// Unix milliseconds.
+    pub(crate) generated: u64,
+}
+
+impl StoredValue {
+    /// Encodes the value; `None` when a part is too long for its length field.
+    pub(crate) fn encode(&self, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
+        let draft = Draft {
+            status: VALUE,
+            grant: &Grant::for_lifetime(self.lifetime),
+            generated: self.generated,
+            fields_len: 0,
+        };
+        seal(draft.open(stamps, json)?, json)
+    }
+}
+
+/// What is known of an entry before its fields are written.
+struct Draft<'a> {
+    status: u16,
+    grant: &'a Grant,
+    generated: u64,
+    /// How long the fields will be, at most.
+    fields_len: usize,
+}
+
+impl Draft<'_> {
+    /// Starts an entry, up to its fields.
+    fn open(&self, stamps: &Stamps, body: &[u8]) -> Option<Vec<u8>> {
+        let directives = &self.grant.directives;
+        let header = FIXED + stamps.len() * 16 + 2 + directives.len() + self.fields_len;
+        let mut out = Vec::with_capacity(header + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&u64::try_from(body.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&self.generated.to_be_bytes());
+        out.extend_from_slice(&self.grant.lifetime.map_or(NONE, millis).to_be_bytes());
+        out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
+        out.extend_from_slice(&self.status.to_be_bytes());
+        out.push(u8::from(self.grant.s_maxage));
+        out.push(u8::try_from(stamps.len()).ok()?);
+        out.extend(stamps.iter().flatten());
+        out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(directives.as_bytes());
+        Some(out)
+    }
+}
+
+/// Completes an entry whose fields have been written.
+fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
+    let header = u32::try_from(out.len()).ok()?;
+    out[8..12].copy_from_slice(&header.to_be_bytes());
+    let checksum = checksum(&out[8..]);
+    out[4..8].copy_from_slice(&checksum.to_be_bytes());
+    out.extend_from_slice(body);
+    Some(out.into())
 }
 
 /// An entry whose frame has been checked; its parts are decoded when they are asked for.
@@ -163,7 +213,16 @@ impl Entry {
             .map(Duration::from_millis)
     }
 
-    /// Decodes the response; values and body are slices of the entry.
+    /// The JSON of a value, a slice of the entry; `None` of a response.
+    pub(crate) fn json(&self) -> Option<Bytes> {
+        (self.status() == VALUE).then(|| self.bytes.slice(self.header..))
+    }
+
+    fn status(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[44], self.bytes[45]])
+    }
+
+    /// Decodes the response; values and body are slices of the entry. `None` of a value.
     pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
         let mut rest = self.bytes.slice(self.stamps_end..self.header);
         let directives = rest.try_get_u16().ok()?;
@@ -174,8 +233,7 @@ impl Entry {
             s_maxage: self.bytes[46] & 1 != 0,
             directives: std::str::from_utf8(&directives).ok()?.to_owned(),
         };
-        let status = u16::from_be_bytes([self.bytes[44], self.bytes[45]]);
-        let status = StatusCode::from_u16(status).ok()?;
+        let status = StatusCode::from_u16(self.status()).ok()?;
         // Room for the usual fields and those that every response is given; one more doubles it.
         let mut fields = HeaderMap::with_capacity(6);
         while rest.has_remaining() {
@@ -274,6 +332,22 @@ mod tests {
             assert!(!entry.is_stamped_with([Some([7; 16])].into_iter()));
             assert!(!entry.is_stamped_with([Some([9; 16]), Some([7; 16])].into_iter()));
         }
+    }
+
+    #[test]
+    fn a_value_is_no_response_and_a_response_is_no_value() {
+        let stamps = Stamps::from_slice(&[[7; 16]]);
+        let value = StoredValue {
+            lifetime: Some(Duration::from_secs(30)),
+            generated: 1_700_000_000_000,
+        };
+        let value = Entry::parse(value.encode(&stamps, b"[1]").unwrap()).unwrap();
+        assert_eq!(value.json().unwrap(), "[1]");
+        assert_eq!(value.lifetime(), Some(Duration::from_secs(30)));
+        assert!(value.decode().is_none());
+        assert!(value.is_stamped_with([Some([7; 16])].into_iter()));
+        let response = Entry::parse(encoded(b"[1]")).unwrap();
+        assert!(response.json().is_none());
     }
 
     /// Entries outlive the process that wrote them: a change of this text needs a new version.

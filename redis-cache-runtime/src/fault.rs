@@ -35,6 +35,9 @@ pub(crate) enum Fault {
     Overflow,
     #[error("Redis was away, and other processes may have evictions to tell it of")]
     Settling,
+    /// Not a fault: there is no store on purpose.
+    #[error("the cache is disabled")]
+    Disabled,
 }
 
 impl Fault {
@@ -52,6 +55,7 @@ impl Fault {
             Self::Overflow => 512,
             Self::UnknownPrimary(_) => 1024,
             Self::NoSlots => 2048,
+            Self::Disabled => 0,
         }
     }
 
@@ -70,6 +74,9 @@ pub(crate) struct FaultLog {
 
 impl FaultLog {
     pub(crate) fn record(&self, fault: &Fault) {
+        if *fault == Fault::Disabled {
+            return;
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         let known = self.logged.fetch_or(fault.bit(), Ordering::Relaxed);
         if known & fault.bit() == 0 {

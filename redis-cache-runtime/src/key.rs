@@ -36,8 +36,8 @@ pub(crate) type Group = String;
 /// cache.evict(home::key("/")).await;
 /// # }
 /// ```
-// The text of a URI key starts with `/`, the text of a hashed key with `#`, so that the two never
-// meet.
+// The text of a URI key starts with `/`, the text of a hashed key with `#`, and the text of the key of
+// a value with `=`, so that none of them ever meet.
 #[derive(Clone, Debug)]
 pub struct CacheKey {
     text: String,
@@ -48,11 +48,32 @@ pub struct CacheKey {
 impl CacheKey {
     pub(crate) fn new(text: String) -> Self {
         let text = match text.as_bytes().first() {
-            // An empty hash tag, or one that looks like a hashed key, would be ambiguous.
-            None | Some(b'#' | b'}') => hashed(&text),
+            // An empty hash tag, or one that looks like a hashed key or that of a value, would be
+            // ambiguous.
+            None | Some(b'#' | b'}' | b'=') => hashed(&text),
             Some(_) if text.len() > MAX_LEN => hashed(&text),
             Some(_) => text,
         };
+        Self { text, groups: None }
+    }
+
+    /// The key of a value: `=group:key`, or `=:key` in no group. The same key in another group is
+    /// another one.
+    pub(crate) fn of_value(group: Option<&str>, key: &str) -> Self {
+        let mut text = String::with_capacity(2 + group.map_or(0, str::len) + key.len());
+        text.push('=');
+        match group {
+            // Not the same as no group.
+            Some("") => text.push('%'),
+            // The first colon ends the group.
+            Some(group) => text.push_str(&group.replace('%', "%25").replace(':', "%3A")),
+            None => {}
+        }
+        text.push(':');
+        text.push_str(key);
+        if text.len() > MAX_LEN {
+            text = format!("={}", hashed(&text));
+        }
         Self { text, groups: None }
     }
 
@@ -285,6 +306,11 @@ mod tests {
         assert_ne!(group(hashed.clone()), hashed);
     }
 
+    /// Of a key that is long as it is, or that is hashed.
+    fn stretched(key: &str, long: bool) -> String {
+        key.repeat(if long { MAX_LEN } else { 1 })
+    }
+
     fn rendered(text: &str, variant: Option<&str>, group: &str) -> Vec<String> {
         let names = Names::new("p");
         let at = Address {
@@ -300,6 +326,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn keys_of_values_are_injective_and_never_those_of_responses(
+            groups in proptest::array::uniform2(proptest::option::of("[a:%=#}]{0,3}")),
+            keys in proptest::array::uniform2("[a:%=#}]{0,3}"),
+            long in any::<[bool; 2]>(),
+        ) {
+            let keys = [0, 1].map(|of| stretched(&keys[of], long[of]));
+            let of = |of: usize| CacheKey::of_value(groups[of].as_deref(), &keys[of]);
+            let same = groups[0] == groups[1] && keys[0] == keys[1];
+            prop_assert_eq!(of(0) == of(1), same);
+            prop_assert_eq!(of(0).text.as_bytes()[0], b'=');
+            // What a value is named by is a text that a response could ask for too.
+            let readable = format!("={}:{}", groups[0].as_deref().unwrap_or(""), keys[0]);
+            for text in [&of(0).text, &of(1).text, &keys[0], &keys[1], &readable] {
+                prop_assert_ne!(key(text).text.as_bytes()[0], b'=');
+                prop_assert!(key(text) != of(0) && key(text) != of(1));
+            }
+        }
+
         #[test]
         fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
             let (left, right) = (rendered(&a, Some(&v), &a), rendered(&b, Some(&v), &b));

@@ -23,8 +23,9 @@ mod status;
 mod store;
 mod uri;
 
-pub use cache::Cache;
+pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};
+pub use http::fields::X_REDIS_CACHE;
 pub use key::CacheKey;
 pub use key_part::{KeyPart, KeyWriter};
 pub use settings::{Settings, SettingsError};

@@ -4,8 +4,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::directives::split_list;
 
-/// Tells a client how the cache answered: `HIT`, `STALE`, `MISS` or `BYPASS`.
-pub(crate) const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
+/// The field `X-Redis-Cache`, which says how the cache answered:
+///
+/// | value | meaning |
+/// | --- | --- |
+/// | `HIT` | with a stored response |
+/// | `STALE` | with a stored response that is stale |
+/// | `MISS` | with what the handler made, because nothing was stored that could be reused |
+/// | `BYPASS` | with what the handler made, and the cache was not used |
+pub const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
 
 /// Fields of one connection, or that are made anew for every response (RFC 9111 §3.1).
 static NEVER_STORED: [HeaderName; 13] = [

@@ -18,6 +18,16 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
+    /// Of what is no response: nothing but a lifetime.
+    pub(crate) fn for_lifetime(lifetime: Option<Duration>) -> Self {
+        Self {
+            lifetime,
+            max_age: None,
+            s_maxage: false,
+            directives: String::new(),
+        }
+    }
+
     /// Whether the response may be reused when it is stale (RFC 9111 §4.2.4 and §5.2.2.10).
     pub(super) fn may_be_stale(&self) -> bool {
         let forbids = |directive: &str| {

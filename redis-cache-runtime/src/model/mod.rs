@@ -34,7 +34,7 @@ fn is_broken(scenario: &Scenario) {
     assert!(searched.violation.is_some(), "{scenario:?}");
 }
 
-use Does::{EvictGroup, EvictKey, Put, Read};
+use Does::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
 
 fn one_process(requests: &[Does]) -> Scenario {
     Scenario {
@@ -109,6 +109,43 @@ fn clients_that_leave() {
         leaves: 1,
         ..one_process(&[Read, Read, EvictKey])
     });
+}
+
+#[test]
+fn values_that_are_made_while_they_are_set_or_evicted() {
+    for write in [Set, Delete, EvictGroup] {
+        holds(&one_process(&[GetOrInsert, GetOrInsert, write]));
+    }
+    holds(&processes(&[GetOrInsert, GetOrInsert, Delete]));
+    holds(&processes(&[GetOrInsert, Set]));
+}
+
+#[test]
+fn values_whose_makers_or_writers_leave() {
+    holds(&Scenario {
+        leaves: 1,
+        ..one_process(&[GetOrInsert, GetOrInsert, Delete])
+    });
+    holds(&Scenario {
+        leaves: 1,
+        filled: true,
+        ..one_process(&[GetOrInsert, Set])
+    });
+}
+
+#[test]
+fn values_that_the_store_loses_or_does_not_take() {
+    for write in [Set, Delete, EvictGroup] {
+        holds(&Scenario {
+            losses: 1,
+            ..processes(&[GetOrInsert, write])
+        });
+        holds(&Scenario {
+            failures: 1,
+            filled: true,
+            ..one_process(&[GetOrInsert, write])
+        });
+    }
 }
 
 #[test]

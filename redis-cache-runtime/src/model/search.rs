@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::gate::{Fate, hash};
-use super::world::{Does, OF_HANDLERS, Scenario, World};
+use super::world::{OF_HANDLERS, Scenario, World};
 use crate::clock;
 use crate::store::interleaved::number_nonces;
 
@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
 
     async fn await_end(mut self, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
         if self.scenario.filled {
-            self.world.send(0, Does::Read);
+            self.world.send(0, self.scenario.reads());
             self.let_all_through().await;
         }
         let first = self.world.clients.len();
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         self.world.expect_the_last_write();
         let processes = self.scenario.requests.iter().map(|(process, _)| *process);
         for process in 0..=processes.max().unwrap_or(0) {
-            self.world.send(process, Does::Read);
+            self.world.send(process, self.scenario.reads());
             self.let_all_through().await;
         }
         self.order.violation = self.world.violations().into_iter().next();

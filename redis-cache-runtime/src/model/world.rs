@@ -39,6 +39,12 @@ pub(crate) enum Does {
     EvictKey,
     EvictGroup,
     Put,
+    /// Reads a value of the same group, which is made of the same row.
+    GetOrInsert,
+    /// Writes the row, then the value.
+    Set,
+    /// Writes the row, then evicts the value.
+    Delete,
 }
 
 /// Which requests there are, by the process that answers them, and what may go wrong.
@@ -55,6 +61,18 @@ pub(crate) struct Scenario {
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
     pub(crate) joins_by_key_only: bool,
+}
+
+impl Scenario {
+    /// How what is stored is read: a scenario is about responses or about values.
+    pub(crate) fn reads(&self) -> Does {
+        let mut does = self.requests.iter().map(|(_, does)| *does);
+        if does.any(|does| does == Does::GetOrInsert) {
+            Does::GetOrInsert
+        } else {
+            Does::Read
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -107,7 +125,7 @@ impl World {
         let span = tracing::info_span!("actor");
         let client = async move {
             match does {
-                Does::Read => read(gate, shared, cache).await,
+                Does::Read | Does::GetOrInsert => read(gate, shared, cache, does).await,
                 _ => write(gate, shared, cache, does).await,
             }
         };
@@ -152,32 +170,46 @@ fn request(method: &str, cache: Cache) -> CacheRequest {
     CacheRequest::take(TARGET, &mut parts, cache)
 }
 
-async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache) {
+async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
     gate.step("start").await;
     let floor = shared.floor.load(Ordering::SeqCst);
     gate.observe(&format!("starts when {floor} is known"));
+    let version = if does == Does::GetOrInsert {
+        let values = cache.group("g").ttl(60);
+        let make = async || read_row(&gate, &shared).await;
+        values.get_or_insert_with("key", make).await
+    } else {
+        read_response(gate.clone(), Arc::clone(&shared), cache).await
+    };
+    gate.observe(&format!("gets {version}"));
+    if version < floor {
+        let message = format!("a read got {version} after {floor} was known");
+        shared.violations.lock().unwrap().push(message);
+    }
+}
+
+async fn read_response(gate: Gate, shared: Arc<Shared>, cache: Cache) -> u64 {
     let search = read_through(request("GET", cache), &ROUTE, Selected::new());
     let response = match search.await {
         Ok(response) => response,
         Err(run) => {
-            let (gate, shared) = (gate.clone(), Arc::clone(&shared));
             let handler = async move {
-                gate.step("read row").await;
-                let version = shared.committed.load(Ordering::SeqCst);
-                gate.observe(&format!("row is {version}"));
-                gate.step("answer").await;
+                let version = read_row(&gate, &shared).await;
                 Response::new(Body::from(version.to_string()))
             };
             run.run(Box::pin(handler)).await
         }
     };
     let body = to_bytes(response.into_body(), 100).await.unwrap();
-    let version: u64 = std::str::from_utf8(&body).unwrap().parse().unwrap();
-    gate.observe(&format!("gets {version}"));
-    if version < floor {
-        let message = format!("a read got {version} after {floor} was known");
-        shared.violations.lock().unwrap().push(message);
-    }
+    std::str::from_utf8(&body).unwrap().parse().unwrap()
+}
+
+async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
+    gate.step("read row").await;
+    let version = shared.committed.load(Ordering::SeqCst);
+    gate.observe(&format!("row is {version}"));
+    gate.step("answer").await;
+    version
 }
 
 async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
@@ -194,18 +226,27 @@ async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
         }
     };
     let handler = Box::pin(handler);
-    let request = request("PUT", cache);
     match does {
         Does::Put => {
-            let write = write_through(request, &ROUTE, Selected::new()).await;
+            let write = write_through(request("PUT", cache), &ROUTE, Selected::new()).await;
             write.run(handler).await;
         }
+        Does::Set => {
+            handler.await;
+            let version = written.load(Ordering::SeqCst);
+            cache.group("g").ttl(60).set("key", &version).await;
+        }
+        Does::Delete => {
+            handler.await;
+            cache.group("g").delete("key").await;
+        }
         Does::EvictGroup => {
-            let evict = evict(request, Evictions::new().fixed(Eviction::Group("g".into()))).await;
+            let evictions = Evictions::new().fixed(Eviction::Group("g".into()));
+            let evict = evict(request("PUT", cache), evictions).await;
             evict.run(handler).await;
         }
-        Does::EvictKey | Does::Read => {
-            let evict = evict(request, Evictions::new().route(&ROUTE)).await;
+        Does::EvictKey | Does::Read | Does::GetOrInsert => {
+            let evict = evict(request("PUT", cache), Evictions::new().route(&ROUTE)).await;
             evict.run(handler).await;
         }
     }

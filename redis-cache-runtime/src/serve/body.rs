@@ -12,9 +12,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::fill::Fill;
+use super::respond::store;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
+use crate::route::Route;
 
 /// What became of a body when a copy of it was wanted.
 pub(crate) enum Captured {
@@ -110,6 +112,7 @@ pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
     limit: usize,
+    route: &'static Route,
     ended: bool,
     state: State,
 }
@@ -129,6 +132,7 @@ impl Tee {
         body: Body,
         declared: Option<u64>,
         limit: usize,
+        route: &'static Route,
         fill: Fill,
         head: StoredHead,
     ) -> Self {
@@ -141,6 +145,7 @@ impl Tee {
             body,
             declared,
             limit,
+            route,
             ended: false,
             state,
         }
@@ -188,10 +193,11 @@ impl Tee {
         } = copying
             && let Ok(runtime) = Handle::try_current()
         {
+            let route = self.route;
             let task = runtime.spawn(async move {
                 let body = copy.freeze();
                 add_etag(head.status, &mut head.fields, &body).await;
-                fill.store(*head, body, None).await;
+                store(fill, route, &head, &body, None).await;
             });
             self.state = State::Storing(task);
         }
@@ -199,10 +205,8 @@ impl Tee {
 
     /// Dropping the fill gives its lease back.
     fn give_up(&mut self, reason: NotStorable) {
-        if let State::Copying { fill, .. } = &self.state
-            && let Some(route) = fill.route()
-        {
-            route.name_reason(reason);
+        if let State::Copying { .. } = &self.state {
+            self.route.name_reason(reason);
         }
         self.state = State::PassingThrough;
     }

@@ -1,18 +1,16 @@
-//! A fill under way: holds a lease from before the handler runs until the response is stored.
+//! A fill under way: holds a lease from before the handler runs until what it makes is stored.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::flight::Lead;
 use crate::cache::Cache;
 use crate::clock;
-use crate::entry::{Entry, StoredHead};
+use crate::entry::Entry;
 use crate::http::freshness::Freshness;
 use crate::key::{Address, Eviction};
-use crate::route::Route;
-use crate::store::{Claim, Claimed, Lease, Token};
+use crate::store::{Claim, Claimed, Lease, Stamps, Token};
 
 /// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
 /// that died held it.
@@ -26,9 +24,10 @@ pub(crate) struct Fill {
 
 struct Inner {
     cache: Cache,
-    route: &'static Route,
     at: Address,
     lease: Lease,
+    /// How long the nonces of the lease outlast it; `None`: for ever.
+    kept_for: Option<Duration>,
     /// When the lease ends, however long the handler takes.
     end: Instant,
 }
@@ -44,17 +43,17 @@ pub(crate) enum Begun {
 }
 
 impl Fill {
-    /// Takes the lease.
+    /// Takes the lease, to store what is kept for that long.
     pub(crate) async fn begin(
         cache: Cache,
-        route: &'static Route,
         at: Address,
         claim: Claim,
+        kept_for: Option<Duration>,
     ) -> Begun {
         let handle = cache.clone();
         let begun = handle.background().to_its_end(async move {
             let end = Instant::now() + cache.lease_ttl();
-            let (lease, entry) = match cache.lease(&at, claim, cache.kept_for(route)).await {
+            let (lease, entry) = match cache.lease(&at, claim, kept_for).await {
                 Ok(Claimed::Taken(lease, entry)) => (lease, entry),
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,
@@ -62,9 +61,9 @@ impl Fill {
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             let inner = Box::new(Inner {
                 cache,
-                route,
                 at,
                 lease,
+                kept_for,
                 end,
             });
             Begun::Fill(Self { inner: Some(inner) }, entry)
@@ -72,9 +71,9 @@ impl Fill {
         begun.await.unwrap_or(Begun::Fault)
     }
 
-    /// The route that is filled.
-    pub(crate) fn route(&self) -> Option<&'static Route> {
-        self.inner.as_ref().map(|inner| inner.route)
+    /// What the entry must be stamped with.
+    pub(crate) fn stamps(&self) -> Option<&Stamps> {
+        self.inner.as_ref().map(|inner| &inner.lease.stamps)
     }
 
     /// When its lease ends, however often it is renewed.
@@ -136,13 +135,15 @@ impl Fill {
         }
     }
 
-    /// Stores the response, if nothing was evicted since the fill began. Before that it is shared
-    /// with those who wait for it.
-    pub(crate) async fn store(mut self, head: StoredHead, body: Bytes, lead: Option<Lead>) {
-        let entry = self.inner.as_ref().and_then(|inner| {
-            let entry = head.encode(&inner.lease.stamps, &body)?;
-            Entry::parse(entry)
-        });
+    /// Stores an entry, if nothing was evicted since the fill began. Before that it is shared with
+    /// those who wait for it. It is kept for `stale_for` when it is no longer fresh. `None`: what was
+    /// made could not be encoded.
+    pub(crate) async fn store(
+        mut self,
+        entry: Option<Entry>,
+        stale_for: Duration,
+        lead: Option<Lead>,
+    ) {
         match (lead, &entry) {
             (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
             (Some(lead), None) => lead.fail(),
@@ -152,7 +153,7 @@ impl Fill {
             let cache = inner.cache.clone();
             let store = async move {
                 match entry {
-                    Some(entry) => inner.store(entry, &head).await,
+                    Some(entry) => inner.store(entry, stale_for).await,
                     None => inner.give_up().await,
                 }
             };
@@ -192,17 +193,16 @@ impl Inner {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    async fn store(self, entry: Entry, head: &StoredHead) {
+    async fn store(self, entry: Entry, stale_for: Duration) {
         // What is left of it: the body may have taken a while.
-        let freshness = Freshness::at(clock::now(), head.generated, head.grant.lifetime);
+        let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
         let fresh_for = freshness.remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
             return self.give_up().await;
         }
-        let stale_for = self.route.windows().granted(&head.grant).longest();
         let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
-        if outlasts(ttl, self.cache.kept_for(self.route)) {
+        if outlasts(ttl, self.kept_for) {
             let _ = self.cache.prolong(&self.at, ttl).await;
         }
         let stored = self

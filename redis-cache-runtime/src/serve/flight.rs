@@ -1,5 +1,5 @@
-//! Single-flight: of the requests that miss the same response, one runs the handler and the others
-//! wait for what it stores.
+//! Single-flight: of the requests that miss the same response or value, one runs the handler and the
+//! others wait for what it stores.
 //!
 //! A follower may be answered by a run that began after the follower itself. Of a run that began
 //! before, it must be known that nothing was evicted in between, which only the store can tell: so
@@ -62,6 +62,8 @@ enum Phase {
     Landed(Entry),
     /// The response is not to be shared, or there is none.
     Failed,
+    /// The run was dropped half-way: another can lead.
+    Abandoned,
 }
 
 /// What a follower learns.
@@ -79,6 +81,7 @@ impl Progress {
     fn landing(&self, number: u64) -> Option<Landing> {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
+            Phase::Abandoned => Some(Landing::Again),
             Phase::Flying => None,
             _ if number > self.vouched => Some(Landing::Again),
             Phase::Superseded => None,
@@ -146,7 +149,7 @@ impl Flights {
         Ok(Lead {
             flights: Arc::clone(self),
             flight,
-            has_begun: false,
+            has_failed: false,
         })
     }
 
@@ -213,7 +216,7 @@ impl Follower {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
-    has_begun: bool,
+    has_failed: bool,
 }
 
 impl Lead {
@@ -236,8 +239,7 @@ impl Lead {
 
     /// Runs the handler, which begins after everybody who has joined until now. Beside it, holds the
     /// lease and vouches for who joins.
-    pub(crate) async fn run<T>(&mut self, fill: &Fill, handler: impl Future<Output = T>) -> T {
-        self.has_begun = true;
+    pub(crate) async fn run<T>(&self, fill: &Fill, handler: impl Future<Output = T>) -> T {
         self.vouch(self.joined());
         #[cfg(test)]
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
@@ -305,7 +307,7 @@ impl Lead {
 
     /// Lets the followers run the handler themselves.
     pub(crate) fn fail(mut self) {
-        self.has_begun = true;
+        self.has_failed = true;
     }
 
     fn close(&self, phase: Phase) {
@@ -322,11 +324,11 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // Before there was a run, another of them can lead.
-        self.close(if self.has_begun {
+        // A handler that panicked would panic for the next leader too, and they would take turns.
+        self.close(if self.has_failed || std::thread::panicking() {
             Phase::Failed
         } else {
-            Phase::Superseded
+            Phase::Abandoned
         });
     }
 }

@@ -4,12 +4,13 @@ pub(crate) mod body;
 pub(crate) mod evict;
 pub(crate) mod fill;
 pub(crate) mod flight;
-mod pending;
+pub(crate) mod pending;
 pub(crate) mod read;
 mod respond;
 mod reuse;
 pub(crate) mod run;
 mod search;
+pub(crate) mod value;
 pub(crate) mod write;
 
 use std::convert::Infallible;

@@ -5,25 +5,25 @@ use crate::key::Eviction;
 
 /// Dropped before it is done, it evicts in the background: what the handler changed before it was
 /// dropped is unknown.
-pub(super) struct PendingEviction {
+pub(crate) struct PendingEviction {
     cache: Cache,
     evictions: Vec<Eviction>,
 }
 
 impl PendingEviction {
-    pub(super) fn new(cache: Cache, evictions: Vec<Eviction>) -> Self {
+    pub(crate) fn new(cache: Cache, evictions: Vec<Eviction>) -> Self {
         Self { cache, evictions }
     }
 
-    pub(super) fn cache(&self) -> &Cache {
+    pub(crate) fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    pub(super) fn evictions(&self) -> &[Eviction] {
+    pub(crate) fn evictions(&self) -> &[Eviction] {
         &self.evictions
     }
 
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         if self.evictions.is_empty() {
             return;
         }
@@ -31,7 +31,7 @@ impl PendingEviction {
         self.evictions.clear();
     }
 
-    pub(super) fn cancel(mut self) {
+    pub(crate) fn cancel(mut self) {
         self.evictions.clear();
     }
 }

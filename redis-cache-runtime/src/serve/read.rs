@@ -5,13 +5,11 @@ use std::fmt;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::fill::Fill;
-use super::flight::Lead;
 use super::respond::{examine, respond};
-use super::reuse::reuse_on_error;
+use super::reuse::{Reusable, reuse_on_error};
 use super::run::{Step, Surviving, caught};
-use super::search::Search;
-use super::{BoxFuture, Outcome, bypass};
+use super::search::{Plan, Search};
+use super::{BoxFuture, bypass};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
@@ -60,24 +58,15 @@ async fn begin(
     let at = route.address(&mut request, selected).await;
     let search = Search {
         cache,
-        route,
-        request,
         at,
+        sought: Reusable { route, request },
     };
-    let found = search.run().await;
-    found.map_err(|plan| Read::new(search, plan))
-}
-
-/// What becomes of what the handler makes.
-pub(super) enum Plan {
-    /// The request rules out the cache.
-    Bypass,
-    /// It is not stored.
-    Unstored(Outcome),
-    /// It is stored, and others may wait for it.
-    Fill(Fill, Option<Lead>),
-    /// It is stored, and meanwhile the client gets the stale response.
-    Refresh(Fill, Lead, Box<Response>),
+    match search.run().await {
+        Err(Plan::Unstored(outcome)) if search.sought.request.only_if_cached() => {
+            Ok(outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response()))
+        }
+        found => found.map_err(|plan| Read::new(search, plan)),
+    }
 }
 
 /// A run of the handler of a read.
@@ -87,7 +76,7 @@ pub struct Read {
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
     at: Option<Box<Address>>,
-    plan: Plan,
+    plan: Plan<Response>,
 }
 
 impl Step for Read {
@@ -122,13 +111,9 @@ impl Step for Read {
 }
 
 impl Read {
-    fn new(search: Search, plan: Plan) -> Self {
-        let Search {
-            cache,
-            route,
-            request,
-            at,
-        } = search;
+    fn new(search: Search<Reusable>, plan: Plan<Response>) -> Self {
+        let Search { cache, at, sought } = search;
+        let Reusable { route, request } = sought;
         let may_help = !route.windows().if_error.is_zero();
         Self {
             cache,
@@ -168,6 +153,9 @@ impl Read {
                 if let Some(at) = &self.at
                     && let Some(stale) = reuse_on_error(&cache, route, &self.request, at).await
                 {
+                    if let Plan::Fill(_, Some(lead)) = self.plan {
+                        lead.fail();
+                    }
                     return stale;
                 }
                 let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
 use super::flight::Lead;
-use super::read::Plan;
+use super::search::Plan;
 use super::{Outcome, bypass, complete};
 use crate::cache::Cache;
 use crate::clock;
-use crate::entry::StoredHead;
+use crate::entry::{Entry, StoredHead};
 use crate::http::cache_control::cache_control;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
@@ -32,7 +32,7 @@ pub(super) enum Examined {
 
 /// Finds out whether a response may be stored.
 pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response) -> Examined {
-    let grant = match route.check_response(&response, cache.ttl(route)) {
+    let grant = match route.check_response(&response, cache.lifetime(route)) {
         Ok(grant) => grant,
         Err(reason) => return Examined::NotStorable(reason, response),
     };
@@ -58,7 +58,7 @@ pub(super) async fn respond(
     route: &'static Route,
     request: &RequestHead,
     examined: Examined,
-    plan: Plan,
+    plan: Plan<Response>,
 ) -> Response {
     let (outcome, fill, lead) = match plan {
         Plan::Bypass => (Outcome::Bypass, None, None),
@@ -75,8 +75,7 @@ pub(super) async fn respond(
         Examined::Whole(parts, body, grant) => {
             let told = told(&grant);
             if let Some(fill) = fill {
-                fill.store(stored_head(&parts, grant), body.clone(), lead)
-                    .await;
+                store(fill, route, &stored_head(&parts, grant), &body, lead).await;
             }
             told.complete(Response::from_parts(parts, Body::from(body)))
         }
@@ -92,8 +91,13 @@ pub(super) async fn respond(
                 return response;
             }
             let length = content_length(response.headers());
+            let fill = match fill {
+                Some(fill) => fill.unawaited().await,
+                None => None,
+            };
+            let limit = cache.max_body_bytes();
             let body = match fill {
-                Some(fill) => tee(body, length, cache, fill, head).await,
+                Some(fill) => Body::new(Tee::new(body, length, limit, route, fill, head)),
                 None => body,
             };
             response.map(|_| body)
@@ -104,12 +108,18 @@ pub(super) async fn respond(
     }
 }
 
-/// Keeps a copy of a stream, as long as it can be stored.
-async fn tee(body: Body, length: Option<u64>, cache: &Cache, fill: Fill, head: StoredHead) -> Body {
-    match fill.unawaited().await {
-        Some(fill) => Body::new(Tee::new(body, length, cache.max_body_bytes(), fill, head)),
-        None => body,
-    }
+/// Fills the cache with a response.
+pub(super) async fn store(
+    fill: Fill,
+    route: &Route,
+    head: &StoredHead,
+    body: &[u8],
+    lead: Option<Lead>,
+) {
+    let entry = fill.stamps().and_then(|stamps| head.encode(stamps, body));
+    let stale_for = route.windows().granted(&head.grant).longest();
+    fill.store(entry.and_then(Entry::parse), stale_for, lead)
+        .await;
 }
 
 /// What a client is told about a response.

@@ -1,35 +1,63 @@
 //! Answers a request with a stored response.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 
+use super::search::Sought;
 use super::{Outcome, complete};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::Entry;
 use crate::http::cache_control::cache_control;
+use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Grant, Reuse};
 use crate::key::Address;
 use crate::request::RequestHead;
 use crate::route::Route;
 
+/// A stored response that a request may be answered with.
+pub(super) struct Reusable {
+    pub(super) route: &'static Route,
+    pub(super) request: RequestHead,
+}
+
+impl Sought for Reusable {
+    type Answer = Response;
+
+    fn reuse(&self, entry: &Entry) -> Option<(Reuse, Response)> {
+        answer(entry, &self.request, self.route, |freshness, grant| {
+            freshness.reuse(self.directives(), grant, self.route.windows())
+        })
+    }
+
+    fn kept_for(&self, cache: &Cache) -> Option<Duration> {
+        cache.kept_for(self.route)
+    }
+
+    fn is_of_use_to_others(&self, entry: &Entry) -> bool {
+        is_of_use(entry, self.route)
+    }
+
+    fn directives(&self) -> Option<&RequestDirectives> {
+        self.request.directives()
+    }
+
+    async fn on_failure(&self, cache: &Cache, at: &Address) -> Option<Response> {
+        if self.route.windows().if_error.is_zero() {
+            return None;
+        }
+        reuse_on_error(cache, self.route, &self.request, at).await
+    }
+}
+
 pub(super) fn freshness(entry: &Entry) -> Freshness {
     Freshness::at(clock::now(), entry.generated(), entry.lifetime())
 }
 
-/// The stored response, if it may be reused now.
-pub(super) fn reuse(
-    entry: &Entry,
-    request: &RequestHead,
-    route: &Route,
-) -> Option<(Reuse, Response)> {
-    answer(entry, request, route, |freshness, grant| {
-        freshness.reuse(request.directives(), grant, route.windows())
-    })
-}
-
 /// Whether the stored response answers requests that say nothing about it.
-pub(super) fn is_of_use(entry: &Entry, route: &Route) -> bool {
+fn is_of_use(entry: &Entry, route: &Route) -> bool {
     let grants = || entry.decode().map(|(stored, _)| stored.grant);
     let freshness = freshness(entry);
     freshness.is_fresh()

@@ -1,66 +1,98 @@
-//! Looks for a response to reuse: in the store, in the run of another request of this process, and in
-//! the store again while another process fills it.
+//! Looks for what is sought, a response or a value: in the store, in the run of another of this
+//! process, and in the store again while another process fills it.
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::Outcome;
 use super::fill::{Begun, Fill};
 use super::flight::{Flights, Follower, Landing, Lead, Role};
-use super::read::Plan;
-use super::reuse::{freshness, is_of_use, reuse, reuse_on_error};
+use super::reuse::freshness;
 use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::Reuse;
 use crate::key::Address;
-use crate::request::RequestHead;
-use crate::route::Route;
 use crate::store::Claim;
 
-/// How often a request looks again when what it waited for was not for it.
+/// How often it is looked again when what was waited for was not for this search.
 const TURNS: usize = 3;
 
-/// A request that looks for a response.
-pub(super) struct Search {
-    pub(super) cache: Cache,
-    pub(super) route: &'static Route,
-    pub(super) request: RequestHead,
-    pub(super) at: Address,
+/// What a search is for.
+pub(super) trait Sought {
+    /// What is made of an entry.
+    type Answer;
+
+    /// The answer that an entry is, if it may be reused now.
+    fn reuse(&self, entry: &Entry) -> Option<(Reuse, Self::Answer)>;
+
+    /// How long what is filled is kept; `None`: for ever.
+    fn kept_for(&self, cache: &Cache) -> Option<Duration>;
+
+    /// Whether an entry that may not be reused for this is of use to others.
+    fn is_of_use_to_others(&self, _: &Entry) -> bool {
+        false
+    }
+
+    /// What the client asks of the cache.
+    fn directives(&self) -> Option<&RequestDirectives> {
+        None
+    }
+
+    /// The answer when the run that was waited for failed, if nothing else is to be run.
+    async fn on_failure(&self, _: &Cache, _: &Address) -> Option<Self::Answer> {
+        None
+    }
 }
 
-/// A response, or what becomes of what the handler makes.
-pub(super) type Found = Result<Response, Plan>;
+pub(super) struct Search<S> {
+    pub(super) cache: Cache,
+    pub(super) at: Address,
+    pub(super) sought: S,
+}
 
-/// What a request found in the store.
-enum Looked {
-    Answer(Response),
+/// What becomes of what a run makes, when there is nothing to reuse.
+pub(super) enum Plan<A> {
+    /// The request rules out the cache.
+    Bypass,
+    /// It is not stored.
+    Unstored(Outcome),
+    /// It is stored, and others may wait for it.
+    Fill(Fill, Option<Lead>),
+    /// It is stored, and meanwhile the client gets the stale answer.
+    Refresh(Fill, Lead, Box<A>),
+}
+
+/// An answer, or what becomes of what a run makes.
+type Found<A> = Result<A, Plan<A>>;
+
+/// What was found in the store.
+enum Looked<A> {
+    Answer(A),
     Nothing,
-    /// A response that others are answered with, and that does not do for this one.
+    /// What others are answered with, and does not do for this one.
     Refused,
 }
 
 /// What waiting for the fill of another process led to.
-enum Waited {
+enum Waited<A> {
     /// The entry, and how many had joined when it was looked for.
-    Found(u64, Entry),
+    Found(u64, Entry, A),
     /// The fill ended without one.
     Free,
     Enough,
 }
 
-impl Search {
+impl<S: Sought> Search<S> {
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
-    pub(super) async fn run(&self) -> Found {
+    pub(super) async fn run(&self) -> Found<S::Answer> {
         let mut follower = self.join();
         if follower.is_none() {
             match self.look().await {
-                Ok(Looked::Answer(response)) => return Ok(response),
+                Ok(Looked::Answer(answer)) => return Ok(answer),
                 Ok(Looked::Refused) => return Box::pin(self.alone()).await,
                 Ok(Looked::Nothing) => {}
                 // It may have been late because so many ask for the same.
@@ -74,7 +106,7 @@ impl Search {
     }
 
     /// Leads, or waits for who does.
-    async fn fill_or_follow(&self, mut follower: Option<Follower>) -> Found {
+    async fn fill_or_follow(&self, mut follower: Option<Follower>) -> Found<S::Answer> {
         if !self.may_wait() {
             return self.alone().await;
         }
@@ -93,7 +125,7 @@ impl Search {
                 Landing::Again => {}
             }
             match self.look().await? {
-                Looked::Answer(response) => return Ok(response),
+                Looked::Answer(answer) => return Ok(answer),
                 Looked::Refused => break,
                 Looked::Nothing => {}
             }
@@ -104,7 +136,7 @@ impl Search {
     /// Whether the run of another may answer it, and it waits for it.
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
-            && !self.request.only_if_cached()
+            && !self.only_if_cached()
             && !Flights::is_nested()
             // Without Tokio nobody waits.
             && Handle::try_current().is_ok()
@@ -120,34 +152,31 @@ impl Search {
     }
 
     /// Looks in the store.
-    async fn look(&self) -> Result<Looked, Plan> {
+    async fn look(&self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
         let found = self.cache.lookup(&self.at).await;
-        // Without the store the handler runs as if there were no cache.
+        // Without the store it is run as if there were no cache.
         let outcome = found.as_ref().map_or(Outcome::Bypass, |_| Outcome::Miss);
         let mut is_refused = false;
         if let Ok(Some(entry)) = found {
-            match reuse(&entry, &self.request, self.route) {
-                Some((Reuse::WhileRevalidating, response)) => {
-                    return Box::pin(self.refresh(response)).await.map(Looked::Answer);
+            match self.sought.reuse(&entry) {
+                Some((Reuse::WhileRevalidating, answer)) => {
+                    return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
                 }
-                Some((_, response)) => return Ok(Looked::Answer(response)),
-                None => is_refused = is_of_use(&entry, self.route),
+                Some((_, answer)) => return Ok(Looked::Answer(answer)),
+                None => is_refused = self.sought.is_of_use_to_others(&entry),
             }
-        }
-        if self.request.only_if_cached() {
-            let response = StatusCode::GATEWAY_TIMEOUT.into_response();
-            return Ok(Looked::Answer(outcome.label(response)));
         }
         match outcome {
             Outcome::Bypass => Err(Plan::Unstored(outcome)),
+            _ if self.only_if_cached() => Err(Plan::Unstored(outcome)),
             _ if is_refused => Ok(Looked::Refused),
             _ => Ok(Looked::Nothing),
         }
     }
 
-    /// Becomes the one that refreshes a stale response, if nobody does yet.
-    async fn refresh(&self, stale: Response) -> Found {
-        if self.request.only_if_cached() || Handle::try_current().is_err() {
+    /// Becomes the one that refreshes a stale answer, if nobody does yet.
+    async fn refresh(&self, stale: S::Answer) -> Found<S::Answer> {
+        if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
         }
         let Some(lead) = self.cache.flights().refresh(&self.at) else {
@@ -163,28 +192,28 @@ impl Search {
     }
 
     async fn claim(&self, claim: Claim) -> Begun {
-        let (cache, at) = (self.cache.clone(), self.at.clone());
-        Fill::begin(cache, self.route, at, claim).await
+        let kept_for = self.sought.kept_for(&self.cache);
+        Fill::begin(self.cache.clone(), self.at.clone(), claim, kept_for).await
     }
 
     /// Takes the lease, or waits for the process that has it.
-    async fn lead(&self, lead: Lead, deadline: Instant) -> Found {
+    async fn lead(&self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
         for _ in 0..TURNS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
                     None => return Err(Plan::Fill(fill, Some(lead))),
-                    Some((entry, response)) => {
+                    Some((entry, answer)) => {
                         lead.found(joined, entry);
                         fill.abandon().await;
-                        return Ok(response);
+                        return Ok(answer);
                     }
                 },
                 Begun::Held(holder) if holder.is_awaited() => {
                     match self.wait_for_another(&lead, deadline).await {
-                        Waited::Found(joined, entry) => {
-                            lead.found(joined, entry.clone());
-                            return self.answer_with(&entry);
+                        Waited::Found(joined, entry, answer) => {
+                            lead.found(joined, entry);
+                            return Ok(answer);
                         }
                         Waited::Free => {}
                         Waited::Enough => break,
@@ -199,7 +228,7 @@ impl Search {
 
     /// Looks again and again, the less often the longer it takes, until another process has filled
     /// the address, has given up, or takes too long.
-    async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited {
+    async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Answer> {
         let begun = Instant::now();
         loop {
             sleep(pause(begun.elapsed())).await;
@@ -208,9 +237,8 @@ impl Search {
                 return Waited::Enough;
             };
             let holder = found.holder;
-            let entry = found.into_entry();
-            if let Some((entry, _)) = self.already_there(entry) {
-                return Waited::Found(joined, entry);
+            if let Some((entry, answer)) = self.already_there(found.into_entry()) {
+                return Waited::Found(joined, entry, answer);
             }
             match holder {
                 None => return Waited::Free,
@@ -220,13 +248,10 @@ impl Search {
         }
     }
 
-    /// Runs the handler itself, because the run that it waited for did not help.
-    async fn without_leader(&self) -> Found {
-        if !self.route.windows().if_error.is_zero()
-            && let Some(stale) =
-                reuse_on_error(&self.cache, self.route, &self.request, &self.at).await
-        {
-            return Ok(stale);
+    /// Runs it itself, because the run that was waited for did not help.
+    async fn without_leader(&self) -> Found<S::Answer> {
+        if let Some(answer) = self.sought.on_failure(&self.cache, &self.at).await {
+            return Ok(answer);
         }
         // Of all who waited, one tries to store what it makes.
         match self.cache.flights().refresh(&self.at) {
@@ -235,17 +260,16 @@ impl Search {
         }
     }
 
-    /// Waits for nobody, and nobody waits for it. What the handler makes is stored if nobody else
-    /// stores.
-    async fn alone(&self) -> Found {
+    /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
+    async fn alone(&self) -> Found<S::Answer> {
         match self.claim(Claim::Alone).await {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
                 match self.already_there(there) {
                     None => Err(Plan::Fill(fill, None)),
-                    Some((_, response)) => {
+                    Some((_, answer)) => {
                         fill.abandon().await;
-                        Ok(response)
+                        Ok(answer)
                     }
                 }
             }
@@ -254,22 +278,26 @@ impl Search {
     }
 
     fn forces_a_run(&self) -> bool {
-        let directives = self.request.directives();
+        let directives = self.sought.directives();
         directives.is_some_and(RequestDirectives::force_a_run)
     }
 
-    /// An entry that was put there since the request looked, if it answers it.
-    fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, Response)> {
-        let entry = entry.filter(|entry| freshness(entry).is_fresh())?;
-        let (_, response) = reuse(&entry, &self.request, self.route)?;
-        Some((entry, response))
+    /// Whether nothing is run, whatever there is.
+    fn only_if_cached(&self) -> bool {
+        let directives = self.sought.directives();
+        directives.is_some_and(|directives| directives.only_if_cached)
     }
 
-    fn answer_with(&self, entry: &Entry) -> Found {
-        let reused = reuse(entry, &self.request, self.route);
-        reused.map_or(Err(Plan::Unstored(Outcome::Miss)), |(_, response)| {
-            Ok(response)
-        })
+    /// An entry that was put there since the store was looked at, if it is an answer.
+    fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Answer)> {
+        let entry = entry.filter(|entry| freshness(entry).is_fresh())?;
+        let (_, answer) = self.sought.reuse(&entry)?;
+        Some((entry, answer))
+    }
+
+    fn answer_with(&self, entry: &Entry) -> Found<S::Answer> {
+        let reused = self.sought.reuse(entry);
+        reused.map_or(Err(Plan::Unstored(Outcome::Miss)), |(_, answer)| Ok(answer))
     }
 }
 

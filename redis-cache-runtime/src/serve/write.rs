@@ -11,7 +11,7 @@ use super::body::{Captured, capture};
 use super::evict::succeeded;
 use super::fill::{Begun, Fill};
 use super::pending::PendingEviction;
-use super::respond::{content_length, stored_head};
+use super::respond::{content_length, store, stored_head};
 use super::run::{Step, Surviving};
 use super::{BoxFuture, bypass};
 use crate::cache::Cache;
@@ -54,7 +54,8 @@ impl Write {
         let spellings = selected.spellings(&request.target);
         let at = route.address(&mut request, selected).await;
         let key = at.key.clone();
-        let fill = match Fill::begin(cache.clone(), route, at, Claim::Override).await {
+        let kept_for = cache.kept_for(route);
+        let fill = match Fill::begin(cache.clone(), at, Claim::Override, kept_for).await {
             Begun::Fill(fill, _) => Some(fill),
             Begun::Held(_) | Begun::Fault => None,
         };
@@ -95,7 +96,7 @@ impl Write {
             route.name_reason(*reason);
         }
         match (fill, stored) {
-            (Some(fill), Ok((head, body))) => fill.store(head, body, None).await,
+            (Some(fill), Ok((head, body))) => store(fill, route, &head, &body, None).await,
             (Some(fill), Err(_)) => fill.give_up().await,
             (None, _) => {}
         }
@@ -134,7 +135,7 @@ async fn representation(
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
     let storable = route
         .check_request(request)
-        .and_then(|()| route.check_written(&response, cache.ttl(route)));
+        .and_then(|()| route.check_written(&response, cache.lifetime(route)));
     let grant = match storable {
         Ok(grant) => grant,
         Err(reason) => return (response, Err(reason)),

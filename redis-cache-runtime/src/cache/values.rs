@@ -1,0 +1,270 @@
+//! Typed values.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Cache;
+use crate::key::{self, Address, CacheKey, Group, Groups};
+use crate::serve::BoxFuture;
+use crate::serve::value;
+
+/// How many keys of `get_many` and `set_many` are under way at once.
+const AT_ONCE: usize = 64;
+
+/// How long a value stays fresh: whole seconds, or a `Duration`. Zero: no expiry.
+///
+/// ```
+/// use std::time::Duration;
+/// use redis_cache_runtime::Ttl;
+///
+/// assert_eq!(Ttl::from(60), Ttl::from(Duration::from_secs(60)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl(Duration);
+
+impl From<u64> for Ttl {
+    /// Seconds.
+    fn from(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl From<Duration> for Ttl {
+    fn from(ttl: Duration) -> Self {
+        Self(ttl)
+    }
+}
+
+/// The values of a cache, in a group and with a freshness lifetime of their own.
+///
+/// A value is anything that serde can write as JSON and read back. [`Cache`] has the same methods,
+/// for values in no group and with the default lifetime; [`Cache::group`] and [`Cache::ttl`] lead
+/// here:
+///
+/// ```
+/// # use axum_redis_cache::Cache;
+/// # use std::time::Duration;
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let cache = Cache::in_memory();
+/// let dashboard = cache.group("dashboard").ttl(60);
+///
+/// let total = dashboard.get_or_insert_with("total", async || 6 * 7).await;
+/// assert_eq!(total, 42);
+/// dashboard.ttl(Duration::from_secs(5)).set("visitors", &[1, 2]).await;
+/// assert_eq!(dashboard.get("visitors").await, Some(vec![1, 2]));
+///
+/// cache.delete_group("dashboard").await;
+/// assert!(!dashboard.has("total").await && !dashboard.has("visitors").await);
+/// # });
+/// ```
+///
+/// The group is part of the key: a value is found only through the group that it was stored through.
+/// Keys of values never meet those of responses, but a group may hold both, and evicting it drops
+/// both.
+///
+/// Values keep the promises that responses keep. A value that was made before an eviction or before
+/// a [`set`](Self::set) of its key is never found after it. Without the store nothing is found and
+/// nothing fails. Evictions are done when the call returns, in every process; those that the store
+/// did not take are repeated until it does, and this process finds nothing that they concern before.
+#[derive(Clone, Debug)]
+pub struct Values {
+    cache: Cache,
+    group: Option<Group>,
+    /// `None`: no expiry.
+    lifetime: Option<Duration>,
+}
+
+impl Values {
+    pub(super) fn new(cache: &Cache) -> Self {
+        Self {
+            cache: cache.clone(),
+            group: None,
+            lifetime: cache.lifetime_of(None),
+        }
+    }
+
+    /// The values of a group.
+    #[must_use]
+    pub fn group(&self, group: impl Into<String>) -> Self {
+        Self {
+            group: Some(key::group(group.into())),
+            ..self.clone()
+        }
+    }
+
+    /// The same values, of which those that are stored through this stay fresh for `ttl`: whole
+    /// seconds or a [`Duration`]; zero: no expiry.
+    #[must_use]
+    pub fn ttl(&self, ttl: impl Into<Ttl>) -> Self {
+        Self {
+            lifetime: self.cache.lifetime_of(Some(ttl.into().0)),
+            ..self.clone()
+        }
+    }
+
+    /// The value of a key; `None` when there is none, or none that reads as a `T`.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::in_memory();
+    /// cache.set("rate:eur", &1.08).await;
+    /// assert_eq!(cache.get::<f64>("rate:eur").await, Some(1.08));
+    /// assert_eq!(cache.get::<String>("rate:eur").await, None);
+    /// assert_eq!(cache.get::<f64>("rate:usd").await, None);
+    /// # });
+    /// ```
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let json = value::find(self.cache.clone(), self.address(key)).await?;
+        value::decode(&json)
+    }
+
+    /// The values of some keys, in their order, looked up at once.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::in_memory();
+    /// cache.set_many([("a", 1), ("b", 2)]).await;
+    /// assert_eq!(cache.get_many::<u32>(["b", "c", "a"]).await, [Some(2), None, Some(1)]);
+    /// # });
+    /// ```
+    pub async fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Vec<Option<T>> {
+        let places = keys.into_iter().map(|key| self.address(key.as_ref()));
+        let found = find_all(self.cache.clone(), places.collect()).await;
+        let decode = |json: Option<Bytes>| json.and_then(|json| value::decode(&json));
+        found.into_iter().map(decode).collect()
+    }
+
+    /// Whether a key has a value, of whatever type.
+    pub async fn has(&self, key: &str) -> bool {
+        let found = value::find(self.cache.clone(), self.address(key)).await;
+        found.is_some()
+    }
+
+    /// Stores a value. When this is done, the old one is never found again, even if the new one is not
+    /// stored:
+    ///
+    /// * because it has no JSON (a map whose keys are no strings), or is longer than
+    ///   [`max_body_bytes`](crate::Settings::max_body_bytes), which the log says;
+    /// * because the key was evicted meanwhile, or set by another: which of two values is newer is not
+    ///   known, so neither may be found.
+    ///
+    /// Dropped before it is done, it evicts the key.
+    pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
+        let json = value::encode(value, &self.cache);
+        let cache = self.cache.clone();
+        Box::pin(value::write(cache, self.address(key), self.lifetime, json)).await;
+    }
+
+    /// Stores some values at once, each like [`set`](Self::set); of a key that is repeated, the last.
+    pub async fn set_many<K: AsRef<str>, T: Serialize>(
+        &self,
+        pairs: impl IntoIterator<Item = (K, T)>,
+    ) {
+        let encoded = pairs.into_iter().map(|(key, value)| {
+            let json = value::encode(&value, &self.cache);
+            (self.address(key.as_ref()), json)
+        });
+        write_all(self.cache.clone(), self.lifetime, encoded.collect()).await;
+    }
+
+    /// The value of a key. Where there is none, it is made and stored.
+    ///
+    /// However many ask for it at once, in however many processes, one makes it and the others get
+    /// what it made. It is made where it was asked for: when that is dropped, another of those who
+    /// wait makes it. If making it takes longer than
+    /// [`lease_ttl`](crate::Settings::lease_ttl), it is not stored, and the others wait no longer and
+    /// make it themselves. So they do when making it panics, or when it cannot be stored.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # async fn count_orders() -> u64 { 7 }
+    /// async fn orders(cache: Cache) -> String {
+    ///     let orders = cache.group("orders").ttl(60);
+    ///     let count: u64 = orders.get_or_insert_with("count", count_orders).await;
+    ///     format!("{count} orders")
+    /// }
+    /// ```
+    pub async fn get_or_insert_with<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        make: impl AsyncFnOnce() -> T,
+    ) -> T {
+        let make = async || Ok::<_, Infallible>(make().await);
+        let Ok(value) = self.get_or_try_insert_with(key, make).await;
+        value
+    }
+
+    /// Like [`get_or_insert_with`](Self::get_or_insert_with), for what may fail to be made. An error
+    /// is not stored, and those who wait for it make the value themselves.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::in_memory();
+    /// let parsed = cache.get_or_try_insert_with("port", async || "http".parse::<u16>()).await;
+    /// assert!(parsed.is_err() && !cache.has("port").await);
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of what was to make it.
+    pub async fn get_or_try_insert_with<T: Serialize + DeserializeOwned, E>(
+        &self,
+        key: &str,
+        make: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let cache = self.cache.clone();
+        Box::pin(value::find_or_make(
+            cache,
+            self.address(key),
+            self.lifetime,
+            make,
+        ))
+        .await
+    }
+
+    /// Evicts the value of a key.
+    pub async fn delete(&self, key: &str) {
+        self.cache.evict(self.address(key).key).await;
+    }
+
+    fn address(&self, key: &str) -> Address {
+        Address {
+            key: CacheKey::of_value(self.group.as_deref(), key),
+            variant: None,
+            groups: Groups::Made(self.group.iter().cloned().collect()),
+        }
+    }
+}
+
+/// Neither of these is generic, nor does its future name what is in it: both would be compiled anew
+/// for each type.
+fn find_all(cache: Cache, places: Vec<Address>) -> BoxFuture<Vec<Option<Bytes>>> {
+    let lookups = places
+        .into_iter()
+        .map(move |at| value::find(cache.clone(), at));
+    Box::pin(stream::iter(lookups).buffered(AT_ONCE).collect())
+}
+
+fn write_all(
+    cache: Cache,
+    lifetime: Option<Duration>,
+    values: HashMap<Address, Option<Vec<u8>>>,
+) -> BoxFuture<()> {
+    let writes = values
+        .into_iter()
+        .map(move |(at, json)| value::write(cache.clone(), at, lifetime, json));
+    Box::pin(stream::iter(writes).buffer_unordered(AT_ONCE).collect())
+}
