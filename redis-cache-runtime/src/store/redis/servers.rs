@@ -34,7 +34,7 @@ enum Kind {
     /// A standalone Redis, or the primary that Sentinel names.
     One(Arc<Node>),
     #[cfg(feature = "cluster")]
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// A command, and a name that it is about: that decides where it goes.
@@ -68,7 +68,8 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                Kind::Cluster(Cluster::new(Arc::clone(&shared), access, seeds)?)
+                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
+                Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]
             _ => {
