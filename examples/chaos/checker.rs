@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::{Call, Reply};
 use crate::items::{ITEMS, Scope};
+use crate::recovery::Recovery;
 
 /// Further ones before the next fault are only counted.
 const PRINTED: u64 = 5;
@@ -20,6 +21,7 @@ pub(crate) struct Checker {
     condition: Mutex<(String, Instant)>,
     printed: Counter,
     slowest: Mutex<(Duration, String)>,
+    pub(crate) recovery: Recovery,
     pub(crate) reads: Counter,
     pub(crate) hits: Counter,
     pub(crate) writes: Counter,
@@ -41,7 +43,7 @@ pub(crate) struct Write {
 }
 
 impl Checker {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(processes: usize) -> Self {
         let now = Instant::now();
         Self {
             started: now,
@@ -50,6 +52,7 @@ impl Checker {
             condition: Mutex::new(("nothing yet".to_owned(), now)),
             printed: Counter::default(),
             slowest: Mutex::default(),
+            recovery: Recovery::new(processes),
             reads: Counter::default(),
             hits: Counter::default(),
             writes: Counter::default(),
@@ -79,16 +82,25 @@ impl Checker {
         }
     }
 
-    /// Checks the response of a read that was sent when that was promised.
-    pub(crate) fn saw(&self, promised: Option<&Write>, sent: Instant, call: &Call, reply: &Reply) {
+    /// Checks the response of a read of an item that was sent when that was promised.
+    pub(crate) fn saw(
+        &self,
+        item: u32,
+        promised: Option<&Write>,
+        sent: Instant,
+        call: &Call,
+        reply: &Reply,
+    ) {
         self.reads.add();
         if reply.outcome == "HIT" {
             self.hits.add();
+            self.recovery.hit(item, call.process, sent);
         }
         if let Some(write) = promised
             && reply.version < write.version
         {
             self.stale.add();
+            self.recovery.stale(sent);
             let ago = sent.duration_since(write.at);
             let what = format!(
                 "got version {} ({}) instead of {}, written by {} and acknowledged {ago:.0?} before",
@@ -130,6 +142,7 @@ impl Checker {
 
     /// Notes which fault is on from now on.
     pub(crate) fn set_condition(&self, name: String) {
+        tracing::info!("{name}");
         *lock(&self.condition) = (name, Instant::now());
         self.printed.0.store(0, Ordering::Relaxed);
     }

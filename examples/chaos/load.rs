@@ -81,7 +81,8 @@ impl Visitor {
         let promised = self.checker.promised(item);
         let sent = Instant::now();
         if let Some(reply) = self.send(&call, 0.02).await {
-            self.checker.saw(promised.as_ref(), sent, &call, &reply);
+            self.checker
+                .saw(item, promised.as_ref(), sent, &call, &reply);
         }
     }
 

@@ -3,13 +3,16 @@
 //! ```sh
 //! cargo run --release --example chaos                      # 20 seconds
 //! cargo run --release --example chaos -- --seconds 600 --seed 7
+//! cargo run --release --example chaos --features cluster -- --servers cluster
+//! cargo run --release --example chaos --features sentinel -- --servers sentinel
 //! ```
 //!
-//! Several processes serve an application that caches in one Redis. Clients read and write the
-//! same few items through all of them, and some leave in the middle of a request. Meanwhile Redis
-//! is killed, stopped, slowed down, emptied and filled up, and connections to it are cut. A read
-//! that is sent after a write was answered must see that write, or a newer one, on whatever process;
-//! and when everything has come to rest, every process must serve what is in the database.
+//! Several processes serve an application that caches in one Redis, in a cluster, or in what
+//! sentinels say is the primary. Clients read and write the same few items through all processes, and
+//! some leave in the middle of a request. Meanwhile Redis is killed, stopped, slowed down, emptied
+//! and filled up, connections to it are cut, primaries are replaced, and slots move. A read that is
+//! sent after a write was answered must see that write, or a newer one, on whatever process; and when
+//! everything has come to rest, every process must serve what is in the database.
 //!
 //! One limit is known and kept clear of: while one process alone cannot reach Redis for longer than
 //! its time budget, the others cannot know what it has to evict.
@@ -23,6 +26,7 @@ mod http;
 mod items;
 mod load;
 mod options;
+mod recovery;
 mod server;
 
 use std::net::SocketAddr;
@@ -31,13 +35,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use test_support::{Proxy, RedisServer, ServerProcess};
+use test_support::ServerProcess;
 use tokio::runtime::Handle;
 
 use checker::Checker;
 use cold::ColdKeys;
 use database::Database;
-use faults::{Fault, Network, between};
+use faults::cluster::Cluster;
+use faults::one::One;
+use faults::sentinel::Sentinel;
+use faults::{Fault, Servers, between, chosen};
 use load::Load;
 use options::{Options, USAGE};
 
@@ -52,48 +59,68 @@ async fn main() -> ExitCode {
         .init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["serve", redis, database] = words[..] {
-        server::serve(redis, database).await;
+    if let ["serve", servers, address, database] = words[..] {
+        server::serve(servers, address, database).await;
         return ExitCode::SUCCESS;
     }
-    let Some(options) = Options::parse(&words) else {
-        eprintln!("{USAGE}");
-        return ExitCode::FAILURE;
+    let end = match Options::parse(&words) {
+        Some(options) => run_on(&options).await,
+        None => None,
     };
-    println!("seed: {}", options.seed);
-    run(options).await
+    end.unwrap_or_else(|| {
+        eprintln!("{USAGE}");
+        ExitCode::FAILURE
+    })
 }
 
-async fn run(options: Options) -> ExitCode {
-    let database = Database::start();
-    let redis = tokio::task::block_in_place(RedisServer::start);
-    let mut network = Network {
-        proxies: Vec::new(),
-        redis,
-    };
-    let mut servers = Vec::new();
-    for _ in 0..options.processes {
-        let proxy = Proxy::start(network.redis.address().into()).await;
-        let arguments = [proxy.url(), database.address().to_string()];
-        let start = || ServerProcess::start(&["serve", &arguments[0], &arguments[1]]);
-        servers.push(tokio::task::block_in_place(start));
-        network.proxies.push(proxy);
-    }
-    let addresses: Vec<SocketAddr> = servers.iter().map(ServerProcess::address).collect();
+/// `None`: there are no such servers, or no such faults of them.
+async fn run_on(options: &Options<'_>) -> Option<ExitCode> {
+    println!("seed: {}", options.seed);
+    let faults = options.faults;
+    Some(match options.servers {
+        One::NAME => {
+            run(
+                options,
+                chosen(faults)?,
+                One::start(options.processes).await,
+            )
+            .await
+        }
+        Cluster::NAME => run(options, chosen(faults)?, Cluster::start()).await,
+        Sentinel::NAME => run(options, chosen(faults)?, Sentinel::start()).await,
+        _ => return None,
+    })
+}
 
-    let checker = Arc::new(Checker::new());
+async fn run<S: Servers>(
+    options: &Options<'_>,
+    faults: Vec<&'static Fault<S>>,
+    servers: S,
+) -> ExitCode {
+    let database = Database::start();
+    let start = |process| {
+        let (address, database) = (servers.address(process), database.address().to_string());
+        ServerProcess::start(&["serve", S::NAME, &address, &database])
+    };
+    let processes: Vec<_> =
+        tokio::task::block_in_place(|| (0..options.processes).map(start).collect());
+    let addresses: Vec<SocketAddr> = processes.iter().map(ServerProcess::address).collect();
+
+    let checker = Arc::new(Checker::new(options.processes));
     let cold = ColdKeys::new(&addresses, database.clone(), Arc::clone(&checker));
     let started = Instant::now();
     let load = Load::start(&addresses, &checker, options.seed);
     let course = Course {
-        network,
+        servers,
+        faults,
         cold,
         checker: Arc::clone(&checker),
         random: Rng::with_seed(options.seed),
         suffered: 0,
     };
+    let end = started + Duration::from_secs(options.seconds);
     // It waits for processes and for Redis.
-    let course = tokio::task::spawn_blocking(move || course.run(&options)).await;
+    let course = tokio::task::spawn_blocking(move || course.run(end)).await;
     let course = course.unwrap();
     load.stop().await;
     let elapsed = started.elapsed();
@@ -101,45 +128,41 @@ async fn run(options: Options) -> ExitCode {
 
     tokio::time::sleep(QUIET).await;
     load::read_all(&addresses, &checker, |item| database.version(item)).await;
-    report(&checker, &course, elapsed)
+    report(&checker, course.suffered, course.cold.runs(), elapsed)
 }
 
 /// Calm and faults in turn.
-struct Course {
-    network: Network,
+struct Course<S: Servers> {
+    servers: S,
+    faults: Vec<&'static Fault<S>>,
     cold: ColdKeys,
     checker: Arc<Checker>,
     random: Rng,
     suffered: u64,
 }
 
-impl Course {
-    fn run(mut self, options: &Options) -> Self {
-        let end = Instant::now() + Duration::from_secs(options.seconds);
+impl<S: Servers> Course<S> {
+    fn run(mut self, end: Instant) -> Self {
+        let [shortest, longest] = S::CALM;
         loop {
-            // Long enough to reconnect, and to have many hits.
-            std::thread::sleep(between(&mut self.random, 1500, 3000));
+            std::thread::sleep(between(&mut self.random, shortest, longest));
             Handle::current().block_on(self.cold.ask());
             if Instant::now() >= end {
+                self.checker.recovery.end();
                 return self;
             }
-            if let Some(fault) = self.random.choice(&options.faults).copied() {
-                self.suffer(fault);
+            if let Some(fault) = self.random.choice(&self.faults).copied() {
+                self.suffered += 1;
+                self.checker.recovery.begin(fault.name);
+                (fault.suffer)(&mut self.servers, &mut self.random, &self.checker);
             }
         }
-    }
-
-    fn suffer(&mut self, fault: Fault) {
-        self.suffered += 1;
-        let say = |name| self.checker.set_condition(name);
-        self.network.suffer(fault, &mut self.random, say);
     }
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn report(checker: &Checker, course: &Course, elapsed: Duration) -> ExitCode {
+fn report(checker: &Checker, suffered: u64, runs: &[u64], elapsed: Duration) -> ExitCode {
     let (reads, hits) = (checker.reads.get(), checker.hits.get());
-    let runs = course.cold.runs();
     let mean = runs.iter().sum::<u64>() as f64 / runs.len() as f64;
     let (slowest, what) = checker.slowest();
     println!(
@@ -155,13 +178,14 @@ fn report(checker: &Checker, course: &Course, elapsed: Duration) -> ExitCode {
         "requests left by their clients: {}",
         checker.disconnects.get()
     );
-    println!("faults injected: {}", course.suffered);
+    println!("faults injected: {suffered}");
     println!(
         "handler runs per cold key: mean {mean:.2}, max {} (of {} keys)",
         runs.iter().max().unwrap_or(&0),
         runs.len()
     );
     println!("slowest request: {slowest:.0?} ({what})");
+    print!("{}", checker.recovery);
     let wrong = [&checker.stale, &checker.failed, &checker.mismatches];
     if wrong.iter().all(|count| count.get() == 0) {
         ExitCode::SUCCESS

@@ -9,10 +9,9 @@ use database::Database;
 use routes::{AppState, router};
 
 /// Serves on a free loopback port, prints its address, and ends when its standard input does.
-pub(crate) async fn serve(redis: &str, database: &str) {
-    let settings = Settings::from_url(redis).unwrap();
+pub(crate) async fn serve(servers: &str, address: &str, database: &str) {
     let state = AppState {
-        cache: Cache::connect(settings).unwrap(),
+        cache: Cache::connect(settings(servers, address)).unwrap(),
         database: Database::new(database.parse().unwrap()),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -20,4 +19,13 @@ pub(crate) async fn serve(redis: &str, database: &str) {
     tokio::spawn(axum::serve(listener, router(state)).into_future());
     let end = || std::io::stdin().read_line(&mut String::new());
     let _ = tokio::task::spawn_blocking(end).await;
+}
+
+fn settings(servers: &str, address: &str) -> Settings {
+    if servers == "sentinel" {
+        let settings = Settings::default().sentinel(true);
+        return settings.sentinel_nodes(address.split(',')).unwrap();
+    }
+    let settings = Settings::from_url(address).unwrap();
+    settings.cluster(servers == "cluster")
 }

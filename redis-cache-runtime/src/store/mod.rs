@@ -237,10 +237,11 @@ impl Store {
     /// The store in Redis, if it is there.
     #[cfg(feature = "redis")]
     pub(crate) fn in_redis(&self) -> Option<&RedisStore> {
-        if let Self::Redis(store) = self {
-            return Some(store);
+        match self {
+            Self::Redis(store) => Some(store),
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => None,
         }
-        None
     }
 
     /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.

@@ -29,6 +29,17 @@ pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
     }
 }
 
+/// What it means for a connection that its server refused a command.
+pub(super) fn loss_of(refusal: &str) -> Option<Loss> {
+    match refusal {
+        // It is no primary any more; another is, or will be.
+        "READONLY" => Some(Loss::Closed),
+        // It refuses everything for a while, and took no eviction either.
+        "BUSY" | "LOADING" => Some(Loss::Hung),
+        _ => None,
+    }
+}
+
 /// What is known of a connection; shared by its clones, it also tells it from others.
 pub(super) struct Health {
     /// Counts what arrived.
@@ -75,8 +86,7 @@ impl Health {
                 Fault::Disconnected => Some(Loss::Closed),
                 Fault::Refused(code) => {
                     self.arrived();
-                    // It is no primary any more; another is, or will be.
-                    (code == "READONLY").then_some(Loss::Closed)
+                    loss_of(&code)
                 }
                 _ => None,
             },

@@ -73,6 +73,8 @@ impl History {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Introduction<'a> {
     pub(super) is_replica: bool,
+    /// Whether it refuses everything else until it has read its data from disk.
+    pub(super) is_loading: bool,
     /// What it calls its history, if it has a name for it.
     pub(super) id: Option<&'a str>,
     /// Whether it never makes room by evicting what does not expire.
@@ -89,6 +91,7 @@ impl<'a> Introduction<'a> {
         let policy = value("maxmemory_policy").unwrap_or_default();
         Self {
             is_replica: value("role") == Some("slave"),
+            is_loading: value("loading") == Some("1"),
             id: value("master_replid").or_else(|| value("run_id")),
             keeps_for_ever: value("maxmemory") == Some("0")
                 || policy == "noeviction"
@@ -120,6 +123,7 @@ mod tests {
         let understood = Introduction::parse(info);
         let expected = Introduction {
             is_replica: false,
+            is_loading: false,
             id: Some("x"),
             keeps_for_ever: true,
         };
@@ -127,6 +131,7 @@ mod tests {
         let bounded = Introduction::parse("maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n");
         assert!(!bounded.keeps_for_ever);
         assert!(Introduction::parse("role:slave\r\n").is_replica);
+        assert!(Introduction::parse("loading:1\r\n").is_loading);
         assert_eq!(Introduction::parse(""), Introduction::default());
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Shared {
     /// How long an operation may take, and how long callers wait for an attempt to connect.
     pub(super) budget: Duration,
     /// How long Redis is not believed after it was away.
-    settling: Duration,
+    pub(super) settling: Duration,
     pub(super) faults: Arc<FaultLog>,
     /// Called when a server no longer holds what it held.
     on_break: Box<dyn Fn() + Send + Sync>,
@@ -215,7 +215,8 @@ impl Open for Opener {
 
 impl Opener {
     /// Asks a server who it is, and returns when its history last began anew. A replica is of no use,
-    /// and one that no longer holds what it held is to be emptied.
+    /// nor is one that still reads its data from disk, and one that no longer holds what it held is to
+    /// be emptied.
     async fn introduce(
         &self,
         connection: &mut MultiplexedConnection,
@@ -232,6 +233,9 @@ impl Opener {
         let server = Introduction::parse(&info);
         if server.is_replica {
             return Err(Fault::Refused("READONLY".to_owned()));
+        }
+        if server.is_loading {
+            return Err(Fault::Refused("LOADING".to_owned()));
         }
         self.shared.warn_of_unbounded(&server);
         Ok(server.id.and_then(|id| {

@@ -14,6 +14,8 @@ mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod servers;
+#[cfg(all(test, feature = "cluster"))]
+mod settling;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
 pub use self::extractor::Redis;
+use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token};
 use crate::fault::{Fault, FaultLog};
@@ -92,17 +95,20 @@ impl RedisStore {
         set.arg(Arg(name)).arg(&drawn.0);
         set.arg("PX").arg(millis(Some(times.hold)));
         let mut commands: Vec<Command<'_>> = Vec::new();
-        if claim == Claim::Override {
+        let purpose = if claim == Claim::Override {
             commands.push((name, set));
+            Purpose::Other
         } else {
             set.arg("NX");
             let entry = self.names.entry(at);
             commands.extend([(name, set), (name, read(name)), (entry, read(entry))]);
-        }
+            Purpose::Lookup
+        };
         for name in self.names.nonces(at) {
             commands.push((name, seed(name, times.nonce())?));
         }
-        let mut values = self.servers.run_all(commands).await?.into_iter();
+        let values = self.servers.run_all(commands, purpose).await?;
+        let mut values = values.into_iter();
         let set = values.next();
         let mut entry = None;
         if claim != Claim::Override {
@@ -168,7 +174,8 @@ impl RedisStore {
             .nonces(at)
             .map(|name| Ok((name, seed(name, ttl)?)));
         let seeds = seeds.collect::<Result<_, Fault>>()?;
-        self.servers.run_all(seeds).await.map(drop)
+        let seeded = self.servers.run_all(seeds, Purpose::Other).await;
+        seeded.map(drop)
     }
 
     pub(crate) async fn release(

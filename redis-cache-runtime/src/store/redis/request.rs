@@ -8,7 +8,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::health::End;
+use super::health::{End, loss_of};
 use super::link::Connected;
 use crate::fault::Fault;
 
@@ -63,11 +63,19 @@ impl<'a> Request<'a> {
             Self::Many(commands, _) => Box::pin(async move {
                 let replies = connection
                     .req_packed_commands(commands, 0, commands.len())
-                    .await;
-                replies.map(Value::Array)
+                    .await?;
+                match replies.iter().find(|reply| refuses_all(reply)) {
+                    Some(refusal) => refusal.clone().extract_error(),
+                    None => Ok(Value::Array(replies)),
+                }
             }),
         }
     }
+}
+
+/// Whether a server refuses more than the command that it answered.
+fn refuses_all(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if loss_of(error.code()).is_some())
 }
 
 /// Waits for a reply. One that arrived while this process had no time to read it is not late.

@@ -94,9 +94,7 @@ impl Servers {
                 names.for_each(|name| {
                     mget.arg(Arg(name));
                 });
-                let deadline = Instant::now() + Purpose::Lookup.budget(self.shared.budget);
-                let reply = node.send(Request::Lookup(&mget), deadline).await;
-                match reply.and_then(refuse_errors)? {
+                match self.send(node, Request::Lookup(&mget)).await? {
                     Value::Array(values) => Ok(values),
                     _ => Err(Fault::Protocol),
                 }
@@ -135,7 +133,8 @@ impl Servers {
                     del.arg(Arg(name));
                     (name, del)
                 });
-                self.run_all(commands.collect()).await.map(drop)
+                let commands = commands.collect();
+                self.run_all(commands, Purpose::Other).await.map(drop)
             }
         }
     }
@@ -149,21 +148,26 @@ impl Servers {
             Kind::One(node) => self.send(node, Request::One(&command)).await,
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
-                let values = self.run_all(vec![(about, command)]).await?;
+                let commands = vec![(about, command)];
+                let values = self.run_all(commands, Purpose::Other).await?;
                 values.into_iter().next().ok_or(Fault::Protocol)
             }
         }
     }
 
     /// Runs commands; those about names of the same server one after the other.
-    pub(super) async fn run_all(&self, commands: Vec<Command<'_>>) -> Result<Vec<Value>, Fault> {
+    pub(super) async fn run_all(
+        &self,
+        commands: Vec<Command<'_>>,
+        purpose: Purpose,
+    ) -> Result<Vec<Value>, Fault> {
         let values = match &self.kind {
             Kind::One(node) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for (_, command) in commands {
                     pipeline.add_command(command);
                 }
-                let request = Request::Many(&pipeline, Purpose::Other);
+                let request = Request::Many(&pipeline, purpose);
                 match self.send(node, request).await? {
                     Value::Array(values) => values,
                     _ => return Err(Fault::Protocol),
@@ -172,7 +176,7 @@ impl Servers {
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let commands: Vec<_> = commands.into_iter().map(routed).collect();
-                cluster.run_all(&commands, Purpose::Other).await?
+                cluster.run_all(&commands, purpose).await?
             }
         };
         values.into_iter().map(refuse_errors).collect()
@@ -220,7 +224,7 @@ impl Servers {
     }
 
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Value, Fault> {
-        let deadline = Instant::now() + self.shared.budget;
+        let deadline = Instant::now() + request.purpose().budget(self.shared.budget);
         node.send(request, deadline).await.and_then(refuse_errors)
     }
 }

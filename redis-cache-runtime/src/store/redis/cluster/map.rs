@@ -135,11 +135,6 @@ impl Open for Mapper {
         }
         let layout = Layout::merge(&views, self.access.is_tls()).ok_or(Fault::NoSlots)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = &*last
-            && last.layout == layout
-        {
-            return Ok(Arc::clone(last));
-        }
         let map = Arc::new(self.map(layout, last.as_deref())?);
         *last = Some(Arc::clone(&map));
         Ok(map)

@@ -7,7 +7,7 @@ mod lent;
 mod map;
 mod slots;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -38,6 +38,10 @@ pub(super) struct Cluster {
     refreshing: Arc<Semaphore>,
     lent: Lent,
     budget: Duration,
+    /// When a node last said that the cluster is down, and how long none is believed after that:
+    /// none took an eviction either.
+    was_down: Mutex<Option<Instant>>,
+    settling: Duration,
 }
 
 /// A command on its way.
@@ -65,6 +69,8 @@ impl Cluster {
     ) -> Result<Self, SettingsError> {
         Ok(Self {
             budget: shared.budget,
+            was_down: Mutex::default(),
+            settling: shared.settling,
             lent: Lent::new(&shared, &access, &seeds)?,
             map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
@@ -102,7 +108,10 @@ impl Cluster {
                 }
             }
             if redirected.is_empty() {
-                return Ok(replies);
+                return match purpose {
+                    Purpose::Lookup if !self.has_settled() => Err(Fault::Settling),
+                    _ => Ok(replies),
+                };
             }
             on_the_way = Vec::with_capacity(redirected.len());
             for (routed, redirection) in redirected {
@@ -177,6 +186,10 @@ impl Cluster {
         }
         let sent = batches.into_iter().map(async |batch| {
             let values = send_to_one(&batch, purpose, deadline).await?;
+            if values.iter().any(is_down) {
+                *self.was_down() = Some(Instant::now());
+                return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
+            }
             Ok((batch, values))
         });
         let replies: Result<Vec<_>, Fault> = join_all(sent).await.into_iter().collect();
@@ -184,6 +197,17 @@ impl Cluster {
             self.refresh();
         }
         replies
+    }
+
+    /// Whether what the nodes say is to be believed. They are asked before as well: who asks nobody
+    /// does not learn that the cluster is still down.
+    fn has_settled(&self) -> bool {
+        self.was_down()
+            .is_none_or(|down| down.elapsed() >= self.settling)
+    }
+
+    fn was_down(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.was_down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks in the background what the cluster looks like, unless that is being done.
@@ -246,6 +270,11 @@ async fn send_to_one(
         values.next().ok_or(Fault::Protocol)
     };
     batch.iter().map(reply).collect()
+}
+
+/// Whether a node refuses everything because somebody else is missing.
+fn is_down(value: &Value) -> bool {
+    matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ClusterDown))
 }
 
 impl Redirection {

@@ -1,0 +1,50 @@
+//! Faults of Redis and of the connections to it, one after the other.
+
+pub(crate) mod cluster;
+pub(crate) mod one;
+pub(crate) mod sentinel;
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::checker::Checker;
+
+/// The servers that the processes cache in, and what can go wrong with them.
+pub(crate) trait Servers: Sized + Send + 'static {
+    /// What `--servers` calls them.
+    const NAME: &'static str;
+
+    const FAULTS: &'static [Fault<Self>];
+
+    /// How many milliseconds there are between faults, at least and at most: long enough to
+    /// reconnect, and to have many hits.
+    const CALM: [u64; 2];
+
+    /// Where a process finds them.
+    fn address(&self, process: usize) -> String;
+}
+
+/// What makes a fault, says what it is, waits until it is over and heals it.
+pub(crate) struct Fault<S> {
+    pub(crate) name: &'static str,
+    pub(crate) suffer: fn(&mut S, &mut Rng, &Checker),
+}
+
+/// The faults of a list of names.
+pub(crate) fn chosen<S: Servers>(list: &str) -> Option<Vec<&'static Fault<S>>> {
+    let named = |name: &str| S::FAULTS.iter().find(|fault| fault.name == name);
+    match list {
+        "none" => Some(Vec::new()),
+        "all" => Some(S::FAULTS.iter().collect()),
+        list => list.split(',').map(named).collect(),
+    }
+}
+
+const fn fault<S>(name: &'static str, suffer: fn(&mut S, &mut Rng, &Checker)) -> Fault<S> {
+    Fault { name, suffer }
+}
+
+pub(crate) fn between(random: &mut Rng, shortest: u64, longest: u64) -> Duration {
+    Duration::from_millis(random.u64(shortest..=longest))
+}

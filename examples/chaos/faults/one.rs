@@ -1,0 +1,152 @@
+//! One Redis, with a proxy in front of it for each process.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use fastrand::Rng;
+use test_support::{Proxy, RedisServer};
+
+use super::{Fault, Servers, between, fault};
+use crate::checker::Checker;
+
+pub(crate) struct One {
+    redis: RedisServer,
+    proxies: Vec<Proxy>,
+}
+
+impl Servers for One {
+    const NAME: &'static str = "one";
+
+    const FAULTS: &'static [Fault<Self>] = &[
+        fault("restart", Self::restart),
+        fault("freeze", Self::freeze),
+        fault("cut", Self::cut),
+        fault("cut-reply", Self::cut_reply),
+        fault("slow", Self::slow),
+        fault("all-slow", Self::all_slow),
+        fault("out-of-memory", Self::run_out_of_memory),
+        fault("kill-clients", Self::kill_clients),
+        fault("flush", Self::flush),
+        fault("lose", Self::lose),
+    ];
+
+    const CALM: [u64; 2] = [1500, 3000];
+
+    fn address(&self, process: usize) -> String {
+        self.proxies[process].url()
+    }
+}
+
+impl One {
+    pub(crate) async fn start(processes: usize) -> Self {
+        let redis = tokio::task::block_in_place(RedisServer::start);
+        let mut proxies = Vec::new();
+        for _ in 0..processes {
+            proxies.push(Proxy::start(redis.address().into()).await);
+        }
+        Self { redis, proxies }
+    }
+
+    /// Killed, and started again without data.
+    fn restart(&mut self, random: &mut Rng, checker: &Checker) {
+        let down = between(random, 200, 3000);
+        checker.set_condition(format!("Redis killed for {down:?}"));
+        self.redis.kill();
+        sleep(down);
+        self.redis.start_again();
+        checker.set_condition("Redis started again".to_owned());
+    }
+
+    /// Stopped by a signal, and continued with its data.
+    fn freeze(&mut self, random: &mut Rng, checker: &Checker) {
+        let frozen = between(random, 50, 3000);
+        let server = self.redis.process();
+        checker.set_condition(format!("Redis stopped for {frozen:?}"));
+        self.redis.signal("STOP", server);
+        sleep(frozen);
+        self.redis.signal("CONT", server);
+        checker.set_condition("Redis continued".to_owned());
+    }
+
+    /// All connections of one process are closed.
+    fn cut(&mut self, random: &mut Rng, checker: &Checker) {
+        let process = random.usize(..self.proxies.len());
+        checker.set_condition(format!("connections of process {process} cut"));
+        self.proxies[process].cut();
+    }
+
+    /// A connection of one process is reset in the middle of a reply.
+    fn cut_reply(&mut self, random: &mut Rng, checker: &Checker) {
+        let process = random.usize(..self.proxies.len());
+        let bytes = random.usize(..4000);
+        checker.set_condition(format!(
+            "a reply to process {process} cut after {bytes} bytes"
+        ));
+        self.proxies[process].cut_replies_after(bytes);
+    }
+
+    /// Replies to one process are late, but within the time budget: while only one process is cut
+    /// off from Redis, the others cannot know what it could not evict.
+    fn slow(&mut self, random: &mut Rng, checker: &Checker) {
+        let process = random.usize(..self.proxies.len());
+        let delay = between(random, 20, 80);
+        checker.set_condition(format!("replies to process {process} late by {delay:?}"));
+        slow_down(&self.proxies[process..=process], delay, random, checker);
+    }
+
+    /// Replies to all processes are late, perhaps later than the time budget.
+    fn all_slow(&mut self, random: &mut Rng, checker: &Checker) {
+        let delay = between(random, 20, 400);
+        checker.set_condition(format!("replies to all processes late by {delay:?}"));
+        slow_down(&self.proxies, delay, random, checker);
+    }
+
+    /// Nothing more can be stored.
+    fn run_out_of_memory(&mut self, random: &mut Rng, checker: &Checker) {
+        checker.set_condition("Redis out of memory".to_owned());
+        self.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        sleep(between(random, 200, 2000));
+        self.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        checker.set_condition("Redis has memory again".to_owned());
+    }
+
+    /// Redis closes all connections.
+    fn kill_clients(&mut self, _: &mut Rng, checker: &Checker) {
+        checker.set_condition("all connections closed by Redis".to_owned());
+        self.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    }
+
+    /// Redis forgets everything.
+    fn flush(&mut self, _: &mut Rng, checker: &Checker) {
+        checker.set_condition("everything flushed".to_owned());
+        self.command(&["FLUSHALL"]);
+    }
+
+    /// Redis forgets names at random: entries, leases and nonces.
+    fn lose(&mut self, random: &mut Rng, checker: &Checker) {
+        checker.set_condition("names lost at random".to_owned());
+        for _ in 0..random.u32(1..200) {
+            let one = "return redis.call('DEL', redis.call('RANDOMKEY') or '')";
+            self.command(&["EVAL", one, "0"]);
+        }
+    }
+
+    fn command(&self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        let () = command
+            .arg(&words[1..])
+            .query(&mut self.redis.connection())
+            .unwrap();
+    }
+}
+
+fn slow_down(proxies: &[Proxy], delay: Duration, random: &mut Rng, checker: &Checker) {
+    for proxy in proxies {
+        proxy.delay(delay);
+    }
+    sleep(between(random, 500, 2000));
+    for proxy in proxies {
+        proxy.pass();
+    }
+    checker.set_condition("replies in time again".to_owned());
+}

@@ -1,0 +1,146 @@
+//! Servers that were away, or refused everything: evictions, too. Other processes may have some to
+//! tell of when that is over, so what is found then is not believed at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use test_support::{RedisCluster, RedisServer};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::RedisStore;
+use crate::fault::Fault;
+use crate::key::{Address, CacheKey, Groups};
+use crate::settings::Settings;
+use crate::store::{Claim, LeaseTimes, Token};
+
+fn store(settings: &Settings) -> RedisStore {
+    RedisStore::new(settings, Arc::default(), || {}).unwrap()
+}
+
+fn at(key: &str) -> Address {
+    Address {
+        key: CacheKey::new(key.to_owned()),
+        variant: None,
+        groups: Groups::Fixed(&[]),
+    }
+}
+
+/// Looks up until it is refused with that.
+async fn refused_with(store: &RedisStore, at: &Address, code: &str) {
+    let refused = async {
+        while store.get(at, false).await.err() != Some(Fault::Refused(code.to_owned())) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), refused).await.unwrap();
+}
+
+/// Looks up until that succeeds, and returns why it did not before.
+async fn last_fault(store: &RedisStore, at: &Address) -> Option<Fault> {
+    let mut last = None;
+    let succeeds = async {
+        while let Err(fault) = store.get(at, false).await {
+            last = Some(fault);
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), succeeds).await.unwrap();
+    last
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_down_is_not_believed_at_once() {
+    let mut cluster = spawn_blocking(RedisCluster::start).await.unwrap();
+    let on_first = |name: &String| cluster.primary_of(name) == 0;
+    let numbered = |name: &'static str| (0..).map(move |number| format!("{name}{number}"));
+    let is_right = |prefix: &String| on_first(&format!("{prefix}:cache:all"));
+    let prefix = numbered("test").find(is_right).unwrap();
+    let at = at(&numbered("/").find(on_first).unwrap());
+    let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
+    let store = store(&settings.prefix(prefix).unwrap());
+    assert_eq!(last_fault(&store, &at).await, None);
+
+    // Another primary and its replica: nobody takes their place.
+    cluster.kill(4);
+    cluster.kill(1);
+    refused_with(&store, &at, "CLUSTERDOWN").await;
+    let restart = spawn_blocking(move || {
+        cluster.start_again(1);
+        cluster.start_again(4);
+        cluster
+    });
+    assert_eq!(last_fault(&store, &at).await, Some(Fault::Settling));
+    restart.await.unwrap();
+}
+
+/// Whoever looked before Redis was away may claim the key after.
+#[tokio::test]
+async fn an_entry_that_is_found_with_a_lease_is_not_believed_at_once_either() {
+    let server = RedisServer::start();
+    let (store, at) = (store(&Settings::from_url(server.url()).unwrap()), at("/"));
+    assert_eq!(last_fault(&store, &at).await, None);
+
+    server.signal("STOP", server.process());
+    assert_eq!(store.get(&at, false).await.err(), Some(Fault::Timeout));
+    server.signal("CONT", server.process());
+    let second = Duration::from_secs(1);
+    let times = LeaseTimes {
+        hold: second,
+        lease: second,
+        entry: None,
+    };
+    let claim = async || {
+        let token = Token::draw(Claim::IfFree).unwrap();
+        store.lease(&at, Claim::IfFree, token, times).await
+    };
+    let claimed = async {
+        loop {
+            match claim().await {
+                Err(Fault::Unreachable) => sleep(Duration::from_millis(1)).await,
+                claimed => return claimed,
+            }
+        }
+    };
+    let claimed = timeout(Duration::from_secs(30), claimed).await.unwrap();
+    assert_eq!(claimed.err(), Some(Fault::Settling));
+}
+
+#[tokio::test]
+async fn a_server_that_was_busy_is_not_believed_at_once() {
+    let server = RedisServer::start_with(&["--busy-reply-threshold", "20"]);
+    let (store, at) = (store(&Settings::from_url(server.url()).unwrap()), at("/"));
+    assert_eq!(last_fault(&store, &at).await, None);
+
+    let mut connection = server.connection();
+    let busy = spawn_blocking(move || {
+        let script = "local start = redis.call('TIME')[1]
+            repeat until redis.call('TIME')[1] - start > 1";
+        let () = redis::cmd("EVAL")
+            .arg(script)
+            .arg(0)
+            .query(&mut connection)
+            .unwrap();
+    });
+    refused_with(&store, &at, "BUSY").await;
+    assert_eq!(last_fault(&store, &at).await, Some(Fault::Settling));
+    busy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_still_reads_its_data_is_not_there_yet() {
+    // A key in a millisecond: longer than others need to tell of their evictions.
+    let slowly = ["--key-load-delay", "1000"];
+    let answering = ["--loading-process-events-interval-bytes", "1024"];
+    let mut server = RedisServer::start_with(&[slowly, answering].concat());
+    let mut fill = redis::cmd("EVAL");
+    fill.arg("for n = 1, 3000 do redis.call('SET', n, n) end")
+        .arg(0);
+    let () = fill.query(&mut server.connection()).unwrap();
+    let () = redis::cmd("SAVE").query(&mut server.connection()).unwrap();
+    let (store, at) = (store(&Settings::from_url(server.url()).unwrap()), at("/"));
+    assert_eq!(last_fault(&store, &at).await, None);
+
+    server.start_again();
+    assert_eq!(last_fault(&store, &at).await, Some(Fault::Settling));
+}
