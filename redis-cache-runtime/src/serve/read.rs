@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::explain::explain;
 use super::outcome::{Answer, CacheStatus, Outcome};
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
@@ -43,14 +44,23 @@ async fn begin(
     } else {
         Err(NotStorable::Method)
     };
+    if let Some(wanted) = request.wanted().cloned() {
+        let explained = async move {
+            let at = route.address(&mut request, selected).await;
+            explain(cache, at, Reusable { route, request }, usable).await
+        };
+        wanted.give(Box::pin(explained).await);
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     if let Err(reason) = usable {
         route.name_reason(reason);
         if request.is_read && request.only_if_cached() {
             let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
             let status = CacheStatus::unanswered(Outcome::Bypass);
-            return Ok(Answer { response, status }.tell(&cache));
+            return Ok(Answer { response, status }.tell(&cache, None));
         }
         return Err(Read {
+            groups: cache.told_groups(&selected.into_groups(route)),
             cache,
             route,
             request,
@@ -66,12 +76,13 @@ async fn begin(
             if search.collapsed {
                 answer.status = answer.status.collapsed(search.forward);
             }
-            Ok(answer.tell(&search.cache))
+            let groups = search.cache.told_groups(&search.at.groups);
+            Ok(answer.tell(&search.cache, groups))
         }
         Err(Plan::Unstored) if search.sought.request.only_if_cached() => {
             let response = StatusCode::GATEWAY_TIMEOUT.into_response();
             let status = CacheStatus::unanswered(search.forward.outcome());
-            Ok(Answer { response, status }.tell(&search.cache))
+            Ok(Answer { response, status }.tell(&search.cache, None))
         }
         Err(plan) => Err(Read::new(search, plan)),
     }
@@ -84,6 +95,8 @@ pub struct Read {
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
     at: Option<Box<Address>>,
+    /// What caches are told of the groups of the response.
+    groups: Option<HeaderValue>,
     /// As far as it is known before the handler runs.
     status: CacheStatus,
     plan: Plan<Answer>,
@@ -97,17 +110,18 @@ impl Step for Read {
             Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 self.plan = Plan::Fill(fill, Some(lead));
+                let groups = self.groups.take();
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 let span = tracing::Span::current();
                 cache.background().adopt(refresh, limit, span);
-                Box::pin(std::future::ready(stale.tell(&cache)))
+                Box::pin(std::future::ready(stale.tell(&cache, groups)))
             }
         }
     }
 
     async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
-        let cache = self.cache.clone();
+        let (cache, groups) = (self.cache.clone(), self.groups.take());
         let mut stale = None;
         if let Plan::Refresh(fill, lead, answer) = self.plan {
             self.plan = Plan::Fill(fill, Some(lead));
@@ -118,7 +132,7 @@ impl Step for Read {
             Some(stale) if answer.response.status().is_server_error() => stale,
             _ => answer,
         };
-        answer.tell(&cache)
+        answer.tell(&cache, groups)
     }
 }
 
@@ -126,6 +140,7 @@ impl Read {
     fn new(search: Search<Reusable>, plan: Plan<Answer>) -> Self {
         let may_help = !search.sought.route.windows().if_error.is_zero();
         Self {
+            groups: search.cache.told_groups(&search.at.groups),
             cache: search.cache,
             route: search.sought.route,
             request: search.sought.request,
@@ -135,9 +150,9 @@ impl Read {
         }
     }
 
-    async fn answer(self, handler: impl Future<Output = Response>) -> Response {
-        let cache = self.cache.clone();
-        self.complete(handler).await.tell(&cache)
+    async fn answer(mut self, handler: impl Future<Output = Response>) -> Response {
+        let (cache, groups) = (self.cache.clone(), self.groups.take());
+        self.complete(handler).await.tell(&cache, groups)
     }
 
     /// Runs the handler, and answers with what it makes.
@@ -177,7 +192,8 @@ impl Read {
                         lead.fail();
                     }
                     stale.status.forward = status.forward;
-                    stale.status.made = failure.ok().map(|response| response.status());
+                    let made = failure.map(|response| response.status());
+                    stale.status.made = Some(made.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
                     return stale;
                 }
                 let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
