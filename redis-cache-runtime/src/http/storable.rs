@@ -33,6 +33,47 @@ pub(crate) enum NotStorable {
 }
 
 impl NotStorable {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Method,
+        Self::Range,
+        Self::Authorization,
+        Self::RequestNoStore,
+        Self::Status,
+        Self::SetCookie,
+        Self::CacheControl,
+        Self::Vary,
+        Self::ContentRange,
+        Self::AlreadyStale,
+        Self::EventStream,
+        Self::Unless,
+        Self::TooLarge,
+        Self::Trailers,
+        Self::Incomplete,
+        Self::Endless,
+    ];
+
+    /// A word for it, for machines: a Token (RFC 9651 §3.3.4).
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Range => "range",
+            Self::Authorization => "authorization",
+            Self::RequestNoStore => "request-no-store",
+            Self::Status => "status",
+            Self::SetCookie => "set-cookie",
+            Self::CacheControl => "cache-control",
+            Self::Vary => "vary",
+            Self::ContentRange => "content-range",
+            Self::AlreadyStale => "already-stale",
+            Self::EventStream => "event-stream",
+            Self::Unless => "unless",
+            Self::TooLarge => "too-large",
+            Self::Trailers => "trailers",
+            Self::Incomplete => "incomplete",
+            Self::Endless => "endless",
+        }
+    }
+
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Method => "the method is neither GET nor HEAD",

@@ -5,9 +5,11 @@ use std::fmt;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::BoxFuture;
+use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
-use super::{BoxFuture, Outcome};
+use crate::http::fields::CACHE_GROUP_INVALIDATION;
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
 use crate::request::{CacheRequest, RequestHead};
@@ -127,13 +129,19 @@ impl Evict {
     }
 
     /// Evicts, if the handler changed something.
-    async fn end(self, response: Response) -> Response {
+    async fn end(self, mut response: Response) -> Response {
+        let cache = self.pending.cache().clone();
         if self.always || succeeded(response.status()) {
+            if let Some(evicted) = cache.told_evictions(self.pending.evictions()) {
+                let fields = response.headers_mut();
+                fields.append(CACHE_GROUP_INVALIDATION, evicted);
+            }
             self.pending.run().await;
         } else {
             self.pending.cancel();
         }
-        Outcome::Bypass.label(response)
+        let status = CacheStatus::BYPASS;
+        Answer { response, status }.tell(&cache, None)
     }
 }
 

@@ -137,28 +137,30 @@ impl Fill {
 
     /// Stores an entry, if nothing was evicted since the fill began. Before that it is shared with
     /// those who wait for it. It is kept for `stale_for` when it is no longer fresh. `None`: what was
-    /// made could not be encoded.
+    /// made could not be encoded. Tells whether it is stored.
     pub(crate) async fn store(
         mut self,
         entry: Option<Entry>,
         stale_for: Duration,
         lead: Option<Lead>,
-    ) {
+    ) -> bool {
         match (lead, &entry) {
             (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
-        if let Some(inner) = self.inner.take() {
-            let cache = inner.cache.clone();
-            let store = async move {
-                match entry {
-                    Some(entry) => inner.store(entry, stale_for).await,
-                    None => inner.give_up().await,
-                }
+        let Some(inner) = self.inner.take() else {
+            return false;
+        };
+        let cache = inner.cache.clone();
+        let store = async move {
+            let Some(entry) = entry else {
+                inner.give_up().await;
+                return false;
             };
-            cache.background().to_its_end(store).await;
-        }
+            inner.store(entry, stale_for).await
+        };
+        cache.background().to_its_end(store).await.unwrap_or(false)
     }
 
     /// Ends without storing: a read gives its lease back, a write evicts its key.
@@ -193,12 +195,13 @@ impl Inner {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    async fn store(self, entry: Entry, stale_for: Duration) {
+    async fn store(self, entry: Entry, stale_for: Duration) -> bool {
         // What is left of it: the body may have taken a while.
         let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
         let fresh_for = freshness.remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
-            return self.give_up().await;
+            self.give_up().await;
+            return false;
         }
         let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
@@ -209,7 +212,7 @@ impl Inner {
             .cache
             .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
         match stored.await {
-            Ok(_) => {}
+            Ok(stored) => return stored,
             // It may have been stored, or not: whatever is left must go. The request has waited long
             // enough.
             Err(fault) if fault.is_absence() => {
@@ -222,6 +225,7 @@ impl Inner {
             }
             Err(_) => self.give_up().await,
         }
+        false
     }
 
     async fn give_up(self) {

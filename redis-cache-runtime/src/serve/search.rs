@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use super::Outcome;
 use super::fill::{Begun, Fill};
 use super::flight::{Flights, Follower, Landing, Lead, Role};
+use super::outcome::Forward;
 use super::reuse::freshness;
 use crate::cache::Cache;
 use crate::entry::Entry;
@@ -51,6 +51,10 @@ pub(super) struct Search<S> {
     pub(super) cache: Cache,
     pub(super) at: Address,
     pub(super) sought: S,
+    /// Why there is no answer in the store, as far as it is known.
+    pub(super) forward: Forward,
+    /// The run of another is the answer.
+    pub(super) collapsed: bool,
 }
 
 /// What becomes of what a run makes, when there is nothing to reuse.
@@ -58,7 +62,7 @@ pub(super) enum Plan<A> {
     /// The request rules out the cache.
     Bypass,
     /// It is not stored.
-    Unstored(Outcome),
+    Unstored,
     /// It is stored, and others may wait for it.
     Fill(Fill, Option<Lead>),
     /// It is stored, and meanwhile the client gets the stale answer.
@@ -86,9 +90,19 @@ enum Waited<A> {
 }
 
 impl<S: Sought> Search<S> {
+    pub(super) fn new(cache: Cache, at: Address, sought: S) -> Self {
+        Self {
+            cache,
+            at,
+            sought,
+            forward: Forward::Miss,
+            collapsed: false,
+        }
+    }
+
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
-    pub(super) async fn run(&self) -> Found<S::Answer> {
+    pub(super) async fn run(&mut self) -> Found<S::Answer> {
         let mut follower = self.join();
         if follower.is_none() {
             match self.look().await {
@@ -98,7 +112,10 @@ impl<S: Sought> Search<S> {
                 // It may have been late because so many ask for the same.
                 Err(plan) => match self.join() {
                     None => return Err(plan),
-                    joined => follower = joined,
+                    joined => {
+                        self.forward = Forward::Miss;
+                        follower = joined;
+                    }
                 },
             }
         }
@@ -106,7 +123,7 @@ impl<S: Sought> Search<S> {
     }
 
     /// Leads, or waits for who does.
-    async fn fill_or_follow(&self, mut follower: Option<Follower>) -> Found<S::Answer> {
+    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Found<S::Answer> {
         if !self.may_wait() {
             return self.alone().await;
         }
@@ -120,7 +137,10 @@ impl<S: Sought> Search<S> {
                 },
             };
             match follower.landing(deadline).await {
-                Landing::Stored(entry) => return self.answer_with(&entry),
+                Landing::Stored(entry) => {
+                    self.collapsed = true;
+                    return self.answer_with(&entry);
+                }
                 Landing::Failed => return self.without_leader().await,
                 Landing::Again => {}
             }
@@ -152,12 +172,15 @@ impl<S: Sought> Search<S> {
     }
 
     /// Looks in the store.
-    async fn look(&self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
-        let found = self.cache.lookup(&self.at).await;
-        // Without the store it is run as if there were no cache.
-        let outcome = found.as_ref().map_or(Outcome::Bypass, |_| Outcome::Miss);
+    async fn look(&mut self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
+        let Ok(found) = self.cache.lookup(&self.at).await else {
+            // Without the store it is run as if there were no cache.
+            self.forward = Forward::Bypass;
+            return Err(Plan::Unstored);
+        };
+        self.forward = self.why_forward(found.as_ref());
         let mut is_refused = false;
-        if let Ok(Some(entry)) = found {
+        if let Some(entry) = found {
             match self.sought.reuse(&entry) {
                 Some((Reuse::WhileRevalidating, answer)) => {
                     return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
@@ -166,11 +189,22 @@ impl<S: Sought> Search<S> {
                 None => is_refused = self.sought.is_of_use_to_others(&entry),
             }
         }
-        match outcome {
-            Outcome::Bypass => Err(Plan::Unstored(outcome)),
-            _ if self.only_if_cached() => Err(Plan::Unstored(outcome)),
-            _ if is_refused => Ok(Looked::Refused),
-            _ => Ok(Looked::Nothing),
+        if self.only_if_cached() {
+            Err(Plan::Unstored)
+        } else if is_refused {
+            Ok(Looked::Refused)
+        } else {
+            Ok(Looked::Nothing)
+        }
+    }
+
+    /// Why the handler runs, if what was found is not the answer.
+    fn why_forward(&self, found: Option<&Entry>) -> Forward {
+        match found {
+            Some(entry) if freshness(entry).is_fresh() => Forward::Request,
+            Some(_) => Forward::Stale,
+            None if self.at.variant.is_some() => Forward::Miss,
+            None => Forward::UriMiss,
         }
     }
 
@@ -197,7 +231,7 @@ impl<S: Sought> Search<S> {
     }
 
     /// Takes the lease, or waits for the process that has it.
-    async fn lead(&self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
+    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
         for _ in 0..TURNS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
@@ -212,6 +246,7 @@ impl<S: Sought> Search<S> {
                 Begun::Held(holder) if holder.is_awaited() => {
                     match self.wait_for_another(&lead, deadline).await {
                         Waited::Found(joined, entry, answer) => {
+                            self.collapsed = true;
                             lead.found(joined, entry);
                             return Ok(answer);
                         }
@@ -223,7 +258,7 @@ impl<S: Sought> Search<S> {
             }
         }
         lead.fail();
-        Err(Plan::Unstored(Outcome::Miss))
+        Err(Plan::Unstored)
     }
 
     /// Looks again and again, the less often the longer it takes, until another process has filled
@@ -256,7 +291,7 @@ impl<S: Sought> Search<S> {
         // Of all who waited, one tries to store what it makes.
         match self.cache.flights().refresh(&self.at) {
             Some(_first) => self.alone().await,
-            None => Err(Plan::Unstored(Outcome::Miss)),
+            None => Err(Plan::Unstored),
         }
     }
 
@@ -273,7 +308,7 @@ impl<S: Sought> Search<S> {
                     }
                 }
             }
-            Begun::Held(_) | Begun::Fault => Err(Plan::Unstored(Outcome::Miss)),
+            Begun::Held(_) | Begun::Fault => Err(Plan::Unstored),
         }
     }
 
@@ -297,7 +332,7 @@ impl<S: Sought> Search<S> {
 
     fn answer_with(&self, entry: &Entry) -> Found<S::Answer> {
         let reused = self.sought.reuse(entry);
-        reused.map_or(Err(Plan::Unstored(Outcome::Miss)), |(_, answer)| Ok(answer))
+        reused.map_or(Err(Plan::Unstored), |(_, answer)| Ok(answer))
     }
 }
 

@@ -60,10 +60,10 @@ where
         lifetime,
         of: PhantomData,
     };
-    let search = Search { cache, at, sought };
+    let mut search = Search::new(cache, at, sought);
     let (fill, lead) = match search.run().await {
         Ok(value) => return Ok(value),
-        Err(Plan::Bypass | Plan::Unstored(_)) => return make().await,
+        Err(Plan::Bypass | Plan::Unstored) => return make().await,
         Err(Plan::Fill(fill, lead)) => (fill, lead),
         Err(Plan::Refresh(fill, lead, _)) => (fill, Some(lead)),
     };

@@ -10,14 +10,15 @@ use bytes::Bytes;
 use super::body::{Captured, capture};
 use super::evict::succeeded;
 use super::fill::{Begun, Fill};
+use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::respond::{content_length, store, stored_head};
 use super::run::{Step, Surviving};
-use super::{BoxFuture, bypass};
+use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
-use crate::http::fields::add_vary;
+use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
 use crate::key::{CacheKey, Eviction};
 use crate::request::{CacheRequest, RequestHead};
@@ -74,8 +75,16 @@ impl Write {
         }
     }
 
-    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    /// Answers with what the handler made, after storing it.
     async fn end(self, response: Response) -> Response {
+        let (cache, route) = (self.cache.clone(), self.route);
+        let response = pass_on(route, self.store_or_evict(response).await);
+        let status = CacheStatus::BYPASS;
+        Answer { response, status }.tell(&cache, None)
+    }
+
+    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    async fn store_or_evict(self, response: Response) -> Response {
         let Self {
             cache,
             route,
@@ -89,19 +98,21 @@ impl Write {
             if let Some(fill) = fill {
                 fill.abandon().await;
             }
-            return bypass(route, response);
+            return response;
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
             route.name_reason(*reason);
         }
         match (fill, stored) {
-            (Some(fill), Ok((head, body))) => store(fill, route, &head, &body, None).await,
+            (Some(fill), Ok((head, body))) => {
+                store(fill, route, &head, &body, None).await;
+            }
             (Some(fill), Err(_)) => fill.give_up().await,
             (None, _) => {}
         }
         pending.run().await;
-        bypass(route, response)
+        response
     }
 }
 
@@ -150,6 +161,8 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
+            // It says how the write was handled.
+            stored.headers.remove(CACHE_STATUS);
             // It said where the new resource is; this is the resource.
             if parts.status != StatusCode::OK {
                 stored.headers.remove(header::LOCATION);

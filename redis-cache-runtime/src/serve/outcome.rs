@@ -1,0 +1,195 @@
+//! How a request was answered: said in one value, at one place.
+
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use super::cache_status::append_cache_status;
+use crate::cache::Cache;
+use crate::http::fields::{CACHE_GROUPS, X_REDIS_CACHE};
+use crate::http::freshness::Freshness;
+use crate::http::storable::NotStorable;
+
+/// How the cache answered, as `X-Redis-Cache` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// From the stored response.
+    Hit,
+    /// From the stored response, although it is stale.
+    Stale,
+    /// By the handler, because there was no stored response to reuse.
+    Miss,
+    /// By the handler, past the cache.
+    Bypass,
+}
+
+impl Outcome {
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Hit => "HIT",
+            Self::Stale => "STALE",
+            Self::Miss => "MISS",
+            Self::Bypass => "BYPASS",
+        })
+    }
+}
+
+/// Why a request was forwarded to the handler (RFC 9211 §2.2). There is no `vary-miss`: what other
+/// variants of a key are stored is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// The cache was not asked, or could not answer.
+    Bypass,
+    /// The method rules out the cache.
+    Method,
+    /// Nothing is stored under the key.
+    UriMiss,
+    /// Nothing is stored for this request, but there may be other variants of the key; or another
+    /// request had found out already, and this one joined it.
+    Miss,
+    /// What the request says rules out the stored response, or any.
+    Request,
+    /// What is stored is stale.
+    Stale,
+}
+
+impl Forward {
+    /// Of a request that its method, or what it says, rules out of the cache.
+    fn ruled_out(reason: NotStorable) -> Self {
+        match reason {
+            NotStorable::Method => Self::Method,
+            _ => Self::Request,
+        }
+    }
+
+    /// Of a request that is answered with what the handler makes.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Bypass | Self::Method => Outcome::Bypass,
+            Self::UriMiss | Self::Miss | Self::Request | Self::Stale => Outcome::Miss,
+        }
+    }
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheStatus {
+    pub(crate) outcome: Outcome,
+    /// Why the handler had to run, for this request or the one that it was collapsed with; `None`:
+    /// it had not.
+    pub(crate) forward: Option<Forward>,
+    /// What the handler answered, now or when the response was stored; a panic counts as 500.
+    /// `None`: it did not, or it is of no concern.
+    pub(crate) made: Option<StatusCode>,
+    /// The run of another request answered it, in this process or in another.
+    pub(crate) collapsed: bool,
+    /// The response is stored. Of one whose body is under way it is not known yet.
+    pub(crate) stored: bool,
+    /// Why it is not.
+    pub(crate) not_storable: Option<NotStorable>,
+    /// Of the response, where it is known.
+    pub(crate) freshness: Option<Freshness>,
+}
+
+impl CacheStatus {
+    /// Past the cache, as every write.
+    pub(crate) const BYPASS: Self = Self {
+        outcome: Outcome::Bypass,
+        forward: Some(Forward::Bypass),
+        made: None,
+        collapsed: false,
+        stored: false,
+        not_storable: None,
+        freshness: None,
+    };
+
+    /// By a stored response.
+    pub(crate) fn reused(freshness: Freshness, made: StatusCode) -> Self {
+        Self {
+            outcome: if freshness.is_fresh() {
+                Outcome::Hit
+            } else {
+                Outcome::Stale
+            },
+            forward: None,
+            made: Some(made),
+            freshness: Some(freshness),
+            ..Self::BYPASS
+        }
+    }
+
+    /// By what the handler made.
+    pub(crate) fn forwarded(forward: Forward) -> Self {
+        Self {
+            outcome: forward.outcome(),
+            forward: Some(forward),
+            ..Self::BYPASS
+        }
+    }
+
+    /// By what the handler made of a request that rules out the cache.
+    pub(crate) fn ruled_out(reason: NotStorable) -> Self {
+        Self {
+            not_storable: Some(reason),
+            ..Self::forwarded(Forward::ruled_out(reason))
+        }
+        .past_the_cache()
+    }
+
+    /// The stored response is the work of the run of another request.
+    pub(crate) fn collapsed(self, forward: Forward) -> Self {
+        Self {
+            forward: Some(forward),
+            collapsed: true,
+            ..self
+        }
+    }
+
+    /// By nothing: the client wants what is stored, or nothing.
+    pub(crate) fn unanswered(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            forward: None,
+            ..Self::BYPASS
+        }
+    }
+
+    /// The response went past the cache, whatever the reason that the handler ran for.
+    pub(crate) fn past_the_cache(self) -> Self {
+        Self {
+            outcome: Outcome::Bypass,
+            ..self
+        }
+    }
+
+    /// Seconds for which the response stays fresh; negative when it is stale. Rounded away from
+    /// zero, so that it says 0 of nothing that is fresh. `None`: not known, or no expiry.
+    pub(crate) fn ttl(self) -> Option<i64> {
+        self.freshness.and_then(Freshness::ttl)
+    }
+}
+
+/// A response, and how it came to be.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) status: CacheStatus,
+}
+
+impl Answer {
+    /// The response as the client gets it, with the groups that it is in, if that is told: the one
+    /// place where it is said how a request was answered.
+    pub(crate) fn tell(self, cache: &Cache, groups: Option<HeaderValue>) -> Response {
+        let Self {
+            mut response,
+            status,
+        } = self;
+        let fields = response.headers_mut();
+        fields.insert(X_REDIS_CACHE, status.outcome.value());
+        if let Some(groups) = groups {
+            fields.append(CACHE_GROUPS, groups);
+        }
+        if cache.tells_status() {
+            append_cache_status(&mut response, status);
+        }
+        response
+    }
+}
