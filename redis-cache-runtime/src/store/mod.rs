@@ -237,11 +237,10 @@ impl Store {
     /// The store in Redis, if it is there.
     #[cfg(feature = "redis")]
     pub(crate) fn in_redis(&self) -> Option<&RedisStore> {
-        match self {
-            Self::Redis(store) => Some(store),
-            #[cfg(feature = "memory")]
-            Self::Memory(_) => None,
+        if let Self::Redis(store) = self {
+            return Some(store);
         }
+        None
     }
 
     /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.
