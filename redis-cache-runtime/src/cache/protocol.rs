@@ -140,7 +140,7 @@ impl Cache {
         if let Ok(runtime) = Handle::try_current()
             && self.inner.backlog.take_care()
         {
-            tracing::warn!("an eviction could not be told to the store, and will be repeated");
+            tracing::warn!("evictions wait for the store, and are repeated until it takes them");
             runtime.spawn(Tending(Arc::downgrade(&self.inner)).run());
         }
     }

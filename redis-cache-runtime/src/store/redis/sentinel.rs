@@ -45,8 +45,14 @@ impl Sentinels {
         })
     }
 
-    /// The primary, and how many were found until it was.
+    /// The primary, and how many were found until it was. Each time another sentinel is asked first:
+    /// the last one may not know yet that the primary it named is gone.
     pub(super) async fn find(&self, shared: &Shared) -> Result<(Client, u64), Fault> {
+        {
+            let mut found = self.found();
+            found.connection = None;
+            found.sentinel += 1;
+        }
         let (endpoint, number) = self.ask(shared).await?;
         let client = self.access.client(&endpoint);
         Ok((client.map_err(|_| Fault::Protocol)?, number))
@@ -67,11 +73,7 @@ impl Sentinels {
         {
             return Ok(self.note(endpoint));
         }
-        let first = {
-            let mut found = self.found();
-            found.connection = None;
-            found.sentinel
-        };
+        let first = self.found().sentinel;
         let mut fault = Fault::Unreachable;
         for turn in 0..self.clients.len() {
             let sentinel = (first + turn) % self.clients.len();
