@@ -93,7 +93,7 @@ impl Values {
     #[must_use]
     pub fn group(&self, group: impl Into<String>) -> Self {
         Self {
-            group: Some(key::group(group.into())),
+            group: Some(key::group(group.into().into())),
             ..self.clone()
         }
     }

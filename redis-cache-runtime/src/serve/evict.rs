@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
 use super::{BoxFuture, Outcome};
+use crate::cache::Cache;
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
 use crate::request::{CacheRequest, RequestHead};
@@ -138,6 +139,10 @@ impl Evict {
 }
 
 impl Step for Evict {
+    fn cache(&self) -> &Cache {
+        self.pending.cache()
+    }
+
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let (cache, evictions) = (
             self.pending.cache().clone(),

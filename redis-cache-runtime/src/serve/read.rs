@@ -13,6 +13,7 @@ use super::{BoxFuture, bypass};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
+use crate::observe::Place;
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 
@@ -80,6 +81,10 @@ pub struct Read {
 }
 
 impl Step for Read {
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     fn run(mut self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let cache = self.cache.clone();
         match self.plan {
@@ -89,8 +94,7 @@ impl Step for Read {
                 self.plan = Plan::Fill(fill, Some(lead));
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
-                let span = tracing::Span::current();
-                cache.background().adopt(refresh, limit, span);
+                cache.background().adopt(refresh, limit, Place::current());
                 Box::pin(std::future::ready(*stale))
             }
         }

@@ -106,6 +106,10 @@ impl Write {
 }
 
 impl Step for Write {
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let cache = self.cache.clone();
         let mut evictions = self.pending.evictions().to_vec();

@@ -147,7 +147,7 @@ async fn filled(store: &Store, place: &Address, entry: &'static str) -> Lease {
 }
 
 fn group(name: &'static str) -> Eviction {
-    Eviction::Group(name.to_owned())
+    Eviction::Group(name.to_owned().into())
 }
 
 conformance! {
