@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::directives::split_list;
-use super::freshness::{Freshness, Grant, StaleWindows};
+use super::freshness::{Freshness, Grant, StaleWindows, whole_seconds};
 
 /// What a route tells clients, when it differs from the lifetime in the store.
 #[derive(Clone, Debug)]
@@ -143,12 +143,6 @@ impl List {
         self.text
             .extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
     }
-}
-
-fn whole_seconds(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 #[cfg(test)]

@@ -32,14 +32,13 @@ static NEVER_STORED: [HeaderName; 13] = [
 ];
 
 /// What a 304 repeats of the response it stands for (RFC 9110 §15.4.5).
-static IN_NOT_MODIFIED: [HeaderName; 7] = [
+static IN_NOT_MODIFIED: [HeaderName; 6] = [
     header::CACHE_CONTROL,
     header::CONTENT_LOCATION,
     header::DATE,
     header::ETAG,
     header::EXPIRES,
     header::VARY,
-    X_REDIS_CACHE,
 ];
 
 /// The fields to store of a response. `Cache-Control` is left out: it counts down, so it is made

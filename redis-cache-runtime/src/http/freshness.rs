@@ -72,7 +72,7 @@ pub(crate) enum Reuse {
 }
 
 /// The age of a response against its freshness lifetime.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Freshness {
     age: Duration,
     lifetime: Option<Duration>,
@@ -107,6 +107,16 @@ impl Freshness {
     /// For how long it has been stale.
     pub(super) fn staleness(self) -> Duration {
         self.age.saturating_sub(self.lifetime.unwrap_or(self.age))
+    }
+
+    /// Seconds until it is no longer fresh, or, negative, since then. Rounded away from zero, like
+    /// `max-age`: no fresh response says 0. `None`: no expiry.
+    pub(crate) fn ttl(self) -> Option<i64> {
+        let seconds = |time| i64::try_from(whole_seconds(time)).unwrap_or(i64::MAX);
+        self.remaining().map(|remaining| match remaining {
+            Duration::ZERO => -seconds(self.staleness()),
+            _ => seconds(remaining),
+        })
     }
 
     /// Whether the response may be reused for a request with these directives (RFC 9111 §5.2.1).
@@ -150,6 +160,13 @@ impl Freshness {
     pub(crate) fn is_of_use_on_error(self, grant: &Grant, windows: StaleWindows) -> bool {
         self.is_fresh() || (grant.may_be_stale() && self.staleness() < windows.if_error)
     }
+}
+
+/// Rounded up, so that what is fresh never says 0.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -244,6 +261,18 @@ mod tests {
             assert!(!stale.is_of_use_on_error(&grant, windows()));
             assert_eq!(windows().granted(&grant).longest(), Duration::ZERO);
         }
+    }
+
+    #[test]
+    fn the_seconds_left_are_0_only_at_the_end() {
+        let ttl = |age_millis| Freshness::at(age_millis, 0, TTL).ttl();
+        assert_eq!(ttl(0), Some(30));
+        assert_eq!(ttl(29_999), Some(1));
+        assert_eq!(ttl(30_000), Some(0));
+        assert_eq!(ttl(30_001), Some(-1));
+        assert_eq!(ttl(32_000), Some(-2));
+        assert_eq!(Freshness::at(1, 0, None).ttl(), None);
+        assert_eq!(Freshness::new(Some(Duration::MAX)).ttl(), Some(i64::MAX));
     }
 
     #[test]

@@ -33,6 +33,28 @@ pub(crate) enum NotStorable {
 }
 
 impl NotStorable {
+    /// A word for it, for machines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Range => "range",
+            Self::Authorization => "authorization",
+            Self::RequestNoStore => "request-no-store",
+            Self::Status => "status",
+            Self::SetCookie => "set-cookie",
+            Self::CacheControl => "cache-control",
+            Self::Vary => "vary",
+            Self::ContentRange => "content-range",
+            Self::AlreadyStale => "already-stale",
+            Self::EventStream => "event-stream",
+            Self::Unless => "unless",
+            Self::TooLarge => "too-large",
+            Self::Trailers => "trailers",
+            Self::Incomplete => "incomplete",
+            Self::Endless => "endless",
+        }
+    }
+
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Method => "the method is neither GET nor HEAD",

@@ -4,8 +4,12 @@
 //! metrics of OpenTelemetry too, if the settings ask for them. Without it an [`Observer`] is of no
 //! size and does nothing; with it, and off, everything here is one branch.
 //!
-//! Nothing here shows a key, or a group that may hold values of a request: a number of them has no
+//! Nothing here shows a key, or a group that may hold values of a request: their number has no
 //! bound, and they may be secrets.
+#![cfg_attr(
+    not(feature = "otel"),
+    allow(clippy::unused_self, reason = "nobody watches then")
+)]
 
 #[cfg(feature = "otel")]
 mod otel;
@@ -42,8 +46,8 @@ pub(crate) enum Measured {
     /// What was made was stored, or not.
     Write {
         handler: &'static str,
-        write: Write,
-        result: Written,
+        writes: Writes,
+        written: Written,
     },
     /// Something was evicted: one of its kind.
     Eviction { target: &'static str },
@@ -62,19 +66,20 @@ pub(crate) enum Measured {
     },
 }
 
-/// What stores.
+/// Who stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub(crate) enum Writes {
     /// A read, because there was nothing to reuse.
     Fill,
-    WriteThrough,
+    /// A write.
+    Through,
 }
 
-impl Write {
+impl Writes {
     pub(crate) fn operation(self) -> Operation {
         match self {
             Self::Fill => Operation::Set,
-            Self::WriteThrough => Operation::Put,
+            Self::Through => Operation::Put,
         }
     }
 }
@@ -150,10 +155,6 @@ impl Observer {
 
     /// Starts a stopwatch.
     #[inline]
-    #[cfg_attr(
-        not(feature = "otel"),
-        allow(clippy::unused_self, reason = "nobody watches then")
-    )]
     pub(crate) fn start(&self) -> Started {
         Started {
             #[cfg(feature = "otel")]

@@ -5,7 +5,7 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::trace::{TraceContextExt, Tracer};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use super::{Measured, Operation, Write, Written};
+use super::{Measured, Operation, Writes, Written};
 use crate::status::{ConnectionState, Status};
 
 /// From 10 µs to 10 s.
@@ -79,9 +79,9 @@ impl Otel {
             ),
             Measured::Write {
                 handler,
-                write,
-                result,
-            } => self.wrote(handler, write, result),
+                writes,
+                written,
+            } => self.wrote(handler, writes, written),
             Measured::Eviction { target } => {
                 self.evictions
                     .add(1, &[KeyValue::new("cache.target", target)]);
@@ -106,24 +106,24 @@ impl Otel {
         }
     }
 
-    fn wrote(&self, handler: &'static str, write: Write, result: Written) {
-        let write = match write {
-            Write::Fill => "fill",
-            Write::WriteThrough => "write_through",
+    fn wrote(&self, handler: &'static str, writes: Writes, written: Written) {
+        let writes = match writes {
+            Writes::Fill => "fill",
+            Writes::Through => "write_through",
         };
-        let [handler, write, named] = [
+        let [handler, writes, result] = [
             KeyValue::new("cache.handler", handler),
-            KeyValue::new("cache.write", write),
-            KeyValue::new("cache.result", result.name()),
+            KeyValue::new("cache.write", writes),
+            KeyValue::new("cache.result", written.name()),
         ];
-        let reason = match result {
+        let reason = match written {
             Written::Stored | Written::Superseded => None,
             Written::Refused(reason) => Some(KeyValue::new("cache.refusal", reason)),
             Written::Failed(fault) => Some(KeyValue::new("error.type", fault)),
         };
         match reason {
-            Some(reason) => self.writes.add(1, &[handler, write, named, reason]),
-            None => self.writes.add(1, &[handler, write, named]),
+            Some(reason) => self.writes.add(1, &[handler, writes, result, reason]),
+            None => self.writes.add(1, &[handler, writes, result]),
         }
     }
 
@@ -142,7 +142,7 @@ impl Otel {
             .with_callback(move |gauge| {
                 if let Some(status) = status() {
                     let pending = status.pending_evictions as u64;
-                    gauge.observe(pending, &[prefix.clone()]);
+                    gauge.observe(pending, std::slice::from_ref(&prefix));
                 }
             })
             .build();

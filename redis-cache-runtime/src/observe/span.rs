@@ -99,10 +99,6 @@ pub(crate) struct Span {
 impl Observer {
     /// The span of an operation, if anybody wants it.
     #[inline]
-    #[cfg_attr(
-        not(feature = "otel"),
-        allow(clippy::unused_self, reason = "tracing is not asked through it")
-    )]
     pub(crate) fn span(&self, operation: Operation) -> Option<Span> {
         let span = operation.span();
         #[cfg(feature = "otel")]
@@ -134,7 +130,7 @@ impl Span {
     pub(crate) fn about(&self, handler: &'static str, at: &Address) {
         self.text("cache.handler", handler);
         self.text("cache.key.hash", at.key.fingerprint());
-        self.list("cache.groups", at.groups.named().collect());
+        self.list("cache.groups", &at.groups.named().collect::<Vec<_>>());
     }
 
     /// For how long what is there, or is stored, stays of use.
@@ -166,9 +162,9 @@ impl Span {
         let mut targets: Vec<_> = evictions.iter().map(Eviction::target).collect();
         targets.sort_unstable();
         targets.dedup();
-        self.list("cache.targets", targets);
+        self.list("cache.targets", &targets);
         let named = evictions.iter().filter_map(Eviction::named_group);
-        self.list("cache.groups", named.collect());
+        self.list("cache.groups", &named.collect::<Vec<_>>());
         if let [Eviction::Key(key)] = evictions {
             self.text("cache.key.hash", key.fingerprint());
         }
@@ -191,14 +187,14 @@ impl Span {
         self.set(KeyValue::new(name, value));
     }
 
-    fn list(&self, name: &'static str, names: Vec<&'static str>) {
+    fn list(&self, name: &'static str, names: &[&'static str]) {
         if names.is_empty() {
             return;
         }
         self.place.span.record(name, names.join(","));
         #[cfg(feature = "otel")]
         {
-            let names = names.into_iter().map(opentelemetry::StringValue::from);
+            let names = names.iter().map(|name| (*name).into());
             let array = opentelemetry::Array::String(names.collect());
             self.set(KeyValue::new(name, opentelemetry::Value::Array(array)));
         }

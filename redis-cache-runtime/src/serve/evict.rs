@@ -5,9 +5,10 @@ use std::fmt;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::BoxFuture;
+use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
-use super::{BoxFuture, Outcome};
 use crate::cache::Cache;
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
@@ -129,12 +130,14 @@ impl Evict {
 
     /// Evicts, if the handler changed something.
     async fn end(self, response: Response) -> Response {
+        let cache = self.pending.cache().clone();
         if self.always || succeeded(response.status()) {
             self.pending.run().await;
         } else {
             self.pending.cancel();
         }
-        Outcome::Bypass.label(response)
+        let status = CacheStatus::BYPASS;
+        Answer { response, status }.tell(&cache, None)
     }
 }
 

@@ -9,7 +9,9 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::entry::Entry;
 use crate::http::freshness::Freshness;
+use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
+use crate::observe::{Measured, Writes, Written};
 use crate::store::{Claim, Claimed, Lease, Stamps, Token};
 
 /// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
@@ -25,6 +27,8 @@ pub(crate) struct Fill {
 struct Inner {
     cache: Cache,
     at: Address,
+    /// Who it is for, as metrics and spans call it.
+    handler: &'static str,
     lease: Lease,
     /// How long the nonces of the lease outlast it; `None`: for ever.
     kept_for: Option<Duration>,
@@ -47,6 +51,7 @@ impl Fill {
     pub(crate) async fn begin(
         cache: Cache,
         at: Address,
+        handler: &'static str,
         claim: Claim,
         kept_for: Option<Duration>,
     ) -> Begun {
@@ -62,6 +67,7 @@ impl Fill {
             let inner = Box::new(Inner {
                 cache,
                 at,
+                handler,
                 lease,
                 kept_for,
                 end,
@@ -69,6 +75,10 @@ impl Fill {
             Begun::Fill(Self { inner: Some(inner) }, entry)
         });
         begun.await.unwrap_or(Begun::Fault)
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.inner.as_ref().map(|inner| &inner.cache)
     }
 
     /// What the entry must be stamped with.
@@ -137,28 +147,24 @@ impl Fill {
 
     /// Stores an entry, if nothing was evicted since the fill began. Before that it is shared with
     /// those who wait for it. It is kept for `stale_for` when it is no longer fresh. `None`: what was
-    /// made could not be encoded.
+    /// made could not be encoded. Tells what became of it.
     pub(crate) async fn store(
         mut self,
         entry: Option<Entry>,
         stale_for: Duration,
         lead: Option<Lead>,
-    ) {
+    ) -> Written {
         match (lead, &entry) {
             (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
-        if let Some(inner) = self.inner.take() {
-            let cache = inner.cache.clone();
-            let store = async move {
-                match entry {
-                    Some(entry) => inner.store(entry, stale_for).await,
-                    None => inner.give_up().await,
-                }
-            };
-            cache.background().to_its_end(store).await;
-        }
+        let Some(inner) = self.inner.take() else {
+            return Written::Superseded;
+        };
+        let cache = inner.cache.clone();
+        let end = cache.background().to_its_end(inner.end(entry, stale_for));
+        end.await.unwrap_or(Written::Superseded)
     }
 
     /// Ends without storing: a read gives its lease back, a write evicts its key.
@@ -193,12 +199,48 @@ impl Inner {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    async fn store(self, entry: Entry, stale_for: Duration) {
+    /// Stores an entry, and says what became of it to those who watch.
+    async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let (cache, handler) = (self.cache.clone(), self.handler);
+        let writes = match self.lease.claim {
+            Claim::IfFree | Claim::Alone => Writes::Fill,
+            Claim::Override => Writes::Through,
+        };
+        let written = match cache.observer().span(writes.operation()) {
+            None => self.store(entry, stale_for).await,
+            Some(span) => {
+                span.about(handler, &self.at);
+                span.ttl(entry.as_ref().and_then(Entry::lifetime));
+                let written = span.around(self.store(entry, stale_for)).await;
+                span.written(written);
+                written
+            }
+        };
+        if written == Written::Superseded {
+            tracing::debug!(
+                handler,
+                "superseded: evicted or written since its fill began"
+            );
+        }
+        cache.observer().record(Measured::Write {
+            handler,
+            writes,
+            written,
+        });
+        written
+    }
+
+    async fn store(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let Some(entry) = entry else {
+            self.give_up().await;
+            return Written::Refused(NotStorable::TooLarge.name());
+        };
         // What is left of it: the body may have taken a while.
         let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
         let fresh_for = freshness.remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
-            return self.give_up().await;
+            self.give_up().await;
+            return Written::Refused(NotStorable::AlreadyStale.name());
         }
         let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
@@ -209,7 +251,8 @@ impl Inner {
             .cache
             .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
         match stored.await {
-            Ok(_) => {}
+            Ok(true) => Written::Stored,
+            Ok(false) => Written::Superseded,
             // It may have been stored, or not: whatever is left must go. The request has waited long
             // enough.
             Err(fault) if fault.is_absence() => {
@@ -219,8 +262,12 @@ impl Inner {
                     let cache = self.cache.clone();
                     cache.background().spawn(self.give_up());
                 }
+                Written::Failed(fault.name())
             }
-            Err(_) => self.give_up().await,
+            Err(fault) => {
+                self.give_up().await;
+                Written::Failed(fault.name())
+            }
         }
     }
 

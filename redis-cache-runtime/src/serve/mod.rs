@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod evict;
 pub(crate) mod fill;
 pub(crate) mod flight;
+pub(crate) mod outcome;
 pub(crate) mod pending;
 pub(crate) mod read;
 mod respond;
@@ -24,45 +25,15 @@ use bytes::Bytes;
 use http_body::Frame;
 
 use crate::http::conditional::is_not_modified;
-use crate::http::fields::{X_REDIS_CACHE, add_vary, retain_for_not_modified};
+use crate::http::fields::{add_vary, retain_for_not_modified};
 use crate::route::Route;
 
 /// A future whose type does not name what is in it: compiled here, not for each handler.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How the cache answered, as `X-Redis-Cache` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// From the stored response.
-    Hit,
-    /// From the stored response, although it is stale.
-    Stale,
-    /// By the handler, because there was no stored response to reuse.
-    Miss,
-    /// By the handler, past the cache.
-    Bypass,
-}
-
-impl Outcome {
-    fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Hit => "HIT",
-            Self::Stale => "STALE",
-            Self::Miss => "MISS",
-            Self::Bypass => "BYPASS",
-        })
-    }
-
-    /// Labels a response that is otherwise left as the handler made it.
-    pub(crate) fn label(self, mut response: Response) -> Response {
-        response.headers_mut().insert(X_REDIS_CACHE, self.value());
-        response
-    }
-}
-
 /// Passes on a response that is not stored. What the route declared about clients holds for it too,
 /// unless the handler says something itself.
-pub(crate) fn bypass(route: &Route, mut response: Response) -> Response {
+pub(crate) fn pass_on(route: &Route, mut response: Response) -> Response {
     let fields = response.headers_mut();
     add_vary(fields, route.store.vary);
     if !fields.contains_key(header::CACHE_CONTROL)
@@ -70,7 +41,7 @@ pub(crate) fn bypass(route: &Route, mut response: Response) -> Response {
     {
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(directive));
     }
-    Outcome::Bypass.label(response)
+    response
 }
 
 /// The body of a 304. Its length is not known, so that no `Content-Length: 0` is made of it, which
@@ -98,10 +69,8 @@ pub(crate) fn complete(
     response: &mut Response,
     request: Option<&HeaderMap>,
     cache_control: HeaderValue,
-    outcome: Outcome,
 ) {
     let fields = response.headers_mut();
-    fields.insert(X_REDIS_CACHE, outcome.value());
     fields.insert(header::CACHE_CONTROL, cache_control);
     let (status, fields) = (response.status(), response.headers());
     if request.is_some_and(|request| is_not_modified(request, status, fields)) {

@@ -5,15 +5,16 @@ use std::fmt;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::outcome::{Answer, CacheStatus, Outcome};
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
 use super::run::{Step, Surviving, caught};
 use super::search::{Plan, Search};
-use super::{BoxFuture, bypass};
+use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
-use crate::observe::Place;
+use crate::observe::{Place, Writes};
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 
@@ -44,29 +45,36 @@ async fn begin(
         Err(NotStorable::Method)
     };
     if let Err(reason) = usable {
-        route.name_reason(reason);
+        route.refuse(reason, Writes::Fill, &cache);
         if request.is_read && request.only_if_cached() {
-            return Ok(bypass(route, StatusCode::GATEWAY_TIMEOUT.into_response()));
+            let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
+            let status = CacheStatus::unanswered(Outcome::Bypass);
+            return Ok(Answer { response, status }.tell(&cache, Some(route.name())));
         }
         return Err(Read {
             cache,
             route,
             request,
             at: None,
+            status: CacheStatus::ruled_out(reason),
             plan: Plan::Bypass,
         });
     }
     let at = route.address(&mut request, selected).await;
-    let search = Search {
-        cache,
-        at,
-        sought: Reusable { route, request },
-    };
+    let mut search = Search::new(cache, at, Reusable { route, request });
     match search.run().await {
-        Err(Plan::Unstored(outcome)) if search.sought.request.only_if_cached() => {
-            Ok(outcome.label(StatusCode::GATEWAY_TIMEOUT.into_response()))
+        Ok(mut answer) => {
+            if search.collapsed {
+                answer.status = answer.status.collapsed(search.forward);
+            }
+            Ok(answer.tell(&search.cache, Some(route.name())))
         }
-        found => found.map_err(|plan| Read::new(search, plan)),
+        Err(Plan::Unstored) if search.sought.request.only_if_cached() => {
+            let response = StatusCode::GATEWAY_TIMEOUT.into_response();
+            let status = CacheStatus::unanswered(search.forward.outcome());
+            Ok(Answer { response, status }.tell(&search.cache, Some(route.name())))
+        }
+        Err(plan) => Err(Read::new(search, plan)),
     }
 }
 
@@ -77,7 +85,9 @@ pub struct Read {
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
     at: Option<Box<Address>>,
-    plan: Plan<Response>,
+    /// As far as it is known before the handler runs.
+    status: CacheStatus,
+    plan: Plan<Answer>,
 }
 
 impl Step for Read {
@@ -86,52 +96,64 @@ impl Step for Read {
     }
 
     fn run(mut self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let cache = self.cache.clone();
+        let (cache, route) = (self.cache.clone(), self.route);
         match self.plan {
-            Plan::Bypass | Plan::Unstored(_) => Box::pin(self.complete(handler)),
-            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.complete(handler))),
+            Plan::Bypass | Plan::Unstored => Box::pin(self.answer(handler)),
+            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 self.plan = Plan::Fill(fill, Some(lead));
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 cache.background().adopt(refresh, limit, Place::current());
-                Box::pin(std::future::ready(*stale))
+                let stale = stale.tell(&cache, Some(route.name()));
+                Box::pin(std::future::ready(stale))
             }
         }
     }
 
     async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
+        let (cache, route) = (self.cache.clone(), self.route);
         let mut stale = None;
-        if let Plan::Refresh(fill, lead, response) = self.plan {
+        if let Plan::Refresh(fill, lead, answer) = self.plan {
             self.plan = Plan::Fill(fill, Some(lead));
-            stale = Some(*response);
+            stale = Some(*answer);
         }
-        let response = self.complete(handler).await;
-        match stale {
-            Some(stale) if response.status().is_server_error() => stale,
-            _ => response,
-        }
+        let answer = self.complete(handler).await;
+        let answer = match stale {
+            Some(stale) if answer.response.status().is_server_error() => stale,
+            _ => answer,
+        };
+        answer.tell(&cache, Some(route.name()))
     }
 }
 
 impl Read {
-    fn new(search: Search<Reusable>, plan: Plan<Response>) -> Self {
-        let Search { cache, at, sought } = search;
-        let Reusable { route, request } = sought;
-        let may_help = !route.windows().if_error.is_zero();
+    fn new(search: Search<Reusable>, plan: Plan<Answer>) -> Self {
+        let may_help = !search.sought.route.windows().if_error.is_zero();
         Self {
-            cache,
-            route,
-            request,
-            at: may_help.then(|| Box::new(at)),
+            cache: search.cache,
+            route: search.sought.route,
+            request: search.sought.request,
+            at: may_help.then(|| Box::new(search.at)),
+            status: CacheStatus::forwarded(search.forward),
             plan,
         }
     }
 
+    async fn answer(self, handler: impl Future<Output = Response>) -> Response {
+        let (cache, route) = (self.cache.clone(), self.route);
+        let answer = self.complete(handler).await;
+        answer.tell(&cache, Some(route.name()))
+    }
+
     /// Runs the handler, and answers with what it makes.
-    async fn complete(mut self, handler: impl Future<Output = Response>) -> Response {
+    async fn complete(mut self, handler: impl Future<Output = Response>) -> Answer {
+        let status = self.status;
         if matches!(self.plan, Plan::Bypass) {
-            return bypass(self.route, handler.await);
+            let response = pass_on(self.route, handler.await);
+            let made = Some(response.status());
+            let status = CacheStatus { made, ..status };
+            return Answer { response, status };
         }
         let (cache, route, may_help) = (self.cache.clone(), self.route, self.at.is_some());
         let run = async {
@@ -155,18 +177,20 @@ impl Read {
             Ok(examined) => examined,
             Err(failure) => {
                 if let Some(at) = &self.at
-                    && let Some(stale) = reuse_on_error(&cache, route, &self.request, at).await
+                    && let Some(mut stale) = reuse_on_error(&cache, route, &self.request, at).await
                 {
                     if let Plan::Fill(_, Some(lead)) = self.plan {
                         lead.fail();
                     }
+                    stale.status.forward = status.forward;
+                    stale.status.made = failure.ok().map(|response| response.status());
                     return stale;
                 }
                 let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 examine(&cache, route, response).await
             }
         };
-        respond(&self.cache, route, &self.request, examined, self.plan).await
+        respond(&cache, route, &self.request, examined, self.plan, status).await
     }
 }
 

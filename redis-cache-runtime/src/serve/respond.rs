@@ -2,15 +2,16 @@
 
 use axum::body::Body;
 use axum::http::response::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
 use super::body::{Captured, Tee, capture};
 use super::fill::Fill;
 use super::flight::Lead;
+use super::outcome::{Answer, CacheStatus};
 use super::search::Plan;
-use super::{Outcome, bypass, complete};
+use super::{complete, pass_on};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredHead};
@@ -19,6 +20,7 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
 use crate::http::freshness::{Freshness, Grant};
 use crate::http::storable::NotStorable;
+use crate::observe::{Writes, Written};
 use crate::request::RequestHead;
 use crate::route::Route;
 
@@ -58,37 +60,42 @@ pub(super) async fn respond(
     route: &'static Route,
     request: &RequestHead,
     examined: Examined,
-    plan: Plan<Response>,
-) -> Response {
-    let (outcome, fill, lead) = match plan {
-        Plan::Bypass => (Outcome::Bypass, None, None),
-        Plan::Unstored(outcome) => (outcome, None, None),
-        Plan::Fill(fill, lead) => (Outcome::Miss, Some(fill), lead),
-        Plan::Refresh(fill, lead, _) => (Outcome::Miss, Some(fill), Some(lead)),
+    plan: Plan<Answer>,
+    mut status: CacheStatus,
+) -> Answer {
+    let (fill, lead) = match plan {
+        Plan::Bypass | Plan::Unstored => (None, None),
+        Plan::Fill(fill, lead) => (Some(fill), lead),
+        Plan::Refresh(fill, lead, _) => (Some(fill), Some(lead)),
     };
-    let told = |grant: &Grant| Told {
-        cache_control: cache_control(&route.client, grant, Freshness::new(grant.lifetime)),
-        request: request.map(),
-        outcome,
-    };
-    match examined {
+    if let Examined::Whole(parts, _, grant) | Examined::Streaming(parts, _, grant) = &examined {
+        status.made = Some(parts.status);
+        status.freshness = Some(Freshness::new(grant.lifetime));
+    }
+    let told = |grant: &Grant| cache_control(&route.client, grant, Freshness::new(grant.lifetime));
+    let response = match examined {
         Examined::Whole(parts, body, grant) => {
-            let told = told(&grant);
+            let cache_control = told(&grant);
             if let Some(fill) = fill {
-                store(fill, route, &stored_head(&parts, grant), &body, lead).await;
+                let head = stored_head(&parts, grant);
+                let written = store(fill, route, &head, &body, lead).await;
+                status.stored = written == Written::Stored;
             }
-            told.complete(Response::from_parts(parts, Body::from(body)))
+            let mut response = Response::from_parts(parts, Body::from(body));
+            complete(&mut response, request.map(), cache_control);
+            response
         }
         Examined::Streaming(parts, body, grant) => {
-            let told = told(&grant);
+            let cache_control = told(&grant);
             let head = stored_head(&parts, grant);
-            let response = told.complete(Response::from_parts(parts, Body::empty()));
+            let mut response = Response::from_parts(parts, Body::empty());
+            complete(&mut response, request.map(), cache_control);
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
                 lead.fail();
             }
             if response.status() == StatusCode::NOT_MODIFIED {
-                return response;
+                return Answer { response, status };
             }
             let length = content_length(response.headers());
             let fill = match fill {
@@ -103,52 +110,31 @@ pub(super) async fn respond(
             response.map(|_| body)
         }
         Examined::NotStorable(reason, response) => {
-            not_stored(route, reason, response, fill, lead).await
+            status = status.past_the_cache();
+            (status.made, status.not_storable) = (Some(response.status()), Some(reason));
+            route.refuse(reason, Writes::Fill, cache);
+            not_stored(fill, lead).await;
+            pass_on(route, response)
         }
-    }
+    };
+    Answer { response, status }
 }
 
-/// Fills the cache with a response.
+/// Fills the cache with a response, and tells what became of it.
 pub(super) async fn store(
     fill: Fill,
     route: &Route,
     head: &StoredHead,
     body: &[u8],
     lead: Option<Lead>,
-) {
+) -> Written {
     let entry = fill.stamps().and_then(|stamps| head.encode(stamps, body));
     let stale_for = route.windows().granted(&head.grant).longest();
     fill.store(entry.and_then(Entry::parse), stale_for, lead)
-        .await;
+        .await
 }
 
-/// What a client is told about a response.
-struct Told<'a> {
-    cache_control: HeaderValue,
-    request: Option<&'a HeaderMap>,
-    outcome: Outcome,
-}
-
-impl Told<'_> {
-    fn complete(self, mut response: Response) -> Response {
-        complete(
-            &mut response,
-            self.request,
-            self.cache_control,
-            self.outcome,
-        );
-        response
-    }
-}
-
-async fn not_stored(
-    route: &Route,
-    reason: NotStorable,
-    response: Response,
-    fill: Option<Fill>,
-    lead: Option<Lead>,
-) -> Response {
-    route.name_reason(reason);
+async fn not_stored(fill: Option<Fill>, lead: Option<Lead>) {
     // They run the handler themselves, and the first of them may find the lease free.
     if let Some(fill) = fill {
         fill.abandon().await;
@@ -156,7 +142,6 @@ async fn not_stored(
     if let Some(lead) = lead {
         lead.fail();
     }
-    bypass(route, response)
 }
 
 pub(super) fn stored_head(parts: &Parts, grant: Grant) -> StoredHead {

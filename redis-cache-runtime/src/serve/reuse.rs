@@ -5,8 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 
+use super::complete;
+use super::outcome::{Answer, CacheStatus};
 use super::search::Sought;
-use super::{Outcome, complete};
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::Entry;
@@ -24,9 +25,9 @@ pub(super) struct Reusable {
 }
 
 impl Sought for Reusable {
-    type Answer = Response;
+    type Answer = Answer;
 
-    fn reuse(&self, entry: &Entry) -> Option<(Reuse, Response)> {
+    fn reuse(&self, entry: &Entry) -> Option<(Reuse, Answer)> {
         answer(entry, &self.request, self.route, |freshness, grant| {
             freshness.reuse(self.directives(), grant, self.route.windows())
         })
@@ -34,6 +35,14 @@ impl Sought for Reusable {
 
     fn kept_for(&self, cache: &Cache) -> Option<Duration> {
         cache.kept_for(self.route)
+    }
+
+    fn handler(&self) -> &'static str {
+        self.route.name()
+    }
+
+    fn freshness(answer: &Answer) -> Option<Freshness> {
+        answer.status.freshness
     }
 
     fn is_of_use_to_others(&self, entry: &Entry) -> bool {
@@ -44,7 +53,7 @@ impl Sought for Reusable {
         self.request.directives()
     }
 
-    async fn on_failure(&self, cache: &Cache, at: &Address) -> Option<Response> {
+    async fn on_failure(&self, cache: &Cache, at: &Address) -> Option<Answer> {
         if self.route.windows().if_error.is_zero() {
             return None;
         }
@@ -71,7 +80,7 @@ pub(super) async fn reuse_on_error(
     route: &Route,
     request: &RequestHead,
     at: &Address,
-) -> Option<Response> {
+) -> Option<Answer> {
     let entry = cache.lookup(at).await.ok()??;
     let reused = answer(&entry, request, route, |freshness, grant| {
         if freshness.is_fresh() {
@@ -82,7 +91,7 @@ pub(super) async fn reuse_on_error(
             Reuse::No
         }
     });
-    reused.map(|(_, response)| response)
+    reused.map(|(_, answer)| answer)
 }
 
 fn answer(
@@ -90,19 +99,18 @@ fn answer(
     request: &RequestHead,
     route: &Route,
     judge: impl FnOnce(Freshness, &Grant) -> Reuse,
-) -> Option<(Reuse, Response)> {
+) -> Option<(Reuse, Answer)> {
     let freshness = freshness(entry);
     let (stored, body) = entry.decode()?;
     let reuse = judge(freshness, &stored.grant);
-    let outcome = match reuse {
-        Reuse::Fresh => Outcome::Hit,
-        Reuse::Stale | Reuse::WhileRevalidating => Outcome::Stale,
-        Reuse::No => return None,
-    };
+    if reuse == Reuse::No {
+        return None;
+    }
+    let status = CacheStatus::reused(freshness, stored.status);
     let cache_control = cache_control(&route.client, &stored.grant, freshness);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.fields;
-    complete(&mut response, request.map(), cache_control, outcome);
-    Some((reuse, response))
+    complete(&mut response, request.map(), cache_control);
+    Some((reuse, Answer { response, status }))
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use super::Outcome;
 use super::fill::{Begun, Fill};
 use super::flight::{Flights, Follower, Landing, Lead, Role};
+use super::outcome::{Forward, Outcome};
 use super::reuse::freshness;
 use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::http::directives::RequestDirectives;
-use crate::http::freshness::Reuse;
+use crate::http::freshness::{Freshness, Reuse};
 use crate::key::Address;
+use crate::observe::{Operation, Span};
 use crate::store::Claim;
 
 /// How often it is looked again when what was waited for was not for this search.
@@ -36,6 +37,14 @@ pub(super) trait Sought {
         false
     }
 
+    /// Who it is for, as metrics and spans call it.
+    fn handler(&self) -> &'static str;
+
+    /// How fresh an answer is, if it tells.
+    fn freshness(_: &Self::Answer) -> Option<Freshness> {
+        None
+    }
+
     /// What the client asks of the cache.
     fn directives(&self) -> Option<&RequestDirectives> {
         None
@@ -51,6 +60,12 @@ pub(super) struct Search<S> {
     pub(super) cache: Cache,
     pub(super) at: Address,
     pub(super) sought: S,
+    /// Why there is no answer in the store, as far as it is known.
+    pub(super) forward: Forward,
+    /// The run of another is the answer.
+    pub(super) collapsed: bool,
+    /// The fault of the store, if it has one.
+    fault: Option<&'static str>,
 }
 
 /// What becomes of what a run makes, when there is nothing to reuse.
@@ -58,7 +73,7 @@ pub(super) enum Plan<A> {
     /// The request rules out the cache.
     Bypass,
     /// It is not stored.
-    Unstored(Outcome),
+    Unstored,
     /// It is stored, and others may wait for it.
     Fill(Fill, Option<Lead>),
     /// It is stored, and meanwhile the client gets the stale answer.
@@ -86,9 +101,50 @@ enum Waited<A> {
 }
 
 impl<S: Sought> Search<S> {
+    pub(super) fn new(cache: Cache, at: Address, sought: S) -> Self {
+        Self {
+            cache,
+            at,
+            sought,
+            forward: Forward::Miss,
+            collapsed: false,
+            fault: None,
+        }
+    }
+
+    /// Finds an answer, or who has to make it. Watched only if somebody does.
+    pub(super) async fn run(&mut self) -> Found<S::Answer> {
+        match self.cache.observer().span(Operation::Get) {
+            None => self.find().await,
+            Some(span) => Box::pin(self.find_within(span)).await,
+        }
+    }
+
+    async fn find_within(&mut self, span: Span) -> Found<S::Answer> {
+        span.about(self.sought.handler(), &self.at);
+        let found = span.around(self.find()).await;
+        let answer = match &found {
+            Ok(answer) => Some(answer),
+            Err(Plan::Refresh(_, _, stale)) => Some(&**stale),
+            Err(Plan::Bypass | Plan::Unstored | Plan::Fill(..)) => None,
+        };
+        if let Some(answer) = answer {
+            let freshness = S::freshness(answer);
+            let outcome = freshness.map_or(Outcome::Hit, Outcome::of_reuse);
+            span.answered(outcome.name(self.collapsed), true);
+            span.ttl(freshness.and_then(Freshness::remaining));
+        } else {
+            span.answered(self.forward.outcome().name(false), false);
+        }
+        if let Some(fault) = self.fault {
+            span.failed(fault);
+        }
+        found
+    }
+
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
-    pub(super) async fn run(&self) -> Found<S::Answer> {
+    async fn find(&mut self) -> Found<S::Answer> {
         let mut follower = self.join();
         if follower.is_none() {
             match self.look().await {
@@ -98,7 +154,10 @@ impl<S: Sought> Search<S> {
                 // It may have been late because so many ask for the same.
                 Err(plan) => match self.join() {
                     None => return Err(plan),
-                    joined => follower = joined,
+                    joined => {
+                        self.forward = Forward::Miss;
+                        follower = joined;
+                    }
                 },
             }
         }
@@ -106,7 +165,7 @@ impl<S: Sought> Search<S> {
     }
 
     /// Leads, or waits for who does.
-    async fn fill_or_follow(&self, mut follower: Option<Follower>) -> Found<S::Answer> {
+    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Found<S::Answer> {
         if !self.may_wait() {
             return self.alone().await;
         }
@@ -120,7 +179,10 @@ impl<S: Sought> Search<S> {
                 },
             };
             match follower.landing(deadline).await {
-                Landing::Stored(entry) => return self.answer_with(&entry),
+                Landing::Stored(entry) => {
+                    self.collapsed = true;
+                    return self.answer_with(&entry);
+                }
                 Landing::Failed => return self.without_leader().await,
                 Landing::Again => {}
             }
@@ -152,12 +214,19 @@ impl<S: Sought> Search<S> {
     }
 
     /// Looks in the store.
-    async fn look(&self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
-        let found = self.cache.lookup(&self.at).await;
-        // Without the store it is run as if there were no cache.
-        let outcome = found.as_ref().map_or(Outcome::Bypass, |_| Outcome::Miss);
+    async fn look(&mut self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
+        let found = match self.cache.lookup(&self.at).await {
+            Ok(found) => found,
+            Err(fault) => {
+                // Without the store it is run as if there were no cache.
+                self.forward = Forward::Bypass;
+                self.fault = Some(fault.name());
+                return Err(Plan::Unstored);
+            }
+        };
+        self.forward = self.why_forward(found.as_ref());
         let mut is_refused = false;
-        if let Ok(Some(entry)) = found {
+        if let Some(entry) = found {
             match self.sought.reuse(&entry) {
                 Some((Reuse::WhileRevalidating, answer)) => {
                     return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
@@ -166,11 +235,22 @@ impl<S: Sought> Search<S> {
                 None => is_refused = self.sought.is_of_use_to_others(&entry),
             }
         }
-        match outcome {
-            Outcome::Bypass => Err(Plan::Unstored(outcome)),
-            _ if self.only_if_cached() => Err(Plan::Unstored(outcome)),
-            _ if is_refused => Ok(Looked::Refused),
-            _ => Ok(Looked::Nothing),
+        if self.only_if_cached() {
+            Err(Plan::Unstored)
+        } else if is_refused {
+            Ok(Looked::Refused)
+        } else {
+            Ok(Looked::Nothing)
+        }
+    }
+
+    /// Why the handler runs, if what was found is not the answer.
+    fn why_forward(&self, found: Option<&Entry>) -> Forward {
+        match found {
+            Some(entry) if freshness(entry).is_fresh() => Forward::Request,
+            Some(_) => Forward::Stale,
+            None if self.at.variant.is_some() => Forward::Miss,
+            None => Forward::UriMiss,
         }
     }
 
@@ -193,11 +273,12 @@ impl<S: Sought> Search<S> {
 
     async fn claim(&self, claim: Claim) -> Begun {
         let kept_for = self.sought.kept_for(&self.cache);
-        Fill::begin(self.cache.clone(), self.at.clone(), claim, kept_for).await
+        let (cache, at) = (self.cache.clone(), self.at.clone());
+        Fill::begin(cache, at, self.sought.handler(), claim, kept_for).await
     }
 
     /// Takes the lease, or waits for the process that has it.
-    async fn lead(&self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
+    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
         for _ in 0..TURNS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
@@ -212,6 +293,7 @@ impl<S: Sought> Search<S> {
                 Begun::Held(holder) if holder.is_awaited() => {
                     match self.wait_for_another(&lead, deadline).await {
                         Waited::Found(joined, entry, answer) => {
+                            self.collapsed = true;
                             lead.found(joined, entry);
                             return Ok(answer);
                         }
@@ -223,7 +305,7 @@ impl<S: Sought> Search<S> {
             }
         }
         lead.fail();
-        Err(Plan::Unstored(Outcome::Miss))
+        Err(Plan::Unstored)
     }
 
     /// Looks again and again, the less often the longer it takes, until another process has filled
@@ -256,7 +338,7 @@ impl<S: Sought> Search<S> {
         // Of all who waited, one tries to store what it makes.
         match self.cache.flights().refresh(&self.at) {
             Some(_first) => self.alone().await,
-            None => Err(Plan::Unstored(Outcome::Miss)),
+            None => Err(Plan::Unstored),
         }
     }
 
@@ -273,7 +355,7 @@ impl<S: Sought> Search<S> {
                     }
                 }
             }
-            Begun::Held(_) | Begun::Fault => Err(Plan::Unstored(Outcome::Miss)),
+            Begun::Held(_) | Begun::Fault => Err(Plan::Unstored),
         }
     }
 
@@ -297,7 +379,7 @@ impl<S: Sought> Search<S> {
 
     fn answer_with(&self, entry: &Entry) -> Found<S::Answer> {
         let reused = self.sought.reuse(entry);
-        reused.map_or(Err(Plan::Unstored(Outcome::Miss)), |(_, answer)| Ok(answer))
+        reused.map_or(Err(Plan::Unstored), |(_, answer)| Ok(answer))
     }
 }
 

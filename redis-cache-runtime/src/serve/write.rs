@@ -10,16 +10,18 @@ use bytes::Bytes;
 use super::body::{Captured, capture};
 use super::evict::succeeded;
 use super::fill::{Begun, Fill};
+use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::respond::{content_length, store, stored_head};
 use super::run::{Step, Surviving};
-use super::{BoxFuture, bypass};
+use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::fields::add_vary;
 use crate::http::storable::NotStorable;
 use crate::key::{CacheKey, Eviction};
+use crate::observe::Writes;
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -55,10 +57,11 @@ impl Write {
         let at = route.address(&mut request, selected).await;
         let key = at.key.clone();
         let kept_for = cache.kept_for(route);
-        let fill = match Fill::begin(cache.clone(), at, Claim::Override, kept_for).await {
-            Begun::Fill(fill, _) => Some(fill),
-            Begun::Held(_) | Begun::Fault => None,
-        };
+        let fill =
+            match Fill::begin(cache.clone(), at, route.name(), Claim::Override, kept_for).await {
+                Begun::Fill(fill, _) => Some(fill),
+                Begun::Held(_) | Begun::Fault => None,
+            };
         let others = spellings.into_iter().filter(|other| *other != key);
         let mut pending: Vec<_> = others.map(Eviction::Key).collect();
         if fill.is_none() {
@@ -74,8 +77,16 @@ impl Write {
         }
     }
 
-    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    /// Answers with what the handler made, after storing it.
     async fn end(self, response: Response) -> Response {
+        let (cache, route) = (self.cache.clone(), self.route);
+        let response = pass_on(route, self.store_or_evict(response).await);
+        let status = CacheStatus::BYPASS;
+        Answer { response, status }.tell(&cache, None)
+    }
+
+    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    async fn store_or_evict(self, response: Response) -> Response {
         let Self {
             cache,
             route,
@@ -89,19 +100,21 @@ impl Write {
             if let Some(fill) = fill {
                 fill.abandon().await;
             }
-            return bypass(route, response);
+            return response;
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
-            route.name_reason(*reason);
+            route.refuse(*reason, Writes::Through, &cache);
         }
         match (fill, stored) {
-            (Some(fill), Ok((head, body))) => store(fill, route, &head, &body, None).await,
+            (Some(fill), Ok((head, body))) => {
+                store(fill, route, &head, &body, None).await;
+            }
             (Some(fill), Err(_)) => fill.give_up().await,
             (None, _) => {}
         }
         pending.run().await;
-        bypass(route, response)
+        response
     }
 }
 

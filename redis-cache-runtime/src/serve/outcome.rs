@@ -1,0 +1,212 @@
+//! How a request was answered: said in one value, at one place.
+
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::cache::Cache;
+use crate::http::fields::X_REDIS_CACHE;
+use crate::http::freshness::Freshness;
+use crate::http::storable::NotStorable;
+use crate::observe::Measured;
+
+/// How the cache answered, as `X-Redis-Cache` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// From the stored response.
+    Hit,
+    /// From the stored response, although it is stale.
+    Stale,
+    /// By the handler, because there was no stored response to reuse.
+    Miss,
+    /// By the handler, past the cache.
+    Bypass,
+}
+
+impl Outcome {
+    /// Of an answer that is as fresh as that.
+    pub(crate) fn of_reuse(freshness: Freshness) -> Self {
+        if freshness.is_fresh() {
+            Self::Hit
+        } else {
+            Self::Stale
+        }
+    }
+
+    /// What it is called where it is counted, and where the run of another request may be the answer.
+    pub(crate) fn name(self, collapsed: bool) -> &'static str {
+        match self {
+            Self::Hit if collapsed => "collapsed",
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Hit => "HIT",
+            Self::Stale => "STALE",
+            Self::Miss => "MISS",
+            Self::Bypass => "BYPASS",
+        })
+    }
+}
+
+/// Why a request was forwarded to the handler (RFC 9211 §2.2). There is no `vary-miss`: what other
+/// variants of a key are stored is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// The cache was not asked, or could not answer.
+    Bypass,
+    /// The method rules out the cache.
+    Method,
+    /// Nothing is stored under the key.
+    UriMiss,
+    /// Nothing is stored for this request, but there may be other variants of the key; or another
+    /// request had found out already, and this one joined it.
+    Miss,
+    /// What the request says rules out the stored response, or any.
+    Request,
+    /// What is stored is stale.
+    Stale,
+}
+
+impl Forward {
+    /// Of a request that its method, or what it says, rules out of the cache.
+    fn ruled_out(reason: NotStorable) -> Self {
+        match reason {
+            NotStorable::Method => Self::Method,
+            _ => Self::Request,
+        }
+    }
+
+    /// Of a request that is answered with what the handler makes.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Bypass | Self::Method => Outcome::Bypass,
+            Self::UriMiss | Self::Miss | Self::Request | Self::Stale => Outcome::Miss,
+        }
+    }
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheStatus {
+    pub(crate) outcome: Outcome,
+    /// Why the handler had to run, for this request or the one that it was collapsed with; `None`:
+    /// it had not.
+    pub(crate) forward: Option<Forward>,
+    /// What the handler answered, now or when the response was stored; `None`: it did not, or it is
+    /// of no concern.
+    pub(crate) made: Option<StatusCode>,
+    /// The run of another request answered it, in this process or in another.
+    pub(crate) collapsed: bool,
+    /// The response is stored. Of one whose body is under way it is not known yet.
+    pub(crate) stored: bool,
+    /// Why it is not.
+    pub(crate) not_storable: Option<NotStorable>,
+    /// Of the response, where it is known.
+    pub(crate) freshness: Option<Freshness>,
+}
+
+impl CacheStatus {
+    /// Past the cache, as every write.
+    pub(crate) const BYPASS: Self = Self {
+        outcome: Outcome::Bypass,
+        forward: Some(Forward::Bypass),
+        made: None,
+        collapsed: false,
+        stored: false,
+        not_storable: None,
+        freshness: None,
+    };
+
+    /// By a stored response.
+    pub(crate) fn reused(freshness: Freshness, made: StatusCode) -> Self {
+        Self {
+            outcome: Outcome::of_reuse(freshness),
+            forward: None,
+            made: Some(made),
+            freshness: Some(freshness),
+            ..Self::BYPASS
+        }
+    }
+
+    /// By what the handler made.
+    pub(crate) fn forwarded(forward: Forward) -> Self {
+        Self {
+            outcome: forward.outcome(),
+            forward: Some(forward),
+            ..Self::BYPASS
+        }
+    }
+
+    /// By what the handler made of a request that rules out the cache.
+    pub(crate) fn ruled_out(reason: NotStorable) -> Self {
+        Self {
+            not_storable: Some(reason),
+            ..Self::forwarded(Forward::ruled_out(reason))
+        }
+        .past_the_cache()
+    }
+
+    /// The stored response is the work of the run of another request.
+    pub(crate) fn collapsed(self, forward: Forward) -> Self {
+        Self {
+            forward: Some(forward),
+            collapsed: true,
+            ..self
+        }
+    }
+
+    /// By nothing: the client wants what is stored, or nothing.
+    pub(crate) fn unanswered(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            forward: None,
+            ..Self::BYPASS
+        }
+    }
+
+    /// The response went past the cache, whatever the reason that the handler ran for.
+    pub(crate) fn past_the_cache(self) -> Self {
+        Self {
+            outcome: Outcome::Bypass,
+            ..self
+        }
+    }
+
+    /// Seconds for which the response stays fresh; negative when it is stale. Rounded away from
+    /// zero, so that it says 0 of nothing that is fresh. `None`: not known, or no expiry.
+    #[allow(dead_code, reason = "for what tells more of it")]
+    pub(crate) fn ttl(self) -> Option<i64> {
+        self.freshness.and_then(Freshness::ttl)
+    }
+}
+
+/// A response, and how it came to be.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) status: CacheStatus,
+}
+
+impl Answer {
+    /// The response as the client gets it: the one place where it is said how a request was
+    /// answered. A read is counted under the name of its handler; a write, which has none here, by
+    /// what it writes and evicts.
+    pub(crate) fn tell(self, cache: &Cache, reader: Option<&'static str>) -> Response {
+        let Self {
+            mut response,
+            status,
+        } = self;
+        if let Some(handler) = reader {
+            let result = status.outcome.name(status.collapsed);
+            let observer = cache.observer();
+            observer.record(Measured::Request { handler, result });
+        }
+        let fields = response.headers_mut();
+        fields.insert(X_REDIS_CACHE, status.outcome.value());
+        response
+    }
+}
