@@ -50,7 +50,7 @@ impl Operation {
                     "cache.result" = Empty,
                     "cache.hit" = Empty,
                     "cache.refusal" = Empty,
-                    "cache.targets" = Empty,
+                    "cache.target" = Empty,
                     "error.type" = Empty,
                 )
             };
@@ -162,7 +162,7 @@ impl Span {
         let mut targets: Vec<_> = evictions.iter().map(Eviction::target).collect();
         targets.sort_unstable();
         targets.dedup();
-        self.list("cache.targets", &targets);
+        self.list("cache.target", &targets);
         let named = evictions.iter().filter_map(Eviction::named_group);
         self.list("cache.groups", &named.collect::<Vec<_>>());
         if let [Eviction::Key(key)] = evictions {

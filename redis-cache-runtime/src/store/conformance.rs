@@ -90,7 +90,12 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
     Address {
         key: CacheKey::new(key.to_owned()),
         variant: None,
-        groups: Groups::Made(groups.iter().map(|group| (*group).to_owned().into()).collect()),
+        groups: Groups::Made(
+            groups
+                .iter()
+                .map(|group| (*group).to_owned().into())
+                .collect(),
+        ),
     }
 }
 
