@@ -12,8 +12,8 @@ pub use redis_cache_macros::cache_put;
 #[cfg(feature = "redis")]
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
-    Cache, CacheKey, ConnectionState, Determined, KeyPart, KeyWriter, PingError, ServerStatus,
-    Settings, SettingsError, Source, Status, Ttl, Values,
+    Cache, CacheKey, ConnectionState, Determined, Explanation, KeyPart, KeyWriter, LeaseState,
+    PingError, ServerStatus, Settings, SettingsError, Source, Status, StoredEntry, Ttl, Values,
 };
 
 #[doc = include_str!("../docs/testing.md")]

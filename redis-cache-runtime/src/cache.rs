@@ -82,6 +82,8 @@ struct Inner {
     lease_ttl: Duration,
     max_body_bytes: usize,
     request_directives: bool,
+    cache_status: bool,
+    cache_groups: bool,
 }
 
 impl Cache {
@@ -163,6 +165,8 @@ impl Cache {
             lease_ttl: settings.lease_ttl.min(LONGEST_LEASE),
             max_body_bytes: settings.max_body_bytes,
             request_directives: settings.request_directives,
+            cache_status: settings.cache_status,
+            cache_groups: settings.cache_groups,
         };
         let cache = Self {
             inner: Arc::new(inner),
@@ -263,6 +267,17 @@ impl Cache {
         } else {
             RequestDirectives::default()
         }
+    }
+}
+
+/// What clients are told beyond `X-Redis-Cache`.
+impl Cache {
+    pub(crate) fn tells_status(&self) -> bool {
+        self.inner.cache_status
+    }
+
+    pub(crate) fn tells_groups(&self) -> bool {
+        self.inner.cache_groups
     }
 }
 

@@ -190,12 +190,17 @@ impl Entry {
 
     /// Whether every stamp is a current nonce, and no nonce is missing.
     fn is_stamped_with(&self, nonces: impl ExactSizeIterator<Item = Option<Nonce>>) -> bool {
-        let mut stamps = self.bytes[FIXED..self.stamps_end].chunks_exact(16);
+        let mut stamps = self.stamps();
         stamps.len() == nonces.len()
             && nonces.into_iter().all(|nonce| {
                 let stamp = stamps.next();
                 nonce.is_some_and(|nonce| Some(&nonce[..]) == stamp)
             })
+    }
+
+    /// The nonces that it is stamped with.
+    pub(crate) fn stamps(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.bytes[FIXED..self.stamps_end].chunks_exact(16)
     }
 
     /// The entry as it is stored.

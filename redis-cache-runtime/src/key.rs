@@ -84,6 +84,10 @@ impl CacheKey {
         hex(&Sha256::digest(&self.text)[..8])
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     #[doc(hidden)]
     #[must_use]
     pub fn in_groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
@@ -116,11 +120,16 @@ pub(crate) fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
 
 /// The group of that name. Long names are hashed too; one that looks like it is hashed again.
 pub(crate) fn group(text: Group) -> Group {
-    if text.len() > MAX_LEN || text.starts_with('#') {
+    if text.len() > MAX_LEN || is_hashed(&text) {
         Cow::Owned(hashed(&text))
     } else {
         text
     }
+}
+
+/// Whether a group is known by the hash of its name only.
+pub(crate) fn is_hashed(group: &str) -> bool {
+    group.starts_with('#')
 }
 
 fn hashed(text: &str) -> String {
@@ -153,6 +162,10 @@ impl Variant {
         }
         hash.update(values.unwrap_or_default());
         Some(Self(hex(&hash.finalize()[..16])))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 }
 

@@ -8,6 +8,7 @@ mod cache;
 mod clock;
 mod determined;
 mod entry;
+mod explanation;
 mod fault;
 mod handler;
 mod http;
@@ -26,6 +27,7 @@ mod uri;
 
 pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};
+pub use explanation::{Explanation, LeaseState, StoredEntry};
 pub use http::fields::X_REDIS_CACHE;
 pub use key::CacheKey;
 pub use key_part::{KeyPart, KeyWriter};

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use crate::cache::Cache;
+use crate::explanation::Wanted;
 use crate::http::directives::RequestDirectives;
 use crate::uri::Target;
 
@@ -46,7 +47,7 @@ pub(crate) struct RequestHead {
     pub(crate) target: Target,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
-    /// `None` when the request has no field that matters, as most.
+    /// `None` when the request has no field that matters, as most, and is not to be explained.
     pub(crate) fields: Option<Box<RequestFields>>,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct RequestHead {
 pub(crate) struct RequestFields {
     pub(crate) map: HeaderMap,
     pub(crate) directives: RequestDirectives,
+    /// The request is to be explained.
+    pub(crate) wanted: Option<Wanted>,
 }
 
 impl CacheRequest {
@@ -83,9 +86,14 @@ impl RequestHead {
         } else {
             all_fields(&parts.headers, uri.as_ref())
         };
-        let fields = (!map.is_empty()).then(|| {
+        let wanted = Wanted::of(&parts.extensions);
+        let fields = (!map.is_empty() || wanted.is_some()).then(|| {
             let directives = cache.directives(&map);
-            Box::new(RequestFields { map, directives })
+            Box::new(RequestFields {
+                map,
+                directives,
+                wanted,
+            })
         });
         if keep & WRITE == 0 && parts.method == Method::HEAD {
             parts.method = Method::GET;
@@ -112,6 +120,11 @@ impl RequestHead {
     pub(crate) fn only_if_cached(&self) -> bool {
         self.directives()
             .is_some_and(|directives| directives.only_if_cached)
+    }
+
+    /// If the request is to be explained instead of answered.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.fields.as_deref()?.wanted.as_ref()
     }
 
     /// What the request's `Cache-Control` says, if it says anything.

@@ -194,14 +194,16 @@ impl Route {
             let target = std::mem::take(&mut request.target);
             self.key(target, request.parts.as_deref()).await
         };
-        let groups = selected
-            .groups
-            .map_or(Groups::Fixed(self.groups), Groups::Made);
         Address {
             key,
             variant,
-            groups,
+            groups: self.groups_of(selected.groups),
         }
+    }
+
+    /// The groups of a response: those that were selected, or the route's.
+    fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
+        selected.map_or(Groups::Fixed(self.groups), Groups::Made)
     }
 
     /// Whether the request rules out the cache; one without fields that matter never does.
@@ -250,6 +252,14 @@ impl Route {
     /// What its handler is called in logs, metrics and spans.
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The reasons that were named in the log.
+    pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
+        let named = self.named.load(Ordering::Relaxed);
+        let is_named = move |reason: &NotStorable| named & (1 << *reason as u32) != 0;
+        let reasons = NotStorable::ALL.into_iter().filter(is_named);
+        reasons.map(NotStorable::reason)
     }
 
     /// Names in the log why something is not stored, once, and counts it.
@@ -309,6 +319,11 @@ impl Selected {
         }
         let rules = [QueryRule::None, QueryRule::All, QueryRule::Exact];
         rules.map(|rule| target.clone().into_key(rule)).into()
+    }
+
+    /// The groups of a response that is not stored.
+    pub(crate) fn into_groups(self, route: &Route) -> Groups {
+        route.groups_of(self.groups)
     }
 
     /// The groups, instead of the route's.

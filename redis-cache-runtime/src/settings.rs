@@ -88,6 +88,8 @@ pub struct Settings {
     pub(crate) max_body_bytes: usize,
     pub(crate) max_memory_bytes: usize,
     pub(crate) request_directives: bool,
+    pub(crate) cache_status: bool,
+    pub(crate) cache_groups: bool,
 }
 
 impl Default for Settings {
@@ -122,6 +124,8 @@ impl Default for Settings {
             max_body_bytes: 10 * 1024 * 1024,
             max_memory_bytes: 64 * 1024 * 1024,
             request_directives: true,
+            cache_status: false,
+            cache_groups: false,
         }
     }
 }

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backlog;
+mod cache_groups;
+mod cache_status;
 mod conditional;
 mod corrupt;
 mod deployments;
 mod directives;
 mod disabled;
 mod evict;
+mod explain;
 mod failover;
 mod faults;
 mod keys;
@@ -24,6 +27,7 @@ mod stale;
 mod stampede;
 mod storable;
 mod streams;
+mod structured;
 mod support;
 mod templates;
 mod values;

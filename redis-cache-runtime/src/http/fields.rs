@@ -14,8 +14,18 @@ use super::directives::split_list;
 /// | `BYPASS` | with what the handler made, and the cache was not used |
 pub const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
 
+/// How caches handled the request (RFC 9211).
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The groups that a response belongs to (RFC 9875 §2).
+pub(crate) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+
+/// The groups that a write evicted (RFC 9875 §3).
+pub(crate) const CACHE_GROUP_INVALIDATION: HeaderName =
+    HeaderName::from_static("cache-group-invalidation");
+
 /// Fields of one connection, or that are made anew for every response (RFC 9111 §3.1).
-static NEVER_STORED: [HeaderName; 13] = [
+static NEVER_STORED: [HeaderName; 14] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -29,16 +39,20 @@ static NEVER_STORED: [HeaderName; 13] = [
     header::DATE,
     header::AGE,
     X_REDIS_CACHE,
+    // It means nothing in the response to a read.
+    CACHE_GROUP_INVALIDATION,
 ];
 
-/// What a 304 repeats of the response it stands for (RFC 9110 §15.4.5).
-static IN_NOT_MODIFIED: [HeaderName; 6] = [
+/// What a 304 repeats of the response it stands for (RFC 9110 §15.4.5), and what is for caches.
+static IN_NOT_MODIFIED: [HeaderName; 8] = [
     header::CACHE_CONTROL,
     header::CONTENT_LOCATION,
     header::DATE,
     header::ETAG,
     header::EXPIRES,
     header::VARY,
+    CACHE_STATUS,
+    CACHE_GROUPS,
 ];
 
 /// The fields to store of a response. `Cache-Control` is left out: it counts down, so it is made

@@ -94,6 +94,10 @@ impl Freshness {
         Self { age, lifetime }
     }
 
+    pub(crate) fn age(self) -> Duration {
+        self.age
+    }
+
     /// What is left of the lifetime; `None`: no expiry.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.lifetime

@@ -6,3 +6,4 @@ pub(crate) mod directives;
 pub(crate) mod fields;
 pub(crate) mod freshness;
 pub(crate) mod storable;
+pub(crate) mod structured;

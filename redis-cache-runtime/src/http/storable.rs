@@ -33,7 +33,26 @@ pub(crate) enum NotStorable {
 }
 
 impl NotStorable {
-    /// A word for it, for machines.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Method,
+        Self::Range,
+        Self::Authorization,
+        Self::RequestNoStore,
+        Self::Status,
+        Self::SetCookie,
+        Self::CacheControl,
+        Self::Vary,
+        Self::ContentRange,
+        Self::AlreadyStale,
+        Self::EventStream,
+        Self::Unless,
+        Self::TooLarge,
+        Self::Trailers,
+        Self::Incomplete,
+        Self::Endless,
+    ];
+
+    /// A word for it, for machines: a Token (RFC 9651 §3.3.4).
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Method => "method",

@@ -10,6 +10,7 @@ use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
 use crate::cache::Cache;
+use crate::http::fields::CACHE_GROUP_INVALIDATION;
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
 use crate::request::{CacheRequest, RequestHead};
@@ -129,15 +130,19 @@ impl Evict {
     }
 
     /// Evicts, if the handler changed something.
-    async fn end(self, response: Response) -> Response {
+    async fn end(self, mut response: Response) -> Response {
         let cache = self.pending.cache().clone();
         if self.always || succeeded(response.status()) {
+            if let Some(evicted) = cache.told_evictions(self.pending.evictions()) {
+                let fields = response.headers_mut();
+                fields.append(CACHE_GROUP_INVALIDATION, evicted);
+            }
             self.pending.run().await;
         } else {
             self.pending.cancel();
         }
         let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None)
+        Answer { response, status }.tell(&cache, None, None)
     }
 }
 

@@ -107,6 +107,11 @@ impl Flights {
         self.len.load(Ordering::Acquire) == 0
     }
 
+    /// Whether an address is being filled, or refreshed.
+    pub(crate) fn has(&self, at: &Address) -> bool {
+        self.table().contains_key(at)
+    }
+
     /// Joins the run that fills an address, if there is one.
     pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
         let table = self.table();

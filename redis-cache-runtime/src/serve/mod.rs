@@ -1,7 +1,10 @@
 //! The three attributes at run time: how a request is answered.
 
 pub(crate) mod body;
+mod cache_groups;
+mod cache_status;
 pub(crate) mod evict;
+mod explain;
 pub(crate) mod fill;
 pub(crate) mod flight;
 pub(crate) mod outcome;

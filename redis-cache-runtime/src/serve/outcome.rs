@@ -3,8 +3,9 @@
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
+use super::cache_status::append_cache_status;
 use crate::cache::Cache;
-use crate::http::fields::X_REDIS_CACHE;
+use crate::http::fields::{CACHE_GROUPS, X_REDIS_CACHE};
 use crate::http::freshness::Freshness;
 use crate::http::storable::NotStorable;
 use crate::observe::Measured;
@@ -97,8 +98,8 @@ pub(crate) struct CacheStatus {
     /// Why the handler had to run, for this request or the one that it was collapsed with; `None`:
     /// it had not.
     pub(crate) forward: Option<Forward>,
-    /// What the handler answered, now or when the response was stored; `None`: it did not, or it is
-    /// of no concern.
+    /// What the handler answered, now or when the response was stored; a panic counts as 500.
+    /// `None`: it did not, or it is of no concern.
     pub(crate) made: Option<StatusCode>,
     /// The run of another request answered it, in this process or in another.
     pub(crate) collapsed: bool,
@@ -179,7 +180,6 @@ impl CacheStatus {
 
     /// Seconds for which the response stays fresh; negative when it is stale. Rounded away from
     /// zero, so that it says 0 of nothing that is fresh. `None`: not known, or no expiry.
-    #[allow(dead_code, reason = "for what tells more of it")]
     pub(crate) fn ttl(self) -> Option<i64> {
         self.freshness.and_then(Freshness::ttl)
     }
@@ -192,10 +192,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The response as the client gets it: the one place where it is said how a request was
-    /// answered. A read is counted under the name of its handler; a write, which has none here, by
-    /// what it writes and evicts.
-    pub(crate) fn tell(self, cache: &Cache, reader: Option<&'static str>) -> Response {
+    /// The response as the client gets it, with the groups that it is in, if that is told: the one
+    /// place where it is said how a request was answered. A read is counted under the name of its
+    /// handler; a write, which has none here, by what it writes and evicts.
+    pub(crate) fn tell(
+        self,
+        cache: &Cache,
+        reader: Option<&'static str>,
+        groups: Option<HeaderValue>,
+    ) -> Response {
         let Self {
             mut response,
             status,
@@ -207,6 +212,12 @@ impl Answer {
         }
         let fields = response.headers_mut();
         fields.insert(X_REDIS_CACHE, status.outcome.value());
+        if let Some(groups) = groups {
+            fields.append(CACHE_GROUPS, groups);
+        }
+        if cache.tells_status() {
+            append_cache_status(&mut response, status);
+        }
         response
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::explain::explain;
 use super::outcome::{Answer, CacheStatus, Outcome};
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
@@ -44,14 +45,23 @@ async fn begin(
     } else {
         Err(NotStorable::Method)
     };
+    if let Some(wanted) = request.wanted().cloned() {
+        let explained = async move {
+            let at = route.address(&mut request, selected).await;
+            explain(cache, at, Reusable { route, request }, usable).await
+        };
+        wanted.give(Box::pin(explained).await);
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     if let Err(reason) = usable {
         route.refuse(reason, Writes::Fill, &cache);
         if request.is_read && request.only_if_cached() {
             let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
             let status = CacheStatus::unanswered(Outcome::Bypass);
-            return Ok(Answer { response, status }.tell(&cache, Some(route.name())));
+            return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
         }
         return Err(Read {
+            groups: cache.told_groups(&selected.into_groups(route)),
             cache,
             route,
             request,
@@ -67,12 +77,14 @@ async fn begin(
             if search.collapsed {
                 answer.status = answer.status.collapsed(search.forward);
             }
-            Ok(answer.tell(&search.cache, Some(route.name())))
+            let groups = search.cache.told_groups(&search.at.groups);
+            Ok(answer.tell(&search.cache, Some(route.name()), groups))
         }
         Err(Plan::Unstored) if search.sought.request.only_if_cached() => {
             let response = StatusCode::GATEWAY_TIMEOUT.into_response();
             let status = CacheStatus::unanswered(search.forward.outcome());
-            Ok(Answer { response, status }.tell(&search.cache, Some(route.name())))
+            let answer = Answer { response, status };
+            Ok(answer.tell(&search.cache, Some(route.name()), None))
         }
         Err(plan) => Err(Read::new(search, plan)),
     }
@@ -85,6 +97,8 @@ pub struct Read {
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
     at: Option<Box<Address>>,
+    /// What caches are told of the groups of the response.
+    groups: Option<HeaderValue>,
     /// As far as it is known before the handler runs.
     status: CacheStatus,
     plan: Plan<Answer>,
@@ -102,10 +116,11 @@ impl Step for Read {
             Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 self.plan = Plan::Fill(fill, Some(lead));
+                let groups = self.groups.take();
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 cache.background().adopt(refresh, limit, Place::current());
-                let stale = stale.tell(&cache, Some(route.name()));
+                let stale = stale.tell(&cache, Some(route.name()), groups);
                 Box::pin(std::future::ready(stale))
             }
         }
@@ -113,6 +128,7 @@ impl Step for Read {
 
     async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
         let (cache, route) = (self.cache.clone(), self.route);
+        let groups = self.groups.take();
         let mut stale = None;
         if let Plan::Refresh(fill, lead, answer) = self.plan {
             self.plan = Plan::Fill(fill, Some(lead));
@@ -123,7 +139,7 @@ impl Step for Read {
             Some(stale) if answer.response.status().is_server_error() => stale,
             _ => answer,
         };
-        answer.tell(&cache, Some(route.name()))
+        answer.tell(&cache, Some(route.name()), groups)
     }
 }
 
@@ -131,6 +147,7 @@ impl Read {
     fn new(search: Search<Reusable>, plan: Plan<Answer>) -> Self {
         let may_help = !search.sought.route.windows().if_error.is_zero();
         Self {
+            groups: search.cache.told_groups(&search.at.groups),
             cache: search.cache,
             route: search.sought.route,
             request: search.sought.request,
@@ -140,10 +157,11 @@ impl Read {
         }
     }
 
-    async fn answer(self, handler: impl Future<Output = Response>) -> Response {
+    async fn answer(mut self, handler: impl Future<Output = Response>) -> Response {
         let (cache, route) = (self.cache.clone(), self.route);
+        let groups = self.groups.take();
         let answer = self.complete(handler).await;
-        answer.tell(&cache, Some(route.name()))
+        answer.tell(&cache, Some(route.name()), groups)
     }
 
     /// Runs the handler, and answers with what it makes.
@@ -183,7 +201,8 @@ impl Read {
                         lead.fail();
                     }
                     stale.status.forward = status.forward;
-                    stale.status.made = failure.ok().map(|response| response.status());
+                    let made = failure.map(|response| response.status());
+                    stale.status.made = Some(made.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
                     return stale;
                 }
                 let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -18,7 +18,7 @@ use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
-use crate::http::fields::add_vary;
+use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
 use crate::key::{CacheKey, Eviction};
 use crate::observe::Writes;
@@ -82,7 +82,7 @@ impl Write {
         let (cache, route) = (self.cache.clone(), self.route);
         let response = pass_on(route, self.store_or_evict(response).await);
         let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None)
+        Answer { response, status }.tell(&cache, None, None)
     }
 
     /// Stores what the handler made as what the next read gets, or evicts what is there.
@@ -167,6 +167,8 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
+            // It says how the write was handled.
+            stored.headers.remove(CACHE_STATUS);
             // It said where the new resource is; this is the resource.
             if parts.status != StatusCode::OK {
                 stored.headers.remove(header::LOCATION);

@@ -298,6 +298,58 @@ impl Settings {
         self.request_directives = obey;
         self
     }
+
+    /// Whether responses say in `Cache-Status` (RFC 9211) how their requests were answered, and why.
+    /// Clients learn from it what others asked for. *Default:* false.
+    ///
+    /// ```text
+    /// Cache-Status: axum-redis-cache;hit;ttl=29
+    /// Cache-Status: axum-redis-cache;hit;ttl=-3
+    /// Cache-Status: axum-redis-cache;fwd=uri-miss;ttl=30;stored
+    /// Cache-Status: axum-redis-cache;fwd=uri-miss;ttl=30;collapsed
+    /// Cache-Status: axum-redis-cache;fwd=uri-miss;detail=set-cookie
+    /// Cache-Status: axum-redis-cache;fwd=stale;fwd-status=503;ttl=-3
+    /// Cache-Status: axum-redis-cache;fwd=bypass
+    /// ```
+    ///
+    /// * `hit`: with a stored response. `fwd`: by the handler, because nothing was stored under the
+    ///   key (`uri-miss`) or for this request (`miss`); what was stored was `stale`; the `request`
+    ///   ruled out the stored response, or any; its `method` did; or the cache was left out
+    ///   (`bypass`): every write, and every read while the store is away.
+    /// * `fwd-status`: what the handler answered, where the client gets another status: its
+    ///   precondition was false (304), or the handler failed and `stale_if_error` helped. A panic
+    ///   counts as 500.
+    /// * `ttl`: for how many seconds the response is fresh; negative, for how long it has been stale.
+    /// * `stored`: the response is stored now. Of one whose length is not known before it is sent, it
+    ///   cannot be said.
+    /// * `collapsed`: the run of the handler for another request answered this one.
+    /// * `detail`: why the response is not stored: a word for what the log says.
+    ///
+    /// The key is never told. What caches behind the handler said before is kept, and stored with the
+    /// response: of a `hit`, the members before the last tell of the request that it was stored for
+    /// (RFC 9211 §3). A 504 for `only-if-cached`, which no handler answered, has no member of ours.
+    #[must_use]
+    pub fn cache_status(mut self, tell: bool) -> Self {
+        self.cache_status = tell;
+        self
+    }
+
+    /// Whether responses say in `Cache-Groups` (RFC 9875) which groups they belong to, and responses
+    /// to evictions of groups in `Cache-Group-Invalidation` which ones: caches on the way to the
+    /// client may then drop what they have of them. *Default:* false.
+    ///
+    /// ```text
+    /// Cache-Groups: "brand:7", "products"
+    /// Cache-Group-Invalidation: "products"
+    /// ```
+    ///
+    /// Everyone who gets the response can read the groups. Those that are longer than 512 bytes, or
+    /// hold other characters than those of ASCII, are left out.
+    #[must_use]
+    pub fn cache_groups(mut self, tell: bool) -> Self {
+        self.cache_groups = tell;
+        self
+    }
 }
 
 fn check(

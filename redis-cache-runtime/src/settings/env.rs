@@ -177,6 +177,8 @@ mod tests {
             ("REDIS_MAX_BODY_BYTES", "10MB", "a number of bytes"),
             ("REDIS_MAX_MEMORY_BYTES", "-1", "a number of bytes"),
             ("REDIS_REQUEST_DIRECTIVES", "maybe", "true or false"),
+            ("REDIS_CACHE_STATUS", "verbose", "true or false"),
+            ("REDIS_CACHE_GROUPS", "products", "true or false"),
         ] {
             let error = refusal(&[(name, value)]);
             let line = format!("{name}={value}: expected {expected}");

@@ -52,7 +52,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 28] = [
+pub(super) const VARIABLES: [Variable; 30] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -81,6 +81,8 @@ pub(super) const VARIABLES: [Variable; 28] = [
     variable!(max_body_bytes, BYTES, number),
     variable!(max_memory_bytes, BYTES, number),
     variable!(request_directives, BOOLEAN, boolean),
+    variable!(cache_status, BOOLEAN, boolean),
+    variable!(cache_groups, BOOLEAN, boolean),
 ];
 
 /// What is not read when there is a URL.

@@ -1,0 +1,244 @@
+//! Why a request is, or is not, answered with a stored response.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{Extensions, Method};
+use tower_service::Service;
+
+/// What the cache makes of a request: where it looks for a stored response, and what is there.
+///
+/// [`Explanation::of`] sends a request through the application up to the handler, which does not run:
+///
+/// ```
+/// # use axum::{Router, body::Body, extract::{FromRef, Path, Request}, routing::get};
+/// # use axum_redis_cache::{Cache, Explanation, cached};
+/// # #[derive(Clone, FromRef)]
+/// # struct AppState { cache: Cache }
+/// #[cached(ttl = 300, key = "product:{id}", group = ["products", "product:{id}"])]
+/// async fn get_product(Path(id): Path<u64>) -> String {
+///     format!("product {id}")
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let state = AppState { cache: Cache::in_memory() };
+/// let app = Router::new().route("/products/{id}", get(get_product)).with_state(state);
+/// let request = Request::get("/products/42").body(Body::empty()).unwrap();
+/// let explanation = Explanation::of(app, request).await.unwrap();
+/// assert_eq!(explanation.key, "product:42");
+/// assert_eq!(explanation.groups, ["product:42", "products"]);
+/// assert_eq!(explanation.outcome, "MISS");
+/// println!("{explanation}");
+/// # });
+/// ```
+///
+/// A key alone could not be explained: which variant of it a request selects, and which groups its
+/// entry is in, is decided by the fields of the request and by what the extractors make of it. So the
+/// extractors run as always, and what explains is the code that answers.
+///
+/// No request from outside can ask for an explanation. If it is to be had from outside, make a route
+/// for it, and **serve that route only where nobody but you can reach it**: an explanation tells keys
+/// and groups, which may hold what users sent.
+///
+/// ```
+/// # use axum::{Router, body::Body, extract::{FromRef, Path, Request, State}, routing::get};
+/// # use axum_redis_cache::{Cache, Explanation, cached};
+/// # #[derive(Clone, FromRef)]
+/// # struct AppState { cache: Cache }
+/// # #[cached(ttl = 300)]
+/// # async fn get_product(Path(id): Path<u64>) -> String {
+/// #     format!("product {id}")
+/// # }
+/// /// `/debug/products/42?currency=eur` explains `/products/42?currency=eur`.
+/// async fn explain(State(app): State<Router>, request: Request) -> String {
+///     let target = request.uri().to_string();
+///     let target = target.strip_prefix("/debug").unwrap_or("/");
+///     // Made anew: the one at hand has been routed already.
+///     let mut asked = Request::new(Body::empty());
+///     *asked.headers_mut() = request.headers().clone();
+///     *asked.uri_mut() = target.parse().unwrap_or_default();
+///     match Explanation::of(app, asked).await {
+///         Some(explanation) => explanation.to_string(),
+///         None => "no `#[cached]` handler was reached".to_owned(),
+///     }
+/// }
+///
+/// # let state = AppState { cache: Cache::in_memory() };
+/// let app = Router::new().route("/products/{id}", get(get_product)).with_state(state);
+/// let debug = Router::new().route("/debug/{*target}", get(explain)).with_state(app.clone());
+/// // Serve `app` on the public address, and `debug` on a loopback one.
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The path of the handler.
+    pub handler: &'static str,
+    /// What the response is stored under.
+    pub key: String,
+    /// Which response of the key the request selects, as a hash of the fields that `vary` nominates and
+    /// of the values of `vary_by`; `None`: the key has one response.
+    pub variant: Option<String>,
+    /// The groups whose eviction drops the response.
+    pub groups: Vec<String>,
+    /// What `X-Redis-Cache` says of the response to such a request, if the handler answers something
+    /// that can be stored.
+    pub outcome: &'static str,
+    /// Why it says so.
+    pub reason: String,
+    /// What is stored, whether it may be reused or not. Not looked for when the request rules out the
+    /// cache, or when an eviction is pending.
+    pub entry: Option<StoredEntry>,
+    /// Whether an eviction that the store has not taken yet concerns it. Until it has, this process
+    /// answers nothing of it from the store.
+    pub eviction_is_pending: bool,
+    /// Whether a request in this process runs the handler for the others, or waits for another process
+    /// that does.
+    pub is_filled_here: bool,
+    /// Who has the right to store the response, in this process or another.
+    pub lease: LeaseState,
+    /// Why responses of the handler were not stored, and requests ruled out the cache, since this
+    /// process started.
+    pub not_stored: Vec<&'static str>,
+}
+
+/// A stored response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredEntry {
+    /// How long ago it was generated.
+    pub age: Duration,
+    /// How long it stays fresh; zero: it is stale. `None`: no expiry.
+    pub fresh_for: Option<Duration>,
+    /// What has been evicted since, or was lost by the store: groups by their names, `everything`, `the
+    /// variants of the key`, or, if it is in others now, `the groups it was stored in`. Of an evicted
+    /// key without variants nothing is stored.
+    pub evicted: Vec<String>,
+}
+
+/// Whether somebody has the right to store a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// The store was not asked.
+    Unknown,
+    /// Nobody.
+    Free,
+    /// A run of the handler that others wait for.
+    Awaited,
+    /// A run of the handler that nobody waits for: of a stream, or for a request that could not wait
+    /// itself.
+    Unawaited,
+}
+
+impl Explanation {
+    /// Explains a GET or HEAD as the application would get it from a client. A request that was routed
+    /// before keeps parameters of that route; make a new one.
+    ///
+    /// `None`: no handler with `#[cached]` was reached. The request is of another method, and was not
+    /// sent; or another handler answered it, which ran as always; or a middleware or an extractor
+    /// refused it.
+    pub async fn of<S: Service<Request>>(mut app: S, mut request: Request) -> Option<Self> {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            return None;
+        }
+        let wanted = Wanted::default();
+        WANTED.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(wanted.clone());
+        poll_fn(|cx| app.poll_ready(cx)).await.ok()?;
+        app.call(request).await.ok()?;
+        wanted
+            .slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// Whether an explanation was ever wanted: where none ever is, no request is searched for it.
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// Goes with a request that is to be explained. Nothing that a client sends becomes one.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    slot: Arc<Mutex<Option<Explanation>>>,
+}
+
+impl Wanted {
+    /// If the request is to be explained.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        if WANTED.load(Ordering::Relaxed) {
+            extensions.get().cloned()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn give(&self, explanation: Explanation) {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(explanation);
+    }
+}
+
+impl fmt::Display for Explanation {
+    /// A few lines, without a newline at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.outcome, self.reason)?;
+        writeln!(f, "handler     {}", self.handler)?;
+        writeln!(f, "key         {}", self.key.escape_debug())?;
+        if let Some(variant) = &self.variant {
+            writeln!(f, "variant     {variant}")?;
+        }
+        for group in &self.groups {
+            writeln!(f, "group       {}", group.escape_debug())?;
+        }
+        match &self.entry {
+            Some(entry) => writeln!(f, "stored      {entry}")?,
+            None if self.lease == LeaseState::Unknown => writeln!(f, "stored      unknown")?,
+            None => writeln!(f, "stored      nothing that can be read")?,
+        }
+        if self.eviction_is_pending {
+            writeln!(f, "eviction    waits for the store")?;
+        }
+        if self.is_filled_here {
+            writeln!(
+                f,
+                "filled      by a request in this process, or it waits for another's"
+            )?;
+        }
+        write!(f, "lease       {}", self.lease)?;
+        for reason in &self.not_stored {
+            write!(f, "\nnot stored  {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StoredEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3?} ago, ", self.age)?;
+        match self.fresh_for {
+            None => f.write_str("fresh without expiry")?,
+            Some(Duration::ZERO) => f.write_str("stale")?,
+            Some(left) => write!(f, "fresh for {left:.3?}")?,
+        }
+        for evicted in &self.evicted {
+            write!(f, ", evicted with {}", evicted.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LeaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Free => "free",
+            Self::Awaited => "held by a run that others wait for",
+            Self::Unawaited => "held by a run that nobody waits for",
+        })
+    }
+}

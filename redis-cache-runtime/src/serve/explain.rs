@@ -1,0 +1,114 @@
+//! Explains a request instead of answering it.
+
+use super::reuse::{Reusable, freshness};
+use super::search::Sought;
+use crate::cache::Cache;
+use crate::entry::Entry;
+use crate::explanation::{Explanation, LeaseState, StoredEntry};
+use crate::http::freshness::Reuse;
+use crate::http::storable::NotStorable;
+use crate::key::Address;
+use crate::store::Found;
+
+/// Finds out what would become of a request. Nothing is changed by it.
+pub(super) async fn explain(
+    cache: Cache,
+    at: Address,
+    sought: Reusable,
+    usable: Result<(), NotStorable>,
+) -> Explanation {
+    let mut explanation = Explanation {
+        handler: sought.route.name(),
+        key: at.key.text().to_owned(),
+        variant: at.variant.as_ref().map(|variant| variant.text().to_owned()),
+        groups: at.groups.iter().map(str::to_owned).collect(),
+        outcome: "BYPASS",
+        reason: String::new(),
+        entry: None,
+        eviction_is_pending: cache.is_evicted(&at),
+        is_filled_here: cache.flights().has(&at),
+        lease: LeaseState::Unknown,
+        not_stored: sought.route.named_reasons().collect(),
+    };
+    if let Err(reason) = usable {
+        reason.reason().clone_into(&mut explanation.reason);
+        return explanation;
+    }
+    match cache.look(&at, true).await {
+        Err(fault) => explanation.reason = fault.to_string(),
+        Ok(found) => explain_found(&mut explanation, found, &at, &sought),
+    }
+    explanation
+}
+
+fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, sought: &Reusable) {
+    explanation.lease = match found.holder {
+        None => LeaseState::Free,
+        Some(holder) if holder.is_awaited() => LeaseState::Awaited,
+        Some(_) => LeaseState::Unawaited,
+    };
+    let stored = found.entry.clone().and_then(Entry::parse);
+    explanation.entry = stored.map(|entry| {
+        let freshness = freshness(&entry);
+        StoredEntry {
+            age: freshness.age(),
+            fresh_for: freshness.remaining(),
+            evicted: evicted(&entry, &found, at),
+        }
+    });
+    let is_there = found.entry.is_some();
+    let (outcome, reason) = verdict(found.into_entry(), is_there, explanation, sought);
+    explanation.outcome = outcome;
+    reason.clone_into(&mut explanation.reason);
+}
+
+/// What such a request is answered with, and why.
+fn verdict(
+    current: Option<Entry>,
+    is_there: bool,
+    explanation: &Explanation,
+    sought: &Reusable,
+) -> (&'static str, &'static str) {
+    let Some(entry) = current else {
+        let reason = match &explanation.entry {
+            Some(_) => "what is stored was evicted since",
+            None if is_there => "what is stored cannot be read",
+            None if explanation.variant.is_some() => {
+                "nothing is stored under this variant of the key"
+            }
+            None => "nothing is stored under the key",
+        };
+        return ("MISS", reason);
+    };
+    match sought.reuse(&entry).map(|(reuse, _)| reuse) {
+        Some(Reuse::Fresh) => ("HIT", "the stored response is fresh"),
+        Some(Reuse::WhileRevalidating) => ("STALE", "the stored response is stale, and refreshed"),
+        Some(Reuse::Stale) => (
+            "STALE",
+            "the stored response is stale, which the request accepts",
+        ),
+        Some(Reuse::No) | None if freshness(&entry).is_fresh() => (
+            "MISS",
+            "the Cache-Control of the request rules out the stored response",
+        ),
+        Some(Reuse::No) | None => ("MISS", "the stored response is stale"),
+    }
+}
+
+/// Of the nonces that an entry is stamped with, those that are others now.
+fn evicted(entry: &Entry, found: &Found, at: &Address) -> Vec<String> {
+    let variants = at.variant.as_ref().map(|_| "the variants of the key");
+    let names = std::iter::once("everything")
+        .chain(variants)
+        .chain(at.groups.iter());
+    let names: Vec<&str> = names.collect();
+    let stamps = entry.stamps();
+    if stamps.len() != names.len() {
+        return vec!["the groups it was stored in".to_owned()];
+    }
+    let current = found.nonces.iter();
+    let stamped = names.into_iter().zip(stamps).zip(current);
+    let others =
+        stamped.filter(|((_, stamp), nonce)| nonce.as_ref().map(|it| &it[..]) != Some(*stamp));
+    others.map(|((name, _), _)| name.to_owned()).collect()
+}
