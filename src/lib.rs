@@ -19,5 +19,8 @@ pub use redis_cache_runtime::{
 #[doc = include_str!("../docs/testing.md")]
 pub use redis_cache_runtime::X_REDIS_CACHE;
 
+#[doc = include_str!("../docs/telemetry.md")]
+pub mod telemetry {}
+
 #[doc(hidden)]
 pub use redis_cache_runtime::__private;

@@ -73,7 +73,7 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
     let named = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(named("the response sets a cookie"), 1, "{log}");
     assert_eq!(named("the request has Authorization"), 1, "{log}");
-    assert_eq!(named("log::sets_a_cookie"), 1, "{log}");
+    assert_eq!(named("route=\"log::sets_a_cookie\""), 1, "{log}");
     assert_eq!(named("Redis refused the credentials"), 1, "{log}");
     assert_eq!(named("a value is not stored"), 1, "{log}");
     assert!(!log.contains("hunter2"), "{log}");

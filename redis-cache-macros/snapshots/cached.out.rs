@@ -30,6 +30,11 @@ pub(crate) async fn get_product(
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
             ::axum_redis_cache::__private::Run::new(get_product::uncached(id, db))
+                .of(
+                    ::core::concat!(
+                        ::core::module_path!(), "::", ::core::stringify!(get_product)
+                    ),
+                )
                 .within(step_0)
                 .await
         }

@@ -61,6 +61,11 @@ async fn list<R: Repository + 'static>(
             ::axum_redis_cache::__private::Run::new(
                     __AxumRedisCacheHandler::uncached::<R>(db, headers),
                 )
+                .of(
+                    ::core::concat!(
+                        ::core::module_path!(), "::", ::core::stringify!(list)
+                    ),
+                )
                 .within(step_0)
                 .await
         }

@@ -27,6 +27,11 @@ async fn get_repo(
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
             ::axum_redis_cache::__private::Run::new(get_repo::uncached(argument_0, user))
+                .of(
+                    ::core::concat!(
+                        ::core::module_path!(), "::", ::core::stringify!(get_repo)
+                    ),
+                )
                 .within(step_0)
                 .await
         }

@@ -51,6 +51,11 @@ async fn rename(
         .await;
     ::axum_redis_cache::__private::Run::new(
             ::axum_redis_cache::__private::Run::new(rename::uncached(name, repo))
+                .of(
+                    ::core::concat!(
+                        ::core::module_path!(), "::", ::core::stringify!(rename)
+                    ),
+                )
                 .within(step_1),
         )
         .within(step_0)

@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+
+use crate::observe::Place;
 
 /// Runs of handlers that go on without their clients at once; further ones are dropped, as axum
 /// drops every run whose client has gone.
@@ -44,7 +45,7 @@ impl Background {
     ) -> Option<T> {
         match Handle::try_current() {
             Ok(runtime) => {
-                let work = self.tasks.spawn_on(work.in_current_span(), &runtime);
+                let work = self.tasks.spawn_on(Place::current().around(work), &runtime);
                 work.await.ok()
             }
             Err(_) => Some(work.await),
@@ -55,7 +56,7 @@ impl Background {
     /// is to its end for a cache in memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
-            self.tasks.spawn_on(work.in_current_span(), &runtime);
+            self.tasks.spawn_on(Place::current().around(work), &runtime);
         } else {
             let mut work = std::pin::pin!(work);
             let _ = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -77,7 +78,7 @@ impl Background {
         &self,
         run: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
-        span: tracing::Span,
+        place: Place,
     ) {
         let (Ok(runtime), Ok(permit)) = (
             Handle::try_current(),
@@ -90,7 +91,7 @@ impl Background {
             let _ = timeout(limit, run).await;
             drop(permit);
         };
-        self.tasks.spawn_on(run.instrument(span), &runtime);
+        self.tasks.spawn_on(place.around(run), &runtime);
     }
 
     /// Waits until nothing is left.

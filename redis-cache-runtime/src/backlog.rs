@@ -51,7 +51,7 @@ impl Backlog {
             || at
                 .groups
                 .iter()
-                .any(|group| is_waiting(Eviction::Group(group.to_owned())))
+                .any(|group| is_waiting(Eviction::Group(group.to_owned().into())))
     }
 
     /// Keeps evictions. `true`: they were too many.
@@ -125,7 +125,7 @@ mod tests {
         Address {
             key: key(text),
             variant: None,
-            groups: Groups::Made(vec![group.to_owned()]),
+            groups: Groups::Made(vec![group.to_owned().into()]),
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         backlog.push(vec![Eviction::Key(key("/a"))]);
         assert!(backlog.take_care() && !backlog.take_care());
         assert!(backlog.concerns(&at("/a", "g")) && !backlog.concerns(&at("/b", "g")));
-        backlog.push(vec![Eviction::Group("h".to_owned())]);
+        backlog.push(vec![Eviction::Group("h".into())]);
         assert!(backlog.concerns(&at("/b", "h")) && !backlog.concerns(&at("/b", "g")));
         backlog.push(vec![Eviction::All]);
         assert!(backlog.concerns(&at("/b", "g")));

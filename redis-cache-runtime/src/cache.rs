@@ -21,6 +21,7 @@ use crate::background::Background;
 use crate::backlog::Backlog;
 use crate::fault::FaultLog;
 use crate::http::directives::RequestDirectives;
+use crate::observe::Observer;
 use crate::route::Route;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
@@ -99,7 +100,7 @@ impl Cache {
         reason = "a cache is made once, from its own settings"
     )]
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
-        let faults = Arc::new(FaultLog::default());
+        let faults = Arc::new(FaultLog::new(Observer::new(&settings)));
         let home: Arc<OnceLock<Weak<Inner>>> = Arc::default();
         let evict_all = {
             let home = Arc::clone(&home);
@@ -133,7 +134,8 @@ impl Cache {
     #[allow(clippy::needless_pass_by_value, reason = "like `connect`")]
     pub fn in_memory_with(settings: Settings) -> Self {
         let store = crate::store::MemoryStore::new(&settings.prefix, settings.max_memory_bytes);
-        Self::new(&settings, Store::Memory(store), Arc::default())
+        let faults = Arc::new(FaultLog::new(Observer::new(&settings)));
+        Self::new(&settings, Store::Memory(store), faults)
     }
 
     /// A cache that stores nothing: every handler runs, and its response says
@@ -166,9 +168,15 @@ impl Cache {
             cache_status: settings.cache_status,
             cache_groups: settings.cache_groups,
         };
-        Self {
+        let cache = Self {
             inner: Arc::new(inner),
-        }
+        };
+        let inner = Arc::downgrade(&cache.inner);
+        cache.observer().watch(&settings.prefix, move || {
+            let inner = inner.upgrade()?;
+            Some(Self { inner }.status())
+        });
+        cache
     }
 
     /// How many operations failed so far because the store was unreachable, slow or refused them.
@@ -208,6 +216,10 @@ impl Cache {
         if timeout(SHUTDOWN, finished).await.is_err() {
             tracing::warn!("the cache had more to do than it was given time for");
         }
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        self.inner.faults.observer()
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {

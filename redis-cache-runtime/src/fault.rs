@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
+use crate::observe::{Measured, Observer};
+
 /// A failure of the store. It never fails a request; it is logged once per cause and counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(
@@ -59,6 +61,25 @@ impl Fault {
         }
     }
 
+    /// What it is called where it is counted.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Disconnected => "disconnected",
+            Self::Refused(_) => "refused",
+            Self::Credentials => "credentials",
+            Self::Protocol => "protocol",
+            Self::UnknownPrimary(_) => "unknown_primary",
+            Self::NoSlots => "no_slots",
+            Self::Entropy => "entropy",
+            Self::EvictionPending => "eviction_pending",
+            Self::Overflow => "overflow",
+            Self::Settling => "settling",
+            Self::Disabled => "disabled",
+        }
+    }
+
     /// Whether the store was not there to answer, so that it is not known what it did.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
@@ -66,18 +87,32 @@ impl Fault {
 }
 
 /// Counts faults and names each cause in the log once, until the store works again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct FaultLog {
+    observer: Observer,
     count: AtomicU64,
     logged: AtomicU16,
 }
 
 impl FaultLog {
+    pub(crate) fn new(observer: Observer) -> Self {
+        Self {
+            observer,
+            ..Self::default()
+        }
+    }
+
+    /// Who is told of every fault, and of everything else.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
     pub(crate) fn record(&self, fault: &Fault) {
         if *fault == Fault::Disabled {
             return;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.observer.record(Measured::Fault(fault.name()));
         let known = self.logged.fetch_or(fault.bit(), Ordering::Relaxed);
         if known & fault.bit() == 0 {
             tracing::warn!(cause = %fault, "cache fault: requests run their handlers");

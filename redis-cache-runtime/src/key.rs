@@ -1,5 +1,6 @@
 //! Cache keys and the names of what the store holds for them.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use axum::http::{HeaderMap, HeaderName};
@@ -10,8 +11,9 @@ use crate::key_part::Text;
 /// Longer keys and groups are replaced by their SHA-256.
 const MAX_LEN: usize = 512;
 
-/// An eviction group.
-pub(crate) type Group = String;
+/// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
+/// is shown.
+pub(crate) type Group = Cow<'static, str>;
 
 /// The primary cache key (RFC 9111 §2): which resource a stored response belongs to.
 ///
@@ -77,6 +79,11 @@ impl CacheKey {
         Self { text, groups: None }
     }
 
+    /// What tells it from others where it must not be shown: the start of its SHA-256.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(&self.text)[..8])
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -112,9 +119,9 @@ pub(crate) fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
 }
 
 /// The group of that name. Long names are hashed too; one that looks like it is hashed again.
-pub(crate) fn group(text: String) -> Group {
+pub(crate) fn group(text: Group) -> Group {
     if text.len() > MAX_LEN || is_hashed(&text) {
-        hashed(&text)
+        Cow::Owned(hashed(&text))
     } else {
         text
     }
@@ -184,7 +191,24 @@ impl Groups {
             Self::Fixed(groups) => (*groups, &[][..]),
             Self::Made(groups) => (&[][..], &**groups),
         };
-        fixed.iter().copied().chain(made.iter().map(Group::as_str))
+        fixed.iter().copied().chain(made.iter().map(AsRef::as_ref))
+    }
+
+    /// Those that the code names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &'static str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().filter_map(named))
+    }
+}
+
+/// The name of a group, if the code names it.
+fn named(group: &Group) -> Option<&'static str> {
+    match group {
+        Cow::Borrowed(name) => Some(name),
+        Cow::Owned(_) => None,
     }
 }
 
@@ -208,6 +232,25 @@ pub(crate) enum Eviction {
     Key(CacheKey),
     Group(Group),
     All,
+}
+
+impl Eviction {
+    /// Of what kind it is.
+    pub(crate) fn target(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Group(_) => "group",
+            Self::All => "all",
+        }
+    }
+
+    /// The name of its group, if it is of one that the code names.
+    pub(crate) fn named_group(&self) -> Option<&'static str> {
+        match self {
+            Self::Group(group) => named(group),
+            Self::Key(_) | Self::All => None,
+        }
+    }
 }
 
 /// Builds the names under which the store keeps things; nothing else knows their spelling.
@@ -315,7 +358,7 @@ mod tests {
     fn a_text_never_spells_a_hashed_key() {
         let hashed = key(&"x".repeat(1000));
         assert_ne!(key(&hashed.text), hashed);
-        let hashed = group("x".repeat(1000));
+        let hashed = group("x".repeat(1000).into());
         assert_ne!(group(hashed.clone()), hashed);
     }
 
@@ -329,7 +372,7 @@ mod tests {
         let at = Address {
             key: key(text),
             variant: variant.map(|text| Variant(hex(&Sha256::digest(text)[..16]))),
-            groups: Groups::Made(vec![super::group(group.to_owned())]),
+            groups: Groups::Made(vec![super::group(group.to_owned().into())]),
         };
         [names.entry(&at), names.lease(&at)]
             .into_iter()

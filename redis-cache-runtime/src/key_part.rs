@@ -97,7 +97,7 @@ impl KeyWriter<'_> {
 
 /// The text of a key or group while its template is filled in.
 #[derive(Debug, Default)]
-pub struct Text(String);
+pub struct Text(Cow<'static, str>);
 
 impl Text {
     /// Nothing yet.
@@ -107,8 +107,8 @@ impl Text {
 
     /// Appends what the template says itself.
     #[must_use]
-    pub fn literal(mut self, text: &str) -> Self {
-        self.0.push_str(text);
+    pub fn literal(mut self, text: &'static str) -> Self {
+        self.0 += text;
         self
     }
 
@@ -116,7 +116,7 @@ impl Text {
     #[must_use]
     pub fn value(mut self, value: &impl KeyPart) -> Self {
         value.write(&mut KeyWriter {
-            out: &mut self.0,
+            out: self.0.to_mut(),
             continued: false,
         });
         self
@@ -124,7 +124,7 @@ impl Text {
 
     /// The key of that text.
     pub fn into_key(self) -> CacheKey {
-        CacheKey::new(self.0)
+        CacheKey::new(self.into_string())
     }
 
     pub(crate) fn into_group(self) -> Group {
@@ -132,7 +132,7 @@ impl Text {
     }
 
     pub(crate) fn into_string(self) -> String {
-        self.0
+        self.0.into_owned()
     }
 }
 

@@ -16,6 +16,7 @@ mod key;
 mod key_part;
 #[cfg(test)]
 mod model;
+mod observe;
 mod request;
 mod route;
 mod serve;

@@ -8,6 +8,7 @@ use axum::http::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use crate::cache::Cache;
 use crate::clock;
 use crate::handler::KeyText;
 use crate::http::cache_control::{ClientPolicy, Declared};
@@ -15,6 +16,7 @@ use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
 use crate::key::{Address, CacheKey, Group, Groups, Variant, sorted_groups};
 use crate::key_part::Text;
+use crate::observe::{Measured, Writes, Written};
 use crate::request::RequestHead;
 use crate::uri::{QueryRule, Target};
 
@@ -247,6 +249,7 @@ impl Route {
         }
     }
 
+    /// What its handler is called in logs, metrics and spans.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
@@ -259,8 +262,13 @@ impl Route {
         reasons.map(NotStorable::reason)
     }
 
-    /// Names a reason in the log, once.
-    pub(crate) fn name_reason(&self, reason: NotStorable) {
+    /// Names in the log why something is not stored, once, and counts it.
+    pub(crate) fn refuse(&self, reason: NotStorable, writes: Writes, cache: &Cache) {
+        cache.observer().record(Measured::Write {
+            handler: self.name,
+            writes,
+            written: Written::Refused(reason.name()),
+        });
         let bit = 1 << reason as u32;
         if self.named.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             tracing::info!(route = self.name, reason = reason.reason(), "not stored");

@@ -83,7 +83,7 @@ pub struct Settings {
     pub(crate) prefix: String,
     pub(crate) default_ttl: Duration,
     pub(crate) warn_unbounded_cache: bool,
-    otel_enabled: bool,
+    pub(crate) otel_enabled: bool,
     pub(crate) lease_ttl: Duration,
     pub(crate) max_body_bytes: usize,
     pub(crate) max_memory_bytes: usize,

@@ -57,7 +57,35 @@ pub enum ConnectionState {
     Down,
 }
 
+#[cfg(feature = "otel")]
+impl ConnectionState {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Idle,
+        Self::Connecting,
+        Self::Settling,
+        Self::Up,
+        Self::Down,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Settling => "settling",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 impl Status {
+    /// How many connections are in a state.
+    #[cfg(feature = "otel")]
+    pub(crate) fn connections_in(&self, state: ConnectionState) -> u64 {
+        let states = self.servers.iter().flat_map(|server| &server.connections);
+        states.filter(|it| **it == state).count() as u64
+    }
+
     /// Whether no server is known to be away.
     pub fn is_connected(&self) -> bool {
         let states = self.servers.iter().flat_map(|server| &server.connections);

@@ -42,6 +42,16 @@ use accounting::Checks;
 use companion::{Companion, Own};
 use wrapper::{Layer, wrapper};
 
+/// What a handler is called in logs and metrics: its path.
+fn full_name(handler: &Handler) -> TokenStream {
+    let name = &handler.signature.ident;
+    quote!(::core::concat!(
+        ::core::module_path!(),
+        "::",
+        ::core::stringify!(#name)
+    ))
+}
+
 /// One attribute of a write.
 pub(crate) enum Write {
     Put(Put),

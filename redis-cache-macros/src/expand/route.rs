@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use super::{at, last_span, path_at, private};
+use super::{at, full_name, last_span, path_at, private};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Query, Route, Visibility};
 
@@ -14,7 +14,7 @@ pub(super) fn declared(
     route: &Route,
 ) -> TokenStream {
     let private = private(&route.krate);
-    let name = &handler.signature.ident;
+    let name = full_name(handler);
     let Route { vary, .. } = route;
     let key = match &route.key {
         Key::Default(_) => {
@@ -66,9 +66,7 @@ pub(super) fn declared(
     quote!({
         #[allow(unused_imports)]
         use #private::NotDetermined as _;
-        #private::Route::new(
-            ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name))
-        )
+        #private::Route::new(#name)
         #key #identified #ttl #max_age #(#windows)* #groups #vary #statuses #visibility #no_store #unless
     })
 }

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::accounting::Checks;
 use super::companion::{Companion, Own};
 use super::select::Bound;
-use super::{at, attributes, path_at};
+use super::{at, attributes, full_name, path_at};
 use crate::handler::{Argument, Handler};
 use crate::pattern;
 
@@ -118,27 +118,35 @@ fn answer(
     let uncached = quote_spanned!(span=> #turbofish (#(#names),*));
     let response = quote_spanned!(span=> #name::uncached #uncached);
     let private = path_at(&companion.private, span);
+    let full_name = full_name(handler);
+    let run = quote_spanned!(span=> #private::Run::new(#response).of(#full_name));
     let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
     let within = |run: TokenStream, step: Ident| {
         if handler.has_lifetimes() {
             // What borrows cannot be moved to a task of its own, which the method does not see.
-            quote_spanned!(span=> #private::InPlace::within(#private::Run::new(#run), #step))
+            quote_spanned!(span=> #private::InPlace::within(#run, #step))
         } else {
-            quote_spanned!(span=> #private::Run::new(#run).within(#step))
+            quote_spanned!(span=> #run.within(#step))
         }
     };
     if is_read {
-        let (begun, run) = (begun.first(), step(0));
-        let answer = within(response, run.clone());
+        let (begun, step) = (begun.first(), step(0));
+        let answer = within(run, step.clone());
         return quote! {
             match #begun {
                 ::core::result::Result::Ok(response) => response,
-                ::core::result::Result::Err(#run) => #answer.await,
+                ::core::result::Result::Err(#step) => #answer.await,
             }
         };
     }
     let steps: Vec<_> = (0..begun.len()).map(step).collect();
-    let answer = steps.iter().cloned().rev().fold(response, within);
+    let within_another = |run, step: &Ident| {
+        let run = quote_spanned!(span=> #private::Run::new(#run));
+        within(run, step.clone())
+    };
+    let mut outwards = steps.iter().rev();
+    let innermost = outwards.next().map(|step| within(run, step.clone()));
+    let answer = innermost.map(|answer| outwards.fold(answer, within_another));
     quote!(#(let #steps = #begun;)* #answer.await)
 }
 

@@ -124,7 +124,7 @@ impl Cache {
     /// }
     /// ```
     pub async fn delete_group(&self, group: &str) {
-        let group = key::group(group.to_owned());
+        let group = key::group(group.to_owned().into());
         self.evict_one(Eviction::Group(group)).await;
     }
 

@@ -12,6 +12,7 @@ use super::{Cache, FIRST_RETRY, Inner, LAST_RETRY};
 use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::key::{Address, Eviction};
+use crate::observe::{Measured, Operation, Started};
 use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Token};
 
 impl Cache {
@@ -26,7 +27,9 @@ impl Cache {
             self.tend();
             return Err(Fault::EvictionPending);
         }
-        self.recorded(self.inner.store.get(at, holder).await)
+        let started = self.observer().start();
+        let ended = self.inner.store.get(at, holder).await;
+        self.recorded("get", started, ended)
     }
 
     /// Whether what is stored at an address is evicted, which the store does not know.
@@ -52,11 +55,12 @@ impl Cache {
             entry: kept_for,
         };
         let token = Token::draw(claim)?;
+        let started = self.observer().start();
         let claimed = self.inner.store.lease(at, claim, token, times).await;
         if claimed.is_err() {
             self.release_later(at.clone(), claim, token);
         }
-        self.recorded(claimed)
+        self.recorded("lease", started, claimed)
     }
 
     /// Holds a lease for longer, under a token that may be another; `false` when it was lost.
@@ -67,7 +71,9 @@ impl Cache {
         token: Token,
         hold: Duration,
     ) -> Result<bool, Fault> {
-        self.recorded(self.inner.store.renew(at, lease, token, hold).await)
+        let started = self.observer().start();
+        let ended = self.inner.store.renew(at, lease, token, hold).await;
+        self.recorded("renew", started, ended)
     }
 
     /// Stores an entry under a lease; `false` when the lease was lost.
@@ -78,7 +84,9 @@ impl Cache {
         entry: Bytes,
         lifetime: Option<Duration>,
     ) -> Result<bool, Fault> {
-        self.recorded(self.inner.store.put(at, lease, entry, lifetime).await)
+        let started = self.observer().start();
+        let ended = self.inner.store.put(at, lease, entry, lifetime).await;
+        self.recorded("put", started, ended)
     }
 
     /// Makes the nonces of an address outlast an entry that is stored next and kept for that long.
@@ -88,14 +96,17 @@ impl Cache {
         kept_for: Option<Duration>,
     ) -> Result<(), Fault> {
         let ttl = kept_for.map(|kept_for| kept_for.saturating_add(self.inner.lease_ttl));
-        self.recorded(self.inner.store.prolong(at, ttl).await)
+        let started = self.observer().start();
+        let ended = self.inner.store.prolong(at, ttl).await;
+        self.recorded("prolong", started, ended)
     }
 
     /// Gives a lease back.
     pub(crate) async fn release(&self, at: &Address, claim: Claim, token: Token) {
+        let started = self.observer().start();
         let released = self.inner.store.release(at, claim, token).await;
         if self
-            .recorded(released)
+            .recorded("release", started, released)
             .is_err_and(|fault| fault.is_absence())
         {
             self.release_later(at.clone(), claim, token);
@@ -119,20 +130,49 @@ impl Cache {
 
     /// Evicts. The only way out for an entry before its time.
     pub(crate) async fn remove(&self, evictions: &[Eviction]) {
+        let Some(span) = self.observer().span(Operation::Evict) else {
+            return drop(self.tell(evictions).await);
+        };
+        span.evicts(evictions);
+        if let Err(fault) = span.around(self.tell(evictions)).await {
+            span.failed(fault.name());
+        }
+    }
+
+    /// Tells the store of evictions, now or later.
+    async fn tell(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        self.evicts(evictions);
+        let started = self.observer().start();
         let removed = self.inner.store.remove(evictions).await;
-        if self.recorded(removed).is_err() {
-            self.remove_later(evictions.to_vec());
+        let removed = self.recorded("remove", started, removed);
+        if removed.is_err() {
+            self.keep(evictions.to_vec());
         } else if self.pending_evictions() > 0 {
             self.tend();
         }
+        removed
     }
 
     /// Evicts for this process now, and for the others when the store can be told.
     pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
+        self.evicts(&evictions);
+        self.keep(evictions);
+    }
+
+    fn keep(&self, evictions: Vec<Eviction>) {
         if self.inner.backlog.push(evictions) {
-            self.recorded::<()>(Err(Fault::Overflow)).ok();
+            self.inner.faults.record(&Fault::Overflow);
         }
         self.tend();
+    }
+
+    /// Says that something is evicted, and of what kind it is.
+    fn evicts(&self, evictions: &[Eviction]) {
+        for eviction in evictions {
+            let (target, group) = (eviction.target(), eviction.named_group());
+            self.observer().record(Measured::Eviction { target });
+            tracing::debug!(target, group, "evicted");
+        }
     }
 
     /// Goes on telling the store of evictions, unless somebody does.
@@ -145,8 +185,21 @@ impl Cache {
         }
     }
 
-    fn recorded<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
-        result.inspect_err(|fault| self.inner.faults.record(fault))
+    /// Notes how an operation of the store ended, and how long it took.
+    fn recorded<T>(
+        &self,
+        operation: &'static str,
+        started: Started,
+        ended: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let Some(took) = started.elapsed() {
+            self.observer().record(Measured::StoreOperation {
+                operation,
+                fault: ended.as_ref().err().map(Fault::name),
+                took,
+            });
+        }
+        ended.inspect_err(|fault| self.inner.faults.record(fault))
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Cache;
 use crate::key::{self, Address, CacheKey, Group, Groups};
+use crate::observe::Writes;
 use crate::serve::BoxFuture;
 use crate::serve::value;
 
@@ -93,7 +94,7 @@ impl Values {
     #[must_use]
     pub fn group(&self, group: impl Into<String>) -> Self {
         Self {
-            group: Some(key::group(group.into())),
+            group: Some(key::group(group.into().into())),
             ..self.clone()
         }
     }
@@ -161,7 +162,7 @@ impl Values {
     ///
     /// Dropped before it is done, it evicts the key.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
-        let json = value::encode(value, &self.cache);
+        let json = value::encode(value, Writes::Through, &self.cache);
         let cache = self.cache.clone();
         Box::pin(value::write(cache, self.address(key), self.lifetime, json)).await;
     }
@@ -172,7 +173,7 @@ impl Values {
         pairs: impl IntoIterator<Item = (K, T)>,
     ) {
         let encoded = pairs.into_iter().map(|(key, value)| {
-            let json = value::encode(&value, &self.cache);
+            let json = value::encode(&value, Writes::Through, &self.cache);
             (self.address(key.as_ref()), json)
         });
         write_all(self.cache.clone(), self.lifetime, encoded.collect()).await;

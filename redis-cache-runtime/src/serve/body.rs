@@ -16,6 +16,7 @@ use super::respond::store;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
+use crate::observe::{Place, Writes};
 use crate::route::Route;
 
 /// What became of a body when a copy of it was wanted.
@@ -113,6 +114,8 @@ pub(crate) struct Tee {
     declared: Option<u64>,
     limit: usize,
     route: &'static Route,
+    /// Who polls it is elsewhere in the trace, if anywhere.
+    place: Place,
     ended: bool,
     state: State,
 }
@@ -146,6 +149,7 @@ impl Tee {
             declared,
             limit,
             route,
+            place: Place::current(),
             ended: false,
             state,
         }
@@ -194,19 +198,21 @@ impl Tee {
             && let Ok(runtime) = Handle::try_current()
         {
             let route = self.route;
-            let task = runtime.spawn(async move {
+            let store = async move {
                 let body = copy.freeze();
                 add_etag(head.status, &mut head.fields, &body).await;
                 store(fill, route, &head, &body, None).await;
-            });
-            self.state = State::Storing(task);
+            };
+            self.state = State::Storing(runtime.spawn(self.place.clone().around(store)));
         }
     }
 
     /// Dropping the fill gives its lease back.
     fn give_up(&mut self, reason: NotStorable) {
-        if let State::Copying { .. } = &self.state {
-            self.route.name_reason(reason);
+        if let State::Copying { fill, .. } = &self.state
+            && let Some(cache) = fill.cache()
+        {
+            self.route.refuse(reason, Writes::Fill, cache);
         }
         self.state = State::PassingThrough;
     }

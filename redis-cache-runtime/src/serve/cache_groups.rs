@@ -22,7 +22,7 @@ impl Cache {
             return None;
         }
         list_of_groups(evictions.iter().filter_map(|eviction| match eviction {
-            Eviction::Group(group) => Some(group.as_str()),
+            Eviction::Group(group) => Some(group.as_ref()),
             Eviction::Key(_) | Eviction::All => None,
         }))
     }

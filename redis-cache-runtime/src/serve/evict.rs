@@ -9,6 +9,7 @@ use super::BoxFuture;
 use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
+use crate::cache::Cache;
 use crate::http::fields::CACHE_GROUP_INVALIDATION;
 use crate::key::{CacheKey, Eviction};
 use crate::key_part::Text;
@@ -141,11 +142,15 @@ impl Evict {
             self.pending.cancel();
         }
         let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None)
+        Answer { response, status }.tell(&cache, None, None)
     }
 }
 
 impl Step for Evict {
+    fn cache(&self) -> &Cache {
+        self.pending.cache()
+    }
+
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let (cache, evictions) = (
             self.pending.cache().clone(),

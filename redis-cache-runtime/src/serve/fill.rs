@@ -9,7 +9,9 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::entry::Entry;
 use crate::http::freshness::Freshness;
+use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
+use crate::observe::{Measured, Writes, Written};
 use crate::store::{Claim, Claimed, Lease, Stamps, Token};
 
 /// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
@@ -25,6 +27,8 @@ pub(crate) struct Fill {
 struct Inner {
     cache: Cache,
     at: Address,
+    /// Who it is for, as metrics and spans call it.
+    handler: &'static str,
     lease: Lease,
     /// How long the nonces of the lease outlast it; `None`: for ever.
     kept_for: Option<Duration>,
@@ -47,6 +51,7 @@ impl Fill {
     pub(crate) async fn begin(
         cache: Cache,
         at: Address,
+        handler: &'static str,
         claim: Claim,
         kept_for: Option<Duration>,
     ) -> Begun {
@@ -62,6 +67,7 @@ impl Fill {
             let inner = Box::new(Inner {
                 cache,
                 at,
+                handler,
                 lease,
                 kept_for,
                 end,
@@ -69,6 +75,10 @@ impl Fill {
             Begun::Fill(Self { inner: Some(inner) }, entry)
         });
         begun.await.unwrap_or(Begun::Fault)
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.inner.as_ref().map(|inner| &inner.cache)
     }
 
     /// What the entry must be stamped with.
@@ -137,30 +147,24 @@ impl Fill {
 
     /// Stores an entry, if nothing was evicted since the fill began. Before that it is shared with
     /// those who wait for it. It is kept for `stale_for` when it is no longer fresh. `None`: what was
-    /// made could not be encoded. Tells whether it is stored.
+    /// made could not be encoded. Tells what became of it.
     pub(crate) async fn store(
         mut self,
         entry: Option<Entry>,
         stale_for: Duration,
         lead: Option<Lead>,
-    ) -> bool {
+    ) -> Written {
         match (lead, &entry) {
             (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
         let Some(inner) = self.inner.take() else {
-            return false;
+            return Written::Superseded;
         };
         let cache = inner.cache.clone();
-        let store = async move {
-            let Some(entry) = entry else {
-                inner.give_up().await;
-                return false;
-            };
-            inner.store(entry, stale_for).await
-        };
-        cache.background().to_its_end(store).await.unwrap_or(false)
+        let end = cache.background().to_its_end(inner.end(entry, stale_for));
+        end.await.unwrap_or(Written::Superseded)
     }
 
     /// Ends without storing: a read gives its lease back, a write evicts its key.
@@ -195,13 +199,48 @@ impl Inner {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    async fn store(self, entry: Entry, stale_for: Duration) -> bool {
+    /// Stores an entry, and says what became of it to those who watch.
+    async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let (cache, handler) = (self.cache.clone(), self.handler);
+        let writes = match self.lease.claim {
+            Claim::IfFree | Claim::Alone => Writes::Fill,
+            Claim::Override => Writes::Through,
+        };
+        let written = match cache.observer().span(writes.operation()) {
+            None => self.store(entry, stale_for).await,
+            Some(span) => {
+                span.about(handler, &self.at);
+                span.ttl(entry.as_ref().and_then(Entry::lifetime));
+                let written = span.around(self.store(entry, stale_for)).await;
+                span.written(written);
+                written
+            }
+        };
+        if written == Written::Superseded {
+            tracing::debug!(
+                handler,
+                "superseded: evicted or written since its fill began"
+            );
+        }
+        cache.observer().record(Measured::Write {
+            handler,
+            writes,
+            written,
+        });
+        written
+    }
+
+    async fn store(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let Some(entry) = entry else {
+            self.give_up().await;
+            return Written::Refused(NotStorable::TooLarge.name());
+        };
         // What is left of it: the body may have taken a while.
         let freshness = Freshness::at(clock::now(), entry.generated(), entry.lifetime());
         let fresh_for = freshness.remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
             self.give_up().await;
-            return false;
+            return Written::Refused(NotStorable::AlreadyStale.name());
         }
         let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
@@ -212,7 +251,8 @@ impl Inner {
             .cache
             .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
         match stored.await {
-            Ok(stored) => return stored,
+            Ok(true) => Written::Stored,
+            Ok(false) => Written::Superseded,
             // It may have been stored, or not: whatever is left must go. The request has waited long
             // enough.
             Err(fault) if fault.is_absence() => {
@@ -222,10 +262,13 @@ impl Inner {
                     let cache = self.cache.clone();
                     cache.background().spawn(self.give_up());
                 }
+                Written::Failed(fault.name())
             }
-            Err(_) => self.give_up().await,
+            Err(fault) => {
+                self.give_up().await;
+                Written::Failed(fault.name())
+            }
         }
-        false
     }
 
     async fn give_up(self) {

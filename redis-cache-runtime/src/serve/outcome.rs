@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::http::fields::{CACHE_GROUPS, X_REDIS_CACHE};
 use crate::http::freshness::Freshness;
 use crate::http::storable::NotStorable;
+use crate::observe::Measured;
 
 /// How the cache answered, as `X-Redis-Cache` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,26 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// Of an answer that is as fresh as that.
+    pub(crate) fn of_reuse(freshness: Freshness) -> Self {
+        if freshness.is_fresh() {
+            Self::Hit
+        } else {
+            Self::Stale
+        }
+    }
+
+    /// What it is called where it is counted, and where the run of another request may be the answer.
+    pub(crate) fn name(self, collapsed: bool) -> &'static str {
+        match self {
+            Self::Hit if collapsed => "collapsed",
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+
     fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Hit => "HIT",
@@ -105,11 +126,7 @@ impl CacheStatus {
     /// By a stored response.
     pub(crate) fn reused(freshness: Freshness, made: StatusCode) -> Self {
         Self {
-            outcome: if freshness.is_fresh() {
-                Outcome::Hit
-            } else {
-                Outcome::Stale
-            },
+            outcome: Outcome::of_reuse(freshness),
             forward: None,
             made: Some(made),
             freshness: Some(freshness),
@@ -176,12 +193,23 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The response as the client gets it, with the groups that it is in, if that is told: the one
-    /// place where it is said how a request was answered.
-    pub(crate) fn tell(self, cache: &Cache, groups: Option<HeaderValue>) -> Response {
+    /// place where it is said how a request was answered. A read is counted under the name of its
+    /// handler; a write, which has none here, by what it writes and evicts.
+    pub(crate) fn tell(
+        self,
+        cache: &Cache,
+        reader: Option<&'static str>,
+        groups: Option<HeaderValue>,
+    ) -> Response {
         let Self {
             mut response,
             status,
         } = self;
+        if let Some(handler) = reader {
+            let result = status.outcome.name(status.collapsed);
+            let observer = cache.observer();
+            observer.record(Measured::Request { handler, result });
+        }
         let fields = response.headers_mut();
         fields.insert(X_REDIS_CACHE, status.outcome.value());
         if let Some(groups) = groups {

@@ -15,6 +15,7 @@ use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
+use crate::observe::{Place, Writes};
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 
@@ -53,11 +54,11 @@ async fn begin(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if let Err(reason) = usable {
-        route.name_reason(reason);
+        route.refuse(reason, Writes::Fill, &cache);
         if request.is_read && request.only_if_cached() {
             let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
             let status = CacheStatus::unanswered(Outcome::Bypass);
-            return Ok(Answer { response, status }.tell(&cache, None));
+            return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
         }
         return Err(Read {
             groups: cache.told_groups(&selected.into_groups(route)),
@@ -77,12 +78,13 @@ async fn begin(
                 answer.status = answer.status.collapsed(search.forward);
             }
             let groups = search.cache.told_groups(&search.at.groups);
-            Ok(answer.tell(&search.cache, groups))
+            Ok(answer.tell(&search.cache, Some(route.name()), groups))
         }
         Err(Plan::Unstored) if search.sought.request.only_if_cached() => {
             let response = StatusCode::GATEWAY_TIMEOUT.into_response();
             let status = CacheStatus::unanswered(search.forward.outcome());
-            Ok(Answer { response, status }.tell(&search.cache, None))
+            let answer = Answer { response, status };
+            Ok(answer.tell(&search.cache, Some(route.name()), None))
         }
         Err(plan) => Err(Read::new(search, plan)),
     }
@@ -103,8 +105,12 @@ pub struct Read {
 }
 
 impl Step for Read {
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     fn run(mut self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let cache = self.cache.clone();
+        let (cache, route) = (self.cache.clone(), self.route);
         match self.plan {
             Plan::Bypass | Plan::Unstored => Box::pin(self.answer(handler)),
             Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.answer(handler))),
@@ -113,15 +119,16 @@ impl Step for Read {
                 let groups = self.groups.take();
                 let refresh = async move { drop(self.complete(handler).await) };
                 let limit = cache.lease_ttl();
-                let span = tracing::Span::current();
-                cache.background().adopt(refresh, limit, span);
-                Box::pin(std::future::ready(stale.tell(&cache, groups)))
+                cache.background().adopt(refresh, limit, Place::current());
+                let stale = stale.tell(&cache, Some(route.name()), groups);
+                Box::pin(std::future::ready(stale))
             }
         }
     }
 
     async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
-        let (cache, groups) = (self.cache.clone(), self.groups.take());
+        let (cache, route) = (self.cache.clone(), self.route);
+        let groups = self.groups.take();
         let mut stale = None;
         if let Plan::Refresh(fill, lead, answer) = self.plan {
             self.plan = Plan::Fill(fill, Some(lead));
@@ -132,7 +139,7 @@ impl Step for Read {
             Some(stale) if answer.response.status().is_server_error() => stale,
             _ => answer,
         };
-        answer.tell(&cache, groups)
+        answer.tell(&cache, Some(route.name()), groups)
     }
 }
 
@@ -151,8 +158,10 @@ impl Read {
     }
 
     async fn answer(mut self, handler: impl Future<Output = Response>) -> Response {
-        let (cache, groups) = (self.cache.clone(), self.groups.take());
-        self.complete(handler).await.tell(&cache, groups)
+        let (cache, route) = (self.cache.clone(), self.route);
+        let groups = self.groups.take();
+        let answer = self.complete(handler).await;
+        answer.tell(&cache, Some(route.name()), groups)
     }
 
     /// Runs the handler, and answers with what it makes.

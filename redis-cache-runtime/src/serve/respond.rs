@@ -20,6 +20,7 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
 use crate::http::freshness::{Freshness, Grant};
 use crate::http::storable::NotStorable;
+use crate::observe::{Writes, Written};
 use crate::request::RequestHead;
 use crate::route::Route;
 
@@ -77,7 +78,8 @@ pub(super) async fn respond(
             let cache_control = told(&grant);
             if let Some(fill) = fill {
                 let head = stored_head(&parts, grant);
-                status.stored = store(fill, route, &head, &body, lead).await;
+                let written = store(fill, route, &head, &body, lead).await;
+                status.stored = written == Written::Stored;
             }
             let mut response = Response::from_parts(parts, Body::from(body));
             complete(&mut response, request.map(), cache_control);
@@ -110,29 +112,29 @@ pub(super) async fn respond(
         Examined::NotStorable(reason, response) => {
             status = status.past_the_cache();
             (status.made, status.not_storable) = (Some(response.status()), Some(reason));
-            not_stored(route, reason, fill, lead).await;
+            route.refuse(reason, Writes::Fill, cache);
+            not_stored(fill, lead).await;
             pass_on(route, response)
         }
     };
     Answer { response, status }
 }
 
-/// Fills the cache with a response, and tells whether it is stored.
+/// Fills the cache with a response, and tells what became of it.
 pub(super) async fn store(
     fill: Fill,
     route: &Route,
     head: &StoredHead,
     body: &[u8],
     lead: Option<Lead>,
-) -> bool {
+) -> Written {
     let entry = fill.stamps().and_then(|stamps| head.encode(stamps, body));
     let stale_for = route.windows().granted(&head.grant).longest();
     fill.store(entry.and_then(Entry::parse), stale_for, lead)
         .await
 }
 
-async fn not_stored(route: &Route, reason: NotStorable, fill: Option<Fill>, lead: Option<Lead>) {
-    route.name_reason(reason);
+async fn not_stored(fill: Option<Fill>, lead: Option<Lead>) {
     // They run the handler themselves, and the first of them may find the lease free.
     if let Some(fill) = fill {
         fill.abandon().await;

@@ -37,6 +37,14 @@ impl Sought for Reusable {
         cache.kept_for(self.route)
     }
 
+    fn handler(&self) -> &'static str {
+        self.route.name()
+    }
+
+    fn freshness(answer: &Answer) -> Option<Freshness> {
+        answer.status.freshness
+    }
+
     fn is_of_use_to_others(&self, entry: &Entry) -> bool {
         is_of_use(entry, self.route)
     }

@@ -11,9 +11,13 @@ use axum::response::{IntoResponse, Response};
 use super::BoxFuture;
 use crate::cache::Cache;
 use crate::key::Eviction;
+use crate::observe::{Measured, Observer, Place};
 
 /// What one of the attributes does around a handler.
 pub trait Step: Send + 'static {
+    /// The cache that it works with.
+    fn cache(&self) -> &Cache;
+
     /// Runs the handler, to its end even if the client goes away.
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response>;
 
@@ -30,6 +34,8 @@ pub struct Run<F: Future> {
     handler: F,
     // Found out once, so that a handler which returns no response is one error.
     into_response: fn(F::Output) -> Response,
+    /// What the handler is called, if this is not the run of another attribute within this one.
+    name: Option<&'static str>,
 }
 
 impl<F: Future> Run<F> {
@@ -41,18 +47,32 @@ impl<F: Future> Run<F> {
         Self {
             handler,
             into_response: F::Output::into_response,
+            name: None,
         }
     }
 
-    async fn response(self) -> Response {
-        (self.into_response)(self.handler.await)
+    /// It is the run of the handler of that name.
+    #[must_use]
+    pub fn of(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    async fn response(self, observer: Observer) -> Response {
+        let started = observer.start();
+        let response = (self.into_response)(self.handler.await);
+        if let (Some(handler), Some(took)) = (self.name, started.elapsed()) {
+            observer.record(Measured::Handler { handler, took });
+        }
+        response
     }
 }
 
 impl<F: Future + Send + 'static> Run<F> {
     /// Runs the handler within a step.
     pub fn within(self, step: impl Step) -> BoxFuture<Response> {
-        step.run(Box::pin(self.response()))
+        let observer = step.cache().observer().clone();
+        step.run(Box::pin(self.response(observer)))
     }
 }
 
@@ -64,7 +84,8 @@ pub trait InPlace {
 
 impl<F: Future> InPlace for Run<F> {
     fn within(self, step: impl Step) -> impl Future<Output = Response> {
-        step.run_in_place(self.response())
+        let observer = step.cache().observer().clone();
+        step.run_in_place(self.response(observer))
     }
 }
 
@@ -82,7 +103,7 @@ pub(super) struct Surviving {
     cache: Cache,
     /// What is evicted at once when the client goes away: the handler may have changed it already.
     evictions: Vec<Eviction>,
-    span: tracing::Span,
+    place: Place,
 }
 
 impl Surviving {
@@ -95,7 +116,7 @@ impl Surviving {
             run: Some(Box::pin(run)),
             cache,
             evictions,
-            span: tracing::Span::current(),
+            place: Place::current(),
         }
     }
 }
@@ -128,7 +149,7 @@ impl Drop for Surviving {
             drop(run.await);
         };
         let background = self.cache.background();
-        background.adopt(rest, limit, self.span.clone());
+        background.adopt(rest, limit, self.place.clone());
     }
 }
 

@@ -8,13 +8,14 @@ use tokio::time::{Instant, sleep};
 
 use super::fill::{Begun, Fill};
 use super::flight::{Flights, Follower, Landing, Lead, Role};
-use super::outcome::Forward;
+use super::outcome::{Forward, Outcome};
 use super::reuse::freshness;
 use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::http::directives::RequestDirectives;
-use crate::http::freshness::Reuse;
+use crate::http::freshness::{Freshness, Reuse};
 use crate::key::Address;
+use crate::observe::{Operation, Span};
 use crate::store::Claim;
 
 /// How often it is looked again when what was waited for was not for this search.
@@ -36,6 +37,14 @@ pub(super) trait Sought {
         false
     }
 
+    /// Who it is for, as metrics and spans call it.
+    fn handler(&self) -> &'static str;
+
+    /// How fresh an answer is, if it tells.
+    fn freshness(_: &Self::Answer) -> Option<Freshness> {
+        None
+    }
+
     /// What the client asks of the cache.
     fn directives(&self) -> Option<&RequestDirectives> {
         None
@@ -55,6 +64,8 @@ pub(super) struct Search<S> {
     pub(super) forward: Forward,
     /// The run of another is the answer.
     pub(super) collapsed: bool,
+    /// The fault of the store, if it has one.
+    fault: Option<&'static str>,
 }
 
 /// What becomes of what a run makes, when there is nothing to reuse.
@@ -97,12 +108,43 @@ impl<S: Sought> Search<S> {
             sought,
             forward: Forward::Miss,
             collapsed: false,
+            fault: None,
         }
+    }
+
+    /// Finds an answer, or who has to make it. Watched only if somebody does.
+    pub(super) async fn run(&mut self) -> Found<S::Answer> {
+        match self.cache.observer().span(Operation::Get) {
+            None => self.find().await,
+            Some(span) => Box::pin(self.find_within(span)).await,
+        }
+    }
+
+    async fn find_within(&mut self, span: Span) -> Found<S::Answer> {
+        span.about(self.sought.handler(), &self.at);
+        let found = span.around(self.find()).await;
+        let answer = match &found {
+            Ok(answer) => Some(answer),
+            Err(Plan::Refresh(_, _, stale)) => Some(&**stale),
+            Err(Plan::Bypass | Plan::Unstored | Plan::Fill(..)) => None,
+        };
+        if let Some(answer) = answer {
+            let freshness = S::freshness(answer);
+            let outcome = freshness.map_or(Outcome::Hit, Outcome::of_reuse);
+            span.answered(outcome.name(self.collapsed), true);
+            span.ttl(freshness.and_then(Freshness::remaining));
+        } else {
+            span.answered(self.forward.outcome().name(false), false);
+        }
+        if let Some(fault) = self.fault {
+            span.failed(fault);
+        }
+        found
     }
 
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
-    pub(super) async fn run(&mut self) -> Found<S::Answer> {
+    async fn find(&mut self) -> Found<S::Answer> {
         let mut follower = self.join();
         if follower.is_none() {
             match self.look().await {
@@ -173,10 +215,14 @@ impl<S: Sought> Search<S> {
 
     /// Looks in the store.
     async fn look(&mut self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
-        let Ok(found) = self.cache.lookup(&self.at).await else {
-            // Without the store it is run as if there were no cache.
-            self.forward = Forward::Bypass;
-            return Err(Plan::Unstored);
+        let found = match self.cache.lookup(&self.at).await {
+            Ok(found) => found,
+            Err(fault) => {
+                // Without the store it is run as if there were no cache.
+                self.forward = Forward::Bypass;
+                self.fault = Some(fault.name());
+                return Err(Plan::Unstored);
+            }
         };
         self.forward = self.why_forward(found.as_ref());
         let mut is_refused = false;
@@ -227,7 +273,8 @@ impl<S: Sought> Search<S> {
 
     async fn claim(&self, claim: Claim) -> Begun {
         let kept_for = self.sought.kept_for(&self.cache);
-        Fill::begin(self.cache.clone(), self.at.clone(), claim, kept_for).await
+        let (cache, at) = (self.cache.clone(), self.at.clone());
+        Fill::begin(cache, at, self.sought.handler(), claim, kept_for).await
     }
 
     /// Takes the lease, or waits for the process that has it.

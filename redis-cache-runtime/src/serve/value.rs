@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::fill::{Begun, Fill};
 use super::flight::Lead;
+use super::outcome::Outcome;
 use super::pending::PendingEviction;
 use super::reuse::freshness;
 use super::search::{Plan, Search, Sought};
@@ -18,8 +19,13 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredValue};
 use crate::http::freshness::Reuse;
+use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
+use crate::observe::{Measured, Operation, Writes, Written};
 use crate::store::Claim;
+
+/// What metrics and spans call values: they have no handler.
+const VALUES: &str = "values";
 
 /// A value of that type, which is stored for `lifetime` (`None`: no expiry).
 struct Value<T> {
@@ -38,12 +44,41 @@ impl<T: DeserializeOwned> Sought for Value<T> {
     fn kept_for(&self, _: &Cache) -> Option<Duration> {
         self.lifetime
     }
+
+    fn handler(&self) -> &'static str {
+        VALUES
+    }
 }
 
 /// The JSON of the value at an address, if there is one that is fresh.
 pub(crate) async fn find(cache: Cache, at: Address) -> Option<Bytes> {
-    let entry = cache.lookup(&at).await.ok()??;
-    fresh_json(&entry)
+    let Some(span) = cache.observer().span(Operation::Get) else {
+        return look(&cache, &at).await.1;
+    };
+    span.about(VALUES, &at);
+    let (outcome, json) = span.around(look(&cache, &at)).await;
+    span.answered(outcome.name(false), json.is_some());
+    json
+}
+
+async fn look(cache: &Cache, at: &Address) -> (Outcome, Option<Bytes>) {
+    let (outcome, json) = match cache.lookup(at).await {
+        Ok(entry) => match entry.as_ref().and_then(fresh_json) {
+            Some(json) => (Outcome::Hit, Some(json)),
+            None => (Outcome::Miss, None),
+        },
+        Err(_) => (Outcome::Bypass, None),
+    };
+    asked(cache, outcome, false);
+    (outcome, json)
+}
+
+/// Counts that a value was asked for.
+fn asked(cache: &Cache, outcome: Outcome, collapsed: bool) {
+    cache.observer().record(Measured::Request {
+        handler: VALUES,
+        result: outcome.name(collapsed),
+    });
 }
 
 /// The value at an address, or what is made and stored there because there is none.
@@ -61,7 +96,13 @@ where
         of: PhantomData,
     };
     let mut search = Search::new(cache, at, sought);
-    let (fill, lead) = match search.run().await {
+    let found = search.run().await;
+    let (outcome, collapsed) = match &found {
+        Ok(_) => (Outcome::Hit, search.collapsed),
+        Err(_) => (search.forward.outcome(), false),
+    };
+    asked(&search.cache, outcome, collapsed);
+    let (fill, lead) = match found {
         Ok(value) => return Ok(value),
         Err(Plan::Bypass | Plan::Unstored) => return make().await,
         Err(Plan::Fill(fill, lead)) => (fill, lead),
@@ -72,7 +113,7 @@ where
         None => make().await,
     };
     let value = result.as_ref().ok();
-    if let Some(json) = value.and_then(|value| encode(value, &search.cache)) {
+    if let Some(json) = value.and_then(|value| encode(value, Writes::Fill, &search.cache)) {
         store(fill, lifetime, &json, lead).await;
     } else {
         // They make it themselves, and the first of them may find the lease free.
@@ -96,7 +137,7 @@ pub(crate) async fn write(
     let Some(json) = json else {
         return pending.run().await;
     };
-    match Fill::begin(cache, at, Claim::Override, lifetime).await {
+    match Fill::begin(cache, at, VALUES, Claim::Override, lifetime).await {
         Begun::Fill(fill, _) => {
             // From here on the fill does it.
             pending.cancel();
@@ -134,25 +175,38 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
 }
 
 /// The JSON of a value, if it can be stored; the log says why not.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, cache: &Cache) -> Option<Vec<u8>> {
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    writes: Writes,
+    cache: &Cache,
+) -> Option<Vec<u8>> {
+    let of = std::any::type_name::<T>();
     match serde_json::to_vec(value) {
-        Ok(json) if json.len() <= cache.max_body_bytes() => Some(json),
+        Ok(json) if json.len() <= cache.max_body_bytes() => return Some(json),
         Ok(_) => {
-            name_reason::<T>("it is too large");
-            None
+            let name = NotStorable::TooLarge.name();
+            refuse(of, name, "it is too large", writes, cache);
         }
-        Err(_) => {
-            name_reason::<T>("serde_json cannot write it");
-            None
-        }
+        Err(_) => refuse(of, "no-json", "serde_json cannot write it", writes, cache),
     }
+    None
 }
 
-/// Names a reason in the log, once for each type. It tells nothing of the value, nor does it repeat
-/// an error that may.
-fn name_reason<T: ?Sized>(reason: &'static str) {
+/// Names a reason in the log, once for each type, and counts it. It tells nothing of the value, nor
+/// does it repeat an error that may.
+fn refuse(
+    of: &'static str,
+    name: &'static str,
+    reason: &'static str,
+    writes: Writes,
+    cache: &Cache,
+) {
     static NAMED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
-    let of = std::any::type_name::<T>();
+    cache.observer().record(Measured::Write {
+        handler: VALUES,
+        writes,
+        written: Written::Refused(name),
+    });
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     if named.insert((of, reason)) {
         tracing::warn!(of, reason, "a value is not stored");

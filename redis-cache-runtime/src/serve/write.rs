@@ -21,6 +21,7 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
 use crate::key::{CacheKey, Eviction};
+use crate::observe::Writes;
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -56,10 +57,11 @@ impl Write {
         let at = route.address(&mut request, selected).await;
         let key = at.key.clone();
         let kept_for = cache.kept_for(route);
-        let fill = match Fill::begin(cache.clone(), at, Claim::Override, kept_for).await {
-            Begun::Fill(fill, _) => Some(fill),
-            Begun::Held(_) | Begun::Fault => None,
-        };
+        let fill =
+            match Fill::begin(cache.clone(), at, route.name(), Claim::Override, kept_for).await {
+                Begun::Fill(fill, _) => Some(fill),
+                Begun::Held(_) | Begun::Fault => None,
+            };
         let others = spellings.into_iter().filter(|other| *other != key);
         let mut pending: Vec<_> = others.map(Eviction::Key).collect();
         if fill.is_none() {
@@ -80,7 +82,7 @@ impl Write {
         let (cache, route) = (self.cache.clone(), self.route);
         let response = pass_on(route, self.store_or_evict(response).await);
         let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None)
+        Answer { response, status }.tell(&cache, None, None)
     }
 
     /// Stores what the handler made as what the next read gets, or evicts what is there.
@@ -102,7 +104,7 @@ impl Write {
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
-            route.name_reason(*reason);
+            route.refuse(*reason, Writes::Through, &cache);
         }
         match (fill, stored) {
             (Some(fill), Ok((head, body))) => {
@@ -117,6 +119,10 @@ impl Write {
 }
 
 impl Step for Write {
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let cache = self.cache.clone();
         let mut evictions = self.pending.evictions().to_vec();

@@ -259,7 +259,8 @@ impl Settings {
         self
     }
 
-    /// OpenTelemetry, which this version does not have: true is refused. *Default:* false.
+    /// Metrics and spans through OpenTelemetry, by its global providers, which must be set before
+    /// the cache is made. Without the feature `otel`, true is refused. *Default:* false.
     #[must_use]
     pub fn otel_enabled(mut self, enabled: bool) -> Self {
         self.otel_enabled = enabled;

@@ -138,15 +138,17 @@ impl Settings {
             ("cluster", self.cluster, "cluster", cluster),
             ("sentinel", self.sentinel, "sentinel", sentinel),
             ("ssl", self.ssl, "tls", cfg!(feature = "tls")),
+            (
+                "otel_enabled",
+                self.otel_enabled,
+                "otel",
+                cfg!(feature = "otel"),
+            ),
         ] {
             if asked && !is_built {
                 let expected = format!("false, or the feature `{feature}` of axum-redis-cache");
                 return Err(SettingsError::wrong(setting, true, expected));
             }
-        }
-        if self.otel_enabled {
-            let expected = "false: this version has no OpenTelemetry";
-            return Err(SettingsError::wrong("otel_enabled", true, expected));
         }
         Ok(())
     }
@@ -292,10 +294,6 @@ mod tests {
                 "lease_ttl=0: expected a number",
             ),
             (
-                Settings::default().otel_enabled(true),
-                "otel_enabled=true: expected false",
-            ),
-            (
                 url("redis://a,b"),
                 "url=redis://…: expected one host, because cluster is false",
             ),
@@ -312,7 +310,12 @@ mod tests {
         }
     }
 
-    #[cfg(not(all(feature = "cluster", feature = "sentinel", feature = "tls")))]
+    #[cfg(not(all(
+        feature = "cluster",
+        feature = "sentinel",
+        feature = "tls",
+        feature = "otel"
+    )))]
     #[test]
     fn what_this_build_cannot_do_names_the_feature() {
         for (settings, feature, built) in [
@@ -328,6 +331,11 @@ mod tests {
             ),
             (Settings::default().ssl(true), "tls", cfg!(feature = "tls")),
             (url("rediss://a"), "tls", cfg!(feature = "tls")),
+            (
+                Settings::default().otel_enabled(true),
+                "otel",
+                cfg!(feature = "otel"),
+            ),
         ] {
             if !built {
                 let error = refusal(&settings);

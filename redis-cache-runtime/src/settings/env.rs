@@ -206,9 +206,11 @@ mod tests {
                 "REDIS_URL=http://…: expected redis://[user[:password]@]host[:port][/db], \
                  rediss://… for TLS, or unix:///path[?db=0]",
             ),
+            #[cfg(not(feature = "otel"))]
             (
                 &[("REDIS_OTEL_ENABLED", on)],
-                "REDIS_OTEL_ENABLED=true: expected false: this version has no OpenTelemetry",
+                "REDIS_OTEL_ENABLED=true: expected false, or the feature `otel` of \
+                 axum-redis-cache",
             ),
         ] {
             assert_eq!(refusal(variables), error);

@@ -90,7 +90,12 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
     Address {
         key: CacheKey::new(key.to_owned()),
         variant: None,
-        groups: Groups::Made(groups.iter().map(|group| (*group).to_owned()).collect()),
+        groups: Groups::Made(
+            groups
+                .iter()
+                .map(|group| (*group).to_owned().into())
+                .collect(),
+        ),
     }
 }
 
@@ -147,7 +152,7 @@ async fn filled(store: &Store, place: &Address, entry: &'static str) -> Lease {
 }
 
 fn group(name: &'static str) -> Eviction {
-    Eviction::Group(name.to_owned())
+    Eviction::Group(name.to_owned().into())
 }
 
 conformance! {

@@ -155,20 +155,24 @@ impl<O: Open> Kept<O> {
 impl<O: Open> Shared<O> {
     fn lose(this: &Arc<Self>, lost: &O::Opened, how: Loss) {
         let is_it = |state: &State<_>| matches!(state, State::Up(up) if O::is_same(up, lost));
+        let next = match how {
+            Loss::Hung => State::Down,
+            Loss::Closed => State::Opening,
+        };
         if how == Loss::Hung {
             this.opener.is_away();
-            Self::replace_if(this, is_it, State::Down);
-        } else {
-            Self::replace_if(this, is_it, State::Opening);
+        }
+        if Self::replace_if(this, is_it, next) {
+            tracing::debug!(?how, "a connection to Redis was lost");
         }
     }
 
-    /// Leaves a state that meets the condition, and starts opening.
+    /// Leaves a state that meets the condition, and starts opening; `false` if it does not.
     fn replace_if(
         this: &Arc<Self>,
         condition: impl FnOnce(&State<O::Opened>) -> bool,
         next: State<O::Opened>,
-    ) {
+    ) -> bool {
         let replaced = this.state.send_if_modified(|state| {
             let replaces = condition(state);
             if replaces {
@@ -179,6 +183,7 @@ impl<O: Open> Shared<O> {
         if replaced {
             tokio::spawn(Self::open(Arc::downgrade(this)));
         }
+        replaced
     }
 
     /// Tries until it is open, or nobody is left to use it.
@@ -188,6 +193,7 @@ impl<O: Open> Shared<O> {
         while let Some(shared) = this.upgrade() {
             match shared.attempt().await {
                 Ok(opened) => {
+                    tracing::debug!("a connection to Redis is open");
                     shared.opener.faults().recovered();
                     // From here on it is up to others to open it again.
                     abandoned.0 = Weak::new();
@@ -240,7 +246,9 @@ impl<O: Open> Shared<O> {
 
     fn give_up_waiting(&self) {
         self.opener.is_away();
-        self.state.send_replace(State::Down);
+        if !matches!(self.state.send_replace(State::Down), State::Down) {
+            tracing::debug!("nobody waits for a connection to Redis until it is open");
+        }
     }
 }
 
