@@ -48,7 +48,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 ///
 /// ```
 /// use axum::extract::FromRef;
-/// use redis_cache_runtime::{Cache, Settings};
+/// use axum_redis_cache::{Cache, Settings};
 ///
 /// #[derive(Clone)]
 /// struct AppState {
@@ -64,7 +64,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// // Redis need not be up: the connection is opened by the first request that needs it.
 /// let cache = Cache::connect(Settings::from_url("redis://127.0.0.1:6379")?)?;
 /// let state = AppState { cache };
-/// # Ok::<(), redis_cache_runtime::SettingsError>(())
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 #[derive(Clone)]
 pub struct Cache {
@@ -119,7 +119,7 @@ impl Cache {
     /// [`X_REDIS_CACHE`](crate::X_REDIS_CACHE).
     ///
     /// ```
-    /// let cache = redis_cache_runtime::Cache::in_memory();
+    /// let cache = axum_redis_cache::Cache::in_memory();
     /// ```
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
