@@ -115,8 +115,7 @@ impl Cache {
     }
 
     /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
-    /// them share nothing, so each test can have its own: see
-    /// [`X_REDIS_CACHE`](crate::X_REDIS_CACHE).
+    /// them share nothing, so each test can have its own.
     ///
     /// ```
     /// let cache = axum_redis_cache::Cache::in_memory();
