@@ -128,7 +128,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("Try:");
     println!("  curl -i {url}/products/1     # MISS, takes 100 ms; again: HIT");
     println!("  curl -i -X DELETE {url}/products/1");
-    println!("  curl -i {url}/products?page=0 -H 'If-None-Match: *'     # 304");
+    println!("  curl -i {url}/products -H 'If-None-Match: *'     # 304");
     axum::serve(listener, router(state))
         .with_graceful_shutdown(shutdown())
         .await?;

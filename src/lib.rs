@@ -1,4 +1,23 @@
+// Of two definitions of a link the first counts: the README's lead to files, these to pages.
+//! [quick_start]: crate::guide::quick_start
+//! [keys]: crate::guide::keys
+//! [groups]: crate::guide::groups
+//! [http]: crate::guide::http
+//! [users]: crate::guide::users
+//! [write_through]: crate::guide::write_through
+//! [values]: crate::guide::values
+//! [failures]: crate::guide::failures
+//! [deployment]: crate::guide::deployment
+//! [telemetry]: crate::guide::telemetry
+//! [testing]: crate::guide::testing
+//! [migrating]: crate::guide::migrating
+//! [cached]: macro@crate::cached
+//! [cache_evict]: macro@crate::cache_evict
+//! [cache_put]: macro@crate::cache_put
 #![doc = include_str!("../README.md")]
+
+#[cfg(doc)]
+pub mod guide;
 
 #[doc = include_str!("../docs/cached.md")]
 pub use redis_cache_macros::cached;
@@ -14,13 +33,8 @@ pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
     Cache, CacheKey, ConnectionState, Determined, Explanation, KeyPart, KeyWriter, LeaseState,
     PingError, ServerStatus, Settings, SettingsError, Source, Status, StoredEntry, Ttl, Values,
+    X_REDIS_CACHE,
 };
-
-#[doc = include_str!("../docs/testing.md")]
-pub use redis_cache_runtime::X_REDIS_CACHE;
-
-#[doc = include_str!("../docs/telemetry.md")]
-pub mod telemetry {}
 
 #[doc(hidden)]
 pub use redis_cache_runtime::__private;

@@ -49,7 +49,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 ///
 /// ```
 /// use axum::extract::FromRef;
-/// use redis_cache_runtime::{Cache, Settings};
+/// use axum_redis_cache::{Cache, Settings};
 ///
 /// #[derive(Clone)]
 /// struct AppState {
@@ -65,7 +65,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// // Redis need not be up: the connection is opened by the first request that needs it.
 /// let cache = Cache::connect(Settings::from_url("redis://127.0.0.1:6379")?)?;
 /// let state = AppState { cache };
-/// # Ok::<(), redis_cache_runtime::SettingsError>(())
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 #[derive(Clone)]
 pub struct Cache {
@@ -118,11 +118,10 @@ impl Cache {
     }
 
     /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
-    /// them share nothing, so each test can have its own: see
-    /// [`X_REDIS_CACHE`](crate::X_REDIS_CACHE).
+    /// them share nothing, so each test can have its own.
     ///
     /// ```
-    /// let cache = redis_cache_runtime::Cache::in_memory();
+    /// let cache = axum_redis_cache::Cache::in_memory();
     /// ```
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {

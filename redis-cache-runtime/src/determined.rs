@@ -23,7 +23,7 @@ use crate::cache::Cache;
 ///
 /// use axum::extract::{FromRequestParts, Query};
 /// use axum::http::request::Parts;
-/// use redis_cache_runtime::{Determined, Source};
+/// use axum_redis_cache::{Determined, Source};
 ///
 /// struct Page(u32);
 ///

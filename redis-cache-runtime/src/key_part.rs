@@ -20,7 +20,7 @@ use crate::uri::push_byte;
 /// Implement it for a type of your own by its parts, all of them:
 ///
 /// ```
-/// use redis_cache_runtime::{KeyPart, KeyWriter};
+/// use axum_redis_cache::{KeyPart, KeyWriter};
 ///
 /// struct Repository {
 ///     organisation: u64,

@@ -30,21 +30,21 @@ pub use error::SettingsError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use redis_cache_runtime::Settings;
+/// use axum_redis_cache::Settings;
 ///
 /// let settings = Settings::from_url("redis://127.0.0.1:6379/0")?
 ///     .prefix("shop")?
 ///     .default_ttl(Duration::from_secs(300));
-/// # Ok::<(), redis_cache_runtime::SettingsError>(())
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 ///
 /// [`Settings::from_env`] reads the same settings from `REDIS_*` variables. What is said in code
 /// wins over the environment, the environment over `.env`, and `.env` over the defaults:
 ///
 /// ```no_run
-/// # use redis_cache_runtime::Settings;
+/// # use axum_redis_cache::Settings;
 /// let settings = Settings::from_env()?.prefix("shop")?;
-/// # Ok::<(), redis_cache_runtime::SettingsError>(())
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 ///
 /// Only a URL wins over [`host`](Self::host), [`port`](Self::port), [`db`](Self::db),

@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// ```
 /// use axum::http::StatusCode;
-/// use redis_cache_runtime::Cache;
+/// use axum_redis_cache::Cache;
 ///
 /// /// Requests are answered without Redis, too: whether that is ready enough is up to you.
 /// async fn ready(cache: Cache) -> StatusCode {

@@ -20,6 +20,7 @@ mod races;
 mod read;
 mod references;
 mod restarts;
+mod rights;
 mod seed;
 mod shapes;
 mod stacking;

@@ -1,4 +1,4 @@
-//! The tables of `docs/telemetry.md`.
+//! The tables of `docs/guide/telemetry.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub(crate) struct Metric {
 
 impl Tables {
     pub(crate) fn read() -> Self {
-        let text = include_str!("../../docs/telemetry.md");
+        let text = include_str!("../../docs/guide/telemetry.md");
         let metrics = rows(text, "metric").map(|cells| {
             let metric = Metric {
                 kind: cells[1].to_owned(),

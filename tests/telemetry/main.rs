@@ -1,4 +1,4 @@
-//! What a cache tells of itself is what `docs/telemetry.md` lists, and what the dashboard shows.
+//! What a cache tells of itself is what `docs/guide/telemetry.md` lists, and what the dashboard shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod app;

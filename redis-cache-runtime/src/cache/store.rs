@@ -11,7 +11,7 @@ impl Cache {
     /// always there.
     ///
     /// ```
-    /// use redis_cache_runtime::Cache;
+    /// use axum_redis_cache::Cache;
     ///
     /// async fn warm_up(cache: &Cache) {
     ///     if let Err(error) = cache.ping().await {

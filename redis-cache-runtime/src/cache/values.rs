@@ -22,7 +22,7 @@ const AT_ONCE: usize = 64;
 ///
 /// ```
 /// use std::time::Duration;
-/// use redis_cache_runtime::Ttl;
+/// use axum_redis_cache::Ttl;
 ///
 /// assert_eq!(Ttl::from(60), Ttl::from(Duration::from_secs(60)));
 /// ```

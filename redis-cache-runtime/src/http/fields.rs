@@ -12,6 +12,15 @@ use super::directives::split_list;
 /// | `STALE` | with a stored response that is stale |
 /// | `MISS` | with what the handler made, because nothing was stored that could be reused |
 /// | `BYPASS` | with what the handler made, and the cache was not used |
+///
+/// ```
+/// use axum::response::Response;
+/// use axum_redis_cache::X_REDIS_CACHE;
+///
+/// fn is_hit(response: &Response) -> bool {
+///     response.headers().get(X_REDIS_CACHE).is_some_and(|outcome| outcome == "HIT")
+/// }
+/// ```
 pub const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
 
 /// How caches handled the request (RFC 9211).

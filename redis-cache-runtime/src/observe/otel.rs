@@ -1,4 +1,4 @@
-//! The metrics and spans of OpenTelemetry, which `docs/telemetry.md` lists.
+//! The metrics and spans of OpenTelemetry, which `docs/guide/telemetry.md` lists.
 
 use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::{Counter, Histogram, Meter};

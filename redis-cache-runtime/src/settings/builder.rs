@@ -20,11 +20,11 @@ impl Settings {
     /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
     ///
     /// ```
-    /// # use redis_cache_runtime::Settings;
+    /// # use axum_redis_cache::Settings;
     /// let settings = Settings::default()
     ///     .url("redis://app:p%40ss@node1:6379,node2:6379,[2001:db8::3]:6379")?
     ///     .cluster(true);
-    /// # Ok::<(), redis_cache_runtime::SettingsError>(())
+    /// # Ok::<(), axum_redis_cache::SettingsError>(())
     /// ```
     ///
     /// # Errors
@@ -142,12 +142,12 @@ impl Settings {
     /// [`port`](Self::port), and there can be no [URL](Self::url). *Default:* false.
     ///
     /// ```
-    /// # use redis_cache_runtime::Settings;
+    /// # use axum_redis_cache::Settings;
     /// let settings = Settings::default()
     ///     .sentinel(true)
     ///     .sentinel_nodes(["10.0.0.1", "10.0.0.2:26380"])?
     ///     .password("the master's");
-    /// # Ok::<(), redis_cache_runtime::SettingsError>(())
+    /// # Ok::<(), axum_redis_cache::SettingsError>(())
     /// ```
     #[must_use]
     pub fn sentinel(mut self, sentinel: bool) -> Self {

@@ -12,7 +12,7 @@ pub(super) const PEM: &str = "-----BEGIN";
 /// method's of [`Settings`](crate::Settings) otherwise. The value is never a secret.
 ///
 /// ```
-/// use redis_cache_runtime::Settings;
+/// use axum_redis_cache::Settings;
 ///
 /// let error = Settings::from_url("http://example.com").unwrap_err();
 /// assert!(error.to_string().starts_with("url=http://…: expected redis://"));

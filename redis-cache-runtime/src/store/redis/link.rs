@@ -80,8 +80,8 @@ impl Shared {
     fn warn_of_unbounded(&self, server: &Introduction<'_>) {
         if server.keeps_for_ever && self.warns_of_unbounded.swap(false, Ordering::Relaxed) {
             tracing::warn!(
-                "responses are cached without expiry (REDIS_DEFAULT_TTL is 0), and this Redis never \
-                 evicts them: set maxmemory with an allkeys policy, or a default ttl"
+                "what has no ttl of its own is cached without expiry (REDIS_DEFAULT_TTL is 0), and this \
+                 Redis never evicts it: set maxmemory with an allkeys policy, or a default ttl"
             );
         }
     }
