@@ -56,7 +56,7 @@ impl Exports {
         let exports = self.metrics.get_finished_metrics().unwrap();
         let scopes = exports.iter().flat_map(ResourceMetrics::scope_metrics);
         let own = scopes.filter(|scope| scope.scope().name() == "axum-redis-cache");
-        let metrics = own.flat_map(|scope| scope.metrics());
+        let metrics = own.flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics);
         metrics.map(Metric::of).filter(Metric::has_points).collect()
     }
 
