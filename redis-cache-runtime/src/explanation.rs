@@ -15,17 +15,15 @@ use tower_service::Service;
 /// [`Explanation::of`] sends a request through the application up to the handler, which does not run:
 ///
 /// ```
-/// # use axum::{Router, body::Body, extract::{FromRef, Path, Request}, routing::get};
+/// # use axum::{Router, body::Body, extract::{Path, Request}, routing::get};
 /// # use axum_redis_cache::{Cache, Explanation, cached};
-/// # #[derive(Clone, FromRef)]
-/// # struct AppState { cache: Cache }
 /// #[cached(ttl = 300, key = "product:{id}", group = ["products", "product:{id}"])]
 /// async fn get_product(Path(id): Path<u64>) -> String {
 ///     format!("product {id}")
 /// }
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// # let state = AppState { cache: Cache::in_memory() };
+/// # let state = Cache::in_memory();
 /// let app = Router::new().route("/products/{id}", get(get_product)).with_state(state);
 /// let request = Request::get("/products/42").body(Body::empty()).unwrap();
 /// let explanation = Explanation::of(app, request).await.unwrap();
@@ -45,10 +43,8 @@ use tower_service::Service;
 /// and groups, which may hold what users sent.
 ///
 /// ```
-/// # use axum::{Router, body::Body, extract::{FromRef, Path, Request, State}, routing::get};
+/// # use axum::{Router, body::Body, extract::{Path, Request, State}, routing::get};
 /// # use axum_redis_cache::{Cache, Explanation, cached};
-/// # #[derive(Clone, FromRef)]
-/// # struct AppState { cache: Cache }
 /// # #[cached(ttl = 300)]
 /// # async fn get_product(Path(id): Path<u64>) -> String {
 /// #     format!("product {id}")
@@ -67,9 +63,10 @@ use tower_service::Service;
 ///     }
 /// }
 ///
-/// # let state = AppState { cache: Cache::in_memory() };
+/// # let state = Cache::in_memory();
 /// let app = Router::new().route("/products/{id}", get(get_product)).with_state(state);
 /// let debug = Router::new().route("/debug/{*target}", get(explain)).with_state(app.clone());
+/// # let _: Router = debug;
 /// // Serve `app` on the public address, and `debug` on a loopback one.
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ async fn begin(
             let status = CacheStatus::unanswered(Outcome::Bypass);
             return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
         }
-        return Err(Read {
+        let forwarded = Forwarded {
             groups: cache.told_groups(&selected.into_groups(route)),
             cache,
             route,
@@ -68,7 +68,8 @@ async fn begin(
             at: None,
             status: CacheStatus::ruled_out(reason),
             plan: Plan::Bypass,
-        });
+        };
+        return Err(Read(Box::new(forwarded)));
     }
     let at = route.address(&mut request, selected).await;
     let mut search = Search::new(cache, at, Reusable { route, request });
@@ -86,17 +87,20 @@ async fn begin(
             let answer = Answer { response, status };
             Ok(answer.tell(&search.cache, Some(route.name()), None))
         }
-        Err(plan) => Err(Read::new(search, plan)),
+        Err(plan) => Err(Read(Box::new(Forwarded::new(search, plan)))),
     }
 }
 
-/// A run of the handler of a read.
-pub struct Read {
+/// A run of the handler of a read. Boxed, so that a hit does not carry it along.
+pub struct Read(Box<Forwarded>);
+
+/// A request that the handler is to answer.
+struct Forwarded {
     cache: Cache,
     route: &'static Route,
     request: RequestHead,
     /// If the stored response may be of use when the handler fails.
-    at: Option<Box<Address>>,
+    at: Option<Address>,
     /// What caches are told of the groups of the response.
     groups: Option<HeaderValue>,
     /// As far as it is known before the handler runs.
@@ -106,18 +110,19 @@ pub struct Read {
 
 impl Step for Read {
     fn cache(&self) -> &Cache {
-        &self.cache
+        &self.0.cache
     }
 
-    fn run(mut self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let (cache, route) = (self.cache.clone(), self.route);
-        match self.plan {
-            Plan::Bypass | Plan::Unstored => Box::pin(self.answer(handler)),
-            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), self.answer(handler))),
+    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
+        let mut this = *self.0;
+        let (cache, route) = (this.cache.clone(), this.route);
+        match this.plan {
+            Plan::Bypass | Plan::Unstored => Box::pin(this.answer(handler)),
+            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), this.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
-                self.plan = Plan::Fill(fill, Some(lead));
-                let groups = self.groups.take();
-                let refresh = async move { drop(self.complete(handler).await) };
+                this.plan = Plan::Fill(fill, Some(lead));
+                let groups = this.groups.take();
+                let refresh = async move { drop(this.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 cache.background().adopt(refresh, limit, Place::current());
                 let stale = stale.tell(&cache, Some(route.name()), groups);
@@ -126,15 +131,16 @@ impl Step for Read {
         }
     }
 
-    async fn run_in_place(mut self, handler: impl Future<Output = Response>) -> Response {
-        let (cache, route) = (self.cache.clone(), self.route);
-        let groups = self.groups.take();
+    async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
+        let mut this = *self.0;
+        let (cache, route) = (this.cache.clone(), this.route);
+        let groups = this.groups.take();
         let mut stale = None;
-        if let Plan::Refresh(fill, lead, answer) = self.plan {
-            self.plan = Plan::Fill(fill, Some(lead));
+        if let Plan::Refresh(fill, lead, answer) = this.plan {
+            this.plan = Plan::Fill(fill, Some(lead));
             stale = Some(*answer);
         }
-        let answer = self.complete(handler).await;
+        let answer = this.complete(handler).await;
         let answer = match stale {
             Some(stale) if answer.response.status().is_server_error() => stale,
             _ => answer,
@@ -143,7 +149,7 @@ impl Step for Read {
     }
 }
 
-impl Read {
+impl Forwarded {
     fn new(search: Search<Reusable>, plan: Plan<Answer>) -> Self {
         let may_help = !search.sought.route.windows().if_error.is_zero();
         Self {
@@ -151,7 +157,7 @@ impl Read {
             cache: search.cache,
             route: search.sought.route,
             request: search.sought.request,
-            at: may_help.then(|| Box::new(search.at)),
+            at: may_help.then_some(search.at),
             status: CacheStatus::forwarded(search.forward),
             plan,
         }
