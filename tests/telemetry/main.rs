@@ -222,9 +222,9 @@ fn collect_queries<'a>(value: &'a serde_json::Value, queries: &mut Vec<&'a str>)
             }
         }
         serde_json::Value::Array(values) => {
-            values
-                .iter()
-                .for_each(|value| collect_queries(value, queries));
+            for value in values {
+                collect_queries(value, queries);
+            }
         }
         _ => {}
     }
