@@ -4,6 +4,7 @@
 //! cargo bench --bench hit_path                # throughput, then instructions and allocations
 //! cargo bench --bench hit_path -- throughput  # one of the two
 //! cargo bench --bench hit_path -- counts
+//! cargo bench --bench hit_path --features otel -- counts   # what telemetry adds: off to (c), on as (e)
 //! ```
 //!
 //! Every candidate is a server process of its own with one worker thread, answering the same JSON

@@ -20,11 +20,24 @@ pub(crate) enum Candidate {
     Mget,
     Redis,
     Memory,
+    /// On Redis, with metrics and spans of OpenTelemetry.
+    #[cfg(feature = "otel")]
+    Watched,
 }
 
 impl Candidate {
+    #[cfg(not(feature = "otel"))]
     pub(crate) const ALL: [Self; 5] =
         [Self::Bare, Self::Get, Self::Mget, Self::Redis, Self::Memory];
+    #[cfg(feature = "otel")]
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Bare,
+        Self::Get,
+        Self::Mget,
+        Self::Redis,
+        Self::Memory,
+        Self::Watched,
+    ];
 
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -33,6 +46,8 @@ impl Candidate {
             Self::Mget => "(b2) hand-written MGET of 2",
             Self::Redis => "(c)  #[cached] on Redis",
             Self::Memory => "(d)  #[cached] in memory",
+            #[cfg(feature = "otel")]
+            Self::Watched => "(e)  (c) with otel_enabled",
         }
     }
 }
@@ -123,6 +138,12 @@ pub(crate) fn serve(candidate: &str, size: &str, redis: &str) {
             Candidate::Mget => (get(by_mget), Cache::in_memory()),
             Candidate::Redis => (get(by_cache), Cache::connect(settings).unwrap()),
             Candidate::Memory => (get(by_cache), Cache::in_memory()),
+            #[cfg(feature = "otel")]
+            Candidate::Watched => {
+                watch();
+                let settings = settings.otel_enabled(true);
+                (get(by_cache), Cache::connect(settings).unwrap())
+            }
         };
         let state = AppState {
             body,
@@ -140,6 +161,18 @@ pub(crate) fn serve(candidate: &str, size: &str, redis: &str) {
             .unwrap()
             .unwrap();
     });
+}
+
+/// Sets providers of OpenTelemetry that collect everything and export nothing.
+#[cfg(feature = "otel")]
+fn watch() {
+    use opentelemetry_sdk::metrics::SdkMeterProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    let reader = opentelemetry_prometheus::exporter().build().unwrap();
+    let meters = SdkMeterProvider::builder().with_reader(reader).build();
+    opentelemetry::global::set_meter_provider(meters);
+    opentelemetry::global::set_tracer_provider(SdkTracerProvider::builder().build());
 }
 
 fn json(size: usize) -> Bytes {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use opentelemetry::{KeyValue, global};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics,
+};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use prometheus::Registry;
@@ -56,7 +58,7 @@ impl Exports {
         let exports = self.metrics.get_finished_metrics().unwrap();
         let scopes = exports.iter().flat_map(ResourceMetrics::scope_metrics);
         let own = scopes.filter(|scope| scope.scope().name() == "axum-redis-cache");
-        let metrics = own.flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics);
+        let metrics = own.flat_map(ScopeMetrics::metrics);
         metrics.map(Metric::of).filter(Metric::has_points).collect()
     }
 
