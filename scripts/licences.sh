@@ -14,7 +14,7 @@ cargo tree --workspace --all-features --target all --prefix none --format '{p}|{
     {
       expression = $2
       gsub(/[()]/, "", expression)
-      gsub(/\//, " OR ", expression)
+      gsub(/ *\/ */, " OR ", expression)
       clauses = split(expression, all, " AND ")
       for (i = 1; i <= clauses; i++) {
         good = 0
