@@ -45,13 +45,8 @@ async fn begin(
     } else {
         Err(NotStorable::Method)
     };
-    if let Some(wanted) = request.wanted().cloned() {
-        let explained = async move {
-            let at = route.address(&mut request, selected).await;
-            explain(cache, at, Reusable { route, request }, usable).await
-        };
-        wanted.give(Box::pin(explained).await);
-        return Ok(StatusCode::NO_CONTENT.into_response());
+    if request.wanted().is_some() {
+        return Ok(explain_instead(cache, route, request, selected, usable).await);
     }
     if let Err(reason) = usable {
         route.refuse(reason, Writes::Fill, &cache);
@@ -89,6 +84,25 @@ async fn begin(
         }
         Err(plan) => Err(Read(Box::new(Forwarded::new(search, plan)))),
     }
+}
+
+/// Gives who wants it an explanation, and an answer that says nothing.
+fn explain_instead(
+    cache: Cache,
+    route: &'static Route,
+    mut request: RequestHead,
+    selected: Selected,
+    usable: Result<(), NotStorable>,
+) -> BoxFuture<Response> {
+    Box::pin(async move {
+        let wanted = request.wanted().cloned();
+        let at = route.address(&mut request, selected).await;
+        let explanation = explain(cache, at, Reusable { route, request }, usable).await;
+        if let Some(wanted) = wanted {
+            wanted.give(explanation);
+        }
+        StatusCode::NO_CONTENT.into_response()
+    })
 }
 
 /// A run of the handler of a read. Boxed, so that a hit does not carry it along.

@@ -224,16 +224,25 @@ impl<S: Sought> Search<S> {
                 return Err(Plan::Unstored);
             }
         };
-        self.forward = self.why_forward(found.as_ref());
         let mut is_refused = false;
         if let Some(entry) = found {
             match self.sought.reuse(&entry) {
                 Some((Reuse::WhileRevalidating, answer)) => {
+                    self.forward = Forward::Stale;
                     return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
                 }
                 Some((_, answer)) => return Ok(Looked::Answer(answer)),
                 None => is_refused = self.sought.is_of_use_to_others(&entry),
             }
+            self.forward = if freshness(&entry).is_fresh() {
+                Forward::Request
+            } else {
+                Forward::Stale
+            };
+        } else if self.at.variant.is_some() {
+            self.forward = Forward::Miss;
+        } else {
+            self.forward = Forward::UriMiss;
         }
         if self.only_if_cached() {
             Err(Plan::Unstored)
@@ -241,16 +250,6 @@ impl<S: Sought> Search<S> {
             Ok(Looked::Refused)
         } else {
             Ok(Looked::Nothing)
-        }
-    }
-
-    /// Why the handler runs, if what was found is not the answer.
-    fn why_forward(&self, found: Option<&Entry>) -> Forward {
-        match found {
-            Some(entry) if freshness(entry).is_fresh() => Forward::Request,
-            Some(_) => Forward::Stale,
-            None if self.at.variant.is_some() => Forward::Miss,
-            None => Forward::UriMiss,
         }
     }
 
