@@ -8,6 +8,7 @@ use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 use crate::fault::Fault;
 use crate::key::Name;
 use crate::store::random_nonce;
+
 /// Reads a nonce or seeds it, and makes it last at least as long as asked.
 /// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
 const SEED: &str = "\
@@ -69,14 +70,27 @@ pub(super) fn seed(name: Name<'_>, ttl: Option<Duration>) -> Result<Cmd, Fault> 
     Ok(command)
 }
 
-/// Reads one value, or nothing where there is something else: `GET` would be refused.
-pub(super) fn read(name: Name<'_>) -> Cmd {
-    let mut command = redis::cmd("MGET");
-    command.arg(Arg(name));
-    command
+/// Reads values, or nothing where there is something else: `GET` would be refused.
+pub(super) fn read<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
+    about("MGET", names)
 }
 
-/// The value that `read` found.
+/// Deletes whatever there is.
+pub(super) fn delete<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
+    about("DEL", names)
+}
+
+fn about<'a>(command: &str, names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
+    let names = names.into_iter();
+    let mut cmd = Cmd::with_capacity(1 + names.size_hint().0, 160);
+    cmd.arg(command);
+    for name in names {
+        cmd.arg(Arg(name));
+    }
+    cmd
+}
+
+/// The one value that was read.
 pub(super) fn what_was_read(reply: Value) -> Option<Value> {
     match reply {
         Value::Array(values) => values.into_iter().next(),

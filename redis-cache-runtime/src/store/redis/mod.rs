@@ -101,7 +101,7 @@ impl RedisStore {
         } else {
             set.arg("NX");
             let entry = self.names.entry(at);
-            commands.extend([(name, set), (name, read(name)), (entry, read(entry))]);
+            commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
             Purpose::Lookup
         };
         for name in self.names.nonces(at) {

@@ -14,14 +14,12 @@ use crate::fault::Fault;
 
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
-    One(&'a Cmd),
-    /// Like `One`, for what is believed only when Redis has settled.
-    Lookup(&'a Cmd),
+    One(&'a Cmd, Purpose),
     /// Its reply is an array.
     Many(&'a Pipeline, Purpose),
 }
 
-/// What a reply is for.
+/// What a reply is for: that of a lookup is believed only when Redis has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lookup,
@@ -42,9 +40,7 @@ impl Purpose {
 impl<'a> Request<'a> {
     pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::One(_) => Purpose::Other,
-            Self::Lookup(_) => Purpose::Lookup,
-            Self::Many(_, purpose) => purpose,
+            Self::One(_, purpose) | Self::Many(_, purpose) => purpose,
         }
     }
 
@@ -59,7 +55,7 @@ impl<'a> Request<'a> {
     /// Boxed, because the future is large and every future around it is moved with it.
     pub(super) fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
         match self {
-            Self::One(command) | Self::Lookup(command) => connection.req_packed_command(command),
+            Self::One(command, _) => connection.req_packed_command(command),
             Self::Many(commands, _) => Box::pin(async move {
                 let replies = connection
                     .req_packed_commands(commands, 0, commands.len())

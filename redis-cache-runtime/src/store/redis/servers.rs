@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, slot};
-use super::commands::Arg;
 #[cfg(feature = "cluster")]
-use super::commands::{read, what_was_read};
+use super::commands::what_was_read;
+use super::commands::{delete, read};
 use super::extractor::Redis;
 use super::finder::Finder;
 use super::history::History;
@@ -89,25 +89,20 @@ impl Servers {
     ) -> Result<Vec<Value>, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let mut mget = Cmd::with_capacity(2 + names.size_hint().0, 160);
-                mget.arg("MGET");
-                names.for_each(|name| {
-                    mget.arg(Arg(name));
-                });
-                match self.send(node, Request::Lookup(&mget)).await? {
+                let mget = read(names);
+                match self
+                    .send(node, Request::One(&mget, Purpose::Lookup))
+                    .await?
+                {
                     Value::Array(values) => Ok(values),
                     _ => Err(Fault::Protocol),
                 }
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(cluster) => {
-                let commands = names.map(|name| routed((name, read(name))));
-                let commands: Vec<_> = commands.collect();
-                let values = cluster.run_all(&commands, Purpose::Lookup).await?;
-                let read = |value| {
-                    let read = what_was_read(refuse_errors(value)?);
-                    read.ok_or(Fault::Protocol)
-                };
+            Kind::Cluster(_) => {
+                let commands = names.map(|name| (name, read([name]))).collect();
+                let values = self.run_all(commands, Purpose::Lookup).await?;
+                let read = |value| what_was_read(value).ok_or(Fault::Protocol);
                 values.into_iter().map(read).collect()
             }
         }
@@ -120,20 +115,14 @@ impl Servers {
     ) -> Result<(), Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let mut del = redis::cmd("DEL");
-                names.for_each(|name| {
-                    del.arg(Arg(name));
-                });
-                self.send(node, Request::One(&del)).await.map(drop)
+                let del = delete(names);
+                self.send(node, Request::One(&del, Purpose::Other))
+                    .await
+                    .map(drop)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
-                let commands = names.map(|name| {
-                    let mut del = redis::cmd("DEL");
-                    del.arg(Arg(name));
-                    (name, del)
-                });
-                let commands = commands.collect();
+                let commands = names.map(|name| (name, delete([name]))).collect();
                 self.run_all(commands, Purpose::Other).await.map(drop)
             }
         }
@@ -145,7 +134,10 @@ impl Servers {
     )]
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
-            Kind::One(node) => self.send(node, Request::One(&command)).await,
+            Kind::One(node) => {
+                self.send(node, Request::One(&command, Purpose::Other))
+                    .await
+            }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = vec![(about, command)];
@@ -187,7 +179,9 @@ impl Servers {
         let deadline = Instant::now() + self.shared.budget;
         let ping = redis::cmd("PING");
         let ping = async |node: &Node| {
-            let reply = node.send(Request::One(&ping), deadline).await;
+            let reply = node
+                .send(Request::One(&ping, Purpose::Other), deadline)
+                .await;
             let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
             reply.and_then(refuse_errors).map(drop).map_err(failed)
         };
