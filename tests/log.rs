@@ -2,14 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
-use test_support::{Client, RedisServer};
+use test_support::{Client, Log, RedisServer};
 
 #[derive(Clone, FromRef)]
 struct AppState {
@@ -24,19 +22,6 @@ async fn sets_a_cookie() -> ([(&'static str, &'static str); 1], &'static str) {
 #[cached(ttl = 30)]
 async fn plain() -> &'static str {
     "body"
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// One test, because the log is one for the process.
@@ -69,7 +54,7 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
         let no_json = HashMap::from([((1, 2), "hunter2")]);
         state.cache.set("hunter2", &no_json).await;
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let named = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(named("the response sets a cookie"), 1, "{log}");
     assert_eq!(named("the request has Authorization"), 1, "{log}");

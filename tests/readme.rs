@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use test_support::{Client, RedisServer};
+use test_support::{Client, RedisServer, TempDir};
 
 /// A request of the transcript, and the lines that its response must have.
 struct Exchange {
@@ -150,18 +150,15 @@ async fn the_transcript_is_true_on_redis() {
 
 /// What the example says when it is started with a `.env` file and other variables.
 fn refused(dotenv: &str, variables: &[(&str, &str)]) -> String {
-    let directory = std::env::temp_dir().join(RedisServer::unique_prefix());
-    let directory = directory.with_extension(std::process::id().to_string());
-    std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join(".env"), dotenv).unwrap();
+    let directory = TempDir::new();
+    std::fs::write(directory.path().join(".env"), dotenv).unwrap();
     let output = Command::new(binary())
-        .current_dir(&directory)
+        .current_dir(directory.path())
         .env("REDIS_HOST", "localhost")
         .env_remove("REDIS_URL")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    std::fs::remove_dir_all(directory).unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stderr).unwrap()
 }

@@ -1,10 +1,11 @@
 //! What an application is told about its settings at start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use axum_redis_cache::{Cache, Settings};
+use test_support::TempDir;
 
 /// Says that a process is one of those below.
 const CHILD: &str = "SETTINGS_TEST_CHILD";
@@ -28,24 +29,6 @@ fn child() {
     match Cache::connect(settings) {
         Ok(cache) => println!("connected: {cache:?}"),
         Err(error) => println!("not connected: {error}"),
-    }
-}
-
-/// An empty directory, removed when this is dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn of(test: &str) -> Self {
-        let name = format!("settings-{test}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -104,17 +87,17 @@ fn wrong_variables_are_refused_in_one_line() {
 
 #[test]
 fn the_environment_wins_over_the_file() {
-    let directory = Directory::of("file");
+    let directory = TempDir::new();
     let file = "REDIS_PREFIX=file\nREDIS_DB=3\nREDIS_PASSWORD=hunter2\n";
-    std::fs::write(directory.0.join(".env"), file).unwrap();
-    let output = start_in(&directory.0, &[("redis_prefix", "process")]);
+    std::fs::write(directory.path().join(".env"), file).unwrap();
+    let output = start_in(directory.path(), &[("redis_prefix", "process")]);
     assert!(output.contains("prefix: \"process\""), "{output}");
     assert!(output.contains("db: Some(3)"), "{output}");
     assert!(output.contains("connected: "), "{output}");
     assert!(!output.contains("hunter2"), "{output}");
 
-    std::fs::write(directory.0.join(".env"), "REDIS_PASSWORD='hunter2").unwrap();
-    let output = start_in(&directory.0, &[]);
+    std::fs::write(directory.path().join(".env"), "REDIS_PASSWORD='hunter2").unwrap();
+    let output = start_in(directory.path(), &[]);
     assert!(
         output.contains("refused: .env cannot be read: "),
         "{output}"

@@ -1,15 +1,13 @@
 //! The spans of `tracing`: there for who listens at `debug`, and for nobody else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Path;
 use axum::http::Request;
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
+use test_support::Log;
 use tower::ServiceExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -27,19 +25,6 @@ async fn put_product(Path(id): Path<String>) -> String {
 #[cache_evict(get_product(id), group = "products", group = "product:{id}")]
 async fn delete_product(Path(id): Path<String>) {
     drop(id);
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What is said at a level of a miss, a hit, a write and an eviction: each span when it closes.
@@ -63,8 +48,7 @@ async fn said_at(level: LevelFilter) -> Vec<String> {
         to_bytes(response.into_body(), usize::MAX).await.unwrap();
     }
     drop(listening);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    log.lines().map(str::to_owned).collect()
+    log.text().lines().map(str::to_owned).collect()
 }
 
 /// One test, because which level is listened for is known to the whole process.

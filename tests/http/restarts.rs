@@ -1,13 +1,11 @@
 //! Redis starts again: without its data, or while it loads what it had.
 
-use std::path::PathBuf;
-
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cached};
-use test_support::{Client, RedisServer};
+use test_support::{Client, RedisServer, TempDir};
 
 use crate::support::{App, Store, patient, serve, stored, until};
 
@@ -40,33 +38,15 @@ async fn a_redis_that_restarted_empty_is_filled_anew() {
     assert_ne!(stored(&client, "/item").await, old);
 }
 
-/// Where Redis keeps what survives a restart, removed with this.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let name = format!("{}-{}", RedisServer::unique_prefix(), std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// A Redis that loads what it saved there, a millisecond for each key, and refuses commands
-    /// meanwhile.
-    fn redis(&self) -> RedisServer {
-        let options = [
-            ["--dir", self.0.to_str().unwrap()],
-            ["--key-load-delay", "1000"],
-            ["--loading-process-events-interval-bytes", "1024"],
-        ];
-        RedisServer::start_with(options.as_flattened())
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A Redis that keeps in a directory what survives a restart. It loads what it saved there, a
+/// millisecond for each key, and refuses commands meanwhile.
+fn redis_in(directory: &TempDir) -> RedisServer {
+    let options = [
+        ["--dir", directory.path().to_str().unwrap()],
+        ["--key-load-delay", "1000"],
+        ["--loading-process-events-interval-bytes", "1024"],
+    ];
+    RedisServer::start_with(options.as_flattened())
 }
 
 fn save(redis: &RedisServer) {
@@ -75,8 +55,8 @@ fn save(redis: &RedisServer) {
 
 #[tokio::test]
 async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
-    let directory = Directory::new();
-    let mut redis = directory.redis();
+    let directory = TempDir::new();
+    let mut redis = redis_in(&directory);
     let (client, cache) = start(&redis).await;
     let old = stored(&client, "/item").await;
     let kept = stored(&client, "/kept").await;
@@ -104,8 +84,8 @@ async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
 
 #[tokio::test]
 async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_them() {
-    let directory = Directory::new();
-    let mut redis = directory.redis();
+    let directory = TempDir::new();
+    let mut redis = redis_in(&directory);
     let (client, cache) = start(&redis).await;
     let old = stored(&client, "/item").await;
     save(&redis);
@@ -118,8 +98,8 @@ async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_the
 
 #[tokio::test]
 async fn several_processes_agree_again_after_a_restart() {
-    let directory = Directory::new();
-    let mut redis = directory.redis();
+    let directory = TempDir::new();
+    let mut redis = redis_in(&directory);
     let (one, _) = start(&redis).await;
     let (idle, _) = start(&redis).await;
     let old = stored(&one, "/item").await;

@@ -126,57 +126,11 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
     use std::path::PathBuf;
 
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    use test_support::RedisServer;
+    use test_support::{Certificates, RedisServer, TempDir};
 
     use super::*;
-
-    /// PEM files of a test, in a directory that is removed with this.
-    struct Files(PathBuf);
-
-    impl Files {
-        fn new(test: &str) -> Self {
-            let name = format!("settings-tls-{test}-{}", std::process::id());
-            let directory = std::env::temp_dir().join(name);
-            std::fs::create_dir_all(&directory).unwrap();
-            let this = Self(directory);
-            this.write("other-ca", &issuer("other").pem());
-            let ca = issuer("ca");
-            this.write("ca", &ca.pem());
-            for name in ["server", "client"] {
-                let key = KeyPair::generate().unwrap();
-                let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-                this.write(name, &params.signed_by(&key, &ca).unwrap().pem());
-                this.write(&format!("{name}-key"), &key.serialize_pem());
-            }
-            this
-        }
-
-        fn write(&self, name: &str, text: &str) -> PathBuf {
-            std::fs::write(self.path(name), text).unwrap();
-            self.path(name)
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Files {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn issuer(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    }
 
     fn tls() -> Settings {
         Settings::default().ssl(true)
@@ -184,43 +138,36 @@ mod tests {
 
     #[test]
     fn a_file_that_is_of_no_use_is_refused_with_its_path() {
-        let files = Files::new("files");
-        let path = |name| files.path(name);
-        files.write("text", "no PEM");
-        files.write("half", "-----BEGIN CERTIFICATE-----\nAAAA\n");
-        std::fs::create_dir_all(path("directory")).unwrap();
-        let with_certificate = tls().ssl_certfile(path("client"));
-        let with_key = tls().ssl_keyfile(path("client-key"));
-        let ca = |file| (tls().ssl_ca_certs(path(file)), "ssl_ca_certs", file);
-        let certificate = |file| {
-            (
-                with_key.clone().ssl_certfile(path(file)),
-                "ssl_certfile",
-                file,
-            )
+        let (files, other) = (Certificates::new(), TempDir::new());
+        let other = |name| other.path().join(name);
+        std::fs::write(other("text"), "no PEM").unwrap();
+        std::fs::write(other("half"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+        std::fs::create_dir_all(other("directory")).unwrap();
+        let with_certificate = tls().ssl_certfile(files.client());
+        let with_key = tls().ssl_keyfile(files.client_key());
+        let ca = |file: PathBuf| (tls().ssl_ca_certs(&file), "ssl_ca_certs", file);
+        let certificate = |file: PathBuf| {
+            let settings = with_key.clone().ssl_certfile(&file);
+            (settings, "ssl_certfile", file)
         };
-        let key = |file| {
-            (
-                with_certificate.clone().ssl_keyfile(path(file)),
-                "ssl_keyfile",
-                file,
-            )
+        let key = |file: PathBuf| {
+            let settings = with_certificate.clone().ssl_keyfile(&file);
+            (settings, "ssl_keyfile", file)
         };
         for ((settings, setting, file), expected) in [
-            (ca("missing"), CERTIFICATES),
-            (ca("directory"), CERTIFICATES),
-            (ca("text"), CERTIFICATES),
-            (ca("half"), CERTIFICATES),
-            (ca("client-key"), CERTIFICATES),
-            (certificate("missing"), CERTIFICATES),
-            (key("missing"), KEY),
-            (key("text"), KEY),
-            (key("client"), KEY),
-            (key("server-key"), "the key of ssl_certfile"),
+            (ca(other("missing")), CERTIFICATES),
+            (ca(other("directory")), CERTIFICATES),
+            (ca(other("text")), CERTIFICATES),
+            (ca(other("half")), CERTIFICATES),
+            (ca(files.client_key()), CERTIFICATES),
+            (certificate(other("missing")), CERTIFICATES),
+            (key(other("missing")), KEY),
+            (key(other("text")), KEY),
+            (key(files.client()), KEY),
+            (key(files.server_key()), "the key of ssl_certfile"),
         ] {
             let error = settings.access().unwrap_err().to_string();
-            let path = path(file);
-            let line = format!("{setting}={}: expected {expected}", path.display());
+            let line = format!("{setting}={}: expected {expected}", file.display());
             assert!(error.starts_with(&line), "{error}\n{line}");
             assert!(!error.contains('\n'), "{error}");
         }
@@ -240,29 +187,16 @@ mod tests {
 
     #[test]
     fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
-        let files = Files::new("server");
-        let path = |name| files.path(name);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let option = |name| path(name).to_str().unwrap().to_owned();
-        let _redis = RedisServer::start_with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-cert-file",
-            &option("server"),
-            "--tls-key-file",
-            &option("server-key"),
-            "--tls-ca-cert-file",
-            &option("ca"),
-        ]);
+        let files = Certificates::new();
+        let redis = RedisServer::start_with_tls(&files, &["--tls-auth-clients", "yes"]);
+        let port = redis.address().port();
         let with_key = tls().port(port).unwrap();
         let with_key = with_key
-            .ssl_certfile(path("client"))
-            .ssl_keyfile(path("client-key"));
-        let trusting = with_key.clone().ssl_ca_certs(path("ca"));
+            .ssl_certfile(files.client())
+            .ssl_keyfile(files.client_key());
+        let trusting = with_key.clone().ssl_ca_certs(files.ca());
         let address = trusting.clone().host("127.0.0.1").unwrap();
-        let misled = with_key.clone().ssl_ca_certs(path("other-ca"));
+        let misled = with_key.clone().ssl_ca_certs(files.unrelated_ca());
         let by_url = format!("rediss://localhost:{port}");
         for (settings, succeeds) in [
             (trusting.clone(), true),
@@ -272,7 +206,7 @@ mod tests {
             (misled.clone(), false),
             (misled.ssl_check_hostname(false), false),
             (with_key, false),
-            (tls().port(port).unwrap().ssl_ca_certs(path("ca")), false),
+            (tls().port(port).unwrap().ssl_ca_certs(files.ca()), false),
             (Settings::default().port(port).unwrap(), false),
         ] {
             let endpoint = &settings.target().unwrap().endpoints[0];

@@ -9,6 +9,7 @@
 mod certificates;
 mod client;
 mod guardian;
+mod log;
 mod ports;
 mod proxy;
 mod redis_cluster;
@@ -21,8 +22,10 @@ mod waiting;
 
 pub use certificates::Certificates;
 pub use client::{Client, Reply};
+pub use log::Log;
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinels::{Passwords, RedisSentinels};
 pub use redis_server::RedisServer;
 pub use server_process::ServerProcess;
+pub use temp_dir::TempDir;

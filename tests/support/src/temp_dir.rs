@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::guardian::Guardian;
 
 /// An empty directory, removed when this is dropped or the process ends.
-pub(crate) struct TempDir {
+pub struct TempDir {
     path: PathBuf,
     _guardian: Guardian,
 }
@@ -14,7 +14,8 @@ pub(crate) struct TempDir {
 const REMOVE: &str = r#"for try in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && exit; sleep 1; done"#;
 
 impl TempDir {
-    pub(crate) fn new() -> Self {
+    /// Makes one.
+    pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-support-{}-{next}", std::process::id());
@@ -28,7 +29,14 @@ impl TempDir {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Default for TempDir {
+    fn default() -> Self {
+        Self::new()
     }
 }
