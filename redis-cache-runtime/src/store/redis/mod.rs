@@ -69,10 +69,12 @@ impl RedisStore {
 
     /// One round trip: the entry first, then its nonces, then the lease.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
-        let lease = holder.then(|| self.names.lease(at));
-        let names = std::iter::once(self.names.entry(at))
-            .chain(self.names.nonces(at))
-            .chain(lease);
+        let names = || {
+            let lease = holder.then(|| self.names.lease(at));
+            std::iter::once(self.names.entry(at))
+                .chain(self.names.nonces(at))
+                .chain(lease)
+        };
         let mut values = self.servers.read(names).await?.into_iter();
         let entry = values.next().and_then(bytes);
         let holder = holder.then(|| values.next_back()).flatten();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout_at};
@@ -10,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::finder::Finder;
 use super::health::result;
 use super::history::History;
-use super::link::{Link, Shared};
+use super::link::{Connected, Link, Shared};
 use super::request::{Request, until};
 use crate::fault::Fault;
 use crate::status::ServerStatus;
@@ -46,30 +47,24 @@ impl Node {
 
     /// Sends a request, to be answered until a deadline. On a connection that turns out to be closed
     /// it is sent once more on a new one: everything in the protocol may be repeated.
-    pub(super) async fn send(
-        &self,
-        request: Request<'_>,
+    ///
+    /// No `async fn`: what such a function uses after it has waited is in its future twice.
+    pub(super) fn send<'a>(
+        &'a self,
+        request: Request<'a>,
         deadline: Instant,
-    ) -> Result<Value, Fault> {
+    ) -> impl Future<Output = Result<Value, Fault>> + 'a {
         let link = self.link();
-        if let Some(mut connected) = link.connected() {
-            request.check(&connected)?;
-            let end = until(deadline, request.send(&mut connected.connection)).await;
-            link.note(&end, &connected);
-            match result(end) {
+        async move {
+            let Some(mut connected) = link.connected() else {
+                return send_anew(link, request, deadline).await;
+            };
+            match send_on(link, &mut connected, request, deadline).await {
                 Err(Fault::Disconnected) => {}
                 result => return result,
             }
+            send_anew(link, request, deadline).await
         }
-        // Boxed, because it is rare.
-        Box::pin(async {
-            let mut connected = link.connect(deadline).await?;
-            request.check(&connected)?;
-            let end = until(deadline, request.send(&mut connected.connection)).await;
-            link.note(&end, &connected);
-            result(end)
-        })
-        .await
     }
 
     /// Does once, on a connection of this server, what an application asks for.
@@ -116,6 +111,31 @@ impl Node {
             connections: self.links.iter().map(Link::state).collect(),
         }
     }
+}
+
+/// Sends a request on a connection.
+async fn send_on(
+    link: &Link,
+    connected: &mut Connected,
+    request: Request<'_>,
+    deadline: Instant,
+) -> Result<Value, Fault> {
+    request.check(connected)?;
+    let end = until(deadline, request.send(&mut connected.connection)).await;
+    link.note(&end, connected);
+    result(end)
+}
+
+/// Sends a request when a connection has been opened. Boxed, because it is rare.
+fn send_anew<'a>(
+    link: &'a Link,
+    request: Request<'a>,
+    deadline: Instant,
+) -> BoxFuture<'a, Result<Value, Fault>> {
+    Box::pin(async move {
+        let mut connected = link.connect(deadline).await?;
+        send_on(link, &mut connected, request, deadline).await
+    })
 }
 
 fn not_connected(fault: Fault) -> RedisError {

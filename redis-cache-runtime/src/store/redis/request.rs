@@ -76,15 +76,19 @@ fn refuses_all(reply: &Value) -> bool {
 
 /// Waits for a reply. One that arrived while this process had no time to read it is not late.
 pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -> End<T> {
-    let end = timeout_at(deadline, reply.as_mut()).await;
-    if end.is_ok() {
-        return end;
+    match timeout_at(deadline, reply.as_mut()).await {
+        Ok(reply) => Ok(reply),
+        // Boxed, because it is rare.
+        late => Box::pin(if_arrived(reply, late)).await,
     }
+}
+
+async fn if_arrived<T>(mut reply: RedisFuture<'_, T>, late: End<T>) -> End<T> {
     // Once for what reads from the socket, and once for what hands it on.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {
         Poll::Ready(reply) => Ok(reply),
-        Poll::Pending => end,
+        Poll::Pending => late,
     }
 }

@@ -82,14 +82,15 @@ impl Servers {
 
     /// Reads values, in the order of their names: at once from one server, from all of them at the
     /// same time in a cluster. There each has a command of its own, because one for several would be
-    /// refused while a slot is on its way to another server.
-    pub(super) async fn read<'a>(
-        &self,
-        names: impl Iterator<Item = Name<'a>>,
-    ) -> Result<Vec<Value>, Fault> {
+    /// refused while a slot is on its way to another server. The names are made here, and not carried
+    /// along until the reply.
+    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Vec<Value>, Fault>
+    where
+        N: Iterator<Item = Name<'a>>,
+    {
         match &self.kind {
             Kind::One(node) => {
-                let mget = read(names);
+                let mget = read(names());
                 match self
                     .send(node, Request::One(&mget, Purpose::Lookup))
                     .await?
@@ -100,8 +101,8 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
-                let commands = names.map(|name| (name, read([name]))).collect();
-                let values = self.run_all(commands, Purpose::Lookup).await?;
+                let commands = names().map(|name| (name, read([name]))).collect();
+                let values = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
                 let read = |value| what_was_read(value).ok_or(Fault::Protocol);
                 values.into_iter().map(read).collect()
             }
