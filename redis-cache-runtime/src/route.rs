@@ -174,30 +174,29 @@ impl Route {
     }
 
     /// The key of a request, when its arguments do not select it.
-    pub(crate) async fn key(&self, target: Target, parts: Option<&Parts>) -> CacheKey {
-        match (self.custom_key, parts) {
+    pub(crate) async fn key(&self, request: &RequestHead) -> CacheKey {
+        match (self.custom_key, request.parts.as_deref()) {
             (Some(function), Some(parts)) => CacheKey::new(function(parts).await),
-            _ => target.into_key(self.query),
+            _ => request.target.clone().into_key(self.query),
         }
     }
 
     /// Where the response to a request is stored. Takes the target out of the request.
-    pub(crate) async fn address(
-        &'static self,
-        request: &mut RequestHead,
-        selected: Selected,
-    ) -> Address {
+    pub(crate) fn address(&self, request: &mut RequestHead, selected: Selected) -> Addressing {
         let variant = Variant::of(self.store.vary, request.map(), selected.vary_by.as_deref());
-        let key = if let Some(key) = selected.key {
-            key
-        } else {
+        let to_ask = self.custom_key.filter(|_| selected.key.is_none());
+        let key = selected.key.unwrap_or_else(|| {
             let target = std::mem::take(&mut request.target);
-            self.key(target, request.parts.as_deref()).await
-        };
-        Address {
-            key,
-            variant,
-            groups: self.groups_of(selected.groups),
+            target.into_key(self.query)
+        });
+        let groups = self.groups_of(selected.groups);
+        Addressing {
+            at: Address {
+                key,
+                variant,
+                groups,
+            },
+            to_ask,
         }
     }
 
@@ -273,6 +272,29 @@ impl Route {
         if self.named.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             tracing::info!(route = self.name, reason = reason.reason(), "not stored");
         }
+    }
+}
+
+/// Where a response is stored, as far as it is known without waiting.
+pub(crate) struct Addressing {
+    at: Address,
+    /// Makes the key.
+    to_ask: Option<KeyFunction>,
+}
+
+impl Addressing {
+    /// Asks for the key, if it has to be asked for. It keeps the address, which would be twice in the
+    /// future that it is moved through.
+    pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
+        if let (Some(function), Some(parts)) = (self.to_ask.take(), request.parts.as_deref()) {
+            self.at.key = CacheKey::new(function(parts).await);
+        }
+        &self.at
+    }
+
+    /// The address, once it is complete.
+    pub(crate) fn into_address(self) -> Address {
+        self.at
     }
 }
 

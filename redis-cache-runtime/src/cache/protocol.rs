@@ -9,18 +9,12 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::{Cache, FIRST_RETRY, Inner, LAST_RETRY};
-use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::key::{Address, Eviction};
 use crate::observe::{Measured, Operation, Started};
 use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Token};
 
 impl Cache {
-    /// The entry at an address, if there is one and every one of its stamps is current.
-    pub(crate) async fn lookup(&self, at: &Address) -> Result<Option<Entry>, Fault> {
-        self.look(at, false).await.map(Found::into_entry)
-    }
-
     /// What the store has at an address, and, if asked, who is filling it. The only way to an entry.
     pub(crate) async fn look(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         if self.inner.backlog.concerns(at) {

@@ -94,8 +94,7 @@ impl Evictions {
             match target {
                 Target::Fixed(eviction) => evictions.push(eviction),
                 Target::Route(route) => {
-                    let key = route.key(request.target.clone(), request.parts.as_deref());
-                    evictions.push(Eviction::Key(key.await));
+                    evictions.push(Eviction::Key(route.key(request).await));
                 }
                 Target::RequestKey => {
                     let key = |rule| Eviction::Key(request.target.clone().into_key(rule));

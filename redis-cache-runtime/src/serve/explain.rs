@@ -12,9 +12,9 @@ use crate::store::Found;
 
 /// Finds out what would become of a request. Nothing is changed by it.
 pub(super) async fn explain(
-    cache: Cache,
-    at: Address,
-    sought: Reusable,
+    cache: &Cache,
+    at: &Address,
+    sought: &Reusable,
     usable: Result<(), NotStorable>,
 ) -> Explanation {
     let mut explanation = Explanation {
@@ -25,8 +25,8 @@ pub(super) async fn explain(
         outcome: "BYPASS",
         reason: String::new(),
         entry: None,
-        eviction_is_pending: cache.is_evicted(&at),
-        is_filled_here: cache.flights().has(&at),
+        eviction_is_pending: cache.is_evicted(at),
+        is_filled_here: cache.flights().has(at),
         lease: LeaseState::Unknown,
         not_stored: sought.route.named_reasons().collect(),
     };
@@ -34,9 +34,9 @@ pub(super) async fn explain(
         reason.reason().clone_into(&mut explanation.reason);
         return explanation;
     }
-    match cache.look(&at, true).await {
+    match cache.look(at, true).await {
         Err(fault) => explanation.reason = fault.to_string(),
-        Ok(found) => explain_found(&mut explanation, found, &at, &sought),
+        Ok(found) => explain_found(&mut explanation, found, at, sought),
     }
     explanation
 }

@@ -196,28 +196,25 @@ impl Answer {
     /// place where it is said how a request was answered. A read is counted under the name of its
     /// handler; a write, which has none here, by what it writes and evicts.
     pub(crate) fn tell(
-        self,
+        mut self,
         cache: &Cache,
         reader: Option<&'static str>,
         groups: Option<HeaderValue>,
     ) -> Response {
-        let Self {
-            mut response,
-            status,
-        } = self;
+        let status = self.status;
         if let Some(handler) = reader {
             let result = status.outcome.name(status.collapsed);
             let observer = cache.observer();
             observer.record(Measured::Request { handler, result });
         }
-        let fields = response.headers_mut();
+        let fields = self.response.headers_mut();
         fields.insert(X_REDIS_CACHE, status.outcome.value());
         if let Some(groups) = groups {
             fields.append(CACHE_GROUPS, groups);
         }
         if cache.tells_status() {
-            append_cache_status(&mut response, status);
+            append_cache_status(&mut self.response, status);
         }
-        response
+        self.response
     }
 }

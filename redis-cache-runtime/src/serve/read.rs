@@ -1,12 +1,13 @@
 //! `#[cached]`: answer from the store, or run the handler and fill it.
 
 use std::fmt;
+use std::future::ready;
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::explain::explain;
-use super::outcome::{Answer, CacheStatus, Outcome};
+use super::outcome::{Answer, CacheStatus, Forward, Outcome};
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
 use super::run::{Step, Surviving, caught};
@@ -28,16 +29,8 @@ pub fn read_through(
     route: &'static Route,
     selected: Selected,
 ) -> BoxFuture<Result<Response, Read>> {
-    Box::pin(begin(request, route, selected))
-}
-
-async fn begin(
-    request: CacheRequest,
-    route: &'static Route,
-    selected: Selected,
-) -> Result<Response, Read> {
     let CacheRequest {
-        head: mut request,
+        head: request,
         cache,
     } = request;
     let usable = if request.is_read {
@@ -45,68 +38,120 @@ async fn begin(
     } else {
         Err(NotStorable::Method)
     };
-    if request.wanted().is_some() {
-        return Ok(explain_instead(cache, route, request, selected, usable).await);
+    let sought = Reusable { route, request };
+    if sought.request.wanted().is_some() {
+        return explain_instead(cache, sought, selected, usable);
     }
-    if let Err(reason) = usable {
-        route.refuse(reason, Writes::Fill, &cache);
-        if request.is_read && request.only_if_cached() {
-            let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
-            let status = CacheStatus::unanswered(Outcome::Bypass);
-            return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
-        }
-        let forwarded = Forwarded {
-            groups: cache.told_groups(&selected.into_groups(route)),
-            cache,
-            route,
-            request,
-            at: None,
-            status: CacheStatus::ruled_out(reason),
-            plan: Plan::Bypass,
-        };
-        return Err(Read(Box::new(forwarded)));
+    match usable {
+        Ok(()) => find(cache, sought, selected),
+        Err(reason) => Box::pin(ready(past_the_cache(cache, sought, selected, reason))),
     }
-    let at = route.address(&mut request, selected).await;
-    let mut search = Search::new(cache, at, Reusable { route, request });
-    match search.run().await {
-        Ok(mut answer) => {
-            if search.collapsed {
-                answer.status = answer.status.collapsed(search.forward);
+}
+
+/// Looks for a response to reuse in the cache.
+///
+/// No `async fn`: what such a function uses after it has waited is in its future twice.
+fn find(
+    cache: Cache,
+    mut sought: Reusable,
+    selected: Selected,
+) -> BoxFuture<Result<Response, Read>> {
+    let route = sought.route;
+    let mut addressing = route.address(&mut sought.request, selected);
+    Box::pin(async move {
+        let at = addressing.complete(&sought.request).await;
+        let mut search = Search::new(&cache, at, &sought);
+        let found = search.run().await;
+        let (forward, collapsed) = (search.forward, search.collapsed);
+        match found {
+            Ok(mut answer) => {
+                if collapsed {
+                    answer.status = answer.status.collapsed(forward);
+                }
+                let groups = cache.told_groups(&at.groups);
+                Ok(answer.tell(&cache, Some(route.name()), groups))
             }
-            let groups = search.cache.told_groups(&search.at.groups);
-            Ok(answer.tell(&search.cache, Some(route.name()), groups))
+            Err(Plan::Unstored) if sought.request.only_if_cached() => {
+                let response = StatusCode::GATEWAY_TIMEOUT.into_response();
+                let status = CacheStatus::unanswered(forward.outcome());
+                Ok(Answer { response, status }.tell(&cache, Some(route.name()), None))
+            }
+            Err(plan) => {
+                let at = addressing.into_address();
+                Err(Read::forward(cache, at, sought, forward, plan))
+            }
         }
-        Err(Plan::Unstored) if search.sought.request.only_if_cached() => {
-            let response = StatusCode::GATEWAY_TIMEOUT.into_response();
-            let status = CacheStatus::unanswered(search.forward.outcome());
-            let answer = Answer { response, status };
-            Ok(answer.tell(&search.cache, Some(route.name()), None))
-        }
-        Err(plan) => Err(Read(Box::new(Forwarded::new(search, plan)))),
+    })
+}
+
+/// Leaves a request that rules out the cache to the handler.
+fn past_the_cache(
+    cache: Cache,
+    sought: Reusable,
+    selected: Selected,
+    reason: NotStorable,
+) -> Result<Response, Read> {
+    let Reusable { route, request } = sought;
+    route.refuse(reason, Writes::Fill, &cache);
+    if request.is_read && request.only_if_cached() {
+        let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
+        let status = CacheStatus::unanswered(Outcome::Bypass);
+        return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
     }
+    Err(Read(Box::new(Forwarded {
+        groups: cache.told_groups(&selected.into_groups(route)),
+        cache,
+        route,
+        request,
+        at: None,
+        status: CacheStatus::ruled_out(reason),
+        plan: Plan::Bypass,
+    })))
 }
 
 /// Gives who wants it an explanation, and an answer that says nothing.
 fn explain_instead(
     cache: Cache,
-    route: &'static Route,
-    mut request: RequestHead,
+    mut sought: Reusable,
     selected: Selected,
     usable: Result<(), NotStorable>,
-) -> BoxFuture<Response> {
+) -> BoxFuture<Result<Response, Read>> {
+    let mut addressing = sought.route.address(&mut sought.request, selected);
     Box::pin(async move {
-        let wanted = request.wanted().cloned();
-        let at = route.address(&mut request, selected).await;
-        let explanation = explain(cache, at, Reusable { route, request }, usable).await;
-        if let Some(wanted) = wanted {
+        let at = addressing.complete(&sought.request).await;
+        let explanation = explain(&cache, at, &sought, usable).await;
+        if let Some(wanted) = sought.request.wanted() {
             wanted.give(explanation);
         }
-        StatusCode::NO_CONTENT.into_response()
+        Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 
 /// A run of the handler of a read. Boxed, so that a hit does not carry it along.
 pub struct Read(Box<Forwarded>);
+
+impl Read {
+    /// What comes of a search that found nothing to reuse.
+    fn forward(
+        cache: Cache,
+        at: Address,
+        sought: Reusable,
+        forward: Forward,
+        plan: Plan<Answer>,
+    ) -> Self {
+        let Reusable { route, request } = sought;
+        let may_help = !route.windows().if_error.is_zero();
+        Self(Box::new(Forwarded {
+            groups: cache.told_groups(&at.groups),
+            cache,
+            route,
+            request,
+            at: may_help.then_some(at),
+            status: CacheStatus::forwarded(forward),
+            plan,
+        }))
+    }
+}
 
 /// A request that the handler is to answer.
 struct Forwarded {
@@ -140,7 +185,7 @@ impl Step for Read {
                 let limit = cache.lease_ttl();
                 cache.background().adopt(refresh, limit, Place::current());
                 let stale = stale.tell(&cache, Some(route.name()), groups);
-                Box::pin(std::future::ready(stale))
+                Box::pin(ready(stale))
             }
         }
     }
@@ -164,19 +209,6 @@ impl Step for Read {
 }
 
 impl Forwarded {
-    fn new(search: Search<Reusable>, plan: Plan<Answer>) -> Self {
-        let may_help = !search.sought.route.windows().if_error.is_zero();
-        Self {
-            groups: search.cache.told_groups(&search.at.groups),
-            cache: search.cache,
-            route: search.sought.route,
-            request: search.sought.request,
-            at: may_help.then_some(search.at),
-            status: CacheStatus::forwarded(search.forward),
-            plan,
-        }
-    }
-
     async fn answer(mut self, handler: impl Future<Output = Response>) -> Response {
         let (cache, route) = (self.cache.clone(), self.route);
         let groups = self.groups.take();

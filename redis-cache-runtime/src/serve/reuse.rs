@@ -81,7 +81,7 @@ pub(super) async fn reuse_on_error(
     request: &RequestHead,
     at: &Address,
 ) -> Option<Answer> {
-    let entry = cache.lookup(at).await.ok()??;
+    let entry = cache.look(at, false).await.ok()?.into_entry()?;
     let reused = answer(&entry, request, route, |freshness, grant| {
         if freshness.is_fresh() {
             Reuse::Fresh

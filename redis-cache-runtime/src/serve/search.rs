@@ -12,11 +12,12 @@ use super::outcome::{Forward, Outcome};
 use super::reuse::freshness;
 use crate::cache::Cache;
 use crate::entry::Entry;
+use crate::fault::Fault;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Reuse};
 use crate::key::Address;
 use crate::observe::{Operation, Span};
-use crate::store::Claim;
+use crate::store::{Claim, Found};
 
 /// How often it is looked again when what was waited for was not for this search.
 const TURNS: usize = 3;
@@ -56,10 +57,11 @@ pub(super) trait Sought {
     }
 }
 
-pub(super) struct Search<S> {
-    pub(super) cache: Cache,
-    pub(super) at: Address,
-    pub(super) sought: S,
+/// Small: it is part of every future on the way to a hit.
+pub(super) struct Search<'a, S> {
+    cache: &'a Cache,
+    at: &'a Address,
+    sought: &'a S,
     /// Why there is no answer in the store, as far as it is known.
     pub(super) forward: Forward,
     /// The run of another is the answer.
@@ -81,14 +83,17 @@ pub(super) enum Plan<A> {
 }
 
 /// An answer, or what becomes of what a run makes.
-type Found<A> = Result<A, Plan<A>>;
+type Searched<A> = Result<A, Plan<A>>;
 
 /// What was found in the store.
 enum Looked<A> {
     Answer(A),
+    /// A stale answer, which may be given while it is refreshed.
+    Stale(A),
     Nothing,
     /// What others are answered with, and does not do for this one.
     Refused,
+    Fault,
 }
 
 /// What waiting for the fill of another process led to.
@@ -100,8 +105,8 @@ enum Waited<A> {
     Enough,
 }
 
-impl<S: Sought> Search<S> {
-    pub(super) fn new(cache: Cache, at: Address, sought: S) -> Self {
+impl<'a, S: Sought> Search<'a, S> {
+    pub(super) fn new(cache: &'a Cache, at: &'a Address, sought: &'a S) -> Self {
         Self {
             cache,
             at,
@@ -113,15 +118,15 @@ impl<S: Sought> Search<S> {
     }
 
     /// Finds an answer, or who has to make it. Watched only if somebody does.
-    pub(super) async fn run(&mut self) -> Found<S::Answer> {
-        match self.cache.observer().span(Operation::Get) {
-            None => self.find().await,
-            Some(span) => Box::pin(self.find_within(span)).await,
+    pub(super) async fn run(&mut self) -> Searched<S::Answer> {
+        if let Some(span) = self.cache.observer().span(Operation::Get) {
+            return Box::pin(self.find_within(span)).await;
         }
+        self.find().await
     }
 
-    async fn find_within(&mut self, span: Span) -> Found<S::Answer> {
-        span.about(self.sought.handler(), &self.at);
+    async fn find_within(&mut self, span: Span) -> Searched<S::Answer> {
+        span.about(self.sought.handler(), self.at);
         let found = span.around(self.find()).await;
         let answer = match &found {
             Ok(answer) => Some(answer),
@@ -144,28 +149,38 @@ impl<S: Sought> Search<S> {
 
     /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
     /// that a hit does not carry it along.
-    async fn find(&mut self) -> Found<S::Answer> {
-        let mut follower = self.join();
-        if follower.is_none() {
-            match self.look().await {
-                Ok(Looked::Answer(answer)) => return Ok(answer),
-                Ok(Looked::Refused) => return Box::pin(self.alone()).await,
-                Ok(Looked::Nothing) => {}
-                // It may have been late because so many ask for the same.
-                Err(plan) => match self.join() {
-                    None => return Err(plan),
-                    joined => {
-                        self.forward = Forward::Miss;
-                        follower = joined;
-                    }
-                },
-            }
+    async fn find(&mut self) -> Searched<S::Answer> {
+        if let Some(follower) = self.join() {
+            return Box::pin(self.fill_or_follow(Some(follower))).await;
         }
-        Box::pin(self.fill_or_follow(follower)).await
+        let found = self.cache.look(self.at, false).await;
+        match self.judge(found) {
+            Looked::Answer(answer) => Ok(answer),
+            looked => Box::pin(self.go_on(looked)).await,
+        }
+    }
+
+    /// Goes on after the first look.
+    async fn go_on(&mut self, looked: Looked<S::Answer>) -> Searched<S::Answer> {
+        match looked {
+            Looked::Answer(answer) => Ok(answer),
+            Looked::Stale(answer) => self.refresh(answer).await,
+            Looked::Nothing | Looked::Refused if self.only_if_cached() => Err(Plan::Unstored),
+            Looked::Nothing => self.fill_or_follow(None).await,
+            Looked::Refused => self.alone().await,
+            // It may have been late because so many ask for the same.
+            Looked::Fault => match self.join() {
+                None => Err(Plan::Unstored),
+                follower => {
+                    self.forward = Forward::Miss;
+                    self.fill_or_follow(follower).await
+                }
+            },
+        }
     }
 
     /// Leads, or waits for who does.
-    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Found<S::Answer> {
+    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Searched<S::Answer> {
         if !self.may_wait() {
             return self.alone().await;
         }
@@ -173,7 +188,7 @@ impl<S: Sought> Search<S> {
         for _ in 0..TURNS {
             let follower = match follower.take() {
                 Some(follower) => follower,
-                None => match self.cache.flights().lead_or_join(&self.at) {
+                None => match self.cache.flights().lead_or_join(self.at) {
                     Role::Leader(lead) => return self.lead(lead, deadline).await,
                     Role::Follower(follower) => follower,
                 },
@@ -186,10 +201,13 @@ impl<S: Sought> Search<S> {
                 Landing::Failed => return self.without_leader().await,
                 Landing::Again => {}
             }
-            match self.look().await? {
+            let found = self.cache.look(self.at, false).await;
+            match self.judge(found) {
                 Looked::Answer(answer) => return Ok(answer),
+                Looked::Stale(answer) => return self.refresh(answer).await,
                 Looked::Refused => break,
                 Looked::Nothing => {}
+                Looked::Fault => return Err(Plan::Unstored),
             }
         }
         self.alone().await
@@ -207,58 +225,57 @@ impl<S: Sought> Search<S> {
     /// Joins the run that fills the address, if there is one.
     fn join(&self) -> Option<Follower> {
         let flights = self.cache.flights();
-        if flights.is_empty() || !self.may_wait() || self.cache.is_evicted(&self.at) {
+        if flights.is_empty() || !self.may_wait() || self.cache.is_evicted(self.at) {
             return None;
         }
-        flights.join(&self.at)
+        flights.join(self.at)
     }
 
-    /// Looks in the store.
-    async fn look(&mut self) -> Result<Looked<S::Answer>, Plan<S::Answer>> {
-        let found = match self.cache.lookup(&self.at).await {
-            Ok(found) => found,
+    /// Judges what was found in the store.
+    fn judge(&mut self, found: Result<Found, Fault>) -> Looked<S::Answer> {
+        let entry = match found {
+            Ok(found) => found.into_entry(),
             Err(fault) => {
                 // Without the store it is run as if there were no cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
-                return Err(Plan::Unstored);
+                return Looked::Fault;
             }
         };
-        let mut is_refused = false;
-        if let Some(entry) = found {
-            match self.sought.reuse(&entry) {
-                Some((Reuse::WhileRevalidating, answer)) => {
-                    self.forward = Forward::Stale;
-                    return Box::pin(self.refresh(answer)).await.map(Looked::Answer);
-                }
-                Some((_, answer)) => return Ok(Looked::Answer(answer)),
-                None => is_refused = self.sought.is_of_use_to_others(&entry),
-            }
-            self.forward = if freshness(&entry).is_fresh() {
-                Forward::Request
-            } else {
-                Forward::Stale
+        let Some(entry) = entry else {
+            self.forward = match self.at.variant {
+                Some(_) => Forward::Miss,
+                None => Forward::UriMiss,
             };
-        } else if self.at.variant.is_some() {
-            self.forward = Forward::Miss;
-        } else {
-            self.forward = Forward::UriMiss;
-        }
-        if self.only_if_cached() {
-            Err(Plan::Unstored)
-        } else if is_refused {
-            Ok(Looked::Refused)
-        } else {
-            Ok(Looked::Nothing)
+            return Looked::Nothing;
+        };
+        match self.sought.reuse(&entry) {
+            Some((Reuse::WhileRevalidating, answer)) => {
+                self.forward = Forward::Stale;
+                Looked::Stale(answer)
+            }
+            Some((_, answer)) => Looked::Answer(answer),
+            None => {
+                self.forward = if freshness(&entry).is_fresh() {
+                    Forward::Request
+                } else {
+                    Forward::Stale
+                };
+                if self.sought.is_of_use_to_others(&entry) {
+                    Looked::Refused
+                } else {
+                    Looked::Nothing
+                }
+            }
         }
     }
 
     /// Becomes the one that refreshes a stale answer, if nobody does yet.
-    async fn refresh(&self, stale: S::Answer) -> Found<S::Answer> {
+    async fn refresh(&self, stale: S::Answer) -> Searched<S::Answer> {
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
         }
-        let Some(lead) = self.cache.flights().refresh(&self.at) else {
+        let Some(lead) = self.cache.flights().refresh(self.at) else {
             return Ok(stale);
         };
         if let Begun::Fill(fill, there) = self.claim(Claim::IfFree).await {
@@ -271,13 +288,13 @@ impl<S: Sought> Search<S> {
     }
 
     async fn claim(&self, claim: Claim) -> Begun {
-        let kept_for = self.sought.kept_for(&self.cache);
+        let kept_for = self.sought.kept_for(self.cache);
         let (cache, at) = (self.cache.clone(), self.at.clone());
         Fill::begin(cache, at, self.sought.handler(), claim, kept_for).await
     }
 
     /// Takes the lease, or waits for the process that has it.
-    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Found<S::Answer> {
+    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Searched<S::Answer> {
         for _ in 0..TURNS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
@@ -314,7 +331,7 @@ impl<S: Sought> Search<S> {
         loop {
             sleep(pause(begun.elapsed())).await;
             let joined = lead.joined();
-            let Ok(found) = self.cache.look(&self.at, true).await else {
+            let Ok(found) = self.cache.look(self.at, true).await else {
                 return Waited::Enough;
             };
             let holder = found.holder;
@@ -330,19 +347,19 @@ impl<S: Sought> Search<S> {
     }
 
     /// Runs it itself, because the run that was waited for did not help.
-    async fn without_leader(&self) -> Found<S::Answer> {
-        if let Some(answer) = self.sought.on_failure(&self.cache, &self.at).await {
+    async fn without_leader(&self) -> Searched<S::Answer> {
+        if let Some(answer) = self.sought.on_failure(self.cache, self.at).await {
             return Ok(answer);
         }
         // Of all who waited, one tries to store what it makes.
-        match self.cache.flights().refresh(&self.at) {
+        match self.cache.flights().refresh(self.at) {
             Some(_first) => self.alone().await,
             None => Err(Plan::Unstored),
         }
     }
 
     /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
-    async fn alone(&self) -> Found<S::Answer> {
+    async fn alone(&self) -> Searched<S::Answer> {
         match self.claim(Claim::Alone).await {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
@@ -376,7 +393,7 @@ impl<S: Sought> Search<S> {
         Some((entry, answer))
     }
 
-    fn answer_with(&self, entry: &Entry) -> Found<S::Answer> {
+    fn answer_with(&self, entry: &Entry) -> Searched<S::Answer> {
         let reused = self.sought.reuse(entry);
         reused.map_or(Err(Plan::Unstored), |(_, answer)| Ok(answer))
     }

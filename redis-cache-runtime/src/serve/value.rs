@@ -62,8 +62,8 @@ pub(crate) async fn find(cache: Cache, at: Address) -> Option<Bytes> {
 }
 
 async fn look(cache: &Cache, at: &Address) -> (Outcome, Option<Bytes>) {
-    let (outcome, json) = match cache.lookup(at).await {
-        Ok(entry) => match entry.as_ref().and_then(fresh_json) {
+    let (outcome, json) = match cache.look(at, false).await {
+        Ok(found) => match found.into_entry().as_ref().and_then(fresh_json) {
             Some(json) => (Outcome::Hit, Some(json)),
             None => (Outcome::Miss, None),
         },
@@ -95,13 +95,13 @@ where
         lifetime,
         of: PhantomData,
     };
-    let mut search = Search::new(cache, at, sought);
+    let mut search = Search::new(&cache, &at, &sought);
     let found = search.run().await;
     let (outcome, collapsed) = match &found {
         Ok(_) => (Outcome::Hit, search.collapsed),
         Err(_) => (search.forward.outcome(), false),
     };
-    asked(&search.cache, outcome, collapsed);
+    asked(&cache, outcome, collapsed);
     let (fill, lead) = match found {
         Ok(value) => return Ok(value),
         Err(Plan::Bypass | Plan::Unstored) => return make().await,
@@ -113,7 +113,7 @@ where
         None => make().await,
     };
     let value = result.as_ref().ok();
-    if let Some(json) = value.and_then(|value| encode(value, Writes::Fill, &search.cache)) {
+    if let Some(json) = value.and_then(|value| encode(value, Writes::Fill, &cache)) {
         store(fill, lifetime, &json, lead).await;
     } else {
         // They make it themselves, and the first of them may find the lease free.
