@@ -48,6 +48,12 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
+    /// Stands for a key that still has to be asked for. None is like it.
+    pub(crate) const UNKNOWN: Self = Self {
+        text: String::new(),
+        groups: None,
+    };
+
     pub(crate) fn new(text: String) -> Self {
         let text = match text.as_bytes().first() {
             // An empty hash tag, or one that looks like a hashed key or that of a value, would be

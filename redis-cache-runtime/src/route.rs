@@ -181,14 +181,20 @@ impl Route {
         }
     }
 
-    /// Where the response to a request is stored. Takes the target out of the request.
+    /// Where the response to a request is stored, as far as it is known without waiting. Takes the
+    /// target out of the request.
     pub(crate) fn address(&self, request: &mut RequestHead, selected: Selected) -> Addressing {
         let variant = Variant::of(self.store.vary, request.map(), selected.vary_by.as_deref());
-        let to_ask = self.custom_key.filter(|_| selected.key.is_none());
-        let key = selected.key.unwrap_or_else(|| {
-            let target = std::mem::take(&mut request.target);
-            target.into_key(self.query)
-        });
+        let (key, to_ask) = match (selected.key, self.custom_key) {
+            (Some(key), _) => (key, None),
+            (None, Some(function)) if request.parts.is_some() => {
+                (CacheKey::UNKNOWN, Some(function))
+            }
+            (None, _) => (
+                std::mem::take(&mut request.target).into_key(self.query),
+                None,
+            ),
+        };
         let groups = self.groups_of(selected.groups);
         Addressing {
             at: Address {
@@ -283,10 +289,10 @@ pub(crate) struct Addressing {
 }
 
 impl Addressing {
-    /// Asks for the key, if it has to be asked for. It keeps the address, which would be twice in the
-    /// future that it is moved through.
+    /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
+    /// future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
-        if let (Some(function), Some(parts)) = (self.to_ask.take(), request.parts.as_deref()) {
+        if let (Some(function), Some(parts)) = (self.to_ask, request.parts.as_deref()) {
             self.at.key = CacheKey::new(function(parts).await);
         }
         &self.at

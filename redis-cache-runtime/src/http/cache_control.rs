@@ -108,8 +108,12 @@ pub(crate) fn cache_control(
 /// What is left of the windows in which clients may use a stale response, unless the handler says
 /// something itself (RFC 5861).
 fn push_windows(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness: Freshness) {
-    let mut push = |name: &str, window: Duration| {
-        let left = whole_seconds(window.saturating_sub(freshness.staleness()));
+    for (name, window) in [
+        ("stale-while-revalidate=", policy.stale_while_revalidate),
+        ("stale-if-error=", policy.stale_if_error),
+    ] {
+        let Some(window) = window else { continue };
+        let left = whole_seconds(window.get().saturating_sub(freshness.staleness()));
         let says = |directive: &str| {
             let start = directive.get(..name.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(name))
@@ -117,12 +121,6 @@ fn push_windows(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness
         if left > 0 && !split_list(&grant.directives).any(says) {
             list.push_seconds(name, left);
         }
-    };
-    if let Some(window) = policy.stale_while_revalidate {
-        push("stale-while-revalidate=", window.get());
-    }
-    if let Some(window) = policy.stale_if_error {
-        push("stale-if-error=", window.get());
     }
 }
 

@@ -50,7 +50,7 @@ pub fn read_through(
 
 /// Looks for a response to reuse in the cache.
 ///
-/// No `async fn`: what such a function uses after it has waited is in its future twice.
+/// No `async fn`: the arguments that it used after having waited would be in its future twice.
 fn find(
     cache: Cache,
     mut sought: Reusable,

@@ -85,14 +85,15 @@ pub(super) enum Plan<A> {
 /// An answer, or what becomes of what a run makes.
 type Searched<A> = Result<A, Plan<A>>;
 
-/// What was found in the store.
-enum Looked<A> {
-    Answer(A),
-    /// A stale answer, which may be given while it is refreshed.
+/// Why what was found in the store is not the answer.
+enum NoAnswer<A> {
+    /// It is stale, and may be given while it is refreshed.
     Stale(A),
+    /// There is nothing to reuse.
     Nothing,
-    /// What others are answered with, and does not do for this one.
+    /// Others are answered with it, and it does not do for this one.
     Refused,
+    /// The store had a fault.
     Fault,
 }
 
@@ -147,7 +148,7 @@ impl<'a, S: Sought> Search<'a, S> {
         found
     }
 
-    /// Looks in the store, unless there is a run to wait for. What comes after a miss is boxed, so
+    /// Looks in the store, unless there is a run to wait for. Whatever else comes of it is boxed, so
     /// that a hit does not carry it along.
     async fn find(&mut self) -> Searched<S::Answer> {
         if let Some(follower) = self.join() {
@@ -155,21 +156,20 @@ impl<'a, S: Sought> Search<'a, S> {
         }
         let found = self.cache.look(self.at, false).await;
         match self.judge(found) {
-            Looked::Answer(answer) => Ok(answer),
-            looked => Box::pin(self.go_on(looked)).await,
+            Ok(answer) => Ok(answer),
+            Err(reason) => Box::pin(self.go_on(reason)).await,
         }
     }
 
-    /// Goes on after the first look.
-    async fn go_on(&mut self, looked: Looked<S::Answer>) -> Searched<S::Answer> {
-        match looked {
-            Looked::Answer(answer) => Ok(answer),
-            Looked::Stale(answer) => self.refresh(answer).await,
-            Looked::Nothing | Looked::Refused if self.only_if_cached() => Err(Plan::Unstored),
-            Looked::Nothing => self.fill_or_follow(None).await,
-            Looked::Refused => self.alone().await,
+    /// Goes on after the first look has given no answer.
+    async fn go_on(&mut self, reason: NoAnswer<S::Answer>) -> Searched<S::Answer> {
+        match reason {
+            NoAnswer::Stale(answer) => self.refresh(answer).await,
+            NoAnswer::Nothing | NoAnswer::Refused if self.only_if_cached() => Err(Plan::Unstored),
+            NoAnswer::Nothing => self.fill_or_follow(None).await,
+            NoAnswer::Refused => self.alone().await,
             // It may have been late because so many ask for the same.
-            Looked::Fault => match self.join() {
+            NoAnswer::Fault => match self.join() {
                 None => Err(Plan::Unstored),
                 follower => {
                     self.forward = Forward::Miss;
@@ -203,11 +203,11 @@ impl<'a, S: Sought> Search<'a, S> {
             }
             let found = self.cache.look(self.at, false).await;
             match self.judge(found) {
-                Looked::Answer(answer) => return Ok(answer),
-                Looked::Stale(answer) => return self.refresh(answer).await,
-                Looked::Refused => break,
-                Looked::Nothing => {}
-                Looked::Fault => return Err(Plan::Unstored),
+                Ok(answer) => return Ok(answer),
+                Err(NoAnswer::Stale(answer)) => return self.refresh(answer).await,
+                Err(NoAnswer::Refused) => break,
+                Err(NoAnswer::Nothing) => {}
+                Err(NoAnswer::Fault) => return Err(Plan::Unstored),
             }
         }
         self.alone().await
@@ -232,14 +232,14 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Judges what was found in the store.
-    fn judge(&mut self, found: Result<Found, Fault>) -> Looked<S::Answer> {
+    fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Answer, NoAnswer<S::Answer>> {
         let entry = match found {
             Ok(found) => found.into_entry(),
             Err(fault) => {
                 // Without the store it is run as if there were no cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
-                return Looked::Fault;
+                return Err(NoAnswer::Fault);
             }
         };
         let Some(entry) = entry else {
@@ -247,14 +247,14 @@ impl<'a, S: Sought> Search<'a, S> {
                 Some(_) => Forward::Miss,
                 None => Forward::UriMiss,
             };
-            return Looked::Nothing;
+            return Err(NoAnswer::Nothing);
         };
         match self.sought.reuse(&entry) {
             Some((Reuse::WhileRevalidating, answer)) => {
                 self.forward = Forward::Stale;
-                Looked::Stale(answer)
+                Err(NoAnswer::Stale(answer))
             }
-            Some((_, answer)) => Looked::Answer(answer),
+            Some((_, answer)) => Ok(answer),
             None => {
                 self.forward = if freshness(&entry).is_fresh() {
                     Forward::Request
@@ -262,9 +262,9 @@ impl<'a, S: Sought> Search<'a, S> {
                     Forward::Stale
                 };
                 if self.sought.is_of_use_to_others(&entry) {
-                    Looked::Refused
+                    Err(NoAnswer::Refused)
                 } else {
-                    Looked::Nothing
+                    Err(NoAnswer::Nothing)
                 }
             }
         }

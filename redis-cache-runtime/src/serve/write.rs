@@ -54,9 +54,9 @@ impl Write {
             cache,
         } = request;
         let spellings = selected.spellings(&request.target);
-        let mut at = route.address(&mut request, selected);
-        let key = at.complete(&request).await.key.clone();
-        let at = at.into_address();
+        let mut addressing = route.address(&mut request, selected);
+        let key = addressing.complete(&request).await.key.clone();
+        let at = addressing.into_address();
         let kept_for = cache.kept_for(route);
         let fill =
             match Fill::begin(cache.clone(), at, route.name(), Claim::Override, kept_for).await {

@@ -48,7 +48,7 @@ impl Node {
     /// Sends a request, to be answered until a deadline. On a connection that turns out to be closed
     /// it is sent once more on a new one: everything in the protocol may be repeated.
     ///
-    /// No `async fn`: what such a function uses after it has waited is in its future twice.
+    /// No `async fn`: the arguments that it used after having waited would be in its future twice.
     pub(super) fn send<'a>(
         &'a self,
         request: Request<'a>,
@@ -63,6 +63,7 @@ impl Node {
                 Err(Fault::Disconnected) => {}
                 result => return result,
             }
+            drop(connected);
             send_anew(link, request, deadline).await
         }
     }

@@ -102,6 +102,7 @@ impl Servers {
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = names().map(|name| (name, read([name]))).collect();
+                // Boxed, so that a lookup on one server does not carry it along.
                 let values = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
                 let read = |value| what_was_read(value).ok_or(Fault::Protocol);
                 values.into_iter().map(read).collect()
