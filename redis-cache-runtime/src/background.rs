@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -39,16 +41,18 @@ impl Background {
     /// Runs something that must not stop half-way when the client goes away; `None` only if it
     /// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it
     /// is run where it is.
-    pub(crate) async fn to_its_end<T: Send + 'static>(
+    ///
+    /// No `async fn`: it would carry the work along, which is the task's.
+    pub(crate) fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
+    ) -> impl Future<Output = Option<T>> + Send {
         match Handle::try_current() {
             Ok(runtime) => {
                 let work = self.tasks.spawn_on(Place::current().around(work), &runtime);
-                work.await.ok()
+                Either::Left(work.map(Result::ok))
             }
-            Err(_) => Some(work.await),
+            Err(_) => Either::Right(Box::pin(work.map(Some))),
         }
     }
 
