@@ -9,15 +9,17 @@ pub(super) const PEM: &str = "-----BEGIN";
 /// A setting that is wrong, in one line: its name, its value and what is allowed.
 ///
 /// The name is a variable's in what [`Settings::from_env`](crate::Settings::from_env) refuses, and a
-/// method's of [`Settings`](crate::Settings) otherwise. The value is never a secret.
+/// method's of [`Settings`](crate::Settings) otherwise. The value is never a secret. `Debug` prints the
+/// same line, because that is what becomes of an error that `main` returns.
 ///
 /// ```
 /// use axum_redis_cache::Settings;
 ///
 /// let error = Settings::from_url("http://example.com").unwrap_err();
 /// assert!(error.to_string().starts_with("url=http://…: expected redis://"));
+/// assert_eq!(format!("{error:?}"), error.to_string());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     kind: Kind,
     names: Names,
@@ -152,6 +154,12 @@ impl fmt::Display for SettingsError {
                 write!(f, "the connection settings are not usable: {reason}")
             }
         }
+    }
+}
+
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
