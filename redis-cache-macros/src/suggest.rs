@@ -5,6 +5,6 @@ pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
     let names = names.into_iter();
     let rated = names.map(|known| (strsim::jaro_winkler(name, known), known));
     let nearest = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    let (_, nearest) = nearest.filter(|(similarity, _)| *similarity > 0.8)?;
+    let (_, nearest) = nearest.filter(|(similarity, _)| *similarity > 0.75)?;
     Some(nearest)
 }

@@ -5,4 +5,9 @@ async fn handler() -> &'static str {
     "body"
 }
 
+#[cached(tll = 300)]
+async fn other() -> &'static str {
+    "body"
+}
+
 fn main() {}
