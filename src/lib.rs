@@ -8,6 +8,7 @@
 //! [values]: crate::guide::values
 //! [failures]: crate::guide::failures
 //! [deployment]: crate::guide::deployment
+//! [settings]: crate::Settings::from_env
 //! [telemetry]: crate::guide::telemetry
 //! [testing]: crate::guide::testing
 //! [migrating]: crate::guide::migrating
