@@ -90,12 +90,17 @@ fn about<'a>(command: &str, names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
     cmd
 }
 
+/// The values of a reply to several names, or to several commands.
+pub(super) fn values_of(reply: Value) -> Result<Vec<Value>, Fault> {
+    match reply {
+        Value::Array(values) => Ok(values),
+        _ => Err(Fault::Protocol),
+    }
+}
+
 /// The one value that was read.
 pub(super) fn what_was_read(reply: Value) -> Option<Value> {
-    match reply {
-        Value::Array(values) => values.into_iter().next(),
-        _ => None,
-    }
+    values_of(reply).ok()?.into_iter().next()
 }
 
 /// The call of a script, up to its keys. Redis keeps what it compiled, so sending the text every

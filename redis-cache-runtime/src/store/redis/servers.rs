@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, slot};
 #[cfg(feature = "cluster")]
 use super::commands::what_was_read;
-use super::commands::{delete, read};
+use super::commands::{delete, read, values_of};
 use super::extractor::Redis;
 use super::finder::Finder;
 use super::history::History;
@@ -91,13 +91,8 @@ impl Servers {
         match &self.kind {
             Kind::One(node) => {
                 let mget = read(names());
-                match self
-                    .send(node, Request::One(&mget, Purpose::Lookup))
-                    .await?
-                {
-                    Value::Array(values) => Ok(values),
-                    _ => Err(Fault::Protocol),
-                }
+                let request = Request::One(&mget, Purpose::Lookup);
+                self.send(node, request).await.and_then(values_of)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
@@ -162,10 +157,7 @@ impl Servers {
                     pipeline.add_command(command);
                 }
                 let request = Request::Many(&pipeline, purpose);
-                match self.send(node, request).await? {
-                    Value::Array(values) => values,
-                    _ => return Err(Fault::Protocol),
-                }
+                self.send(node, request).await.and_then(values_of)?
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {

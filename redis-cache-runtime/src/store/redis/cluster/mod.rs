@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use self::lent::Lent;
 use self::map::{Map, Mapper};
 pub(super) use self::slots::slot;
+use super::commands::values_of;
 use super::kept::{Kept, Open};
 use super::link::Shared;
 use super::node::Node;
@@ -256,9 +257,7 @@ async fn send_to_one(
         pipeline.add_command(routed.command.clone());
     }
     let request = Request::Many(&pipeline, purpose);
-    let Value::Array(values) = batch[0].to.send(request, deadline).await? else {
-        return Err(Fault::Protocol);
-    };
+    let values = values_of(batch[0].to.send(request, deadline).await?)?;
     if values.len() != pipeline.len() {
         return Err(Fault::Protocol);
     }
