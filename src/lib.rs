@@ -32,9 +32,9 @@ pub use redis_cache_macros::cache_put;
 #[cfg(feature = "redis")]
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
-    Cache, CacheKey, ConnectionState, Determined, Explanation, KeyPart, KeyWriter, LeaseState,
-    PingError, ServerStatus, Settings, SettingsError, Source, Status, StoredEntry, Ttl, Values,
-    X_REDIS_CACHE,
+    Cache, CacheKey, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
+    KeyWriter, LeaseState, PingError, ServerStatus, Settings, SettingsError, Source, Status,
+    StoredEntry, Ttl, UrlReader, Values, X_REDIS_CACHE,
 };
 
 #[doc(hidden)]

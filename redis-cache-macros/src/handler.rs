@@ -150,6 +150,41 @@ impl Handler {
         quote!(::<#names>)
     }
 
+    /// Whether it is compiled for each of several types.
+    pub(crate) fn is_generic(&self) -> bool {
+        let mut params = self.signature.generics.params.iter();
+        params.any(|param| !matches!(param, GenericParam::Lifetime(_)))
+    }
+
+    /// A type that names the types of a generic handler, as `Types<T, N>` in its body.
+    pub(crate) fn types(&self) -> TokenStream {
+        let turbofish = self.turbofish();
+        quote!(__AxumRedisCacheTypes #turbofish)
+    }
+
+    /// The item that declares the type of [`types`](Self::types).
+    pub(crate) fn types_item(&self) -> Option<TokenStream> {
+        let params = self.signature.generics.params.iter();
+        let (mut declared, mut used) = (Vec::new(), Vec::new());
+        for param in params {
+            match param {
+                GenericParam::Type(param) => {
+                    let name = &param.ident;
+                    declared.push(quote!(#name: ?::core::marker::Sized));
+                    used.push(quote!(*const #name));
+                }
+                GenericParam::Const(param) => {
+                    let (name, ty) = (&param.ident, &param.ty);
+                    declared.push(quote!(const #name: #ty));
+                }
+                GenericParam::Lifetime(_) => {}
+            }
+        }
+        self.is_generic().then(|| {
+            quote!(struct __AxumRedisCacheTypes<#(#declared),*>(::core::marker::PhantomData<(#(#used,)*)>);)
+        })
+    }
+
     /// The generics, with types that borrow nothing: axum takes no handler of others. A bound goes
     /// where the type has its others.
     pub(crate) fn owned_generics(&self) -> Generics {

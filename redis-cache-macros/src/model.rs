@@ -11,12 +11,13 @@ use syn::{Expr, ExprPath, LitInt, LitStr, Path};
 use crate::duration::{NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
 use crate::options::Reference;
-use crate::parse::{self, EvictArgs, Exprs, KeySource, KeyTarget, PathValue, PutArgs, QueryOption};
+use crate::parse::{self, EvictArgs, Exprs, KeySource, PathValue, PutArgs, QueryOption};
 use crate::parse::{ExprValue, RouteArgs, Strings};
 use crate::template::{Template, Value, find};
 
-/// What `#[cached]`, or a `#[cache_put]` that names no handler, decided.
+/// What `#[cached]` decided.
 pub(crate) struct Route {
+    pub(crate) name: Option<String>,
     pub(crate) krate: TokenStream,
     pub(crate) companion: bool,
     pub(crate) key: Key,
@@ -38,20 +39,17 @@ pub(crate) struct Route {
 
 /// Where the key comes from.
 pub(crate) enum Key {
-    /// The path of the request, and as much of the query.
+    /// What the arguments see of the URL, and as much of the query.
     Default(Query),
     Template(Template),
-    /// The default key of another path.
-    Path(String),
     Function(ExprPath),
 }
 
-/// How much of the query is in the default key.
+/// How much of the query is in the default key, beside what the arguments see.
 pub(crate) enum Query {
-    /// All of it, if an argument can see it.
-    IfSeen,
+    Nothing,
     All,
-    Only(Vec<String>),
+    Only(Vec<LitStr>),
 }
 
 /// Who a response is for.
@@ -61,14 +59,8 @@ pub(crate) enum Visibility {
     Public,
 }
 
-/// What `#[cache_put]` decided.
-pub(crate) enum Put {
-    Own(Box<Route>),
-    Of(PutOf),
-}
-
-/// What a `#[cache_put]` decided that leaves the rest to the handler it names.
-pub(crate) struct PutOf {
+/// What `#[cache_put]` decided, which leaves the rest to the handler it names.
+pub(crate) struct Put {
     pub(crate) krate: TokenStream,
     pub(crate) companion: bool,
     pub(crate) handler: HandlerKey,
@@ -93,10 +85,6 @@ pub(crate) struct Evict {
 
 pub(crate) enum Target {
     Handler(HandlerKey),
-    RequestKey,
-    Key(Template),
-    /// The default key of a path.
-    Path(String),
     Group(Template),
     All,
 }
@@ -127,6 +115,8 @@ impl Route {
             _ => None,
         };
         let query = args.query.map(SpannedValue::into_inner);
+        let name = args.name.map(|name| handler_name(&name));
+        let name = name.and_then(|name| errors.handle(name));
         let key = errors.handle(key(args.key, query, arguments));
         let vary_by = values(args.vary_by, arguments, &mut errors);
         let ignored = args.ignore.map(|exprs| ignored(&exprs.0, arguments));
@@ -136,9 +126,10 @@ impl Route {
         }
         let groups = handled(args.group.map(|it| groups(&it, arguments)), &mut errors);
         let route = Self {
+            name,
             krate: krate.clone(),
             companion: !args.no_companion.is_present(),
-            key: key.unwrap_or(Key::Default(Query::IfSeen)),
+            key: key.unwrap_or(Key::Default(Query::Nothing)),
             ignored: ignored.into_iter().map(|(name, _)| name).collect(),
             vary_by,
             groups,
@@ -195,32 +186,10 @@ fn used<'a>(key: &'a Key, vary_by: &'a [Value]) -> impl Iterator<Item = &'a Valu
 }
 
 impl Put {
-    pub(crate) fn lower(args: parse::Put, arguments: &[Argument<'_>]) -> Result<Self> {
-        match args {
-            parse::Put::Own(args) => {
-                Route::lower(*args, arguments).map(|route| Self::Own(Box::new(route)))
-            }
-            parse::Put::Of(args) => PutOf::lower(*args, arguments).map(Self::Of),
-        }
-    }
-
-    pub(crate) fn krate(&self) -> &TokenStream {
-        match self {
-            Self::Own(route) => &route.krate,
-            Self::Of(put) => &put.krate,
-        }
-    }
-
-    pub(crate) fn companion(&self) -> bool {
-        match self {
-            Self::Own(route) => route.companion,
-            Self::Of(put) => put.companion,
-        }
-    }
-}
-
-impl PutOf {
-    fn lower((reference, args): (Reference, PutArgs), arguments: &[Argument<'_>]) -> Result<Self> {
+    pub(crate) fn lower(
+        (reference, args): (Reference, PutArgs),
+        arguments: &[Argument<'_>],
+    ) -> Result<Self> {
         let mut errors = Error::accumulator();
         let put = Self {
             krate: krate(args.krate),
@@ -248,15 +217,6 @@ impl Evict {
         let mut errors = Error::accumulator();
         let handlers = references.into_iter().map(HandlerKey::new);
         let mut targets: Vec<_> = handlers.map(Target::Handler).collect();
-        for key in args.key {
-            targets.extend(errors.handle_in(|| match key {
-                KeyTarget::Request => Ok(Target::RequestKey),
-                KeyTarget::Text(text) => key_or_path(&text, arguments).map(|key| match key {
-                    KeyText::Template(template) => Target::Key(template),
-                    KeyText::Path(path) => Target::Path(path),
-                }),
-            }));
-        }
         for names in &args.group {
             let groups = handled(Some(groups(names, arguments)), &mut errors);
             targets.extend(groups.into_iter().map(Target::Group));
@@ -280,37 +240,23 @@ fn key(
 ) -> Result<Key> {
     Ok(match (source, query) {
         (Some(KeySource::Function(path)), _) => Key::Function(path),
-        (Some(KeySource::Template(text)), _) => match key_or_path(&text, arguments)? {
-            KeyText::Template(template) => Key::Template(template),
-            KeyText::Path(path) => Key::Path(path),
-        },
-        (None, None) => Key::Default(Query::IfSeen),
+        (Some(KeySource::Template(text)), _) => Key::Template(Template::new(&text, arguments)?),
+        (None, None) => Key::Default(Query::Nothing),
         (None, Some(QueryOption::All)) => Key::Default(Query::All),
-        (None, Some(QueryOption::Only(names))) => {
-            let names = names.iter().map(LitStr::value);
-            Key::Default(Query::Only(names.collect()))
-        }
+        (None, Some(QueryOption::Only(names))) => Key::Default(Query::Only(names)),
     })
 }
 
-enum KeyText {
-    Template(Template),
-    Path(String),
-}
-
-/// A key that starts with `/` is the default key of that path.
-fn key_or_path(text: &LitStr, arguments: &[Argument<'_>]) -> Result<KeyText> {
-    let template = Template::new(text, arguments)?;
-    match template.as_literal() {
-        Some(path) if path.starts_with('/') => Ok(KeyText::Path(path.to_owned())),
-        None if template.starts_with('/') => {
-            let message = "the path of a request can be spelled in several ways, so it cannot be \
-                           made of values: give the cached handler a key of its own, such as \
-                           \"product:{id}\", and name it with its values";
-            Err(Error::custom(message).with_span(text))
-        }
-        _ => Ok(KeyText::Template(template)),
+/// A name that keys can begin with.
+fn handler_name(name: &LitStr) -> Result<String> {
+    let value = name.value();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+    if value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.chars().all(is_word) {
+        return Ok(value);
     }
+    let message = "expected a name such as \"get_product\": a letter, then letters, digits, `_`, `-`, \
+                   `.` or `:`";
+    Err(Error::custom(message).with_span(name))
 }
 
 fn values(

@@ -15,7 +15,6 @@ pub(crate) enum Form {
     Word,
     Value(&'static str),
     List(&'static str),
-    WordOrValue(&'static str),
     WordOrList(&'static str),
 }
 
@@ -99,14 +98,12 @@ impl Form {
             return None;
         };
         match (self, meta) {
-            (Self::Word | Self::WordOrValue(_) | Self::WordOrList(_), Meta::Path(_))
-            | (Self::Value(_) | Self::WordOrValue(_), Meta::NameValue(_))
+            (Self::Word | Self::WordOrList(_), Meta::Path(_))
+            | (Self::Value(_), Meta::NameValue(_))
             | (Self::List(_) | Self::WordOrList(_), Meta::List(_)) => None,
             (Self::Word, _) => Some(format!("`{name}` takes no value: write `{name}`")),
             (Self::Value(example) | Self::List(example), _) => Some(format!("write `{example}`")),
-            (Self::WordOrValue(example) | Self::WordOrList(example), _) => {
-                Some(format!("write `{name}` or `{example}`"))
-            }
+            (Self::WordOrList(example), _) => Some(format!("write `{name}` or `{example}`")),
         }
     }
 }
@@ -122,6 +119,7 @@ fn name(item: &NestedMeta) -> Option<(&syn::Path, String)> {
 /// The attribute that has an option which not all of them have.
 fn misplaced(name: &str) -> Option<&'static str> {
     let of = [
+        ("key", "#[cached]"),
         ("status", "#[cached]"),
         ("ignore", "#[cached]"),
         ("all", "#[cache_evict]"),

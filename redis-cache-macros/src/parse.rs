@@ -10,9 +10,10 @@ use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Token};
 
 use crate::options::{Form, Reference, checked, references};
 
-/// The options of `#[cached]`, and of a `#[cache_put]` that names no handler.
+/// The options of `#[cached]`.
 #[derive(FromMeta)]
 pub(crate) struct RouteArgs {
+    pub(crate) name: Option<LitStr>,
     pub(crate) ttl: Option<ExprValue>,
     pub(crate) group: Option<Strings>,
     pub(crate) key: Option<KeySource>,
@@ -33,7 +34,7 @@ pub(crate) struct RouteArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// The options of a `#[cache_put]` that names a handler.
+/// The options of `#[cache_put]`, beside the handler that it names.
 #[derive(FromMeta)]
 pub(crate) struct PutArgs {
     pub(crate) group: Option<Strings>,
@@ -46,8 +47,6 @@ pub(crate) struct PutArgs {
 /// The options of `#[cache_evict]`.
 #[derive(FromMeta)]
 pub(crate) struct EvictArgs {
-    #[darling(multiple)]
-    pub(crate) key: Vec<KeyTarget>,
     #[darling(multiple)]
     pub(crate) group: Vec<Strings>,
     pub(crate) all: Flag,
@@ -69,20 +68,13 @@ pub(crate) fn krate(args: &TokenStream) -> TokenStream {
     renamed.unwrap_or_else(|| quote!(::axum_redis_cache))
 }
 
-/// What `#[cache_put]` takes its options from.
-pub(crate) enum Put {
-    /// From the handler that it names.
-    Of(Box<(Reference, PutArgs)>),
-    /// From itself.
-    Own(Box<RouteArgs>),
-}
-
 const NO_COMPANION: (&str, Form) = ("no_companion", Form::Word);
 const CRATE: (&str, Form) = ("crate", Form::Value("crate = path::to::axum_redis_cache"));
 const GROUP: (&str, Form) = ("group", Form::Value("group = \"products\""));
 const VARY_BY: (&str, Form) = ("vary_by", Form::List("vary_by(user.id)"));
 
-const PUT: [(&str, Form); 15] = [
+const CACHED: [(&str, Form); 18] = [
+    ("name", Form::Value("name = \"get_product\"")),
     ("ttl", Form::Value("ttl = 300")),
     GROUP,
     ("key", Form::Value("key = \"product:{id}\"")),
@@ -101,15 +93,13 @@ const PUT: [(&str, Form); 15] = [
     ("unless", Form::Value("unless = path::to::function")),
     NO_COMPANION,
     CRATE,
+    ("status", Form::List("status(200, 404)")),
+    ("ignore", Form::List("ignore(headers)")),
 ];
 
-const PUT_OF: [(&str, Form); 4] = [GROUP, VARY_BY, NO_COMPANION, CRATE];
+const PUT: [(&str, Form); 4] = [GROUP, VARY_BY, NO_COMPANION, CRATE];
 
-const STATUS: (&str, Form) = ("status", Form::List("status(200, 404)"));
-const IGNORE: (&str, Form) = ("ignore", Form::List("ignore(headers)"));
-
-const EVICT: [(&str, Form); 6] = [
-    ("key", Form::WordOrValue("key = \"product:{id}\"")),
+const EVICT: [(&str, Form); 5] = [
     GROUP,
     ("all", Form::Word),
     ("always", Form::Word),
@@ -118,60 +108,78 @@ const EVICT: [(&str, Form); 6] = [
 ];
 
 pub(crate) fn cached(args: TokenStream) -> Result<RouteArgs> {
-    let options: Vec<_> = PUT.into_iter().chain([STATUS, IGNORE]).collect();
     let items = NestedMeta::parse_meta_list(args)?;
-    let args = RouteArgs::from_list(&checked(items, &options, &[])?)?;
-    match &args.key {
-        Some(KeySource::Template(text)) if text.value().starts_with('/') => {
-            let message = "a key that starts with `/` is the path of a request: omit `key` for the \
-                           path of this one, or start it with a name, such as \"product:{id}\"";
-            Err(Error::custom(message).with_span(text))
-        }
-        _ => Ok(args),
-    }
+    RouteArgs::from_list(&checked(items, &CACHED, &[])?)
 }
 
-pub(crate) fn put(args: TokenStream) -> Result<Put> {
-    let (items, references) = references(args, &PUT)?;
-    let mut references = references.into_iter();
-    let Some(reference) = references.next() else {
-        let args = RouteArgs::from_list(&checked(items, &PUT, &[])?)?;
-        return Ok(Put::Own(Box::new(args)));
-    };
+pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
+    let (items, references) = references(args, &CACHED)?;
     let mut errors = Error::accumulator();
+    for name in items.iter().filter_map(|item| decided_by_handler(item)) {
+        let message = match &*name.to_string() {
+            "key" => {
+                "a key begins with the name of the handler that reads it: write the handler and \
+                      its values, such as `get_product(id)`"
+                    .to_owned()
+            }
+            _ => format!("the handler that is named decides about `{name}`: remove it here"),
+        };
+        errors.push(Error::custom(message).with_span(&name));
+    }
+    let mut references = references.into_iter();
+    let reference = references.next();
     for another in references {
         let message = "a response is stored for one handler: give the other a `#[cache_put]` of \
                        its own";
         errors.push(Error::custom(message).with_span(&another.path));
     }
-    let inherited = |item: &NestedMeta| {
-        let NestedMeta::Meta(meta) = item else {
-            return None;
-        };
-        let name = meta.path().get_ident()?;
-        let is_own = PUT_OF.iter().any(|(option, _)| name == option);
-        let is_option = PUT.iter().any(|(option, _)| name == option);
-        (is_option && !is_own).then_some(name.clone())
+    let Some(reference) = reference else {
+        let message = "nothing to replace: name the cached handler whose entry this writes, such as \
+                       `#[cache_put(get_product)]`";
+        errors.push(Error::custom(message).with_span(&Span::call_site()));
+        return Err(errors
+            .finish()
+            .err()
+            .unwrap_or_else(|| Error::custom(message)));
     };
-    for name in items.iter().filter_map(inherited) {
-        let message = format!("the handler that is named decides about `{name}`: remove it here");
-        errors.push(Error::custom(message).with_span(&name));
-    }
     errors.finish()?;
-    let args = PutArgs::from_list(&checked(items, &PUT_OF, &[])?)?;
-    Ok(Put::Of(Box::new((reference, args))))
+    let args = PutArgs::from_list(&checked(items, &PUT, &[])?)?;
+    Ok((reference, args))
+}
+
+/// The name of an option that only the handler has.
+fn decided_by_handler(item: &NestedMeta) -> Option<syn::Ident> {
+    let NestedMeta::Meta(meta) = item else {
+        return None;
+    };
+    let name = meta.path().get_ident()?;
+    let is_own = PUT.iter().any(|(option, _)| name == option);
+    let is_option = CACHED.iter().any(|(option, _)| name == option);
+    (is_option && !is_own).then_some(name.clone())
 }
 
 pub(crate) fn evict(args: TokenStream) -> Result<(Vec<Reference>, EvictArgs)> {
     let (items, references) = references(args, &EVICT)?;
-    let args = EvictArgs::from_list(&checked(items, &EVICT, &["key", "group"])?)?;
-    let no_target = references.is_empty() && args.key.is_empty() && args.group.is_empty();
-    if no_target && !args.all.is_present() {
-        let message = "nothing to evict: name a cached handler, `key` for the entry of the \
-                       request's path, `group = \"products\"` or `all`";
+    let (keys, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_key);
+    let mut errors = Error::accumulator();
+    for key in &keys {
+        let message = "a key begins with the name of the handler that reads it: write the handler, \
+                       such as `get_product`, or the handler and its values, `get_product(id)`; what \
+                       several handlers drop together is a group";
+        errors.push(Error::custom(message).with_span(key));
+    }
+    errors.finish()?;
+    let args = EvictArgs::from_list(&checked(items, &EVICT, &["group"])?)?;
+    if references.is_empty() && args.group.is_empty() && !args.all.is_present() {
+        let message = "nothing to evict: name a cached handler, such as `get_product`, `group = \
+                       \"products\"` or `all`";
         return Err(Error::custom(message).with_span(&Span::call_site()));
     }
     Ok((references, args))
+}
+
+fn is_key(item: &NestedMeta) -> bool {
+    matches!(item, NestedMeta::Meta(meta) if meta.path().is_ident("key"))
 }
 
 /// `option = expression`.
@@ -209,22 +217,6 @@ impl FromMeta for Strings {
             other => vec![string(other)?],
         };
         Ok(Self(texts))
-    }
-}
-
-/// `key`, or `key = "text"`.
-pub(crate) enum KeyTarget {
-    Request,
-    Text(LitStr),
-}
-
-impl FromMeta for KeyTarget {
-    fn from_word() -> Result<Self> {
-        Ok(Self::Request)
-    }
-
-    fn from_expr(expr: &Expr) -> Result<Self> {
-        string(ungroup(expr)).map(Self::Text)
     }
 }
 

@@ -70,10 +70,6 @@ impl Template {
             _ => None,
         }
     }
-
-    pub(crate) fn starts_with(&self, c: char) -> bool {
-        matches!(self.pieces.first(), Some(Piece::Literal(text)) if text.starts_with(c))
-    }
 }
 
 /// Ends a value with `;` where what follows could be taken for a part of it.

@@ -47,7 +47,9 @@ impl Backlog {
         let waiting = self.waiting();
         let is_waiting = |eviction: Eviction| waiting.evictions.contains_key(&eviction);
         is_waiting(Eviction::All)
+            || is_waiting(Eviction::Handler(at.key.bucket()))
             || is_waiting(Eviction::Key(at.key.clone()))
+            || is_waiting(Eviction::Key(at.key.clone().into_base()))
             || at
                 .groups
                 .iter()
@@ -118,7 +120,7 @@ mod tests {
     use crate::key::{CacheKey, Groups};
 
     fn key(text: &str) -> CacheKey {
-        CacheKey::new(text.to_owned())
+        CacheKey::of_handler(text.to_owned(), 7)
     }
 
     fn at(text: &str, group: &str) -> Address {
@@ -126,6 +128,7 @@ mod tests {
             key: key(text),
             variant: None,
             groups: Groups::Made(vec![group.to_owned().into()]),
+            mounted: None,
         }
     }
 
@@ -138,7 +141,17 @@ mod tests {
         assert!(backlog.concerns(&at("/a", "g")) && !backlog.concerns(&at("/b", "g")));
         backlog.push(vec![Eviction::Group("h".into())]);
         assert!(backlog.concerns(&at("/b", "h")) && !backlog.concerns(&at("/b", "g")));
-        backlog.push(vec![Eviction::All]);
+        backlog.push(vec![Eviction::Key(key("/c"))]);
+        let page = at("/c", "g");
+        let page = Address {
+            key: page.key.extended("?page=2"),
+            ..page
+        };
+        assert!(
+            backlog.concerns(&page),
+            "what extends a key is evicted with it"
+        );
+        backlog.push(vec![Eviction::Handler(7)]);
         assert!(backlog.concerns(&at("/b", "g")));
     }
 

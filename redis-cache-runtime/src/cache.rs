@@ -21,6 +21,7 @@ use crate::background::Background;
 use crate::backlog::Backlog;
 use crate::fault::FaultLog;
 use crate::http::directives::RequestDirectives;
+use crate::key::Scope;
 use crate::observe::Observer;
 use crate::route::Route;
 use crate::serve::fill::BEAT;
@@ -70,6 +71,8 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
+    /// What its entries and groups are named by, if it is a part of another cache.
+    scope: Option<Scope>,
 }
 
 struct Inner {
@@ -106,7 +109,8 @@ impl Cache {
             let home = Arc::clone(&home);
             move || {
                 if let Some(inner) = home.get().and_then(Weak::upgrade) {
-                    Self { inner }.remove_later(vec![crate::key::Eviction::All]);
+                    let cache = Self { inner, scope: None };
+                    cache.remove_later(vec![crate::key::Eviction::All]);
                 }
             }
         };
@@ -169,13 +173,38 @@ impl Cache {
         };
         let cache = Self {
             inner: Arc::new(inner),
+            scope: None,
         };
         let inner = Arc::downgrade(&cache.inner);
         cache.observer().watch(&settings.prefix, move || {
             let inner = inner.upgrade()?;
-            Some(Self { inner }.status())
+            Some(Self { inner, scope: None }.status())
         });
         cache
+    }
+
+    /// A view of the cache that shares connections and settings with it, but no entry: what is stored
+    /// and evicted through one of them does not concern the other. Only [`clear`](Self::clear) of the
+    /// cache itself evicts everything, in every scope.
+    ///
+    /// Two routers that mount the same handlers at the same paths with different states need it:
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// let cache = Cache::in_memory();
+    /// let (german, english) = (cache.scoped("de"), cache.scoped("en"));
+    /// # let _ = (german, english);
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, name: impl AsRef<str>) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            scope: Some(Scope::new(name.as_ref(), self.scope.as_ref())),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
     }
 
     /// How many operations failed so far because the store was unreachable, slow or refused them.

@@ -5,8 +5,15 @@ use axum::extract::{
     State,
 };
 use axum::http::{Method, Uri};
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
 
 use crate::cache::Cache;
+use crate::identifies::IdentifiesCaller;
+use crate::key::normal::QueryRule;
+use crate::key::reader::UrlReader;
+use crate::key::recorder::Recorded;
+use crate::key_part::{KeyPart, Part};
 
 /// An argument of a handler that is determined by the URL or by the application.
 ///
@@ -50,6 +57,43 @@ use crate::cache::Cache;
 pub trait Determined {
     /// What determines the value.
     const BY: Source;
+
+    /// The query alone tells the value, or the application.
+    #[doc(hidden)]
+    const IS_TOLD_BY_QUERY: bool = matches!(Self::BY, Source::App);
+
+    /// Writes what the value is determined by into the default key: unless you say more, the text of
+    /// the path, or of the path and query, in normal form.
+    ///
+    /// An extractor that wraps another one has the same in the key, so that different spellings of
+    /// the same value share an entry:
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// use axum::extract::Path;
+    /// use axum_redis_cache::{Determined, Source, UrlReader};
+    ///
+    /// struct ProductId(u64);
+    ///
+    /// impl Determined for ProductId {
+    ///     const BY: Source = Source::Path;
+    ///
+    ///     fn read(url: &mut UrlReader<'_>) {
+    ///         Path::<u64>::read(url);
+    ///     }
+    /// }
+    /// ```
+    fn read(url: &mut UrlReader<'_>) {
+        match Self::BY {
+            Source::App => {}
+            Source::Path => url.path_text(),
+            Source::PathAndQuery => {
+                url.path_text();
+                url.query_text(QueryRule::All);
+            }
+            Source::Uri => url.exact_uri(),
+        }
+    }
 }
 
 /// What determines the value of an argument: the more, the later.
@@ -59,11 +103,9 @@ pub enum Source {
     App,
     /// The path of the URI. Two requests of the same path have the same value.
     Path,
-    /// The path and the query of the URI. The default key of a handler with such an argument holds
-    /// the query.
+    /// The path and the query of the URI.
     PathAndQuery,
-    /// The URI as it was sent, with its authority and the order of its parameters. The default key
-    /// of a handler with such an argument holds them.
+    /// The URI as it was sent, with its authority and the order of its parameters.
     Uri,
 }
 
@@ -78,9 +120,15 @@ impl Source {
 }
 
 macro_rules! determined {
-    ($($by:ident: [$($param:ident)?] $ty:ty;)*) => { $(
+    ($($by:ident: [$($param:ident)?] $ty:ty $(, told_by_query: $told:literal, $read:expr)?;)*) => { $(
         impl<$($param)?> Determined for $ty {
             const BY: Source = Source::$by;
+            $(const IS_TOLD_BY_QUERY: bool = $told;)?
+
+            $(fn read(url: &mut UrlReader<'_>) {
+                let read: fn(&mut UrlReader<'_>) = $read;
+                read(url);
+            })?
         }
     )* };
 }
@@ -89,17 +137,15 @@ determined! {
     App: [S] State<S>;
     App: [] Cache;
     App: [] Method;
-    Path: [T] Path<T>;
-    Path: [] RawPathParams;
-    Path: [] MatchedPath;
+    Path: [] RawPathParams, told_by_query: false, |url| url.raw_params();
+    // The mount of a handler is always part of what is stored.
+    Path: [] MatchedPath, told_by_query: true, |_| {};
     Path: [] NestedPath;
-    PathAndQuery: [T] Query<T>;
-    Uri: [] RawQuery;
+    Uri: [] RawQuery, told_by_query: true, |url| url.exact_query();
     Uri: [] Uri;
     Uri: [] OriginalUri;
     // A GET has its form in the query.
-    PathAndQuery: [T] Form<T>;
-    Uri: [] RawForm;
+    Uri: [] RawForm, told_by_query: true, |url| url.exact_query();
 }
 
 #[cfg(feature = "redis")]
@@ -107,40 +153,249 @@ determined! {
     App: [] crate::store::Redis;
 }
 
-#[cfg(feature = "axum-extra")]
-determined! {
-    PathAndQuery: [T] axum_extra::extract::Query<T>;
-    PathAndQuery: [T] axum_extra::extract::OptionalQuery<T>;
-    PathAndQuery: [T] axum_extra::extract::Form<T>;
+/// An extractor of the URL, whose values `get_product::key(..)` takes.
+pub trait UrlPart {
+    /// Whether the value is one of the path, and not of the query.
+    const IS_OF_PATH: bool;
+    /// The value.
+    type Of;
+}
+
+/// A value that an extractor of the URL can have.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a value that `{A}` has",
+    label = "expected the value that the handler reads"
+)]
+pub trait ValueOf<A>: KeyPart {}
+
+impl<A: UrlPart, V: Part<A::Of>> ValueOf<A> for V {}
+
+/// A value that an extractor of a tuple has at a place.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the value that `{A}` has at this place",
+    label = "expected the value that the handler reads there"
+)]
+pub trait ElementOf<A, const AT: usize>: KeyPart {}
+
+impl<A: UrlPart, V, const AT: usize> ElementOf<A, AT> for V
+where
+    A::Of: Tuple<AT>,
+    V: Part<<A::Of as Tuple<AT>>::Element>,
+{
+}
+
+/// A tuple, and its element at a place.
+pub trait Tuple<const AT: usize> {
+    /// The element.
+    type Element;
+}
+
+macro_rules! elements {
+    ($(($($ty:ident)*) $at:literal $element:ident;)*) => { $(
+        impl<$($ty),*> Tuple<$at> for ($($ty,)*) {
+            type Element = $element;
+        }
+    )* };
+}
+
+elements! {
+    (A B) 0 A;
+    (A B) 1 B;
+    (A B C) 0 A;
+    (A B C) 1 B;
+    (A B C) 2 C;
+    (A B C D) 0 A;
+    (A B C D) 1 B;
+    (A B C D) 2 C;
+    (A B C D) 3 D;
+    (A B C D E) 0 A;
+    (A B C D E) 1 B;
+    (A B C D E) 2 C;
+    (A B C D E) 3 D;
+    (A B C D E) 4 E;
+    (A B C D E F) 0 A;
+    (A B C D E F) 1 B;
+    (A B C D E F) 2 C;
+    (A B C D E F) 3 D;
+    (A B C D E F) 4 E;
+    (A B C D E F) 5 F;
+    (A B C D E F G) 0 A;
+    (A B C D E F G) 1 B;
+    (A B C D E F G) 2 C;
+    (A B C D E F G) 3 D;
+    (A B C D E F G) 4 E;
+    (A B C D E F G) 5 F;
+    (A B C D E F G) 6 G;
+    (A B C D E F G H) 0 A;
+    (A B C D E F G H) 1 B;
+    (A B C D E F G H) 2 C;
+    (A B C D E F G H) 3 D;
+    (A B C D E F G H) 4 E;
+    (A B C D E F G H) 5 F;
+    (A B C D E F G H) 6 G;
+    (A B C D E F G H) 7 H;
+}
+
+/// An extractor whose value may be a part of a key, so that every spelling of the value has one key.
+///
+/// [`UrlValue::read`] is preferred to [`Determined::read`] where the type is a [`KeyPart`].
+pub trait UrlValue: Determined {
+    /// Writes the value into the default key.
+    fn read(url: &mut UrlReader<'_>);
+}
+
+impl<T: DeserializeOwned + 'static> Determined for Path<T> {
+    const BY: Source = Source::Path;
+
+    fn read(url: &mut UrlReader<'_>) {
+        url.path::<T>();
+    }
+}
+
+impl<T> UrlPart for Path<T> {
+    const IS_OF_PATH: bool = true;
+    type Of = T;
+}
+
+impl<T: DeserializeOwned + KeyPart + 'static> UrlValue for Path<T> {
+    fn read(url: &mut UrlReader<'_>) {
+        url.path_value::<T>();
+    }
+}
+
+/// Implements both traits for extractors of the query.
+macro_rules! queries {
+    ($($wrapper:ty, $recorded:ty, $by:ident;)*) => { $(
+        impl<T: DeserializeOwned + 'static> Determined for $wrapper {
+            const BY: Source = Source::PathAndQuery;
+            const IS_TOLD_BY_QUERY: bool = true;
+
+            fn read(url: &mut UrlReader<'_>) {
+                let recorded = <$recorded>::try_from_uri(url.uri());
+                url.query(recorded.ok().map(|recorded| recorded.0.text));
+            }
+        }
+
+        impl<T> UrlPart for $wrapper {
+            const IS_OF_PATH: bool = false;
+            type Of = T;
+        }
+
+        impl<T: DeserializeOwned + KeyPart + 'static> UrlValue for $wrapper {
+            fn read(url: &mut UrlReader<'_>) {
+                let value = $by::<T>::try_from_uri(url.uri());
+                url.query_value(value.ok().map(|value| value.0).as_ref());
+            }
+        }
+    )* };
+}
+
+queries! {
+    Query<T>, Query<Recorded<T>>, Query;
+    Form<T>, Query<Recorded<T>>, Query;
 }
 
 #[cfg(feature = "axum-extra")]
-impl<T: Determined> Determined for axum_extra::extract::Cached<T> {
-    const BY: Source = T::BY;
+mod extra {
+    use axum_extra::either::Either;
+    use axum_extra::extract::{Cached, Form, OptionalQuery, Query, WithRejection};
+
+    use super::{
+        DeserializeOwned, Determined, KeyPart, Recorded, Source, UrlPart, UrlReader, UrlValue,
+    };
+
+    queries! {
+        Query<T>, Query<Recorded<T>>, Query;
+        Form<T>, Query<Recorded<T>>, Query;
+    }
+
+    impl<T: DeserializeOwned + 'static> Determined for OptionalQuery<T> {
+        const BY: Source = Source::PathAndQuery;
+        const IS_TOLD_BY_QUERY: bool = true;
+
+        fn read(url: &mut UrlReader<'_>) {
+            url.optional_query(|uri| {
+                let recorded = Query::<Recorded<T>>::try_from_uri(uri);
+                recorded.ok().map(|recorded| recorded.0.text)
+            });
+        }
+    }
+
+    impl<T: Determined> Determined for Cached<T> {
+        const BY: Source = T::BY;
+        const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
+
+        fn read(url: &mut UrlReader<'_>) {
+            T::read(url);
+        }
+    }
+
+    impl<T: UrlValue> UrlValue for Cached<T> {
+        fn read(url: &mut UrlReader<'_>) {
+            <T as UrlValue>::read(url);
+        }
+    }
+
+    impl<T: Determined, R> Determined for WithRejection<T, R> {
+        const BY: Source = T::BY;
+        const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
+
+        fn read(url: &mut UrlReader<'_>) {
+            T::read(url);
+        }
+    }
+
+    impl<T: UrlValue, R> UrlValue for WithRejection<T, R> {
+        fn read(url: &mut UrlReader<'_>) {
+            <T as UrlValue>::read(url);
+        }
+    }
+
+    impl<L: Determined, R: Determined> Determined for Either<L, R> {
+        const BY: Source = L::BY.max(R::BY);
+
+        fn read(url: &mut UrlReader<'_>) {
+            L::read(url);
+            R::read(url);
+        }
+    }
 }
 
-#[cfg(feature = "axum-extra")]
-impl<T: Determined, R> Determined for axum_extra::extract::WithRejection<T, R> {
-    const BY: Source = T::BY;
+/// Implements both traits for what holds an extractor, or not: where it does not, the key has what
+/// was sent.
+macro_rules! maybe {
+    ($([$($param:ident)?] $ty:ty;)*) => { $(
+        impl<T: Determined $(, $param)?> Determined for $ty {
+            const BY: Source = T::BY;
+            const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
+
+            fn read(url: &mut UrlReader<'_>) {
+                T::read(url);
+            }
+        }
+
+        impl<T: UrlValue $(, $param)?> UrlValue for $ty {
+            fn read(url: &mut UrlReader<'_>) {
+                <T as UrlValue>::read(url);
+            }
+        }
+    )* };
 }
 
-#[cfg(feature = "axum-extra")]
-impl<L: Determined, R: Determined> Determined for axum_extra::either::Either<L, R> {
-    const BY: Source = L::BY.max(R::BY);
-}
-
-impl<T: Determined> Determined for Option<T> {
-    const BY: Source = T::BY;
-}
-
-impl<T: Determined, E> Determined for Result<T, E> {
-    const BY: Source = T::BY;
+maybe! {
+    [] Option<T>;
+    [E] Result<T, E>;
 }
 
 macro_rules! tuples {
     ($($ty:ident)*) => {
         impl<$($ty: Determined),*> Determined for ($($ty,)*) {
             const BY: Source = Source::App$(.max($ty::BY))*;
+            const IS_TOLD_BY_QUERY: bool = true $(&& $ty::IS_TOLD_BY_QUERY)*;
+
+            fn read(_url: &mut UrlReader<'_>) {
+                $(<$ty as Determined>::read(_url);)*
+            }
         }
     };
 }
@@ -165,32 +420,101 @@ tuples!(A B C D E F G H I J K L M N O P);
 
 /// Is well-formed if values of the type are determined by the URL or by the application.
 #[derive(Debug)]
-pub struct IsDetermined<T: Determined>(std::marker::PhantomData<T>);
+pub struct IsDetermined<T: Determined>(PhantomData<T>);
 
-/// Asks a type that may not implement [`Determined`] what it is determined by: `Probe::<T>::BY`,
-/// with [`NotDetermined`] in scope.
+/// Asks a type of which nothing is known what can be asked of it: constants with [`NotDetermined`]
+/// and [`NotIdentifying`] in scope, and methods by [`Read`].
 #[derive(Debug)]
-pub struct Probe<T>(std::marker::PhantomData<T>);
+pub struct Probe<T>(PhantomData<T>);
 
 impl<T: Determined> Probe<T> {
     /// What determines a value of the type.
     pub const BY: Option<Source> = Some(T::BY);
+    /// The query alone tells the value, or the application.
+    pub const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
 }
 
-/// What [`Probe`] answers for every other type.
+/// The answer of [`Probe`] for every other type.
 pub trait NotDetermined {
     /// Nothing that is known.
     const BY: Option<Source> = None;
+    /// Something else accounts for it.
+    const IS_TOLD_BY_QUERY: bool = true;
 }
 
 impl<T> NotDetermined for Probe<T> {}
 
-/// Whether the value is determined by the URL, so that a key template must hold it.
+impl<T: IdentifiesCaller> Probe<T> {
+    /// The type tells who asks.
+    pub const IDENTIFIES: bool = true;
+}
+
+/// The answer of [`Probe`] for every other type.
+pub trait NotIdentifying {
+    /// The type does not tell who asks.
+    const IDENTIFIES: bool = false;
+}
+
+impl<T> NotIdentifying for Probe<T> {}
+
+impl<T> Probe<T> {
+    /// A probe of the type.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Probe<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads an argument into a key, by what is known of its type. Method lookup tries `&&Probe<T>` first:
+/// the value is best, then what the type reads, and an argument that is not determined by the URL
+/// has nothing to read.
+pub mod read {
+    use super::{Determined, Probe, UrlReader, UrlValue};
+
+    /// By value.
+    pub trait ByValue {
+        /// Reads the argument.
+        fn read(&self, url: &mut UrlReader<'_>);
+    }
+
+    impl<T: UrlValue> ByValue for &&Probe<T> {
+        fn read(&self, url: &mut UrlReader<'_>) {
+            <T as UrlValue>::read(url);
+        }
+    }
+
+    /// As the type says.
+    pub trait ByType {
+        /// Reads the argument.
+        fn read(&self, url: &mut UrlReader<'_>);
+    }
+
+    impl<T: Determined> ByType for &Probe<T> {
+        fn read(&self, url: &mut UrlReader<'_>) {
+            <T as Determined>::read(url);
+        }
+    }
+
+    /// Not at all.
+    pub trait Nothing {
+        /// Reads nothing.
+        fn read(&self, _: &mut UrlReader<'_>) {}
+    }
+
+    impl<T> Nothing for Probe<T> {}
+}
+
+/// Returns whether the value is determined by the URL, so that a key template must hold it.
 pub const fn is_by_url(by: Option<Source>) -> bool {
     matches!(by, Some(Source::Path | Source::PathAndQuery | Source::Uri))
 }
 
-/// Whether the query can change the value.
+/// Returns whether the query can change the value.
 pub const fn sees_query(by: Option<Source>) -> bool {
     matches!(by, Some(Source::PathAndQuery | Source::Uri))
 }

@@ -199,7 +199,7 @@ impl Entry {
     }
 
     /// The nonces that it is stamped with.
-    pub(crate) fn stamps(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub(crate) fn stamps(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         self.bytes[FIXED..self.stamps_end].chunks_exact(16)
     }
 

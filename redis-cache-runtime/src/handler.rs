@@ -1,5 +1,8 @@
 //! What the companion of a handler tells other attributes about it.
 
+use std::any::type_name;
+
+use crate::registry::name_of;
 use crate::route::Route;
 
 /// A `#[cached]` handler, as its companion type.
@@ -18,6 +21,11 @@ pub trait Handler {
     fn route() -> &'static Route;
 }
 
+/// The name of a handler, by its companion.
+pub fn named<H>() -> &'static str {
+    name_of(type_name::<H>())
+}
+
 /// The key is made of the request.
 #[derive(Debug)]
 pub struct OfRequest;
@@ -26,10 +34,15 @@ pub struct OfRequest;
 #[derive(Debug)]
 pub struct OfValues;
 
+/// The handler is generic: there is no telling which instance is meant.
+#[derive(Debug)]
+pub struct OfTypes;
+
 /// Whether a handler can be named alone.
 #[diagnostic::on_unimplemented(
-    message = "the key of this handler is made of values, which are missing here",
-    label = "name the values of its `key = \"..\"`: write `handler(value)`"
+    message = "this handler cannot be named alone",
+    label = "name the values of its `key = \"..\"`: write `handler(value)`",
+    note = "a generic handler cannot be named at all: give it a group, and evict that"
 )]
 pub trait NamedAlone {}
 
@@ -40,12 +53,10 @@ pub fn named_alone<Key: NamedAlone>(route: &'static Route) -> &'static Route {
     route
 }
 
-/// A text that names what a handler's key is of, when that is no template.
+/// A text that names what a handler's key is of.
 #[diagnostic::on_unimplemented(
-    message = "the key of this handler is not made of values, and `{Self}` is not a text",
-    label = "expected a text: the path and query of the request, or what `key = function` returns",
-    note = "write the handler alone for the request at hand, or give it a template: \
-            `key = \"product:{{id}}\"`"
+    message = "`{Self}` is not a text, and this handler has no values to name",
+    label = "expected a text: the path and query of a request, or what `key = function` returns"
 )]
 pub trait KeyText {
     /// The text.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::Path;
 
-use crate::key::{self, CacheKey, Group};
-use crate::uri::push_byte;
+use crate::key::normal::push_byte;
+use crate::key::{self, Group};
 
 /// A value that a placeholder of a key template, or `vary_by`, may name.
 ///
@@ -63,14 +63,36 @@ pub struct KeyWriter<'a> {
     continued: bool,
 }
 
+impl<'a> KeyWriter<'a> {
+    /// A writer of one value, at the end of a text.
+    pub(crate) fn new(out: &'a mut String) -> Self {
+        Self {
+            out,
+            continued: false,
+        }
+    }
+}
+
 impl KeyWriter<'_> {
+    /// Writes a part of bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.separate();
+        for byte in bytes {
+            let plain = byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+            push_byte(self.out, *byte, plain);
+        }
+    }
+
+    /// Returns whether a text is written like that.
+    pub(crate) fn is_text(text: &str, written: &str) -> bool {
+        let mut out = String::new();
+        KeyWriter::new(&mut out).text(text);
+        out == written
+    }
+
     /// Writes a part as text, whatever characters it holds.
     pub fn text(&mut self, text: &str) {
-        self.separate();
-        for byte in text.bytes() {
-            let plain = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            push_byte(self.out, byte, plain);
-        }
+        self.bytes(text.as_bytes());
     }
 
     fn separate(&mut self) {
@@ -122,9 +144,8 @@ impl Text {
         self
     }
 
-    /// The key of that text.
-    pub fn into_key(self) -> CacheKey {
-        CacheKey::new(self.into_string())
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub(crate) fn into_group(self) -> Group {

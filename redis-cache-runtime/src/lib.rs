@@ -12,24 +12,27 @@ mod explanation;
 mod fault;
 mod handler;
 mod http;
+mod identifies;
 mod key;
 mod key_part;
 #[cfg(test)]
 mod model;
 mod observe;
+mod registry;
 mod request;
 mod route;
 mod serve;
 mod settings;
 mod status;
 mod store;
-mod uri;
 
 pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};
 pub use explanation::{Explanation, LeaseState, StoredEntry};
 pub use http::fields::X_REDIS_CACHE;
+pub use identifies::IdentifiesCaller;
 pub use key::CacheKey;
+pub use key::reader::UrlReader;
 pub use key_part::{KeyPart, KeyWriter};
 pub use settings::{Settings, SettingsError};
 pub use status::{ConnectionState, PingError, ServerStatus, Status};
@@ -45,20 +48,23 @@ pub mod __private {
     pub use axum::response::Response;
 
     pub use crate::determined::{
-        Determined, IsDetermined, NotDetermined, Probe, is_by_url, sees_query,
+        Determined, ElementOf, IsDetermined, NotDetermined, NotIdentifying, Probe, UrlPart,
+        ValueOf, is_by_url, read, sees_query,
     };
-    pub use crate::handler::{Handler, KeyText, OfRequest, OfValues, named_alone};
+    pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named, named_alone};
     pub use crate::http::cache_control::Declared;
     pub use crate::key::CacheKey;
+    pub use crate::key::normal::QueryRule;
+    pub use crate::key::reader::UrlReader;
     pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
     pub use crate::request::{
-        ALL_FIELDS, DebugHandlerBelongsBelow, FOR_HANDLERS, Head, PARTS, TARGET, WRITE,
+        ALL_FIELDS, DebugHandlerBelongsBelow, FOR_HANDLERS, Head, PARTS, URL, WRITE,
     };
     pub use crate::route::{KeyResult, Route, Selected};
     pub use crate::serve::evict::{Evictions, evict};
     pub use crate::serve::read::read_through;
     pub use crate::serve::run::{InPlace, Run};
     pub use crate::serve::write::write_through;
-    pub use crate::uri::QueryRule;
+    pub use crate::serve::writer::Writer;
     pub use axum::http::HeaderName;
 }

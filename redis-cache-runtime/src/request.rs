@@ -2,15 +2,16 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, Method, header};
 
 use crate::cache::Cache;
 use crate::explanation::Wanted;
 use crate::http::directives::RequestDirectives;
-use crate::uri::Target;
+use crate::key::asked::Asked;
 
 /// Every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;
@@ -18,10 +19,10 @@ pub const ALL_FIELDS: u8 = 1;
 pub const WRITE: u8 = 2;
 /// Everything, for a key function.
 pub const PARTS: u8 = 4;
-/// The path and query, for a default key.
-pub const TARGET: u8 = 8;
+/// The URL, for the key of a handler.
+pub const URL: u8 = 8;
 /// What the key of any other handler may be made of.
-pub const FOR_HANDLERS: u8 = TARGET | PARTS;
+pub const FOR_HANDLERS: u8 = URL | PARTS;
 
 /// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
 /// what the cache needs of the request, then extracts that argument.
@@ -40,15 +41,23 @@ pub struct CacheRequest {
 /// What the cache needs of a request. Small, because every future on the way moves it.
 #[derive(Clone)]
 pub(crate) struct RequestHead {
-    /// GET, or HEAD.
-    pub(crate) is_read: bool,
-    /// Of the URI as the client sent it: nested routers strip their prefixes from the one that
-    /// handlers see.
-    pub(crate) target: Target,
+    /// `None` unless a key is made of it.
+    pub(crate) url: Option<Arc<Asked>>,
+    pub(crate) method: MethodKind,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
     /// `None` when the request has no field that matters, as most, and is not to be explained.
     pub(crate) fields: Option<Box<RequestFields>>,
+}
+
+/// What a request of a method may do (RFC 9110 §9.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MethodKind {
+    /// GET, or HEAD.
+    Read,
+    /// Another method that changes nothing.
+    Safe,
+    Unsafe,
 }
 
 /// The fields of a request that matter, and what its `Cache-Control` says.
@@ -61,8 +70,13 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    pub(crate) fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
-        let head = RequestHead::take(keep, parts, &cache);
+    pub(crate) async fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+        let url = if keep & URL == 0 {
+            None
+        } else {
+            Some(Asked::of(parts).await)
+        };
+        let head = RequestHead::take(keep, parts, url, &cache);
         Self { head, cache }
     }
 }
@@ -70,21 +84,11 @@ impl CacheRequest {
 impl RequestHead {
     /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
     /// then generates the response that is stored, and axum leaves out the body.
-    fn take(keep: u8, parts: &mut Parts, cache: &Cache) -> Self {
-        let uri = parts
-            .extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |original| &original.0);
-        let target = if keep & TARGET == 0 {
-            Target::default()
-        } else {
-            Target::of_uri(uri)
-        };
-        let uri = (keep & (PARTS | ALL_FIELDS) != 0).then(|| uri.clone());
+    fn take(keep: u8, parts: &mut Parts, url: Option<Arc<Asked>>, cache: &Cache) -> Self {
         let map = if keep & ALL_FIELDS == 0 {
             cache_fields(&parts.headers)
         } else {
-            all_fields(&parts.headers, uri.as_ref())
+            parts.headers.clone()
         };
         let wanted = Wanted::of(&parts.extensions);
         let fields = (!map.is_empty() || wanted.is_some()).then(|| {
@@ -100,15 +104,31 @@ impl RequestHead {
         }
         let kept = (keep & PARTS != 0).then(|| {
             let mut kept = Box::new(parts.clone());
-            kept.uri = uri.unwrap_or_default();
+            if let Some(original) = parts.extensions.get::<OriginalUri>() {
+                kept.uri = original.0.clone();
+            }
             kept
         });
         Self {
-            is_read: parts.method == Method::GET,
-            target,
+            method: match &parts.method {
+                &Method::GET => MethodKind::Read,
+                method if method.is_safe() || method.as_str() == "QUERY" => MethodKind::Safe,
+                _ => MethodKind::Unsafe,
+            },
+            url,
             parts: kept,
             fields,
         }
+    }
+
+    /// The URL; without parameters and matched path if it was not kept.
+    pub(crate) fn asked(&self) -> &Asked {
+        static NOTHING: LazyLock<Asked> = LazyLock::new(Asked::default);
+        self.url.as_deref().unwrap_or(&NOTHING)
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.method == MethodKind::Read
     }
 
     /// The fields that preconditions and nominated fields are read from.
@@ -149,18 +169,6 @@ fn cache_fields(all: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Every field, with `Host` as the client sent it, which may be in the URI (RFC 9112 §3.2.2, RFC
-/// 9113 §8.3.1).
-fn all_fields(all: &HeaderMap, uri: Option<&Uri>) -> HeaderMap {
-    let mut fields = all.clone();
-    if let Some(authority) = uri.and_then(Uri::authority)
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        fields.insert(header::HOST, host);
-    }
-    fields
-}
-
 impl<T, const KEEP: u8> Head<T, KEEP> {
     /// What is for the cache, and the argument that it stands in for.
     pub fn split(self) -> (CacheRequest, T) {
@@ -190,7 +198,7 @@ where
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let request = CacheRequest::take(KEEP, parts, Cache::from_ref(state));
+        let request = CacheRequest::take(KEEP, parts, Cache::from_ref(state)).await;
         let extracted = T::from_request_parts(parts, state).await?;
         Ok(Self { extracted, request })
     }
@@ -206,7 +214,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let head = CacheRequest::take(KEEP, &mut parts, Cache::from_ref(state));
+        let head = CacheRequest::take(KEEP, &mut parts, Cache::from_ref(state)).await;
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,

@@ -1,5 +1,6 @@
 //! What the attributes declared, built once per handler by generated code.
 
+use std::any::{TypeId, type_name};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,20 +11,29 @@ use axum::response::Response;
 
 use crate::cache::Cache;
 use crate::clock;
-use crate::handler::KeyText;
 use crate::http::cache_control::{ClientPolicy, Declared};
 use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
-use crate::key::{Address, CacheKey, Group, Groups, Variant, sorted_groups};
+use crate::key::asked::Asked;
+use crate::key::normal::QueryRule;
+use crate::key::reader::{UrlReader, UrlValues};
+use crate::key::{
+    Address, CacheKey, Eviction, Group, Groups, Scope, Selecting, Variant, sorted_groups,
+};
 use crate::key_part::Text;
 use crate::observe::{Measured, Writes, Written};
+use crate::registry::{Grown, Instance, Mounted};
 use crate::request::RequestHead;
-use crate::uri::{QueryRule, Target};
 
 /// What `#[cached]` or `#[cache_put]` declared. Built by the compiler, as a static of generated code.
 #[derive(Debug)]
 pub struct Route {
-    name: &'static str,
+    /// Names the handler, unless a name was given.
+    named: fn() -> &'static str,
+    name: Option<&'static str>,
+    /// Reads what the arguments of the handler see of a URL.
+    read: ReadUrl,
+    instances: Grown<Instance>,
     ttl: Option<Declared>,
     /// Sorted and without repeats.
     groups: &'static [&'static str],
@@ -33,14 +43,17 @@ pub struct Route {
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
     /// One bit for each reason that was named in the log.
-    named: AtomicU32,
+    refused: AtomicU32,
 }
 
 impl Route {
-    /// The route of the handler of that name.
-    pub const fn new(name: &'static str) -> Self {
+    /// The route of a handler, which a function names by its companion.
+    pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
-            name,
+            named,
+            name: None,
+            read: |_| {},
+            instances: Grown::new(),
             ttl: None,
             groups: &[],
             query: QueryRule::None,
@@ -48,7 +61,7 @@ impl Route {
             client: ClientPolicy::NONE,
             store: StorePolicy::NONE,
             unless: None,
-            named: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
         }
     }
 
@@ -66,7 +79,21 @@ impl Route {
         self
     }
 
-    /// How much of the query is in the default key.
+    /// The name of the handler, whatever it is called.
+    #[must_use]
+    pub const fn name_is(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// What the arguments of the handler see of a URL.
+    #[must_use]
+    pub const fn reads(mut self, read: ReadUrl) -> Self {
+        self.read = read;
+        self
+    }
+
+    /// Which parameters of the query are in the key, whatever the arguments see.
     #[must_use]
     pub const fn query(mut self, query: QueryRule) -> Self {
         self.query = query;
@@ -152,17 +179,63 @@ impl Route {
         self
     }
 
-    /// The key of what a text names: the default key of a path and query, or what the key function
-    /// returned.
-    pub fn key_of(&self, text: &impl KeyText) -> CacheKey {
-        self.key_of_text(text.as_str())
+    /// The key that a template makes.
+    pub fn key_of_template(&'static self, template: Text) -> CacheKey {
+        key_of_template(self.plain(), &template)
     }
 
-    fn key_of_text(&self, text: &str) -> CacheKey {
-        match self.custom_key {
-            Some(_) => CacheKey::new(text.to_owned()),
-            None => Target::of_text(text).into_key(self.query),
+    /// The key of values, which are still to be named.
+    pub fn key_of_values(&'static self) -> KeyOfValues {
+        let handler = self.plain();
+        KeyOfValues {
+            base: handler.name().to_owned(),
+            more: String::new(),
+            bucket: handler.bucket(),
         }
+    }
+
+    /// The key of a text: a path and query, of a handler that reads nothing of the path; or what the key
+    /// function returned.
+    pub fn key_of_text(&'static self, text: &str) -> CacheKey {
+        let handler = self.plain();
+        if self.custom_key.is_some() {
+            return self.key_of_function(handler, text);
+        }
+        let values = self.url_values(&Asked::of_text(text), self.read, handler.name().to_owned());
+        CacheKey::of_handler(values.base, handler.bucket()).extended(&values.more)
+    }
+
+    fn key_of_function(&self, handler: &Instance, text: &str) -> CacheKey {
+        let text = format!("{}={text}", handler.name());
+        CacheKey::of_handler(text, handler.bucket())
+    }
+
+    /// The bucket of everything of the handler.
+    pub(crate) fn bucket(&'static self) -> u8 {
+        self.plain().bucket()
+    }
+
+    /// The handler, where it is not generic.
+    fn plain(&'static self) -> &'static Instance {
+        self.instance(Types::NONE)
+    }
+
+    fn instance(&'static self, types: Types) -> &'static Instance {
+        let make = || {
+            let route: *const Self = self;
+            let name = [self.name(), types.names].concat();
+            Instance::new(route.addr(), types.id, &name)
+        };
+        self.instances.get_or_add(|it| it.is_of(types.id), make)
+    }
+
+    fn url_values(&self, asked: &Asked, read: ReadUrl, base: String) -> UrlValues {
+        let mut reader = UrlReader::new(asked, base);
+        read(&mut reader);
+        if self.query != QueryRule::None {
+            reader.query_text(self.query);
+        }
+        reader.finish()
     }
 
     pub(crate) fn lifetime(&self) -> Option<Duration> {
@@ -173,37 +246,116 @@ impl Route {
         self.client.windows()
     }
 
-    /// The key of a request, when its arguments do not select it.
-    pub(crate) async fn key(&self, request: &RequestHead) -> CacheKey {
-        match (self.custom_key, request.parts.as_deref()) {
-            (Some(function), Some(parts)) => CacheKey::new(function(parts).await),
-            _ => request.target.clone().into_key(self.query),
+    /// What a write evicts that names the handler without values: everything that the handler stored
+    /// for the values of the path.
+    pub(crate) async fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
+        let handler = self.plain();
+        let (function, parts) = (self.custom_key, request.parts.as_deref());
+        if let Some((function, parts)) = function.zip(parts) {
+            return Ok(self.key_of_function(handler, &function(parts).await));
         }
+        let values = self.url_values(request.asked(), self.read, handler.name().to_owned());
+        let reads_so = handler.reads_by(&values.names);
+        if values.has_failed || reads_so == Some(false) {
+            return Err(Unread::OtherValues(handler.bucket()));
+        }
+        if reads_so.is_none() && !values.names.is_empty() {
+            return Err(Unread::NotSeen(handler.bucket()));
+        }
+        Ok(CacheKey::of_handler(values.base, handler.bucket()))
     }
 
-    /// Where the response to a request is stored, as far as it is known without waiting. Takes the
-    /// target out of the request.
-    pub(crate) fn address(&self, request: &mut RequestHead, selected: Selected) -> Addressing {
-        let variant = Variant::of(self.store.vary, request.map(), selected.vary_by.as_deref());
-        let (key, to_ask) = match (selected.key, self.custom_key) {
-            (Some(key), _) => (key, None),
-            (None, Some(function)) if request.parts.is_some() => {
-                (CacheKey::UNKNOWN, Some(function))
-            }
-            (None, _) => (
-                std::mem::take(&mut request.target).into_key(self.query),
-                None,
-            ),
+    /// Where the response to a request is stored, as far as it is known without waiting.
+    pub(crate) fn address(
+        &'static self,
+        cache: &Cache,
+        request: &RequestHead,
+        selected: Selected,
+    ) -> Addressing {
+        let handler = self.instance(selected.types);
+        let mounted = handler.mount(request.asked().mount());
+        let (addressing, names) = self.addressed(cache, request, selected, (handler, mounted));
+        mounted.note(names);
+        addressing
+    }
+
+    /// Where a write stores its response; `None`: it is not known for which mount.
+    pub(crate) fn written(
+        &'static self,
+        cache: &Cache,
+        request: &RequestHead,
+        selected: Selected,
+    ) -> Option<Addressing> {
+        let handler = self.instance(selected.types);
+        let mounted = handler.written_mount(request.asked().mount())?;
+        let (addressing, _) = self.addressed(cache, request, selected, (handler, mounted));
+        Some(addressing)
+    }
+
+    /// The address, and the names by which the parameters of the path are read.
+    fn addressed(
+        &'static self,
+        cache: &Cache,
+        request: &RequestHead,
+        selected: Selected,
+        (handler, mounted): (&'static Instance, Mounted),
+    ) -> (Addressing, String) {
+        let asked = request.asked();
+        let read = selected.read.unwrap_or(self.read);
+        let ask = self
+            .custom_key
+            .filter(|_| selected.key.is_none() && request.parts.is_some());
+        let template = selected
+            .template
+            .map(|template| key_of_template(handler, &template));
+        let (key, values) = if let Some(key) = selected.key.or(template) {
+            let values = self.url_values(asked, read, String::new());
+            // A key of values that extends another already says everything.
+            let more = if key.base().is_some() {
+                ""
+            } else {
+                &values.more
+            };
+            (key.extended(more), values)
+        } else if ask.is_some() {
+            (CacheKey::UNKNOWN, UrlValues::default())
+        } else {
+            let mut base = String::with_capacity(handler.name().len() + 32);
+            base.push_str(handler.name());
+            let mut values = self.url_values(asked, read, base);
+            let key = CacheKey::of_handler(std::mem::take(&mut values.base), handler.bucket());
+            (key.extended(&values.more), values)
         };
+        let variant = Variant::of(&Selecting {
+            nominated: self.store.vary,
+            fields: request.map(),
+            uri: Some(&asked.uri),
+            values: selected.vary_by.as_deref(),
+            rest: &values.rest,
+            mount: mounted.selects,
+        });
         let groups = self.groups_of(selected.groups);
-        Addressing {
-            at: Address {
-                key,
-                variant,
-                groups,
-            },
-            to_ask,
-        }
+        let (key, groups) = match cache.scope() {
+            None => (key, groups),
+            Some(scope) if ask.is_some() => (key, scope.groups(&groups)),
+            Some(scope) => (scope.key(key), scope.groups(&groups)),
+        };
+        let at = Address {
+            key,
+            variant,
+            groups,
+            mounted: Some(mounted),
+        };
+        let addressing = Addressing {
+            at,
+            ask: ask.map(|function| Ask {
+                function,
+                route: self,
+                handler,
+                scope: cache.scope().cloned(),
+            }),
+        };
+        (addressing, values.names)
     }
 
     /// The groups of a response: those that were selected, or the route's.
@@ -254,14 +406,14 @@ impl Route {
         }
     }
 
-    /// What its handler is called in logs, metrics and spans.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+    /// The name of the handler in keys, logs, metrics and spans.
+    pub fn name(&self) -> &'static str {
+        self.name.unwrap_or_else(|| (self.named)())
     }
 
     /// The reasons that were named in the log.
     pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
-        let named = self.named.load(Ordering::Relaxed);
+        let named = self.refused.load(Ordering::Relaxed);
         let is_named = move |reason: &NotStorable| named & (1 << *reason as u32) != 0;
         let reasons = NotStorable::ALL.into_iter().filter(is_named);
         reasons.map(NotStorable::reason)
@@ -270,13 +422,64 @@ impl Route {
     /// Names in the log why something is not stored, once, and counts it.
     pub(crate) fn refuse(&self, reason: NotStorable, writes: Writes, cache: &Cache) {
         cache.observer().record(Measured::Write {
-            handler: self.name,
+            handler: self.name(),
             writes,
             written: Written::Refused(reason.name()),
         });
         let bit = 1 << reason as u32;
-        if self.named.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            tracing::info!(route = self.name, reason = reason.reason(), "not stored");
+        if self.refused.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            tracing::info!(route = self.name(), reason = reason.reason(), "not stored");
+        }
+    }
+}
+
+fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
+    let text = [handler.name(), " ", template.as_str()].concat();
+    CacheKey::of_handler(text, handler.bucket())
+}
+
+/// A key while its values are named.
+#[derive(Debug)]
+pub struct KeyOfValues {
+    base: String,
+    more: String,
+    bucket: u8,
+}
+
+impl KeyOfValues {
+    /// Appends the value of an argument, of the path or of the query.
+    #[must_use]
+    pub fn part(mut self, is_of_path: bool, value: Text) -> Self {
+        let (out, separator) = match (is_of_path, self.more.is_empty()) {
+            (true, _) => (&mut self.base, '/'),
+            (false, true) => (&mut self.more, '?'),
+            (false, false) => (&mut self.more, '|'),
+        };
+        out.push(separator);
+        out.push_str(value.as_str());
+        self
+    }
+
+    /// The key.
+    pub fn into_key(self) -> CacheKey {
+        CacheKey::of_handler(self.base, self.bucket).extended(&self.more)
+    }
+}
+
+/// Why a write that names a handler does not tell which of its entries it means. All of the handler
+/// go then, which are those in its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The handler reads other values, or reads them by other names or in another order.
+    OtherValues(u8),
+    /// No request has shown yet by which names the handler reads its values.
+    NotSeen(u8),
+}
+
+impl Unread {
+    pub(crate) fn eviction(self) -> Eviction {
+        match self {
+            Self::OtherValues(bucket) | Self::NotSeen(bucket) => Eviction::Handler(bucket),
         }
     }
 }
@@ -284,16 +487,28 @@ impl Route {
 /// Where a response is stored, as far as it is known without waiting.
 pub(crate) struct Addressing {
     at: Address,
-    /// Makes the key.
-    to_ask: Option<KeyFunction>,
+    ask: Option<Ask>,
+}
+
+/// What makes the key, where that may have to wait.
+struct Ask {
+    function: KeyFunction,
+    route: &'static Route,
+    handler: &'static Instance,
+    scope: Option<Scope>,
 }
 
 impl Addressing {
     /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
     /// future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
-        if let (Some(function), Some(parts)) = (self.to_ask, request.parts.as_deref()) {
-            self.at.key = CacheKey::new(function(parts).await);
+        if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
+            let text = (ask.function)(parts).await;
+            let key = ask.route.key_of_function(ask.handler, &text);
+            self.at.key = match &ask.scope {
+                Some(scope) => scope.key(key),
+                None => key,
+            };
         }
         &self.at
     }
@@ -304,19 +519,65 @@ impl Addressing {
     }
 }
 
+/// The types that a generic handler is an instance of.
+#[derive(Clone, Copy, Debug)]
+struct Types {
+    id: TypeId,
+    names: &'static str,
+}
+
+impl Types {
+    const NONE: Self = Self {
+        id: TypeId::of::<()>(),
+        names: "",
+    };
+}
+
 /// What the arguments of a handler select, where the route leaves it to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Selected {
     key: Option<CacheKey>,
     vary_by: Option<String>,
     /// Sorted and without repeats.
     groups: Option<Vec<Group>>,
+    types: Types,
+    read: Option<ReadUrl>,
+    template: Option<Text>,
+}
+
+impl Default for Selected {
+    fn default() -> Self {
+        Self {
+            key: None,
+            vary_by: None,
+            groups: None,
+            types: Types::NONE,
+            read: None,
+            template: None,
+        }
+    }
 }
 
 impl Selected {
     /// Nothing: the key is that of the request, the groups are those of the route.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An instance of a generic handler, by its types, and what its arguments see of a URL.
+    pub fn of_types<T: 'static>(read: ReadUrl) -> Self {
+        let types = Types {
+            id: TypeId::of::<T>(),
+            // The arguments of a marker type.
+            names: type_name::<T>()
+                .split_once("__AxumRedisCacheTypes")
+                .map_or("", |(_, it)| it),
+        };
+        Self {
+            types,
+            read: Some(read),
+            ..Self::default()
+        }
     }
 
     /// The key, and the groups that it decides about.
@@ -327,10 +588,11 @@ impl Selected {
         self
     }
 
-    /// The key that is the default one of a path and query.
+    /// The key that a template of a generic handler makes.
     #[must_use]
-    pub fn target(self, target: &str) -> Self {
-        self.key(default_key(target, QueryRule::All))
+    pub fn template(mut self, template: Text) -> Self {
+        self.template = Some(template);
+        self
     }
 
     /// The values that select the response.
@@ -340,13 +602,16 @@ impl Selected {
         self
     }
 
-    /// The default keys that reads of the same path may have, where the query makes a difference.
-    pub(crate) fn spellings(&self, target: &Target) -> Vec<CacheKey> {
-        if self.key.is_some() || !target.has_query() {
-            return Vec::new();
-        }
-        let rules = [QueryRule::None, QueryRule::All, QueryRule::Exact];
-        rules.map(|rule| target.clone().into_key(rule)).into()
+    /// The groups, instead of the route's.
+    #[must_use]
+    pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
+    }
+
+    /// The key that was selected.
+    pub(crate) fn selected_key(&self) -> Option<&CacheKey> {
+        self.key.as_ref()
     }
 
     /// The groups of a response that is not stored.
@@ -354,18 +619,14 @@ impl Selected {
         route.groups_of(self.groups)
     }
 
-    /// The groups, instead of the route's.
-    #[must_use]
-    pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
-        self.groups = Some(sorted_groups(groups));
-        self
+    /// Returns whether another handler has the name of this one.
+    pub(crate) fn is_duplicate(&self, route: &'static Route) -> bool {
+        route.instance(self.types).is_duplicate()
     }
 }
 
-/// The default key of a path and query.
-pub(crate) fn default_key(target: &str, query: QueryRule) -> CacheKey {
-    Target::of_text(target).into_key(query)
-}
+/// Reads what the arguments of a handler see of a URL.
+pub(crate) type ReadUrl = fn(&mut UrlReader<'_>);
 
 /// Makes the key of a request.
 pub(crate) type KeyFunction = for<'a> fn(&'a Parts) -> KeyFuture<'a>;

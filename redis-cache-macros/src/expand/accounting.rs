@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Type;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
+use syn::{LitStr, Type};
 
 use super::route::probe;
 use super::{at, first_span, last_span, path_at};
 use crate::handler::Argument;
-use crate::model::{Key, PutOf, Query, Route};
+use crate::model::{Key, Put, Query, Route};
 
 /// Items of a constant that is evaluated at once and, where types mention generics, statements that
 /// hold for each instance.
@@ -75,16 +75,16 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
             continue;
         }
         accounted(&mut checks, private, argument, left.first().copied());
-        match route.key {
+        match &route.key {
             Key::Template(_) => {
                 for name in left {
                     in_template(&mut checks, private, argument, name);
                 }
             }
-            Key::Default(Query::IfSeen) if argument.is_generic => {
-                query_is_known(&mut checks, private, argument);
+            Key::Default(Query::Only(names)) => {
+                query_is_complete(&mut checks, private, argument, names);
             }
-            Key::Default(_) | Key::Path(_) | Key::Function(_) => {}
+            Key::Default(_) | Key::Function(_) => {}
         }
     }
     checks
@@ -201,17 +201,41 @@ fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'
     );
 }
 
-/// The query is not in the default key of a handler whose types say it only where they are known.
-fn query_is_known(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>) {
+/// The parameters that are named are all that the response depends on: an argument that can see others
+/// is ignored by name.
+fn query_is_complete(
+    checks: &mut Checks,
+    private: &TokenStream,
+    argument: &Argument<'_>,
+    names: &[LitStr],
+) {
     let by = probe(private, argument);
-    let message = "the argument can see the query, but its type is generic: say `query`, or which \
-                   parameters, `query(\"page\")`";
-    let span = at(argument.ty.span());
-    checks.assert(argument, span, &quote!(!#private::sees_query(#by)), message);
+    let called = argument
+        .bindings
+        .first()
+        .map(|name| name.unraw().to_string());
+    let cure = match &called {
+        Some(name) => format!("write `ignore({name})`"),
+        None => "give the argument a name and ignore that".to_owned(),
+    };
+    let message = format!(
+        "an argument can see more of the query than `query(..)` puts into the key: remove `query`, \
+         which lets the key hold what the argument reads, or, if the response depends on nothing \
+         else, {cure}"
+    );
+    let span = at(names
+        .first()
+        .map_or_else(|| argument.ty.span(), LitStr::span));
+    checks.assert(
+        argument,
+        span,
+        &quote!(!#private::sees_query(#by)),
+        &message,
+    );
 }
 
 /// What a `#[cache_put]` must say itself, because the handler it names cannot say it for it.
-pub(super) fn inherited(private: &TokenStream, put: &PutOf) -> TokenStream {
+pub(super) fn inherited(private: &TokenStream, put: &Put) -> TokenStream {
     let path = &put.handler.path;
     let span = at(last_span(path));
     let count = put.vary_by.len();

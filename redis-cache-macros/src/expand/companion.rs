@@ -1,14 +1,12 @@
 //! The companion of a handler: a type of the same name, with what others need of it.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote};
 use syn::Visibility;
 
-use super::{at, attributes, path_at, private, route, select};
+use super::{attributes, key, private, route};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Route};
-use crate::pattern;
-use crate::template::{Template, Value, word};
 
 /// Where no companion can stand, it is an item inside of the function.
 pub(super) struct Companion<'a> {
@@ -33,7 +31,7 @@ impl<'a> Companion<'a> {
         }
     }
 
-    fn visibility(&self) -> Option<&Visibility> {
+    pub(super) fn visibility(&self) -> Option<&Visibility> {
         self.is_beside.then_some(&self.handler.visibility)
     }
 
@@ -82,15 +80,12 @@ pub(super) fn of_cached(
     route: &Route,
 ) -> Own {
     let (private, name) = (&companion.private, &companion.name);
-    let (ty, functions) = match &route.key {
-        Key::Template(template) => (
-            quote!(OfValues),
-            template_key(companion, arguments, route, template),
-        ),
-        Key::Default(_) | Key::Path(_) | Key::Function(_) => {
-            (quote!(OfRequest), text_key(companion))
-        }
+    let ty = match &route.key {
+        _ if handler.is_generic() => quote!(OfTypes),
+        Key::Template(_) => quote!(OfValues),
+        Key::Default(_) | Key::Function(_) => quote!(OfRequest),
     };
+    let functions = (!handler.is_generic()).then(|| key::function(companion, arguments, route));
     let vary_by = (!route.vary_by.is_empty()).then(|| {
         let count = route.vary_by.len();
         quote!(const VARY_BY: usize = #count;)
@@ -100,7 +95,7 @@ pub(super) fn of_cached(
             const GROUPS_BY_KEY: bool = false;
         )
     });
-    let declared = route::declared(handler, arguments, route);
+    let declared = route::declared(handler, companion, arguments, route);
     let cfg: Vec<_> = attributes::of_companion(handler).collect();
     let implementation = quote! {
         #(#cfg)*
@@ -115,91 +110,7 @@ pub(super) fn of_cached(
         }
     };
     Own {
-        functions,
+        functions: functions.unwrap_or_default(),
         implementation,
     }
-}
-
-/// `key` of a handler whose key is a text that is no template.
-fn text_key(companion: &Companion<'_>) -> TokenStream {
-    let (private, visibility) = (&companion.private, companion.visibility());
-    quote! {
-        #visibility fn key(text: impl #private::KeyText) -> #private::CacheKey {
-            <Self as #private::Handler>::route().key_of(&text)
-        }
-    }
-}
-
-/// `key` of a handler whose key is a template, with a parameter for each value.
-fn template_key(
-    companion: &Companion<'_>,
-    arguments: &[Argument<'_>],
-    route: &Route,
-    template: &Template,
-) -> TokenStream {
-    let (private, visibility) = (&companion.private, companion.visibility());
-    let values = select::distinct(template);
-    let names = parameters(&values);
-    let mut kinds = TokenStream::new();
-    let mut types = Vec::new();
-    for (number, value) in values.iter().enumerate() {
-        let argument = &arguments[value.argument];
-        if argument.is_generic {
-            types.push(quote!(#private::Any));
-            continue;
-        }
-        let kind = format_ident!("KIND_{number}");
-        let (pattern, ty) = (pattern::by_reference(argument.pattern), argument.ty);
-        let (taken, span) = (select::reference(value), at(value.root.span()));
-        let kind_of = path_at(private, span);
-        let kind_of = quote_spanned! {span=>
-            #kind_of::kind_of(&|#pattern: &#ty| -> &_ { #taken })
-        };
-        kinds.extend(quote! {
-            #[allow(non_snake_case, unused_variables)]
-            const #kind: u8 = #kind_of;
-        });
-        let name = &companion.name;
-        types.push(quote!(<#private::Kind<{ #name::#kind }> as #private::KindType>::Type));
-    }
-    let parameter = |value: &Value| {
-        let position = values.iter().position(|other| other == value);
-        let name = position.map(|position| &names[position]);
-        quote!(&#name)
-    };
-    let key = select::text(private, template, &parameter);
-    let has_groups = route.fixed_groups().is_none() && route.groups_by_key();
-    let groups = has_groups.then(|| {
-        let groups = route
-            .groups
-            .iter()
-            .map(|group| select::text(private, group, &parameter));
-        quote!(.in_groups([#(#groups),*]))
-    });
-    let parameters: Vec<_> = names
-        .iter()
-        .zip(&types)
-        .map(|(name, ty)| quote!(#name: impl #private::Part<#ty>))
-        .collect();
-    quote! {
-        #kinds
-        #[allow(non_snake_case)]
-        #visibility fn key(#(#parameters),*) -> #private::CacheKey {
-            #key.into_key() #groups
-        }
-    }
-}
-
-/// Names for parameters: like the values, and different from each other.
-fn parameters(values: &[Value]) -> Vec<Ident> {
-    let mut names: Vec<Ident> = Vec::new();
-    for (number, value) in values.iter().enumerate() {
-        let mut name = word(&value.flat_name());
-        if names.contains(&name) {
-            name = format_ident!("value_{number}");
-        }
-        name.set_span(value.root.span());
-        names.push(name);
-    }
-    names
 }

@@ -12,15 +12,15 @@
 //!     let selected = { let Path(id) = &id; Selected::new().key(get::key(id)) };
 //!     match read_through(request, <get as Handler>::route(), selected).await {
 //!         Ok(response) => response,
-//!         Err(read) => read.finish(get::uncached(id, db).await).await,
+//!         Err(step) => Run::new(get::uncached(id, db)).of(name).within(step).await,
 //!     }
 //! }
 //! pub struct get {}
 //! impl get {
 //!     pub async fn uncached(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
-//!     pub fn key(id: impl Part<u64>) -> CacheKey { Text::new().literal("product:").value(&id)... }
+//!     pub fn key(id: impl Part<u64>) -> CacheKey { route.key_of_template(Text::new()...) }
 //! }
-//! impl Handler for get { fn route() -> &'static Route { static __AXUM_REDIS_CACHE_ROUTE = ...; &__AXUM_REDIS_CACHE_ROUTE } }
+//! impl Handler for get { fn route() -> &'static Route { static ROUTE: Route = ...; &ROUTE } }
 //! ```
 //!
 //! The function keeps its number of arguments, because attributes around this one count them.
@@ -28,8 +28,10 @@
 mod accounting;
 mod attributes;
 mod companion;
+mod key;
 mod route;
 mod select;
+mod url;
 mod wrapper;
 
 use proc_macro2::{Span, TokenStream};
@@ -37,20 +39,10 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::Path;
 
 use crate::handler::{Argument, Handler};
-use crate::model::{Evict, Key, Put, PutOf, Route, Target};
+use crate::model::{Evict, Key, Put, Route, Target};
 use accounting::Checks;
 use companion::{Companion, Own};
 use wrapper::{Layer, wrapper};
-
-/// What a handler is called in logs and metrics: its path.
-fn full_name(handler: &Handler) -> TokenStream {
-    let name = &handler.signature.ident;
-    quote!(::core::concat!(
-        ::core::module_path!(),
-        "::",
-        ::core::stringify!(#name)
-    ))
-}
 
 /// One attribute of a write.
 pub(crate) enum Write {
@@ -63,7 +55,7 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     let private = private(&route.krate);
     let companion = Companion::new(handler, &route.krate, route.companion);
     let name = &companion.name;
-    let selected = select::read(&private, name, route);
+    let selected = select::read(handler, arguments, &companion, route);
     let layer = Layer {
         function: "read_through",
         keep: keep(route),
@@ -75,13 +67,14 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     };
     let own = companion::of_cached(handler, &companion, arguments, route);
     let checks = accounting::checks(&private, arguments, route);
+    let named = quote!(<#name as #private::Handler>::route().name());
     wrapper(
         handler,
         arguments,
         &companion,
         &own,
         &checks,
-        true,
+        &Role::Reader(named),
         &[layer],
     )
 }
@@ -97,11 +90,11 @@ pub(crate) fn writes(
     let krate = writes
         .first()
         .map_or_else(TokenStream::new, |first| match first {
-            Write::Put(put) => put.krate().clone(),
+            Write::Put(put) => put.krate.clone(),
             Write::Evict(evict) => evict.krate.clone(),
         });
     let has_companion = writes.iter().all(|write| match write {
-        Write::Put(put) => put.companion(),
+        Write::Put(put) => put.companion,
         Write::Evict(evict) => evict.companion,
     });
     let companion = Companion::new(handler, &krate, has_companion);
@@ -110,38 +103,30 @@ pub(crate) fn writes(
         ..Checks::default()
     };
     let layers = writes.iter().map(|write| match write {
-        Write::Put(Put::Own(route)) => put(handler, arguments, route),
-        Write::Put(Put::Of(put)) => {
+        Write::Put(it) => {
             checks
                 .items
-                .extend(accounting::inherited(&private(&put.krate), put));
-            put_of(arguments, put)
+                .extend(accounting::inherited(&private(&it.krate), it));
+            put(arguments, it)
         }
         Write::Evict(it) => evict(arguments, it),
     });
     let layers: Vec<_> = layers.collect();
     let none = Own::default();
+    let role = Role::Writer;
     wrapper(
-        handler, arguments, &companion, &none, &checks, false, &layers,
+        handler, arguments, &companion, &none, &checks, &role, &layers,
     )
 }
 
-fn put(handler: &Handler, arguments: &[Argument<'_>], route: &Route) -> Layer {
-    let private = private(&route.krate);
-    let declared = route::declared(handler, arguments, route);
-    let of = select::place(quote!({
-        static __AXUM_REDIS_CACHE_ROUTE: #private::Route = #declared;
-        &__AXUM_REDIS_CACHE_ROUTE
-    }));
-    Layer {
-        function: "write_through",
-        keep: [keep(route), vec!["WRITE"]].concat(),
-        private: private.clone(),
-        arguments: vec![of, select::bound(select::put(&private, route), arguments)],
-    }
+/// What the generated function does around the user's.
+enum Role {
+    /// Answers from the cache; with the name of the handler.
+    Reader(TokenStream),
+    Writer,
 }
 
-fn put_of(arguments: &[Argument<'_>], put: &PutOf) -> Layer {
+fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
     let private = private(&put.krate);
     let path = &put.handler.path;
     let (of, keep) = match &put.handler.values {
@@ -151,7 +136,7 @@ fn put_of(arguments: &[Argument<'_>], put: &PutOf) -> Layer {
         ),
         Some(_) => (
             quote_spanned!(at(last_span(path))=> <#path as #private::Handler>::route()),
-            vec!["WRITE", "ALL_FIELDS"],
+            vec!["WRITE", "URL", "ALL_FIELDS"],
         ),
     };
     Layer {
@@ -160,7 +145,11 @@ fn put_of(arguments: &[Argument<'_>], put: &PutOf) -> Layer {
         private: private.clone(),
         arguments: vec![
             select::place(of),
-            select::bound(select::put_of(&private, put), arguments),
+            select::place({
+                let writer = wrapper::writer();
+                quote!(&#writer)
+            }),
+            select::bound(select::put(&private, put), arguments),
         ],
     }
 }
@@ -169,7 +158,6 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
     let private = private(&evict.krate);
     let of_request = |target: &Target| match target {
         Target::Handler(handler) => handler.values.is_none(),
-        Target::RequestKey => true,
         _ => false,
     };
     let keep = if evict.targets.iter().any(of_request) {
@@ -187,13 +175,12 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
 
 /// What the head of a request must keep for a route.
 fn keep(route: &Route) -> Vec<&'static str> {
-    let key = match &route.key {
-        Key::Default(_) => Some("TARGET"),
-        Key::Function(_) => Some("PARTS"),
-        Key::Template(_) | Key::Path(_) => None,
-    };
+    let function = matches!(route.key, Key::Function(_)).then_some("PARTS");
     let fields = (!route.vary.is_empty()).then_some("ALL_FIELDS");
-    key.into_iter().chain(fields).collect()
+    std::iter::once("URL")
+        .chain(function)
+        .chain(fields)
+        .collect()
 }
 
 fn private(krate: &TokenStream) -> TokenStream {

@@ -4,32 +4,36 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use super::{at, full_name, last_span, path_at, private};
+use super::companion::Companion;
+use super::{at, last_span, path_at, url};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Query, Route, Visibility};
 
 pub(super) fn declared(
     handler: &Handler,
+    companion: &Companion<'_>,
     arguments: &[Argument<'_>],
     route: &Route,
 ) -> TokenStream {
-    let private = private(&route.krate);
-    let name = full_name(handler);
+    let private = &companion.private;
+    let name = &companion.name;
+    let given = route.name.as_ref().map(|name| quote!(.name_is(#name)));
+    let reads = (!handler.is_generic()).then(|| url::reads(private, arguments, route));
     let Route { vary, .. } = route;
     let key = match &route.key {
-        Key::Default(_) => {
-            let query = query_rule(&private, arguments, route);
-            Some(quote!(.query(#query)))
+        Key::Default(Query::Nothing) | Key::Template(_) => None,
+        Key::Default(Query::All) => Some(quote!(.query(#private::QueryRule::All))),
+        Key::Default(Query::Only(names)) => {
+            Some(quote!(.query(#private::QueryRule::Only(&[#(#names),*]))))
         }
         Key::Function(path) => {
             let span = at(last_span(&path.path));
-            let private = path_at(&private, span);
+            let private = path_at(private, span);
             let key = quote_spanned!(span=> #private::KeyResult::into_future(#path(parts)));
             Some(quote!(.key_by(|parts| #key)))
         }
-        Key::Template(_) | Key::Path(_) => None,
     };
-    let identified = identified(&private, arguments, route);
+    let identified = identified(private, arguments, route);
     let ttl = route.ttl.as_ref().map(|ttl| quote!(.ttl(#ttl)));
     let max_age = route
         .max_age
@@ -65,36 +69,10 @@ pub(super) fn declared(
     let unless = route.unless.as_ref().map(|unless| quote!(.unless(#unless)));
     quote!({
         #[allow(unused_imports)]
-        use #private::NotDetermined as _;
-        #private::Route::new(#name)
-        #key #identified #ttl #max_age #(#windows)* #groups #vary #statuses #visibility #no_store #unless
+        use #private::NotIdentifying as _;
+        #private::Route::new(#private::named::<#name>)
+        #given #reads #key #identified #ttl #max_age #(#windows)* #groups #vary #statuses #visibility #no_store #unless
     })
-}
-
-/// How much of the query is in the default key: a constant expression of `QueryRule`.
-pub(super) fn query_rule(
-    private: &TokenStream,
-    arguments: &[Argument<'_>],
-    route: &Route,
-) -> TokenStream {
-    let all = quote!(#private::QueryRule::All);
-    match &route.key {
-        Key::Default(Query::Only(names)) => quote!(#private::QueryRule::Only(&[#(#names),*])),
-        Key::Default(Query::IfSeen) => {
-            let is_ignored = |argument: &Argument<'_>| {
-                let mut bindings = argument.bindings.iter();
-                !argument.bindings.is_empty()
-                    && bindings.all(|name| route.ignored.contains(&name.unraw().to_string()))
-            };
-            // Of a type that mentions generics nothing is known here; that it does not see the
-            // query is checked where they are known.
-            let elements = arguments.iter().flat_map(Argument::elements);
-            let seen = elements.filter(|it| !it.is_generic && !is_ignored(it));
-            let by = seen.map(|argument| probe(private, &argument));
-            quote!(#private::QueryRule::of(&[#(#by),*]))
-        }
-        Key::Default(Query::All) | Key::Template(_) | Key::Path(_) | Key::Function(_) => all,
-    }
 }
 
 /// What determines an argument, as far as its type says it; with `NotDetermined` in scope.
@@ -103,7 +81,7 @@ pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStre
     quote!(#private::Probe::<#ty>::BY)
 }
 
-/// The key accounts for who asks if it holds a value that the URL does not determine.
+/// The key accounts for who asks if it holds a value whose extractor identifies the caller.
 fn identified(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -115,6 +93,6 @@ fn identified(
     };
     let elements = arguments.iter().flat_map(Argument::elements);
     let used = elements.filter(|argument| !argument.is_generic && is_used(argument));
-    let by: Vec<_> = used.map(|argument| probe(private, &argument)).collect();
-    (!by.is_empty()).then(|| quote!(.identified(#(#by.is_none())||*)))
+    let types: Vec<_> = used.map(|argument| argument.ty).collect();
+    (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
 }

@@ -6,9 +6,11 @@ use syn::Path;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
-use super::{at, last_span};
-use crate::handler::{Argument, find_ident};
-use crate::model::{Evict, HandlerKey, Key, PutOf, Route, Target};
+use super::companion::Companion;
+use super::wrapper::writer;
+use super::{at, last_span, url};
+use crate::handler::{Argument, Handler, find_ident};
+use crate::model::{Evict, HandlerKey, Key, Put, Route, Target};
 use crate::template::{Piece, Template, Value};
 
 /// An expression, and the arguments whose names it uses.
@@ -50,47 +52,42 @@ fn has_exclamation(tokens: TokenStream) -> bool {
     })
 }
 
-/// For a `#[cached]` handler with that companion.
-pub(crate) fn read(private: &TokenStream, companion: &Ident, route: &Route) -> TokenStream {
+/// For a `#[cached]` handler.
+pub(crate) fn read(
+    handler: &Handler,
+    arguments: &[Argument<'_>],
+    companion: &Companion<'_>,
+    route: &Route,
+) -> TokenStream {
+    let (private, name) = (&companion.private, &companion.name);
     let has_values = route.fixed_groups().is_none();
-    let (start, with_groups) = match &route.key {
+    let start = if handler.is_generic() {
+        url::of_types(private, handler, arguments, route)
+    } else {
+        quote!(#private::Selected::new())
+    };
+    let (key, with_groups) = match &route.key {
+        Key::Template(key) if handler.is_generic() => {
+            let text = text(private, key, &reference);
+            (Some(quote!(.template(#text))), has_values)
+        }
         Key::Template(key) => {
             let values = distinct(key);
             let values = values.iter().map(reference);
             (
-                quote!(#private::Selected::new().key(#companion::key(#(#values),*))),
+                Some(quote!(.key(#name::key(#(#values),*)))),
                 has_values && !route.groups_by_key(),
             )
         }
-        Key::Default(_) | Key::Function(_) | Key::Path(_) => {
-            (quote!(#private::Selected::new()), has_values)
-        }
+        Key::Default(_) | Key::Function(_) => (None, has_values),
     };
     let groups = with_groups.then(|| groups(private, &route.groups));
     let vary_by = vary_by(private, &route.vary_by);
-    quote!(#start #groups #vary_by)
+    quote!(#start #key #groups #vary_by)
 }
 
-/// For a `#[cache_put]` that names no handler.
-pub(crate) fn put(private: &TokenStream, route: &Route) -> TokenStream {
-    let key = match &route.key {
-        Key::Template(template) => {
-            let text = text(private, template, &reference);
-            Some(quote!(.key(#text.into_key())))
-        }
-        Key::Path(path) => Some(quote!(.target(#path))),
-        Key::Default(_) | Key::Function(_) => None,
-    };
-    let groups = route
-        .fixed_groups()
-        .is_none()
-        .then(|| groups(private, &route.groups));
-    let vary_by = vary_by(private, &route.vary_by);
-    quote!(#private::Selected::new() #key #groups #vary_by)
-}
-
-/// For a `#[cache_put]` that names a handler.
-pub(crate) fn put_of(private: &TokenStream, put: &PutOf) -> TokenStream {
+/// For a `#[cache_put]`.
+pub(crate) fn put(private: &TokenStream, put: &Put) -> TokenStream {
     let start = if put.handler.values.is_some() {
         let key = call(&put.handler);
         quote!(#private::Selected::new().key(#key))
@@ -113,12 +110,6 @@ pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
             let route = named_alone(private, path);
             quote!(.route(#route))
         }
-        Target::RequestKey => quote!(.request_key()),
-        Target::Key(template) => {
-            let text = text(private, template, &reference);
-            quote!(.key(#text.into_key()))
-        }
-        Target::Path(path) => quote!(.target(#path)),
         Target::Group(group) => {
             let text = text(private, group, &reference);
             quote!(.group(#text))
@@ -126,7 +117,8 @@ pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
         Target::All => quote!(.all()),
     });
     let always = evict.always.then(|| quote!(.always()));
-    quote!(#private::Evictions::new() #(#targets)* #always)
+    let writer = writer();
+    quote!(#private::Evictions::of(&#writer) #(#targets)* #always)
 }
 
 /// The route of a handler that is named without values.

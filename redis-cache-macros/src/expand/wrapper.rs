@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::accounting::Checks;
 use super::companion::{Companion, Own};
 use super::select::Bound;
-use super::{at, attributes, full_name, path_at};
+use super::{Role, at, attributes, path_at};
 use crate::handler::{Argument, Handler};
 use crate::pattern;
 
@@ -30,7 +30,7 @@ pub(super) fn wrapper(
     companion: &Companion<'_>,
     own: &Own,
     checks: &Checks,
-    is_read: bool,
+    role: &Role,
     layers: &[Layer],
 ) -> TokenStream {
     let Handler {
@@ -55,7 +55,7 @@ pub(super) fn wrapper(
         begin(layer, arguments, &request, is_last)
     });
     let begun: Vec<_> = begun.collect();
-    let answer = answer(handler, arguments, companion, is_read, &begun);
+    let answer = answer(handler, arguments, companion, role, &begun);
     let split = quote!(let (#request, #extracted) = #head.split(););
     let items = companion.items(own);
     let (inside, beside) = if companion.is_beside {
@@ -65,7 +65,15 @@ pub(super) fn wrapper(
     };
     let checks = checks.tokens(private);
     let in_place = quote!(#[allow(unused_imports)] use #private::InPlace as _;);
-    let block = quote!(#in_place #inside #checks #split #answer);
+    let writer = matches!(role, Role::Writer).then(|| {
+        let (writer, name) = (writer(), &companion.name);
+        quote!(static #writer: #private::Writer = #private::Writer::new(#private::named::<#name>);)
+    });
+    let types = match role {
+        Role::Reader(_) => handler.types_item(),
+        Role::Writer => None,
+    };
+    let block = quote!(#in_place #inside #types #writer #checks #split #answer);
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(body.span());
     let attributes = attributes::of_wrapper(handler);
@@ -79,6 +87,11 @@ pub(super) fn wrapper(
         #where_clause #block
         #beside
     }
+}
+
+/// The static of a handler that writes.
+pub(super) fn writer() -> TokenStream {
+    quote!(__AXUM_REDIS_CACHE_WRITER)
 }
 
 /// The call that comes before the handler. Where several do, each gets the request.
@@ -104,7 +117,7 @@ fn answer(
     handler: &Handler,
     arguments: &[Argument<'_>],
     companion: &Companion<'_>,
-    is_read: bool,
+    role: &Role,
     begun: &[TokenStream],
 ) -> TokenStream {
     // What is wrong with the handler's response is told at its type.
@@ -118,8 +131,14 @@ fn answer(
     let uncached = quote_spanned!(span=> #turbofish (#(#names),*));
     let response = quote_spanned!(span=> #name::uncached #uncached);
     let private = path_at(&companion.private, span);
-    let full_name = full_name(handler);
-    let run = quote_spanned!(span=> #private::Run::new(#response).of(#full_name));
+    let own_name = match role {
+        Role::Reader(name) => name.clone(),
+        Role::Writer => {
+            let writer = writer();
+            quote!(#writer.name())
+        }
+    };
+    let run = quote_spanned!(span=> #private::Run::new(#response).of(#own_name));
     let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
     let within = |run: TokenStream, step: Ident| {
         if handler.has_lifetimes() {
@@ -129,7 +148,7 @@ fn answer(
             quote_spanned!(span=> #run.within(#step))
         }
     };
-    if is_read {
+    if matches!(role, Role::Reader(_)) {
         let (begun, step) = (begun.first(), step(0));
         let answer = within(run, step.clone());
         return quote! {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Ttl, Values};
-use crate::key::{self, CacheKey, Eviction};
+use crate::key::{self, CacheKey, Eviction, Group, Scope};
 use crate::serve::pending::PendingEviction;
 
 /// Values in no group, with the default lifetime, and evictions. [`Values`] says what is promised.
@@ -125,12 +125,12 @@ impl Cache {
     /// ```
     pub async fn delete_group(&self, group: &str) {
         let group = key::group(group.to_owned().into());
-        self.evict_one(Eviction::Group(group)).await;
+        self.evict_one(self.eviction_of_group(&group)).await;
     }
 
     /// Evicts everything, values and responses, in constant time.
     pub async fn clear(&self) {
-        self.evict_one(Eviction::All).await;
+        self.evict_one(self.eviction_of_all()).await;
     }
 
     /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
@@ -152,7 +152,25 @@ impl Cache {
     /// }
     /// ```
     pub async fn evict(&self, key: CacheKey) {
-        self.evict_one(Eviction::Key(key)).await;
+        self.evict_one(self.eviction_of_key(key)).await;
+    }
+
+    pub(crate) fn eviction_of_key(&self, key: CacheKey) -> Eviction {
+        Eviction::Key(match self.scope() {
+            Some(scope) => scope.key(key),
+            None => key,
+        })
+    }
+
+    pub(crate) fn eviction_of_group(&self, group: &Group) -> Eviction {
+        Eviction::Group(match self.scope() {
+            Some(scope) => scope.group(group),
+            None => group.clone(),
+        })
+    }
+
+    pub(crate) fn eviction_of_all(&self) -> Eviction {
+        self.scope().map_or(Eviction::All, Scope::everything)
     }
 
     /// Evicts, even when the caller goes away meanwhile.

@@ -22,7 +22,10 @@ impl Cache {
             return Err(Fault::EvictionPending);
         }
         let started = self.observer().start();
-        let ended = self.inner.store.get(at, holder).await;
+        let mut ended = self.inner.store.get(at, holder).await;
+        if let (Ok(found), Some(mounted)) = (&mut ended, at.mounted) {
+            found.nonces.push(Some(mounted.stamp()));
+        }
         self.recorded("get", started, ended)
     }
 
@@ -50,7 +53,10 @@ impl Cache {
         };
         let token = Token::draw(claim)?;
         let started = self.observer().start();
-        let claimed = self.inner.store.lease(at, claim, token, times).await;
+        let mut claimed = self.inner.store.lease(at, claim, token, times).await;
+        if let (Ok(Claimed::Taken(lease, _)), Some(mounted)) = (&mut claimed, at.mounted) {
+            lease.stamps.push(mounted.stamp());
+        }
         if claimed.is_err() {
             self.release_later(at.clone(), claim, token);
         }

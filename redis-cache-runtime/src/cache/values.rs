@@ -238,14 +238,23 @@ impl Values {
 
     /// Evicts the value of a key.
     pub async fn delete(&self, key: &str) {
-        self.cache.evict(self.address(key).key).await;
+        self.cache
+            .evict(CacheKey::of_value(self.group.as_deref(), key))
+            .await;
     }
 
     fn address(&self, key: &str) -> Address {
+        let key = CacheKey::of_value(self.group.as_deref(), key);
+        let groups = Groups::Made(self.group.iter().cloned().collect());
+        let (key, groups) = match self.cache.scope() {
+            Some(scope) => (scope.key(key), scope.groups(&groups)),
+            None => (key, groups),
+        };
         Address {
-            key: CacheKey::of_value(self.group.as_deref(), key),
+            key,
             variant: None,
-            groups: Groups::Made(self.group.iter().cloned().collect()),
+            groups,
+            mounted: None,
         }
     }
 }

@@ -30,10 +30,11 @@ pub(crate) enum NotStorable {
     Trailers,
     Incomplete,
     Endless,
+    DuplicateName,
 }
 
 impl NotStorable {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Method,
         Self::Range,
         Self::Authorization,
@@ -50,6 +51,7 @@ impl NotStorable {
         Self::Trailers,
         Self::Incomplete,
         Self::Endless,
+        Self::DuplicateName,
     ];
 
     /// A word for it, for machines: a Token (RFC 9651 §3.3.4).
@@ -71,6 +73,7 @@ impl NotStorable {
             Self::Trailers => "trailers",
             Self::Incomplete => "incomplete",
             Self::Endless => "endless",
+            Self::DuplicateName => "duplicate-name",
         }
     }
 
@@ -79,8 +82,9 @@ impl NotStorable {
             Self::Method => "the method is neither GET nor HEAD",
             Self::Range => "the request asks for a range",
             Self::Authorization => {
-                "the request has Authorization, and the route neither says `public` nor tells \
-                 requests apart by who asks: by `vary`, `vary_by` or its key"
+                "the request has Authorization, and the key does not tell who asks: say `public`, \
+                 `vary(\"authorization\")`, or use a value in `vary_by` or `key` whose extractor \
+                 implements `IdentifiesCaller`"
             }
             Self::RequestNoStore => "the request says no-store",
             Self::Status => "the route does not declare the status storable",
@@ -95,6 +99,7 @@ impl NotStorable {
             Self::Trailers => "the response has trailers",
             Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
             Self::Endless => "the length of the body is not known before it is sent",
+            Self::DuplicateName => "another handler has the same name: give one `name = \"..\"`",
         }
     }
 }

@@ -96,6 +96,27 @@ fn an_eviction_of_what_is_stored() {
     });
 }
 
+/// What the key holds beside the path splits it: evicting the handler drops every part.
+#[test]
+fn an_eviction_of_a_handler_whose_key_holds_more() {
+    for filled in [false, true] {
+        let scenario = |requests: Scenario| Scenario {
+            filled,
+            pages: true,
+            ..requests
+        };
+        holds(&scenario(one_process(&[Read, Read, EvictKey])));
+        holds(&scenario(processes(&[Read, Read, EvictKey])));
+        holds(&scenario(processes(&[Read, Put, EvictKey])));
+    }
+    holds(&Scenario {
+        filled: true,
+        pages: true,
+        losses: 1,
+        ..processes(&[Read, EvictKey])
+    });
+}
+
 #[test]
 fn clients_that_leave() {
     for write in [EvictKey, EvictGroup, Put] {

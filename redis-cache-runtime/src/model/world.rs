@@ -14,20 +14,30 @@ use tracing::Instrument;
 use super::gate::Gate;
 use crate::cache::Cache;
 use crate::http::cache_control::Declared;
-use crate::key::Eviction;
-use crate::request::{CacheRequest, TARGET};
+use crate::key::normal::QueryRule;
+use crate::key_part::Text;
+use crate::request::{CacheRequest, URL};
 use crate::route::{Route, Selected};
 use crate::serve::evict::{Evictions, evict};
 use crate::serve::read::read_through;
 use crate::serve::run::Step;
 use crate::serve::write::write_through;
+use crate::serve::writer::Writer;
 use crate::settings::Settings;
 use crate::store::interleaved::{Broken, InterleavedStore};
 use crate::store::{MemoryStore, Store};
 
-static ROUTE: Route = Route::new("model")
+static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
+
+/// The same, where the query is in the key: an eviction that names the handler knows no query.
+static PAGES: Route = Route::new(|| "pages")
+    .query(QueryRule::All)
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
+static WRITER: Writer = Writer::new(|| "writer");
 
 /// Steps that are none of the store.
 pub(crate) const OF_HANDLERS: [&str; 4] = ["start", "read row", "answer", "write row"];
@@ -53,6 +63,8 @@ pub(crate) struct Scenario {
     pub(crate) requests: Vec<(usize, Does)>,
     /// A response is stored before they start.
     pub(crate) filled: bool,
+    /// The handler's key holds the query, and evictions name the handler.
+    pub(crate) pages: bool,
     /// How many clients may go away before they have their answer.
     pub(crate) leaves: usize,
     /// How many names the store may lose.
@@ -79,6 +91,7 @@ pub(crate) struct World {
     pub(crate) gate: Gate,
     pub(crate) store: InterleavedStore,
     processes: Vec<Cache>,
+    route: &'static Route,
     shared: Arc<Shared>,
     /// In the order of the scenario's requests.
     pub(crate) clients: Vec<JoinHandle<()>>,
@@ -113,6 +126,7 @@ impl World {
             processes: (0..=last.unwrap_or(0)).map(process).collect(),
             gate,
             store,
+            route: if scenario.pages { &PAGES } else { &ROUTE },
             shared: Arc::default(),
             clients: Vec::new(),
         }
@@ -123,10 +137,16 @@ impl World {
         let cache = self.processes[process].clone();
         let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
         let span = tracing::info_span!("actor");
+        let actor = Actor {
+            gate,
+            shared,
+            cache,
+            route: self.route,
+        };
         let client = async move {
             match does {
-                Does::Read | Does::GetOrInsert => read(gate, shared, cache, does).await,
-                _ => write(gate, shared, cache, does).await,
+                Does::Read | Does::GetOrInsert => read(actor, does).await,
+                _ => write(actor, does).await,
             }
         };
         self.clients.push(tokio::spawn(client.instrument(span)));
@@ -164,13 +184,32 @@ impl Hash for World {
     }
 }
 
-fn request(method: &str, cache: Cache) -> CacheRequest {
-    let request = HttpRequest::builder().method(method).uri("/item");
-    let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    CacheRequest::take(TARGET, &mut parts, cache)
+/// What a request works with.
+struct Actor {
+    gate: Gate,
+    shared: Arc<Shared>,
+    cache: Cache,
+    route: &'static Route,
 }
 
-async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
+async fn request(method: &str, cache: Cache) -> CacheRequest {
+    let uri = if method == "EVICT" {
+        "/item"
+    } else {
+        "/item?page=1"
+    };
+    let request = HttpRequest::builder().method(method).uri(uri);
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    CacheRequest::take(URL, &mut parts, cache).await
+}
+
+async fn read(actor: Actor, does: Does) {
+    let Actor {
+        gate,
+        shared,
+        cache,
+        route,
+    } = actor;
     gate.step("start").await;
     let floor = shared.floor.load(Ordering::SeqCst);
     gate.observe(&format!("starts when {floor} is known"));
@@ -179,7 +218,7 @@ async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
         let make = async || read_row(&gate, &shared).await;
         values.get_or_insert_with("key", make).await
     } else {
-        read_response(gate.clone(), Arc::clone(&shared), cache).await
+        read_response(gate.clone(), Arc::clone(&shared), cache, route).await
     };
     gate.observe(&format!("gets {version}"));
     if version < floor {
@@ -188,9 +227,14 @@ async fn read(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
     }
 }
 
-async fn read_response(gate: Gate, shared: Arc<Shared>, cache: Cache) -> u64 {
-    let search = read_through(request("GET", cache), &ROUTE, Selected::new());
-    let response = match search.await {
+async fn read_response(
+    gate: Gate,
+    shared: Arc<Shared>,
+    cache: Cache,
+    route: &'static Route,
+) -> u64 {
+    let request = request("GET", cache).await;
+    let response = match read_through(request, route, Selected::new()).await {
         Ok(response) => response,
         Err(run) => {
             let handler = async move {
@@ -212,7 +256,13 @@ async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
     version
 }
 
-async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
+async fn write(actor: Actor, does: Does) {
+    let Actor {
+        gate,
+        shared,
+        cache,
+        route,
+    } = actor;
     let written = Arc::new(AtomicU64::new(0));
     let handler = {
         let (gate, shared) = (gate.clone(), Arc::clone(&shared));
@@ -228,7 +278,8 @@ async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
     let handler = Box::pin(handler);
     match does {
         Does::Put => {
-            let write = write_through(request("PUT", cache), &ROUTE, Selected::new()).await;
+            let request = request("PUT", cache).await;
+            let write = write_through(request, route, &WRITER, Selected::new()).await;
             write.run(handler).await;
         }
         Does::Set => {
@@ -241,12 +292,13 @@ async fn write(gate: Gate, shared: Arc<Shared>, cache: Cache, does: Does) {
             cache.group("g").delete("key").await;
         }
         Does::EvictGroup => {
-            let evictions = Evictions::new().fixed(Eviction::Group("g".into()));
-            let evict = evict(request("PUT", cache), evictions).await;
+            let evictions = Evictions::of(&WRITER).group(Text::new().literal("g"));
+            let evict = evict(request("EVICT", cache).await, evictions).await;
             evict.run(handler).await;
         }
         Does::EvictKey | Does::Read | Does::GetOrInsert => {
-            let evict = evict(request("PUT", cache), Evictions::new().route(&ROUTE)).await;
+            let evictions = Evictions::of(&WRITER).route(route);
+            let evict = evict(request("EVICT", cache).await, evictions).await;
             evict.run(handler).await;
         }
     }

@@ -4,7 +4,7 @@ use axum::http::HeaderValue;
 
 use crate::cache::Cache;
 use crate::http::structured::list_of_strings;
-use crate::key::{Eviction, Groups, is_hashed};
+use crate::key::{Eviction, Groups, is_hashed, unscoped};
 
 impl Cache {
     /// What caches are told of the groups of a response, if they are told.
@@ -23,12 +23,13 @@ impl Cache {
         }
         list_of_groups(evictions.iter().filter_map(|eviction| match eviction {
             Eviction::Group(group) => Some(group.as_ref()),
-            Eviction::Key(_) | Eviction::All => None,
+            Eviction::Key(_) | Eviction::Handler(_) | Eviction::All => None,
         }))
     }
 }
 
-/// Groups by their names: what a hashed one was called is not known.
+/// Groups by their names: what a hashed one was called is not known, and a scope is nobody's concern.
 fn list_of_groups<'a>(groups: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
-    list_of_strings(groups.filter(|group| !is_hashed(group)))
+    let names = groups.filter_map(unscoped);
+    list_of_strings(names.filter(|group| !is_hashed(group)))
 }

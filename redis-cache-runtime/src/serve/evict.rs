@@ -9,71 +9,63 @@ use super::BoxFuture;
 use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
+use super::writer::Writer;
 use crate::cache::Cache;
 use crate::http::fields::CACHE_GROUP_INVALIDATION;
-use crate::key::{CacheKey, Eviction};
+use crate::key::{CacheKey, Eviction, Group};
 use crate::key_part::Text;
 use crate::request::{CacheRequest, RequestHead};
-use crate::route::{Route, default_key};
-use crate::uri::QueryRule;
+use crate::route::Route;
 
 /// What `#[cache_evict]` declared, for one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Evictions {
+    writer: &'static Writer,
     targets: Vec<Target>,
     always: bool,
 }
 
 #[derive(Debug)]
 enum Target {
-    /// The key that a handler has for this request.
+    /// Everything that a handler stored for the values of the path.
     Route(&'static Route),
-    RequestKey,
-    Fixed(Eviction),
+    Key(CacheKey),
+    Group(Group),
+    All,
 }
 
 impl Evictions {
-    /// No targets yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// No targets yet, of the write of that name.
+    pub fn of(writer: &'static Writer) -> Self {
+        Self {
+            writer,
+            targets: Vec::new(),
+            always: false,
+        }
     }
 
-    /// Evicts the key that a handler has for this request.
+    /// Evicts what a handler stored for the values of the path of this request.
     #[must_use]
-    pub fn route(mut self, route: &'static Route) -> Self {
-        self.targets.push(Target::Route(route));
-        self
-    }
-
-    /// Evicts the default keys of the request, with and without its query.
-    #[must_use]
-    pub fn request_key(mut self) -> Self {
-        self.targets.push(Target::RequestKey);
-        self
+    pub fn route(self, route: &'static Route) -> Self {
+        self.target(Target::Route(route))
     }
 
     /// Evicts a key.
     #[must_use]
     pub fn key(self, key: CacheKey) -> Self {
-        self.fixed(Eviction::Key(key))
-    }
-
-    /// Evicts the default key of a path and query.
-    #[must_use]
-    pub fn target(self, target: &str) -> Self {
-        self.key(default_key(target, QueryRule::All))
+        self.target(Target::Key(key))
     }
 
     /// Evicts every entry of a group.
     #[must_use]
     pub fn group(self, group: Text) -> Self {
-        self.fixed(Eviction::Group(group.into_group()))
+        self.target(Target::Group(group.into_group()))
     }
 
     /// Evicts everything.
     #[must_use]
     pub fn all(self) -> Self {
-        self.fixed(Eviction::All)
+        self.target(Target::All)
     }
 
     /// Evicts whatever the handler answers.
@@ -83,25 +75,26 @@ impl Evictions {
         self
     }
 
-    pub(crate) fn fixed(mut self, eviction: Eviction) -> Self {
-        self.targets.push(Target::Fixed(eviction));
+    fn target(mut self, target: Target) -> Self {
+        self.targets.push(target);
         self
     }
 
-    async fn of(self, request: &RequestHead) -> Vec<Eviction> {
+    async fn for_request(self, request: &RequestHead, cache: &Cache) -> Vec<Eviction> {
         let mut evictions = Vec::with_capacity(self.targets.len());
         for target in self.targets {
-            match target {
-                Target::Fixed(eviction) => evictions.push(eviction),
-                Target::Route(route) => {
-                    evictions.push(Eviction::Key(route.key(request).await));
-                }
-                Target::RequestKey => {
-                    let key = |rule| Eviction::Key(request.target.clone().into_key(rule));
-                    let rules = [QueryRule::None, QueryRule::All, QueryRule::Exact];
-                    evictions.extend(rules.map(key));
-                }
-            }
+            evictions.push(match target {
+                Target::Key(key) => cache.eviction_of_key(key),
+                Target::Group(group) => cache.eviction_of_group(&group),
+                Target::All => cache.eviction_of_all(),
+                Target::Route(route) => match route.named_by(request).await {
+                    Ok(key) => cache.eviction_of_key(key),
+                    Err(unread) => {
+                        self.writer.cannot_name(route, unread);
+                        unread.eviction()
+                    }
+                },
+            });
         }
         evictions
     }
@@ -115,15 +108,17 @@ pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<Evict> {
 /// An eviction that is due when the handler has run.
 pub struct Evict {
     pending: PendingEviction,
+    writer: &'static Writer,
     always: bool,
 }
 
 impl Evict {
     async fn begin(request: CacheRequest, evictions: Evictions) -> Self {
-        let always = evictions.always;
-        let evictions = evictions.of(&request.head).await;
+        let (writer, always) = (evictions.writer, evictions.always);
+        let evictions = evictions.for_request(&request.head, &request.cache).await;
         Self {
             pending: PendingEviction::new(request.cache, evictions),
+            writer,
             always,
         }
     }
@@ -136,6 +131,7 @@ impl Evict {
                 let fields = response.headers_mut();
                 fields.append(CACHE_GROUP_INVALIDATION, evicted);
             }
+            self.writer.evicts(self.pending.evictions());
             self.pending.run().await;
         } else {
             self.pending.cancel();

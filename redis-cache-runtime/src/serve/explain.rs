@@ -97,10 +97,14 @@ fn verdict(
 
 /// Of the nonces that an entry is stamped with, those that are others now.
 fn evicted(entry: &Entry, found: &Found, at: &Address) -> Vec<String> {
+    let base = at.key.base().map(|_| "the values of the path");
     let variants = at.variant.as_ref().map(|_| "the variants of the key");
+    let mount = at.mounted.map(|_| "another mount of the handler");
     let names = std::iter::once("everything")
+        .chain(base)
         .chain(variants)
-        .chain(at.groups.iter());
+        .chain(at.groups.iter())
+        .chain(mount);
     let names: Vec<&str> = names.collect();
     let stamps = entry.stamps();
     if stamps.len() != names.len() {

@@ -16,6 +16,7 @@ pub(crate) mod run;
 mod search;
 pub(crate) mod value;
 pub(crate) mod write;
+pub(crate) mod writer;
 
 use std::convert::Infallible;
 use std::pin::Pin;

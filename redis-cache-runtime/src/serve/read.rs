@@ -6,8 +6,10 @@ use std::future::ready;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::evict::succeeded;
 use super::explain::explain;
 use super::outcome::{Answer, CacheStatus, Forward, Outcome};
+use super::pending::PendingEviction;
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
 use super::run::{Step, Surviving, caught};
@@ -15,9 +17,9 @@ use super::search::{Plan, Search};
 use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
-use crate::key::Address;
+use crate::key::{Address, Eviction};
 use crate::observe::{Place, Writes};
-use crate::request::{CacheRequest, RequestHead};
+use crate::request::{CacheRequest, MethodKind, RequestHead};
 use crate::route::{Route, Selected};
 
 /// Looks for a response to reuse; where there is none, the handler has to run.
@@ -33,10 +35,12 @@ pub fn read_through(
         head: request,
         cache,
     } = request;
-    let usable = if request.is_read {
-        route.check_request(&request)
-    } else {
+    let usable = if !request.is_read() {
         Err(NotStorable::Method)
+    } else if selected.is_duplicate(route) {
+        Err(NotStorable::DuplicateName)
+    } else {
+        route.check_request(&request)
     };
     let sought = Reusable { route, request };
     if sought.request.wanted().is_some() {
@@ -44,20 +48,39 @@ pub fn read_through(
     }
     match usable {
         Ok(()) => find(cache, sought, selected),
+        Err(_) if sought.request.method == MethodKind::Unsafe => {
+            Box::pin(invalidate(cache, sought, selected))
+        }
         Err(reason) => Box::pin(ready(past_the_cache(cache, sought, selected, reason))),
     }
+}
+
+/// Leaves an unsafe request to the handler. If it succeeds, what is stored for the same URL is
+/// evicted (RFC 9111 §4.4).
+async fn invalidate(cache: Cache, sought: Reusable, selected: Selected) -> Result<Response, Read> {
+    let mut addressing = sought.route.address(&cache, &sought.request, selected);
+    addressing.complete(&sought.request).await;
+    let key = addressing.into_address().key.into_base();
+    let evictions = vec![Eviction::Key(key)];
+    let (route, request) = (sought.route, sought.request);
+    Err(Read(Box::new(Forwarded {
+        groups: None,
+        cache,
+        route,
+        request,
+        at: None,
+        status: CacheStatus::ruled_out(NotStorable::Method),
+        plan: Plan::Bypass,
+        evictions,
+    })))
 }
 
 /// Looks for a response to reuse in the cache.
 ///
 /// No `async fn`: the arguments that it used after having waited would be in its future twice.
-fn find(
-    cache: Cache,
-    mut sought: Reusable,
-    selected: Selected,
-) -> BoxFuture<Result<Response, Read>> {
+fn find(cache: Cache, sought: Reusable, selected: Selected) -> BoxFuture<Result<Response, Read>> {
     let route = sought.route;
-    let mut addressing = route.address(&mut sought.request, selected);
+    let mut addressing = route.address(&cache, &sought.request, selected);
     Box::pin(async move {
         let at = addressing.complete(&sought.request).await;
         let mut search = Search::new(&cache, at, &sought);
@@ -93,7 +116,7 @@ fn past_the_cache(
 ) -> Result<Response, Read> {
     let Reusable { route, request } = sought;
     route.refuse(reason, Writes::Fill, &cache);
-    if request.is_read && request.only_if_cached() {
+    if request.is_read() && request.only_if_cached() {
         let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
         let status = CacheStatus::unanswered(Outcome::Bypass);
         return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
@@ -106,17 +129,18 @@ fn past_the_cache(
         at: None,
         status: CacheStatus::ruled_out(reason),
         plan: Plan::Bypass,
+        evictions: Vec::new(),
     })))
 }
 
 /// Gives who wants it an explanation, and an answer that says nothing.
 fn explain_instead(
     cache: Cache,
-    mut sought: Reusable,
+    sought: Reusable,
     selected: Selected,
     usable: Result<(), NotStorable>,
 ) -> BoxFuture<Result<Response, Read>> {
-    let mut addressing = sought.route.address(&mut sought.request, selected);
+    let mut addressing = sought.route.address(&cache, &sought.request, selected);
     Box::pin(async move {
         let at = addressing.complete(&sought.request).await;
         let explanation = explain(&cache, at, &sought, usable).await;
@@ -149,6 +173,7 @@ impl Read {
             at: may_help.then_some(at),
             status: CacheStatus::forwarded(forward),
             plan,
+            evictions: Vec::new(),
         }))
     }
 }
@@ -165,6 +190,8 @@ struct Forwarded {
     /// As far as it is known before the handler runs.
     status: CacheStatus,
     plan: Plan<Answer>,
+    /// What goes if the handler succeeds.
+    evictions: Vec<Eviction>,
 }
 
 impl Step for Read {
@@ -176,6 +203,10 @@ impl Step for Read {
         let mut this = *self.0;
         let (cache, route) = (this.cache.clone(), this.route);
         match this.plan {
+            Plan::Bypass if !this.evictions.is_empty() => {
+                let evictions = this.evictions.clone();
+                Box::pin(Surviving::new(cache, evictions, this.answer(handler)))
+            }
             Plan::Bypass | Plan::Unstored => Box::pin(this.answer(handler)),
             Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), this.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
@@ -220,7 +251,14 @@ impl Forwarded {
     async fn complete(mut self, handler: impl Future<Output = Response>) -> Answer {
         let status = self.status;
         if matches!(self.plan, Plan::Bypass) {
+            let pending =
+                PendingEviction::new(self.cache.clone(), std::mem::take(&mut self.evictions));
             let response = pass_on(self.route, handler.await);
+            if succeeded(response.status()) {
+                pending.run().await;
+            } else {
+                pending.cancel();
+            }
             let made = Some(response.status());
             let status = CacheStatus { made, ..status };
             return Answer { response, status };

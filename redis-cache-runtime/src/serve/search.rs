@@ -234,7 +234,7 @@ impl<'a, S: Sought> Search<'a, S> {
     /// Judges what was found in the store.
     fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Answer, NoAnswer<S::Answer>> {
         let entry = match found {
-            Ok(found) => found.into_entry(),
+            Ok(found) => self.current(found),
             Err(fault) => {
                 // Without the store it is run as if there were no cache.
                 self.forward = Forward::Bypass;
@@ -268,6 +268,17 @@ impl<'a, S: Sought> Search<'a, S> {
                 }
             }
         }
+    }
+
+    /// The entry that was found, if it is current and this handler's.
+    fn current(&self, found: Found) -> Option<Entry> {
+        if let Some(mounted) = self.at.mounted.filter(|mounted| mounted.selects.is_empty())
+            && found.entry.is_some()
+            && found.is_of_another_mount()
+        {
+            mounted.spread();
+        }
+        found.into_entry()
     }
 
     /// Becomes the one that refreshes a stale answer, if nobody does yet.

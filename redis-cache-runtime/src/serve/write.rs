@@ -14,14 +14,15 @@ use super::outcome::{Answer, CacheStatus};
 use super::pending::PendingEviction;
 use super::respond::{content_length, store, stored_head};
 use super::run::{Step, Surviving};
+use super::writer::Writer;
 use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::entry::StoredHead;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
-use crate::key::{CacheKey, Eviction};
-use crate::observe::Writes;
+use crate::key::{Address, Eviction};
+use crate::observe;
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -30,9 +31,40 @@ use crate::store::Claim;
 pub fn write_through(
     request: CacheRequest,
     route: &'static Route,
+    writer: &'static Writer,
     selected: Selected,
 ) -> BoxFuture<Write> {
-    Box::pin(Write::begin(request, route, selected))
+    let writes = Writes { writer, selected };
+    Box::pin(Write::begin(request, route, writes))
+}
+
+/// What a write declared, for one request.
+struct Writes {
+    writer: &'static Writer,
+    selected: Selected,
+}
+
+/// What a write evicts if it stores nothing, and where it stores; `None`: which entry it replaces is
+/// not known.
+async fn place(
+    cache: &Cache,
+    request: &RequestHead,
+    route: &'static Route,
+    Writes { writer, selected }: Writes,
+) -> (Vec<Eviction>, Option<Address>) {
+    if selected.selected_key().is_none()
+        && let Err(unread) = route.named_by(request).await
+    {
+        writer.cannot_name(route, unread);
+        return (vec![unread.eviction()], None);
+    }
+    let Some(mut addressing) = route.written(cache, request, selected) else {
+        // It is mounted at several other paths: which of them this is for is not known.
+        return (vec![Eviction::Handler(route.bucket())], None);
+    };
+    addressing.complete(request).await;
+    let at = addressing.into_address();
+    (vec![Eviction::Key(at.key.clone().into_base())], Some(at))
 }
 
 /// A write under way.
@@ -40,40 +72,42 @@ pub struct Write {
     cache: Cache,
     route: &'static Route,
     request: RequestHead,
-    key: CacheKey,
+    /// What is evicted when nothing is stored.
+    evictions: Vec<Eviction>,
     fill: Option<Fill>,
-    /// What must go when the write succeeded: without a lease nothing can be stored, and a read may
-    /// hold more or less of the query in its key.
+    /// What must go when the write succeeded, because nothing can be stored.
     pending: PendingEviction,
 }
 
 impl Write {
-    async fn begin(request: CacheRequest, route: &'static Route, selected: Selected) -> Self {
+    async fn begin(request: CacheRequest, route: &'static Route, writes: Writes) -> Self {
         let CacheRequest {
-            head: mut request,
+            head: request,
             cache,
         } = request;
-        let spellings = selected.spellings(&request.target);
-        let mut addressing = route.address(&mut request, selected);
-        let key = addressing.complete(&request).await.key.clone();
-        let at = addressing.into_address();
+        let (evictions, at) = place(&cache, &request, route, writes).await;
         let kept_for = cache.kept_for(route);
-        let fill =
-            match Fill::begin(cache.clone(), at, route.name(), Claim::Override, kept_for).await {
-                Begun::Fill(fill, _) => Some(fill),
-                Begun::Held(_) | Begun::Fault => None,
-            };
-        let others = spellings.into_iter().filter(|other| *other != key);
-        let mut pending: Vec<_> = others.map(Eviction::Key).collect();
-        if fill.is_none() {
-            pending.push(Eviction::Key(key.clone()));
-        }
+        let fill = match at {
+            None => None,
+            Some(at) => {
+                let name = route.name();
+                match Fill::begin(cache.clone(), at, name, Claim::Override, kept_for).await {
+                    Begun::Fill(fill, _) => Some(fill),
+                    Begun::Held(_) | Begun::Fault => None,
+                }
+            }
+        };
+        let pending = if fill.is_none() {
+            evictions.clone()
+        } else {
+            Vec::new()
+        };
         Self {
             pending: PendingEviction::new(cache.clone(), pending),
             cache,
             route,
             request,
-            key,
+            evictions,
             fill,
         }
     }
@@ -92,7 +126,7 @@ impl Write {
             cache,
             route,
             request,
-            key: _,
+            evictions: _,
             fill,
             pending,
         } = self;
@@ -105,7 +139,7 @@ impl Write {
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
-            route.refuse(*reason, Writes::Through, &cache);
+            route.refuse(*reason, observe::Writes::Through, &cache);
         }
         match (fill, stored) {
             (Some(fill), Ok((head, body))) => {
@@ -126,8 +160,7 @@ impl Step for Write {
 
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let cache = self.cache.clone();
-        let mut evictions = self.pending.evictions().to_vec();
-        evictions.push(Eviction::Key(self.key.clone()));
+        let evictions = self.evictions.clone();
         let run = async move { self.end(handler.await).await };
         Box::pin(Surviving::new(cache, evictions, run))
     }

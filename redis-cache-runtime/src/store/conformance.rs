@@ -7,7 +7,7 @@ use bytes::Bytes;
 use test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 
 use super::*;
-use crate::key::{CacheKey, Groups, Variant};
+use crate::key::{CacheKey, Groups, Selecting, Variant};
 use crate::settings::Settings;
 
 const TIMES: LeaseTimes = LeaseTimes {
@@ -88,7 +88,7 @@ fn by_sentinel(servers: &RedisSentinels) -> Settings {
 
 fn at(key: &str, groups: &[&'static str]) -> Address {
     Address {
-        key: CacheKey::new(key.to_owned()),
+        key: CacheKey::of_handler(key.to_owned(), 0),
         variant: None,
         groups: Groups::Made(
             groups
@@ -96,12 +96,16 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
                 .map(|group| (*group).to_owned().into())
                 .collect(),
         ),
+        mounted: None,
     }
 }
 
 fn variant(at: Address, value: &str) -> Address {
     Address {
-        variant: Variant::of(&[], None, Some(value)),
+        variant: Variant::of(&Selecting {
+            values: Some(value),
+            ..Selecting::default()
+        }),
         ..at
     }
 }

@@ -66,6 +66,21 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Returns whether the entry was stored for another mount of its handler: only the last stamp is
+    /// another.
+    pub(crate) fn is_of_another_mount(&self) -> bool {
+        let entry = self.entry.clone().and_then(Entry::parse);
+        let Some((entry, (mount, nonces))) = entry.zip(self.nonces.split_last()) else {
+            return false;
+        };
+        let mut stamps = entry.stamps();
+        let last = stamps.next_back();
+        let current = nonces
+            .iter()
+            .map(|nonce| nonce.as_ref().map(|nonce| &nonce[..]));
+        last.is_some() && last != mount.as_ref().map(|it| &it[..]) && stamps.map(Some).eq(current)
+    }
+
     /// The entry, if it is one and every one of its stamps is current.
     pub(crate) fn into_entry(self) -> Option<Entry> {
         Entry::current(self.entry?, self.nonces.iter().copied())
@@ -151,14 +166,16 @@ pub(crate) struct Lease {
 }
 
 /// Where a variant's stamps hold the nonce of its key's variants.
-const VARIANTS: usize = 1;
+fn position_of_variants(at: &Address) -> usize {
+    1 + usize::from(at.key.base().is_some())
+}
 
 impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
     fn new(at: &Address, claim: Claim, token: Token, mut stamps: Stamps) -> Result<Self, Fault> {
         if claim == Claim::Override && at.variant.is_some() {
-            stamps[VARIANTS] = random_nonce()?;
+            stamps[position_of_variants(at)] = random_nonce()?;
         }
         Ok(Self {
             token,
@@ -179,7 +196,8 @@ impl Lease {
 
     /// The nonce that a write must leave behind for the variants of its key, if it has any.
     fn variants(&self, at: &Address) -> Option<&Nonce> {
-        at.variant.as_ref().and_then(|_| self.stamps.get(VARIANTS))
+        let stamp = || self.stamps.get(position_of_variants(at));
+        at.variant.as_ref().and_then(|_| stamp())
     }
 }
 

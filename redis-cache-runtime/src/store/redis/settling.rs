@@ -20,9 +20,10 @@ fn store(settings: &Settings) -> RedisStore {
 
 fn at(key: &str) -> Address {
     Address {
-        key: CacheKey::new(key.to_owned()),
+        key: CacheKey::of_handler(key.to_owned(), 0),
         variant: None,
         groups: Groups::Fixed(&[]),
+        mounted: None,
     }
 }
 

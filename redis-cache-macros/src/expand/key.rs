@@ -1,0 +1,235 @@
+//! `key` of a companion: the key of a handler's response, by its values.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::{Pat, PatTupleStruct, Type};
+
+use super::companion::Companion;
+use super::{at, path_at, select};
+use crate::handler::Argument;
+use crate::model::{Key, Query, Route};
+use crate::pattern;
+use crate::template::{Template, Value, word};
+
+/// The function `key` of a companion.
+pub(super) fn function(
+    companion: &Companion<'_>,
+    arguments: &[Argument<'_>],
+    route: &Route,
+) -> TokenStream {
+    match &route.key {
+        Key::Template(template) => of_template(companion, arguments, route, template),
+        Key::Function(_) => of_text(companion, &[]),
+        Key::Default(query) => {
+            let elements: Vec<_> = arguments.iter().flat_map(Argument::elements).collect();
+            let is_ignored = |argument: &Argument<'_>| {
+                let mut names = argument.bindings.iter();
+                !argument.bindings.is_empty()
+                    && names.all(|name| route.ignored.contains(&name.unraw().to_string()))
+            };
+            let read: Vec<_> = elements.iter().filter(|it| !is_ignored(it)).collect();
+            if read.iter().any(|it| is_of_url(it.ty)) && matches!(query, Query::Nothing) {
+                of_values(companion, &read)
+            } else {
+                of_text(companion, &read)
+            }
+        }
+    }
+}
+
+/// ```text
+/// // Input
+/// async fn home(State(db): State<Db>) -> Html<String> { .. }
+///
+/// // Output
+/// fn key(text: impl KeyText) -> CacheKey { route.key_of_text(text.as_str()) }
+/// ```
+fn of_text(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
+    let (private, visibility) = (&companion.private, companion.visibility());
+    let message = "the path of a URL can be read in several ways, so a text does not tell which entry is \
+                   meant: name the handler in an attribute, or give it a `key` of values";
+    let checks = read.iter().map(|argument| {
+        let ty = argument.ty;
+        quote!(::core::assert!(#private::Probe::<#ty>::IS_TOLD_BY_QUERY, #message);)
+    });
+    let checks: Vec<_> = checks.collect();
+    let checks = (!checks.is_empty()).then(|| {
+        quote!(const {
+            #[allow(unused_imports)]
+            use #private::NotDetermined as _;
+            #(#checks)*
+        })
+    });
+    quote! {
+        #visibility fn key(text: impl #private::KeyText) -> #private::CacheKey {
+            #checks
+            <Self as #private::Handler>::route().key_of_text(#private::KeyText::as_str(&text))
+        }
+    }
+}
+
+/// ```text
+/// // Input
+/// async fn get_page(Path((brand, id)): Path<(String, u64)>, Query(page): Query<Page>) -> .. { .. }
+///
+/// // Output
+/// fn key(
+///     brand: impl ElementOf<Path<(String, u64)>, 0>,
+///     id: impl ElementOf<Path<(String, u64)>, 1>,
+///     page: impl ValueOf<Query<Page>>,
+/// ) -> CacheKey {
+///     route.key_of_values(&[Text::new().value(&(&brand, &id))], &[Text::new().value(&page)])
+/// }
+/// ```
+fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
+    let (private, visibility) = (&companion.private, companion.visibility());
+    let (mut parameters, mut names) = (Vec::new(), Vec::new());
+    let mut values = Vec::new();
+    let mut checks = Vec::new();
+    for argument in read {
+        let ty = argument.ty;
+        if !is_of_url(ty) {
+            let message = "this handler reads the URL in a way that values cannot tell: name it alone \
+                           in an attribute, or give it a `key` of values";
+            checks.push(quote!(::core::assert!(!#private::is_by_url(#private::Probe::<#ty>::BY), #message);));
+            continue;
+        }
+        let own = own_names(argument, &names);
+        let value = if let [name] = &*own {
+            parameters.push(quote!(#name: impl #private::ValueOf<#ty>));
+            quote!(&#name)
+        } else {
+            let elements = own.iter().enumerate();
+            parameters.extend(
+                elements.map(|(at, name)| quote!(#name: impl #private::ElementOf<#ty, #at>)),
+            );
+            quote!(&(#(&#own),*))
+        };
+        names.extend(own);
+        values.push(quote!(.part(
+            <#ty as #private::UrlPart>::IS_OF_PATH,
+            #private::Text::new().value(#value),
+        )));
+    }
+    quote! {
+        #[allow(non_snake_case)]
+        #visibility fn key(#(#parameters),*) -> #private::CacheKey {
+            const {
+                #[allow(unused_imports)]
+                use #private::NotDetermined as _;
+                #(#checks)*
+            }
+            <Self as #private::Handler>::route().key_of_values() #(#values)* .into_key()
+        }
+    }
+}
+
+/// Whether a type is spelled like an extractor of the URL whose values can be named. The traits of
+/// the parameters decide whether it is one.
+fn is_of_url(ty: &Type) -> bool {
+    let last = match ty {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    last.is_some_and(|last| {
+        ["Path", "Query", "Form"]
+            .iter()
+            .any(|name| last.ident == name)
+    })
+}
+
+/// A name for each value: those of a tuple one by one.
+fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
+    let inner = match argument.pattern {
+        Pat::TupleStruct(PatTupleStruct { elems, .. }) if elems.len() == 1 => elems.first(),
+        other => Some(other),
+    };
+    let name = |pattern: Option<&Pat>, number: usize| {
+        let name = match pattern {
+            Some(Pat::Ident(pattern)) => Some(pattern.ident.clone()),
+            _ => None,
+        };
+        name.filter(|name| !taken.contains(name))
+            .unwrap_or_else(|| format_ident!("value_{}", taken.len() + number))
+    };
+    match inner {
+        Some(Pat::Tuple(tuple)) if tuple.elems.len() > 1 => {
+            let elements = tuple.elems.iter().enumerate();
+            elements
+                .map(|(number, it)| name(Some(it), number))
+                .collect()
+        }
+        other => vec![name(other, 0)],
+    }
+}
+
+/// `key` of a handler whose key is a template, with a parameter for each value.
+fn of_template(
+    companion: &Companion<'_>,
+    arguments: &[Argument<'_>],
+    route: &Route,
+    template: &Template,
+) -> TokenStream {
+    let (private, visibility) = (&companion.private, companion.visibility());
+    let values = select::distinct(template);
+    let names = parameters(&values);
+    let mut kinds = TokenStream::new();
+    let mut types = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        let argument = &arguments[value.argument];
+        let kind = format_ident!("KIND_{number}");
+        let (pattern, ty) = (pattern::by_reference(argument.pattern), argument.ty);
+        let (taken, span) = (select::reference(value), at(value.root.span()));
+        let kind_of = path_at(private, span);
+        let kind_of = quote_spanned! {span=>
+            #kind_of::kind_of(&|#pattern: &#ty| -> &_ { #taken })
+        };
+        kinds.extend(quote! {
+            #[allow(non_snake_case, unused_variables)]
+            const #kind: u8 = #kind_of;
+        });
+        let name = &companion.name;
+        types.push(quote!(<#private::Kind<{ #name::#kind }> as #private::KindType>::Type));
+    }
+    let parameter = |value: &Value| {
+        let position = values.iter().position(|other| other == value);
+        let name = position.map(|position| &names[position]);
+        quote!(&#name)
+    };
+    let key = select::text(private, template, &parameter);
+    let has_groups = route.fixed_groups().is_none() && route.groups_by_key();
+    let groups = has_groups.then(|| {
+        let groups = route
+            .groups
+            .iter()
+            .map(|group| select::text(private, group, &parameter));
+        quote!(.in_groups([#(#groups),*]))
+    });
+    let parameters: Vec<_> = names
+        .iter()
+        .zip(&types)
+        .map(|(name, ty)| quote!(#name: impl #private::Part<#ty>))
+        .collect();
+    quote! {
+        #kinds
+        #[allow(non_snake_case)]
+        #visibility fn key(#(#parameters),*) -> #private::CacheKey {
+            <Self as #private::Handler>::route().key_of_template(#key) #groups
+        }
+    }
+}
+
+/// Names for parameters: like the values, and different from each other.
+fn parameters(values: &[Value]) -> Vec<Ident> {
+    let mut names: Vec<Ident> = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        let mut name = word(&value.flat_name());
+        if names.contains(&name) {
+            name = format_ident!("value_{number}");
+        }
+        name.set_span(value.root.span());
+        names.push(name);
+    }
+    names
+}

@@ -1,0 +1,545 @@
+//! Cache keys, and everything that is found by them.
+
+mod aliases;
+pub(crate) mod asked;
+mod names;
+pub(crate) mod normal;
+mod path;
+pub(crate) mod reader;
+pub(crate) mod recorder;
+mod scope;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use axum::http::{HeaderMap, HeaderName, Uri, header};
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::key_part::Text;
+use crate::registry::Mounted;
+
+pub(crate) use names::{BUCKETS, Name, Names};
+pub(crate) use scope::{Scope, unscoped};
+
+/// Longer keys and groups are replaced by their SHA-256.
+const MAX_LEN: usize = 512;
+
+/// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
+/// is shown.
+pub(crate) type Group = Cow<'static, str>;
+
+/// The primary cache key (RFC 9111 §2): which handler's response it is, and to what.
+///
+/// The attributes make it of requests. To evict from elsewhere, ask the handler for it by its
+/// values:
+///
+/// ```
+/// # use axum_redis_cache::{Cache, cached};
+/// # use axum::extract::Path;
+/// #[cached(ttl = 300)]
+/// async fn get_product(Path(id): Path<u64>) -> String {
+///     format!("product {id}")
+/// }
+///
+/// #[cached(ttl = 300)]
+/// async fn home() -> &'static str {
+///     "home"
+/// }
+///
+/// # async fn sell(cache: Cache) {
+/// cache.evict(get_product::key(42)).await;
+/// cache.evict(home::key("/")).await;
+/// # }
+/// ```
+// The text of a handler's key starts with the name of the handler, the text of a hashed key with `#`,
+// the text of the key of a value with `=`, and a scope with `(`, so that none of them ever meet.
+#[derive(Clone, Debug)]
+pub struct CacheKey {
+    text: String,
+    /// The key that this one extends, by what is no value of the path: evicting that evicts this too.
+    base: Option<Box<str>>,
+    /// Which nonce of everything its entry is stamped with.
+    bucket: u8,
+    /// The groups of its entry, where the values of the key decide about them.
+    pub(crate) groups: Option<Vec<Group>>,
+}
+
+impl CacheKey {
+    /// Placeholder until the key function has run; equals no real key.
+    pub(crate) const UNKNOWN: Self = Self {
+        text: String::new(),
+        base: None,
+        bucket: 0,
+        groups: None,
+    };
+
+    /// The key of a handler's response, whose text begins with the name of the handler.
+    pub(crate) fn of_handler(text: String, bucket: u8) -> Self {
+        let text = if text.len() > MAX_LEN {
+            hashed(&text)
+        } else {
+            text
+        };
+        Self {
+            text,
+            base: None,
+            bucket,
+            groups: None,
+        }
+    }
+
+    /// The key that extends this one.
+    pub(crate) fn extended(self, more: &str) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let text = self.text.clone() + more;
+        Self {
+            base: Some(self.text.into_boxed_str()),
+            groups: self.groups,
+            ..Self::of_handler(text, self.bucket)
+        }
+    }
+
+    /// The key of a value: `=group:key`, or `=:key` in no group. The same key in another group is
+    /// another one.
+    pub(crate) fn of_value(group: Option<&str>, key: &str) -> Self {
+        let mut text = String::with_capacity(2 + group.map_or(0, str::len) + key.len());
+        text.push('=');
+        match group {
+            // Not the same as no group.
+            Some("") => text.push('%'),
+            // The first colon ends the group.
+            Some(group) => text.push_str(&group.replace('%', "%25").replace(':', "%3A")),
+            None => {}
+        }
+        text.push(':');
+        text.push_str(key);
+        if text.len() > MAX_LEN {
+            text = format!("={}", hashed(&text));
+        }
+        let bucket = bucket_of(group.unwrap_or_default());
+        Self {
+            text,
+            base: None,
+            bucket,
+            groups: None,
+        }
+    }
+
+    /// The start of the SHA-256 of the key, which tells it from others where it must not be shown.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(&self.text)[..8])
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text of the key that this one extends, if it extends one.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+
+    /// The key that this one extends, or itself.
+    pub(crate) fn into_base(mut self) -> Self {
+        if let Some(base) = self.base.take() {
+            self.text = base.into_string();
+        }
+        self
+    }
+
+    pub(crate) fn bucket(&self) -> u8 {
+        self.bucket
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
+    }
+}
+
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// The bucket of a handler, or of a group of values, by its name.
+pub(crate) fn bucket_of(name: &str) -> u8 {
+    // The remainder is less than the number of buckets.
+    u8::try_from(xxh3_64(name.as_bytes()) % u64::from(BUCKETS)).unwrap_or_default()
+}
+
+/// Groups as entries are stamped with them: sorted and without repeats.
+pub(crate) fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
+    let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// The group of that name. Long names are hashed too, and so is one that looks hashed or like one of a
+/// scope.
+pub(crate) fn group(text: Group) -> Group {
+    if text.len() > MAX_LEN || text.starts_with(['#', '(']) {
+        Cow::Owned(hashed(&text))
+    } else {
+        text
+    }
+}
+
+/// Whether a group is known by the hash of its name only.
+pub(crate) fn is_hashed(group: &str) -> bool {
+    group.starts_with('#')
+}
+
+fn hashed(text: &str) -> String {
+    format!("#{}", hex(&Sha256::digest(text)))
+}
+
+/// The secondary cache key (RFC 9111 §4.1): which of the responses of a key the request fields that
+/// `vary` nominates, the values of `vary_by`, and everything else select that no value of the key
+/// tells. Hashed, because fields and values may be secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Variant(String);
+
+/// What selects a variant.
+#[derive(Default)]
+pub(crate) struct Selecting<'a> {
+    pub(crate) nominated: &'static [HeaderName],
+    pub(crate) fields: Option<&'a HeaderMap>,
+    /// Of the request, as the handler sees it.
+    pub(crate) uri: Option<&'a Uri>,
+    /// The values of `vary_by`.
+    pub(crate) values: Option<&'a str>,
+    /// What the URL determines beside the key.
+    pub(crate) rest: &'a str,
+    /// The matched path, unless it is the first one of the handler.
+    pub(crate) mount: &'a str,
+}
+
+impl Variant {
+    /// The variant that is selected; `None` if nothing selects one.
+    pub(crate) fn of(selecting: &Selecting<'_>) -> Option<Self> {
+        let Selecting {
+            nominated,
+            fields,
+            uri,
+            values,
+            rest,
+            mount,
+        } = *selecting;
+        let is_plain = rest.is_empty() && mount.is_empty();
+        if nominated.is_empty() && values.is_none() && is_plain {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        for name in nominated {
+            let values = || fields.into_iter().flat_map(|fields| fields.get_all(name));
+            hash.update((values().count() as u64).to_be_bytes());
+            for value in values() {
+                update(&mut hash, value.as_bytes());
+            }
+            // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+            if *name == header::HOST {
+                let authority = uri.and_then(Uri::authority);
+                update(&mut hash, authority.map_or("", |it| it.as_str()).as_bytes());
+            }
+        }
+        for part in [values.unwrap_or_default(), rest, mount] {
+            update(&mut hash, part.as_bytes());
+        }
+        Some(Self(hex(&hash.finalize()[..16])))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Hashes bytes and how many they are, so that they do not run into the next ones.
+fn update(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
+
+/// Everything the store needs to find one stored response.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) key: CacheKey,
+    pub(crate) variant: Option<Variant>,
+    pub(crate) groups: Groups,
+    /// Where the handler is mounted; `None` of a value. Entries are stamped with it.
+    pub(crate) mounted: Option<Mounted>,
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.variant == other.variant && self.groups == other.groups
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.variant.hash(state);
+        self.groups.hash(state);
+    }
+}
+
+/// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps
+/// alike.
+#[derive(Clone, Debug)]
+pub(crate) enum Groups {
+    Fixed(&'static [&'static str]),
+    Made(Vec<Group>),
+}
+
+impl Groups {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().map(AsRef::as_ref))
+    }
+
+    /// Those that the code names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &'static str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().filter_map(named))
+    }
+}
+
+/// The name of a group, if the code names it.
+fn named(group: &Group) -> Option<&'static str> {
+    match group {
+        Cow::Borrowed(name) => Some(name),
+        Cow::Owned(_) => None,
+    }
+}
+
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Groups {}
+
+impl Hash for Groups {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|group| group.hash(state));
+    }
+}
+
+/// What an eviction drops.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Eviction {
+    /// The entries of a key and of those that extend it.
+    Key(CacheKey),
+    Group(Group),
+    /// Everything of the handlers in a bucket.
+    Handler(u8),
+    All,
+}
+
+impl Eviction {
+    /// The kind of what it drops.
+    pub(crate) fn target(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Group(_) => "group",
+            Self::Handler(_) => "handler",
+            Self::All => "all",
+        }
+    }
+
+    /// The name of its group, if it is of one that the code names.
+    pub(crate) fn named_group(&self) -> Option<&'static str> {
+        match self {
+            Self::Group(group) => named(group),
+            Self::Key(_) | Self::Handler(_) | Self::All => None,
+        }
+    }
+}
+
+impl fmt::Display for Eviction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key.text()),
+            Self::Group(group) => write!(f, "group {group}"),
+            Self::Handler(_) => f.write_str("everything of the handler"),
+            Self::All => f.write_str("everything"),
+        }
+    }
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(text: &str) -> CacheKey {
+        CacheKey::of_handler(format!("h/{text}"), 0)
+    }
+
+    #[test]
+    fn a_text_never_spells_a_hashed_key() {
+        assert!(
+            key(&"x".repeat(1000)).text.starts_with('#'),
+            "as no handler's name does"
+        );
+        let hashed = group("x".repeat(1000).into());
+        assert_ne!(group(hashed.clone()), hashed);
+        assert_ne!(group("(a)b".into()), Scope::new("a", None).group("b"));
+    }
+
+    /// The key that is long as it is, or that is hashed.
+    fn stretched(key: &str, long: bool) -> String {
+        key.repeat(if long { MAX_LEN } else { 1 })
+    }
+
+    fn variant(text: &str) -> Option<Variant> {
+        Variant::of(&Selecting {
+            values: Some(text),
+            ..Selecting::default()
+        })
+    }
+
+    fn rendered(key: CacheKey, value: Option<&str>, group: &str) -> Vec<String> {
+        let names = Names::new("p");
+        let at = Address {
+            key,
+            variant: value.and_then(variant),
+            groups: Groups::Made(vec![super::group(group.to_owned().into())]),
+            mounted: None,
+        };
+        [names.entry(&at), names.lease(&at)]
+            .into_iter()
+            .chain(names.nonces(&at))
+            .map(|name| name.concat())
+            .collect()
+    }
+
+    #[test]
+    fn whatever_selects_a_variant_is_told_apart() {
+        let mut seen = std::collections::HashSet::new();
+        let texts = ["", "a", "ab", "b"];
+        for values in [None, Some(""), Some("a"), Some("ab"), Some("b")] {
+            for (rest, mount) in texts
+                .into_iter()
+                .flat_map(|rest| texts.map(|mount| (rest, mount)))
+            {
+                let selecting = Selecting {
+                    values,
+                    rest,
+                    mount,
+                    ..Selecting::default()
+                };
+                let variant = Variant::of(&selecting);
+                let is_same = values == Some("") && !(rest.is_empty() && mount.is_empty());
+                assert!(seen.insert(variant) || is_same, "{values:?} {rest} {mount}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_extends_a_key_is_evicted_with_it_and_in_every_scope_for_itself() {
+        let names = Names::new("p");
+        let base = key("a");
+        let page = base.clone().extended("?page=2");
+        let evicted = |eviction| -> Vec<String> {
+            names
+                .evicted(&eviction)
+                .into_iter()
+                .map(|name| name.concat())
+                .collect()
+        };
+        let of_base = evicted(Eviction::Key(base.clone()));
+        let stamped = rendered(page.clone(), None, "g");
+        assert!(stamped[2..].iter().any(|name| of_base.contains(name)));
+        assert!(
+            !evicted(Eviction::Key(page.clone()))
+                .iter()
+                .any(|name| of_base.contains(name))
+        );
+        assert!(evicted(Eviction::Handler(0)).contains(&stamped[2]));
+        let scope = Scope::new("de", None);
+        let of_scope = evicted(Eviction::Key(scope.key(base)));
+        assert!(!stamped.iter().any(|name| of_scope.contains(name)));
+        let scoped = rendered(scope.key(page), None, "g");
+        assert!(scoped.iter().any(|name| of_scope.contains(name)));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_of_values_are_injective_and_begin_like_no_handler(
+            groups in proptest::array::uniform2(proptest::option::of("[a:%=#}]{0,3}")),
+            keys in proptest::array::uniform2("[a:%=#}]{0,3}"),
+            long in any::<[bool; 2]>(),
+        ) {
+            let keys = [0, 1].map(|of| stretched(&keys[of], long[of]));
+            let of = |of: usize| CacheKey::of_value(groups[of].as_deref(), &keys[of]);
+            let same = groups[0] == groups[1] && keys[0] == keys[1];
+            prop_assert_eq!(of(0) == of(1), same);
+            prop_assert_eq!(of(0).text.as_bytes()[0], b'=');
+        }
+
+        #[test]
+        fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
+            let of = |key: &str, value| rendered(self::key(key), value, key);
+            let (left, right) = (of(&a, Some(&*v)), of(&b, Some(&v)));
+            let bare = of(&b, None);
+            prop_assert_eq!(left[0] == right[0], key(&a) == key(&b));
+            prop_assert_eq!(left[4] == right[4], a == b);
+            prop_assert!(left[0] != bare[0] && left[1] != bare[1]);
+            for (kind, name) in left.iter().enumerate() {
+                // Both are stamped with the same nonce of everything.
+                let others = right.iter().enumerate().filter(|(other, _)| *other != kind);
+                prop_assert!(others.into_iter().all(|(_, other)| other != name));
+            }
+        }
+
+        #[test]
+        fn everything_about_a_key_is_in_one_slot(a in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
+            let slot = |name: &str| {
+                let open = name.find('{').unwrap();
+                let close = open + 1 + name[open + 1..].find('}').unwrap();
+                name[open + 1..close].to_owned()
+            };
+            let names = rendered(key(&a), Some(&v), "g");
+            prop_assert!(!slot(&names[0]).is_empty());
+            prop_assert_eq!(slot(&names[0]), slot(&names[1]));
+            prop_assert_eq!(slot(&names[0]), slot(&names[3]));
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! Deserializes the parameters of a path, exactly as axum's `Path` does, and notes which of them a
+//! type reads. (axum keeps its own deserializer to itself.)
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+/// The parameters of a path, decoded, in the order of the route.
+pub(crate) struct PathParams<'de> {
+    params: &'de [(&'de str, &'de str)],
+    read: Cell<u64>,
+    by_name: Cell<bool>,
+}
+
+impl<'de> PathParams<'de> {
+    pub(crate) fn new(params: &'de [(&'de str, &'de str)]) -> Self {
+        Self {
+            params,
+            read: Cell::new(0),
+            by_name: Cell::new(false),
+        }
+    }
+
+    /// A bit for each parameter that was read.
+    pub(crate) fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    /// Returns whether parameters were asked for by their names.
+    pub(crate) fn by_name(&self) -> bool {
+        self.by_name.get()
+    }
+
+    fn value(&self, at: usize, name: Option<&'de str>, text: &'de str) -> ParamValue<'_, 'de> {
+        ParamValue {
+            at,
+            name,
+            text,
+            read: &self.read,
+        }
+    }
+
+    /// The only parameter, where there has to be one.
+    fn only(&self) -> Result<ParamValue<'_, 'de>, Refused> {
+        match self.params {
+            [(_, text)] => Ok(self.value(0, None, text)),
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn of_length<V: Visitor<'de>>(&self, len: usize, visitor: V) -> Result<V::Value, Refused> {
+        if self.params.len() == len {
+            visitor.visit_seq(Values {
+                params: self,
+                at: 0,
+            })
+        } else {
+            Err(Refused::default())
+        }
+    }
+}
+
+/// The error of a type that cannot be read.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// The field that was there twice.
+    pub(crate) duplicate: Option<&'static str>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not of this type")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl de::Error for Refused {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::default()
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self {
+            duplicate: Some(field),
+        }
+    }
+}
+
+/// Methods that take the only parameter.
+macro_rules! only {
+    ($($method:ident)*) => { $(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+            self.only()?.$method(visitor)
+        }
+    )* };
+}
+
+/// Methods that axum's deserializer refuses.
+macro_rules! refuse {
+    ($($method:ident)*) => { $(
+        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+            Err(Refused::default())
+        }
+    )* };
+}
+
+/// Methods that need no parameter.
+macro_rules! units {
+    () => {
+        fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+            visitor.visit_unit()
+        }
+
+        fn deserialize_unit_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, Refused> {
+            visitor.visit_unit()
+        }
+
+        fn deserialize_newtype_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, Refused> {
+            visitor.visit_newtype_struct(self)
+        }
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut PathParams<'de> {
+    type Error = Refused;
+
+    only! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
+        deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
+        deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string deserialize_byte_buf
+    }
+
+    refuse! {
+        deserialize_bytes deserialize_option deserialize_identifier deserialize_ignored_any
+    }
+
+    units!();
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_seq(Values {
+            params: self,
+            at: 0,
+        })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.of_length(len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.of_length(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.by_name.set(true);
+        visitor.visit_map(Values {
+            params: self,
+            at: 0,
+        })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.only()?.deserialize_enum(name, variants, visitor)
+    }
+}
+
+/// The parameters from one of them on.
+struct Values<'a, 'de> {
+    params: &'a PathParams<'de>,
+    at: usize,
+}
+
+impl<'de> SeqAccess<'de> for Values<'_, 'de> {
+    type Error = Refused;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Refused> {
+        let Some((name, text)) = self.params.params.get(self.at) else {
+            return Ok(None);
+        };
+        let value = self.params.value(self.at, Some(name), text);
+        self.at += 1;
+        seed.deserialize(value).map(Some)
+    }
+}
+
+impl<'de> MapAccess<'de> for Values<'_, 'de> {
+    type Error = Refused;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Refused> {
+        match self.params.params.get(self.at) {
+            Some((name, _)) => seed.deserialize(Word(name)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        let (_, text) = self.params.params.get(self.at).ok_or(Refused::default())?;
+        let value = self.params.value(self.at, None, text);
+        self.at += 1;
+        seed.deserialize(value)
+    }
+}
+
+/// A value of the path.
+struct ParamValue<'a, 'de> {
+    at: usize,
+    /// In a sequence, where it can be read as a pair.
+    name: Option<&'de str>,
+    text: &'de str,
+    read: &'a Cell<u64>,
+}
+
+impl ParamValue<'_, '_> {
+    fn note(&self) {
+        self.read.set(
+            self.read.get()
+                | 1_u64
+                    .checked_shl(u32::try_from(self.at).unwrap_or(64))
+                    .unwrap_or(0),
+        );
+    }
+}
+
+/// Methods that parse the text.
+macro_rules! parse {
+    ($($method:ident $visit:ident)*) => { $(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+            self.note();
+            visitor.$visit(self.text.parse().map_err(|_| Refused::default())?)
+        }
+    )* };
+}
+
+impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
+    type Error = Refused;
+
+    parse! {
+        deserialize_bool visit_bool
+        deserialize_i8 visit_i8
+        deserialize_i16 visit_i16
+        deserialize_i32 visit_i32
+        deserialize_i64 visit_i64
+        deserialize_i128 visit_i128
+        deserialize_u8 visit_u8
+        deserialize_u16 visit_u16
+        deserialize_u32 visit_u32
+        deserialize_u64 visit_u64
+        deserialize_u128 visit_u128
+        deserialize_f32 visit_f32
+        deserialize_f64 visit_f64
+        deserialize_char visit_char
+    }
+
+    refuse! { deserialize_map deserialize_identifier deserialize_seq }
+
+    units!();
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.note();
+        visitor.visit_borrowed_str(self.text)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.note();
+        visitor.visit_string(self.text.to_owned())
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.note();
+        visitor.visit_borrowed_bytes(self.text.as_bytes())
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        match self.name {
+            Some(name) if len == 2 => {
+                self.note();
+                visitor.visit_seq(Pair {
+                    name: Some(name),
+                    text: Some(self.text),
+                    read: self.read,
+                })
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        _: V,
+    ) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.note();
+        visitor.visit_enum(Word(self.text))
+    }
+
+    /// Does not count as reading it.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_unit()
+    }
+}
+
+/// The name and the value of a parameter, as a pair.
+struct Pair<'a, 'de> {
+    name: Option<&'de str>,
+    text: Option<&'de str>,
+    read: &'a Cell<u64>,
+}
+
+impl<'de> SeqAccess<'de> for Pair<'_, 'de> {
+    type Error = Refused;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Refused> {
+        if let Some(name) = self.name.take() {
+            return seed.deserialize(Word(name)).map(Some);
+        }
+        let Some(text) = self.text.take() else {
+            return Ok(None);
+        };
+        let value = ParamValue {
+            at: usize::MAX,
+            name: None,
+            text,
+            read: self.read,
+        };
+        seed.deserialize(value).map(Some)
+    }
+}
+
+/// A name, or the variant of an enum.
+pub(super) struct Word<'de>(pub(super) &'de str);
+
+impl<'de> Deserializer<'de> for Word<'de> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf option unit
+        unit_struct seq tuple tuple_struct map newtype_struct struct enum ignored_any
+    }
+}
+
+impl<'de> EnumAccess<'de> for Word<'de> {
+    type Error = Refused;
+    type Variant = UnitVariant;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, UnitVariant), Refused> {
+        Ok((seed.deserialize(self)?, UnitVariant))
+    }
+}
+
+/// The only kind of variant that a parameter can be.
+pub(super) struct UnitVariant;
+
+impl<'de> VariantAccess<'de> for UnitVariant {
+    type Error = Refused;
+
+    fn unit_variant(self) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+}

@@ -1,0 +1,63 @@
+//! A part of a cache that shares no entry, group or eviction with the rest.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::{CacheKey, Eviction, Group, Groups};
+
+/// The name of a scope in parentheses, as it begins keys and groups.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Scope(Arc<str>);
+
+impl Scope {
+    /// The scope of that name, within another if there is one.
+    pub(crate) fn new(name: &str, outer: Option<&Self>) -> Self {
+        let mut text = outer.map_or_else(String::new, |outer| outer.0.to_string());
+        text.push('(');
+        for byte in name.bytes() {
+            if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                // Writing to a string does not fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        text.push(')');
+        Self(text.into())
+    }
+
+    pub(crate) fn key(&self, key: CacheKey) -> CacheKey {
+        CacheKey {
+            text: format!("{}{}", self.0, key.text),
+            base: key.base.map(|base| format!("{}{base}", self.0).into()),
+            bucket: key.bucket,
+            groups: key.groups,
+        }
+    }
+
+    pub(crate) fn group(&self, group: &str) -> Group {
+        format!("{}{group}", self.0).into()
+    }
+
+    /// The groups of an entry in the scope. One more of them stands for everything in it.
+    pub(crate) fn groups(&self, groups: &Groups) -> Groups {
+        let mut scoped: Vec<Group> = groups.iter().map(|group| self.group(group)).collect();
+        scoped.push(self.group(""));
+        scoped.sort_unstable();
+        Groups::Made(scoped)
+    }
+
+    /// The eviction of everything in the scope.
+    pub(crate) fn everything(&self) -> Eviction {
+        Eviction::Group(self.group(""))
+    }
+}
+
+/// The name of a group without its scope; `None` of the one that stands for everything in a scope.
+pub(crate) fn unscoped(group: &str) -> Option<&str> {
+    let mut name = group;
+    while let Some(rest) = name.strip_prefix('(') {
+        (_, name) = rest.split_once(')')?;
+    }
+    (name == group || !name.is_empty()).then_some(name)
+}

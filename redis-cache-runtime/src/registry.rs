@@ -1,0 +1,273 @@
+//! The handlers of this process: their names, which are unique, and where they are mounted.
+//!
+//! Names and mounts are of the code, so there is a bounded number of them, and they are never
+//! forgotten: lists that only grow are read without a lock by every request.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::key::bucket_of;
+use crate::store::Nonce;
+
+/// A list that only grows.
+#[derive(Debug)]
+pub(crate) struct Grown<T> {
+    first: OnceLock<Box<Node<T>>>,
+}
+
+#[derive(Debug)]
+struct Node<T> {
+    value: T,
+    rest: Grown<T>,
+}
+
+impl<T> Grown<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let mut next = self.first.get();
+        std::iter::from_fn(move || {
+            let node = next?;
+            next = node.rest.first.get();
+            Some(&node.value)
+        })
+    }
+
+    /// The first value that is wanted; where there is none, one is made and appended.
+    pub(crate) fn get_or_add(&self, wanted: impl Fn(&T) -> bool, make: impl Fn() -> T) -> &T {
+        let mut list = self;
+        loop {
+            let node = list.first.get_or_init(|| {
+                let rest = Self::new();
+                Box::new(Node {
+                    value: make(),
+                    rest,
+                })
+            });
+            if wanted(&node.value) {
+                return &node.value;
+            }
+            list = &node.rest;
+        }
+    }
+}
+
+/// A handler, with the types that it is an instance of if it is generic.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    types: TypeId,
+    /// The name that its keys begin with.
+    name: String,
+    bucket: u8,
+    /// Another handler had the name first.
+    is_duplicate: bool,
+    mounts: Grown<Mount>,
+    /// Where writes store its responses that came before any read.
+    written: Grown<Mount>,
+    /// The handler is mounted more than once, here or in another process, so that no mount stores its
+    /// responses without saying which it is.
+    is_spread: AtomicBool,
+}
+
+/// Where a handler is mounted: the path of the route, as the router has it.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    path: String,
+    /// Entries are stamped with it, because the first mount of a handler in one process may be
+    /// another than in the next.
+    stamp: Nonce,
+    /// The names by which the handler reads the parameters of the path.
+    names: OnceLock<String>,
+}
+
+/// A mount of a handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mounted {
+    handler: &'static Instance,
+    mount: &'static Mount,
+    /// What tells its responses from those of other mounts: nothing for the first one.
+    pub(crate) selects: &'static str,
+}
+
+impl Mount {
+    fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            stamp: stamp(path),
+            names: OnceLock::new(),
+        }
+    }
+}
+
+impl Instance {
+    /// The handler of a name, registered for a route.
+    pub(crate) fn new(route: usize, types: TypeId, name: &str) -> Self {
+        let name = escaped(name);
+        let is_duplicate = !register(&name, (route, types));
+        if is_duplicate {
+            tracing::error!(
+                handler = name,
+                "two handlers have the same name: the second one is not cached; give it one with \
+                 `name = \"..\"`"
+            );
+        }
+        Self {
+            types,
+            bucket: bucket_of(&name),
+            name,
+            is_duplicate,
+            mounts: Grown::new(),
+            written: Grown::new(),
+            is_spread: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_of(&self, types: TypeId) -> bool {
+        self.types == types
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn bucket(&self) -> u8 {
+        self.bucket
+    }
+
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.is_duplicate
+    }
+
+    /// The mount of a path.
+    pub(crate) fn mount(&'static self, path: &str) -> Mounted {
+        let mount = self
+            .mounts
+            .get_or_add(|mount| mount.path == path, || Mount::new(path));
+        self.mounted(mount)
+    }
+
+    /// The mount that a write on a path stores for: the same path, or else the only one that is known.
+    /// Where none is, the handler is most likely mounted where the write is.
+    pub(crate) fn written_mount(&'static self, path: &str) -> Option<Mounted> {
+        if let Some(mount) = self.mounts.iter().find(|mount| mount.path == path) {
+            return Some(self.mounted(mount));
+        }
+        let mut mounts = self.mounts.iter();
+        match (mounts.next(), mounts.next()) {
+            (Some(only), None) => Some(self.mounted(only)),
+            (None, _) => {
+                let mount = self
+                    .written
+                    .get_or_add(|mount| mount.path == path, || Mount::new(path));
+                Some(Mounted {
+                    handler: self,
+                    mount,
+                    selects: "",
+                })
+            }
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    fn mounted(&'static self, mount: &'static Mount) -> Mounted {
+        let first = self.mounts.iter().next();
+        let is_first = first.is_some_and(|first| std::ptr::eq(first, mount));
+        let is_alone = is_first && !self.is_spread.load(Ordering::Relaxed);
+        let selects = if is_alone { "" } else { &mount.path };
+        Mounted {
+            handler: self,
+            mount,
+            selects,
+        }
+    }
+
+    /// Returns whether every known mount reads the parameters of its path by these names.
+    pub(crate) fn reads_by(&self, names: &str) -> Option<bool> {
+        let mut known = self
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.names.get())
+            .peekable();
+        known.peek()?;
+        Some(known.all(|other| other == names))
+    }
+}
+
+impl Mounted {
+    /// Notes by which names the handler reads the parameters of the path.
+    pub(crate) fn note(self, names: String) {
+        if self.mount.names.get().is_none() {
+            let _ = self.mount.names.set(names);
+        }
+    }
+
+    pub(crate) fn stamp(self) -> Nonce {
+        self.mount.stamp
+    }
+
+    /// Notes that another process stores for another mount where this one does.
+    pub(crate) fn spread(self) {
+        self.handler.is_spread.store(true, Ordering::Relaxed);
+    }
+}
+
+fn stamp(path: &str) -> Nonce {
+    let mut stamp = Nonce::default();
+    stamp.copy_from_slice(&Sha256::digest(path)[..16]);
+    stamp
+}
+
+/// Registers a name for a route and types; `false`: another has it.
+fn register(name: &str, of: (usize, TypeId)) -> bool {
+    static NAMES: Mutex<Option<HashMap<String, (usize, TypeId)>>> = Mutex::new(None);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let names = names.get_or_insert_default();
+    *names.entry(name.to_owned()).or_insert(of) == of
+}
+
+/// A name as keys have it: without the characters that mean something there.
+fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes().filter(|byte| *byte != b' ') {
+        if byte.is_ascii_alphanumeric() || b"_-.:<>,&[];".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The name of a handler by its companion type: crate, module path and function, with the functions
+/// and types that it stands in.
+pub(crate) fn name_of(companion: &'static str) -> &'static str {
+    let name = companion
+        .strip_suffix("::__AxumRedisCacheHandler")
+        .unwrap_or(companion);
+    name.strip_suffix("::{{closure}}").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_keeps_what_is_added_once() {
+        let list = Grown::new();
+        for number in [1, 2, 1, 3, 2] {
+            let found = list.get_or_add(|other| *other == number, || number);
+            assert_eq!(*found, number);
+        }
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,76 @@
+//! The handlers that write, and what the log says of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::key::Eviction;
+use crate::route::{Route, Unread};
+
+/// A handler with `#[cache_evict]` or `#[cache_put]`. Built by the compiler, as a static of generated
+/// code.
+#[derive(Debug)]
+pub struct Writer {
+    named: fn() -> &'static str,
+    /// The log has shown what it evicts.
+    is_known: AtomicBool,
+    /// The handlers of which the log has said that this one cannot name their entries, and why.
+    unread: Mutex<Vec<(&'static str, bool)>>,
+}
+
+impl Writer {
+    /// The writer that a function names by its companion.
+    pub const fn new(named: fn() -> &'static str) -> Self {
+        Self {
+            named,
+            is_known: AtomicBool::new(false),
+            unread: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The name of the handler.
+    pub fn name(&self) -> &'static str {
+        (self.named)()
+    }
+
+    /// Says in the log what is evicted: so that a developer sees it work, the first time more loudly.
+    pub(crate) fn evicts(&self, evictions: &[Eviction]) {
+        let (by, is_first) = (self.name(), !self.is_known.swap(true, Ordering::Relaxed));
+        for eviction in evictions {
+            if is_first {
+                tracing::info!(by, %eviction, "evicts (further evictions by this handler are logged at debug)");
+            } else {
+                tracing::debug!(by, %eviction, "evicts");
+            }
+        }
+    }
+
+    /// Says in the log, once, that everything of a handler is evicted, and how to evict less.
+    pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
+        let (by, handler) = (self.name(), reader.name());
+        let is_other = matches!(unread, Unread::OtherValues(_));
+        {
+            let mut known = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.contains(&(handler, is_other)) {
+                return;
+            }
+            known.push((handler, is_other));
+        }
+        let short = handler.rsplit("::").next().unwrap_or(handler);
+        if is_other {
+            tracing::warn!(
+                by,
+                handler,
+                "the path of the write does not have the values that the cached handler reads, by the \
+                 same names and in the same order: everything of the handler is evicted; name the \
+                 values, as in `{short}(id)`"
+            );
+        } else {
+            tracing::info!(
+                by,
+                handler,
+                "no request has shown yet by which names the cached handler reads its path: \
+                 everything of the handler is evicted; name the values, as in `{short}(a, b)`"
+            );
+        }
+    }
+}
