@@ -115,7 +115,7 @@ pub(crate) fn cached(args: TokenStream) -> Result<RouteArgs> {
 pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
     let (items, references) = references(args, &CACHED)?;
     let mut errors = Error::accumulator();
-    for name in items.iter().filter_map(|item| decided_by_handler(item)) {
+    for name in items.iter().filter_map(decided_by_handler) {
         let message = match &*name.to_string() {
             "key" => {
                 "a key begins with the name of the handler that reads it: write the handler and \

@@ -180,8 +180,8 @@ impl Route {
     }
 
     /// The key that a template makes.
-    pub fn key_of_template(&'static self, template: Text) -> CacheKey {
-        key_of_template(self.plain(), &template)
+    pub fn key_of_template(&'static self, template: &Text) -> CacheKey {
+        key_of_template(self.plain(), template)
     }
 
     /// The key of values, which are still to be named.
@@ -199,15 +199,10 @@ impl Route {
     pub fn key_of_text(&'static self, text: &str) -> CacheKey {
         let handler = self.plain();
         if self.custom_key.is_some() {
-            return self.key_of_function(handler, text);
+            return key_of_function(handler, text);
         }
         let values = self.url_values(&Asked::of_text(text), self.read, handler.name().to_owned());
         CacheKey::of_handler(values.base, handler.bucket()).extended(&values.more)
-    }
-
-    fn key_of_function(&self, handler: &Instance, text: &str) -> CacheKey {
-        let text = format!("{}={text}", handler.name());
-        CacheKey::of_handler(text, handler.bucket())
     }
 
     /// The bucket of everything of the handler.
@@ -217,7 +212,7 @@ impl Route {
 
     /// The handler, where it is not generic.
     fn plain(&'static self) -> &'static Instance {
-        self.instance(Types::NONE)
+        self.instance(Types::none())
     }
 
     fn instance(&'static self, types: Types) -> &'static Instance {
@@ -252,7 +247,7 @@ impl Route {
         let handler = self.plain();
         let (function, parts) = (self.custom_key, request.parts.as_deref());
         if let Some((function, parts)) = function.zip(parts) {
-            return Ok(self.key_of_function(handler, &function(parts).await));
+            return Ok(key_of_function(handler, &function(parts).await));
         }
         let values = self.url_values(request.asked(), self.read, handler.name().to_owned());
         let reads_so = handler.reads_by(&values.names);
@@ -350,7 +345,6 @@ impl Route {
             at,
             ask: ask.map(|function| Ask {
                 function,
-                route: self,
                 handler,
                 scope: cache.scope().cloned(),
             }),
@@ -433,6 +427,11 @@ impl Route {
     }
 }
 
+fn key_of_function(handler: &Instance, text: &str) -> CacheKey {
+    let text = [handler.name(), "=", text].concat();
+    CacheKey::of_handler(text, handler.bucket())
+}
+
 fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
     let text = [handler.name(), " ", template.as_str()].concat();
     CacheKey::of_handler(text, handler.bucket())
@@ -449,7 +448,7 @@ pub struct KeyOfValues {
 impl KeyOfValues {
     /// Appends the value of an argument, of the path or of the query.
     #[must_use]
-    pub fn part(mut self, is_of_path: bool, value: Text) -> Self {
+    pub fn part(mut self, is_of_path: bool, value: &Text) -> Self {
         let (out, separator) = match (is_of_path, self.more.is_empty()) {
             (true, _) => (&mut self.base, '/'),
             (false, true) => (&mut self.more, '?'),
@@ -493,7 +492,6 @@ pub(crate) struct Addressing {
 /// What makes the key, where that may have to wait.
 struct Ask {
     function: KeyFunction,
-    route: &'static Route,
     handler: &'static Instance,
     scope: Option<Scope>,
 }
@@ -504,7 +502,7 @@ impl Addressing {
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
         if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
             let text = (ask.function)(parts).await;
-            let key = ask.route.key_of_function(ask.handler, &text);
+            let key = key_of_function(ask.handler, &text);
             self.at.key = match &ask.scope {
                 Some(scope) => scope.key(key),
                 None => key,
@@ -527,10 +525,13 @@ struct Types {
 }
 
 impl Types {
-    const NONE: Self = Self {
-        id: TypeId::of::<()>(),
-        names: "",
-    };
+    /// No types: the handler is not generic.
+    fn none() -> Self {
+        Self {
+            id: TypeId::of::<()>(),
+            names: "",
+        }
+    }
 }
 
 /// What the arguments of a handler select, where the route leaves it to them.
@@ -551,7 +552,7 @@ impl Default for Selected {
             key: None,
             vary_by: None,
             groups: None,
-            types: Types::NONE,
+            types: Types::none(),
             read: None,
             template: None,
         }

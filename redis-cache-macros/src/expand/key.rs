@@ -109,7 +109,7 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
         names.extend(own);
         values.push(quote!(.part(
             <#ty as #private::UrlPart>::IS_OF_PATH,
-            #private::Text::new().value(#value),
+            &#private::Text::new().value(#value),
         )));
     }
     quote! {
@@ -215,7 +215,7 @@ fn of_template(
         #kinds
         #[allow(non_snake_case)]
         #visibility fn key(#(#parameters),*) -> #private::CacheKey {
-            <Self as #private::Handler>::route().key_of_template(#key) #groups
+            <Self as #private::Handler>::route().key_of_template(&#key) #groups
         }
     }
 }

@@ -268,6 +268,10 @@ fn find_all(cache: Cache, places: Vec<Address>) -> BoxFuture<Vec<Option<Bytes>>>
     Box::pin(stream::iter(lookups).buffered(AT_ONCE).collect())
 }
 
+#[allow(
+    clippy::mutable_key_type,
+    reason = "what changes in it is not part of the key"
+)]
 fn write_all(
     cache: Cache,
     lifetime: Option<Duration>,

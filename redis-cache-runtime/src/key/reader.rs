@@ -1,5 +1,6 @@
 //! Reads of a URL what the arguments of a handler can see, and writes it into a key.
 
+use axum::http::uri::Authority;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
@@ -199,7 +200,7 @@ impl<'a> UrlReader<'a> {
                 more.push('?');
                 push_text(more, query);
             }
-            for part in [uri.scheme_str(), uri.authority().map(|it| it.as_str())] {
+            for part in [uri.scheme_str(), uri.authority().map(Authority::as_str)] {
                 self.rest.push('|');
                 self.rest.push_str(part.unwrap_or_default());
             }

@@ -63,7 +63,7 @@ struct Recorder<'a, X> {
     field_of: FieldOf,
 }
 
-impl<'a, X> Recorder<'a, X> {
+impl<X> Recorder<'_, X> {
     fn open(&mut self) {
         if self.is_nested {
             self.out.push('(');
@@ -305,7 +305,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Recorder<'_, Recording<V>> {
         let mut entries = Entries {
             inner,
             fields,
-            entries: SmallVec::new(),
+            seen: SmallVec::new(),
             reads_undeclared: false,
             field_of: self.field_of,
         };
@@ -378,7 +378,7 @@ struct Entries<A> {
     inner: A,
     fields: Option<&'static [&'static str]>,
     /// Name and value of each. Of a value that is to come, there is no text yet.
-    entries: SmallVec<[(String, String); 4]>,
+    seen: SmallVec<[(String, String); 4]>,
     /// A name that is no field was read all the same: the type is not what it seems.
     reads_undeclared: bool,
     field_of: FieldOf,
@@ -395,9 +395,9 @@ impl<A> Entries<A> {
     fn write(mut self, out: &mut String) {
         if self.fields.is_some() && !self.reads_undeclared {
             // Those of the same name keep their order.
-            self.entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            self.seen.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
-        for (number, (name, value)) in self.entries.iter().enumerate() {
+        for (number, (name, value)) in self.seen.iter().enumerate() {
             if number > 0 {
                 out.push('&');
             }
@@ -424,14 +424,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
             field_of: self.field_of,
         })?;
         if key.is_some() {
-            self.entries.push((name, String::new()));
+            self.seen.push((name, String::new()));
         }
         Ok(key)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let (mut text, mut ignored) = (String::new(), false);
-        let name = self.entries.last().map_or("", |(name, _)| name);
+        let name = self.seen.last().map_or("", |(name, _)| name);
         let declared = self.declared(name);
         let may_drop = self.fields.is_some() && declared.is_none();
         let value = self.inner.next_value_seed(Recorder {
@@ -442,12 +442,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
             field_of: self.field_of,
         })?;
         if ignored {
-            self.entries.pop();
+            self.seen.pop();
             return Ok(value);
         }
         self.reads_undeclared |= may_drop;
         let field = declared.map(|name| (self.field_of)(name, &text));
-        if let Some(entry) = self.entries.last_mut() {
+        if let Some(entry) = self.seen.last_mut() {
             if let Some(field) = field {
                 entry.0.clear();
                 KeyWriter::new(&mut entry.0).text(field);

@@ -22,7 +22,7 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
-use crate::observe;
+use crate::observe::Writes;
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -34,12 +34,11 @@ pub fn write_through(
     writer: &'static Writer,
     selected: Selected,
 ) -> BoxFuture<Write> {
-    let writes = Writes { writer, selected };
-    Box::pin(Write::begin(request, route, writes))
+    Box::pin(Write::begin(request, route, Declared { writer, selected }))
 }
 
 /// What a write declared, for one request.
-struct Writes {
+struct Declared {
     writer: &'static Writer,
     selected: Selected,
 }
@@ -50,7 +49,7 @@ async fn place(
     cache: &Cache,
     request: &RequestHead,
     route: &'static Route,
-    Writes { writer, selected }: Writes,
+    Declared { writer, selected }: Declared,
 ) -> (Vec<Eviction>, Option<Address>) {
     if selected.selected_key().is_none()
         && let Err(unread) = route.named_by(request).await
@@ -80,12 +79,12 @@ pub struct Write {
 }
 
 impl Write {
-    async fn begin(request: CacheRequest, route: &'static Route, writes: Writes) -> Self {
+    async fn begin(request: CacheRequest, route: &'static Route, declared: Declared) -> Self {
         let CacheRequest {
             head: request,
             cache,
         } = request;
-        let (evictions, at) = place(&cache, &request, route, writes).await;
+        let (evictions, at) = place(&cache, &request, route, declared).await;
         let kept_for = cache.kept_for(route);
         let fill = match at {
             None => None,
@@ -139,7 +138,7 @@ impl Write {
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
-            route.refuse(*reason, observe::Writes::Through, &cache);
+            route.refuse(*reason, Writes::Through, &cache);
         }
         match (fill, stored) {
             (Some(fill), Ok((head, body))) => {
