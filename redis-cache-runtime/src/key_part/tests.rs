@@ -230,3 +230,74 @@ fn a_uuid_is_written_in_one_way() {
     assert_eq!(written(&uuid), "00000000-0000-0000-0000-0000000000ab");
     stands_for::<uuid::Uuid>(&uuid);
 }
+
+#[cfg(feature = "chrono")]
+#[test]
+fn dates_and_times_of_chrono_are_told_apart() {
+    use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, Timelike, Utc};
+
+    let date = NaiveDate::from_ymd_opt(2024, 2, 29).unwrap();
+    let time = NaiveTime::from_hms_nano_opt(12, 34, 56, 7).unwrap();
+    assert_eq!(written(&date), "2024-02-29");
+    assert_eq!(written(&time), "12%3A34%3A56.000000007");
+    assert_eq!(
+        written(&date.and_hms_opt(1, 2, 3)),
+        "2024-02-29T01%3A02%3A03"
+    );
+    are_told_apart(&[date, NaiveDate::MIN, NaiveDate::MAX, NaiveDate::default()]);
+
+    // Written as chrono writes it, a leap second in the middle of a minute is the second after it.
+    let leap = |nanosecond| time.with_nanosecond(nanosecond).unwrap();
+    let next = NaiveTime::from_hms_nano_opt(12, 34, 57, 500_000_000).unwrap();
+    are_told_apart(&[time, leap(1_500_000_000), leap(150_000_000), next]);
+
+    let utc = date.and_time(time).and_utc();
+    assert_eq!(written(&utc), written(&date.and_time(time)));
+    let east = |seconds| utc.with_timezone(&FixedOffset::east_opt(seconds).unwrap());
+    assert_eq!(east(0), east(3600));
+    are_told_apart(&[east(0), east(3600), east(-3600), east(1)]);
+    let last = DateTime::<Utc>::MAX_UTC.with_timezone(&FixedOffset::east_opt(3600).unwrap());
+    assert!(written(&last).ends_with(",3600"));
+    stands_for::<DateTime<FixedOffset>>(last);
+    stands_for::<Option<DateTime<Utc>>>(Some(utc));
+}
+
+#[cfg(feature = "time")]
+#[test]
+fn dates_and_times_of_time_are_told_apart() {
+    use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+
+    let date = Date::from_ordinal_date(2024, 60).unwrap();
+    let time = Time::from_hms_nano(12, 34, 56, 7).unwrap();
+    assert_eq!(written(&date), "2024-02-29");
+    assert_eq!(written(&time), "12%3A34%3A56.000000007");
+    let both = PrimitiveDateTime::new(date, Time::MIDNIGHT);
+    assert_eq!(written(&both), "2024-02-29T00%3A00%3A00");
+    are_told_apart(&[date, Date::MIN, Date::MAX]);
+    are_told_apart(&[time, Time::MIDNIGHT, Time::MAX]);
+
+    let utc = both.assume_utc();
+    let east = |hours| utc.to_offset(UtcOffset::from_hms(hours, 0, 0).unwrap());
+    assert_eq!(east(0), east(1));
+    are_told_apart(&[east(0), east(1), east(-1)]);
+    let last = PrimitiveDateTime::MAX.assume_offset(UtcOffset::from_hms(-1, 0, 0).unwrap());
+    assert!(written(&last).ends_with(",-3600"));
+    stands_for::<OffsetDateTime>(&last);
+    stands_for::<Vec<Date>>([date]);
+}
+
+#[cfg(feature = "rust_decimal")]
+#[test]
+fn decimals_that_look_different_are_told_apart() {
+    use rust_decimal::Decimal;
+
+    let decimal = |text: &str| text.parse::<Decimal>().unwrap();
+    assert_eq!(decimal("1.0"), decimal("1.00"));
+    assert_eq!(written(&decimal("-1.50")), "-1.50");
+    let mut values = ["0", "0.0", "1", "1.0", "1.00", "-1", "10", "0.01"]
+        .map(decimal)
+        .to_vec();
+    values.push(-Decimal::ZERO);
+    are_told_apart(&values);
+    stands_for::<Decimal>(decimal("1"));
+}

@@ -77,6 +77,18 @@ kinds! {
 #[cfg(feature = "uuid")]
 kinds!(uuid::Uuid);
 
+#[cfg(feature = "chrono")]
+kinds! {
+    chrono::NaiveDate chrono::NaiveTime chrono::NaiveDateTime
+    chrono::DateTime<chrono::Utc> chrono::DateTime<chrono::FixedOffset>
+}
+
+#[cfg(feature = "time")]
+kinds!(time::Date time::Time time::PrimitiveDateTime time::OffsetDateTime);
+
+#[cfg(feature = "rust_decimal")]
+kinds!(rust_decimal::Decimal);
+
 /// Lets values of some types stand for those of another: `[parameters] type: other, other;`.
 macro_rules! stand_for {
     ($($params:tt $ty:ty: $($value:ty),+;)*) => { $($(
