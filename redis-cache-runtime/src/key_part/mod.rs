@@ -1,0 +1,180 @@
+//! What may be a part of a key: the values of templates and of `vary_by`.
+
+mod foreign;
+mod std_types;
+#[cfg(test)]
+mod tests;
+mod typed;
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write};
+
+use crate::key::normal::push_byte;
+use crate::key::{self, Group};
+
+pub use typed::{Any, Kind, KindType, Part, kind_of};
+
+/// A value that a placeholder of a key template, or `vary_by`, may name.
+///
+/// It is implemented for integers, `bool`, `char`, strings, with the feature `uuid` for `Uuid`, and
+/// for `Option` and references of them. Never for floats: equal ones can be written in several
+/// ways, and different ones alike. Different values of a type write different keys, whatever
+/// characters they hold.
+///
+/// Implement it for a type of your own by its parts, all of them:
+///
+/// ```
+/// use axum_redis_cache::{KeyPart, KeyWriter};
+///
+/// struct Repository {
+///     organisation: u64,
+///     name: String,
+/// }
+///
+/// impl KeyPart for Repository {
+///     fn write(&self, key: &mut KeyWriter<'_>) {
+///         self.organisation.write(key);
+///         self.name.write(key);
+///     }
+/// }
+/// ```
+///
+/// When how many parts there are depends on the value, write their number first.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a part of a cache key",
+    label = "not a `KeyPart`",
+    note = "integers, `bool`, `char`, strings, `Uuid` (feature `uuid`) and `Option`s of them can; \
+            floats cannot, because they have no one spelling",
+    note = "implement `KeyPart` for a type of your own by the parts it is made of"
+)]
+pub trait KeyPart {
+    /// Writes the value.
+    fn write(&self, key: &mut KeyWriter<'_>);
+
+    /// Tells [`Kind`] which type this is; 0: none that it knows.
+    #[doc(hidden)]
+    const KIND: u8 = 0;
+}
+
+/// Where a [`KeyPart`] is written to.
+///
+/// Letters, digits, `.`, `_` and `-` are written as they are, other bytes percent-encoded, parts
+/// of one value separated by `,`. `None` is `~`. The macro separates values from each other.
+#[derive(Debug)]
+pub struct KeyWriter<'a> {
+    out: &'a mut String,
+    /// There is a part of this value before the next one.
+    continued: bool,
+}
+
+impl<'a> KeyWriter<'a> {
+    /// A writer of one value, at the end of a text.
+    pub(crate) fn new(out: &'a mut String) -> Self {
+        Self {
+            out,
+            continued: false,
+        }
+    }
+}
+
+impl KeyWriter<'_> {
+    /// Returns whether a text is written like that.
+    pub(crate) fn is_text(text: &str, written: &str) -> bool {
+        let mut out = String::new();
+        encode(&mut out, text.as_bytes());
+        out == written
+    }
+
+    /// Writes a part of bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.separate();
+        encode(self.out, bytes);
+    }
+
+    /// Writes a part as text, whatever characters it holds.
+    pub fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// Writes a part as it displays itself, which must not fail.
+    fn display(&mut self, part: impl Display) {
+        self.separate();
+        // Writing to a string does not fail.
+        let _ = write!(Encoded(self.out), "{part}");
+    }
+
+    fn separate(&mut self) {
+        if self.continued {
+            self.out.push(',');
+        }
+        self.continued = true;
+    }
+
+    fn option<T: KeyPart>(&mut self, value: Option<&T>) {
+        self.separate();
+        let Some(value) = value else {
+            return self.out.push('~');
+        };
+        let start = self.out.len();
+        self.continued = false;
+        value.write(self);
+        self.continued = true;
+        if self.out[start..].starts_with('~') {
+            self.out.insert(start, '~');
+        }
+    }
+}
+
+fn encode(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let plain = byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        push_byte(out, *byte, plain);
+    }
+}
+
+/// Encodes what is written to it.
+struct Encoded<'a>(&'a mut String);
+
+impl Write for Encoded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        encode(self.0, text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The text of a key or group while its template is filled in.
+#[derive(Debug, Default)]
+pub struct Text(Cow<'static, str>);
+
+impl Text {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends what the template says itself.
+    #[must_use]
+    pub fn literal(mut self, text: &'static str) -> Self {
+        self.0 += text;
+        self
+    }
+
+    /// Appends the value of a placeholder.
+    #[must_use]
+    pub fn value(mut self, value: &impl KeyPart) -> Self {
+        value.write(&mut KeyWriter::new(self.0.to_mut()));
+        self
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_group(self) -> Group {
+        key::group(self.0)
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+}
