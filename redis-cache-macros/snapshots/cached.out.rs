@@ -2,7 +2,7 @@
 pub(crate) async fn get_product(
     id: ::axum_redis_cache::__private::Head<
         Path<u64>,
-        { 0 | ::axum_redis_cache::__private::TARGET },
+        { 0 | ::axum_redis_cache::__private::URL },
     >,
     db: State<Db>,
 ) -> ::axum_redis_cache::__private::Response {
@@ -31,9 +31,8 @@ pub(crate) async fn get_product(
         ::core::result::Result::Err(step_0) => {
             ::axum_redis_cache::__private::Run::new(get_product::uncached(id, db))
                 .of(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(get_product)
-                    ),
+                    <get_product as ::axum_redis_cache::__private::Handler>::route()
+                        .name(),
                 )
                 .within(step_0)
                 .await
@@ -52,10 +51,27 @@ impl get_product {
     ) -> Result<Json<Product>, AppError> {
         db.find(id).await.map(Json)
     }
+    #[allow(non_snake_case)]
     pub(crate) fn key(
-        text: impl ::axum_redis_cache::__private::KeyText,
+        id: impl ::axum_redis_cache::__private::ValueOf<Path<u64>>,
     ) -> ::axum_redis_cache::__private::CacheKey {
-        <Self as ::axum_redis_cache::__private::Handler>::route().key_of(&text)
+        const {
+            #[allow(unused_imports)]
+            use ::axum_redis_cache::__private::NotDetermined as _;
+            ::core::assert!(
+                !
+                ::axum_redis_cache::__private::is_by_url(::axum_redis_cache::__private::Probe::
+                < State < Db > > ::BY),
+                "this handler reads the URL in a way that values cannot tell: name it alone in an attribute, or give it a `key` of values"
+            );
+        }
+        <Self as ::axum_redis_cache::__private::Handler>::route()
+            .key_of_values()
+            .part(
+                <Path<u64> as ::axum_redis_cache::__private::UrlPart>::IS_OF_PATH,
+                &::axum_redis_cache::__private::Text::new().value(&id),
+            )
+            .into_key()
     }
 }
 impl ::axum_redis_cache::__private::Handler for get_product {
@@ -63,20 +79,20 @@ impl ::axum_redis_cache::__private::Handler for get_product {
     fn route() -> &'static ::axum_redis_cache::__private::Route {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
             #[allow(unused_imports)]
-            use ::axum_redis_cache::__private::NotDetermined as _;
+            use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(get_product)
-                    ),
+                    ::axum_redis_cache::__private::named::<get_product>,
                 )
-                .query(
-                    ::axum_redis_cache::__private::QueryRule::of(
-                        &[
-                            ::axum_redis_cache::__private::Probe::<Path<u64>>::BY,
-                            ::axum_redis_cache::__private::Probe::<State<Db>>::BY,
-                        ],
-                    ),
-                )
+                .reads(|url| {
+                    #[allow(unused_imports)]
+                    use ::axum_redis_cache::__private::read::{
+                        ByType as _, ByValue as _, Nothing as _,
+                    };
+                    (&&&::axum_redis_cache::__private::Probe::<Path<u64>>::new())
+                        .read(url);
+                    (&&&::axum_redis_cache::__private::Probe::<State<Db>>::new())
+                        .read(url);
+                })
                 .ttl(
                     ::axum_redis_cache::__private::Declared::Fixed(
                         ::axum_redis_cache::__private::Duration::new(300u64, 0u32),

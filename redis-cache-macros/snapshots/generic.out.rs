@@ -2,7 +2,7 @@ async fn list<R: Repository + 'static>(
     db: State<R>,
     headers: ::axum_redis_cache::__private::Head<
         HeaderMap,
-        { 0 | ::axum_redis_cache::__private::TARGET },
+        { 0 | ::axum_redis_cache::__private::URL },
     >,
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
@@ -19,28 +19,24 @@ async fn list<R: Repository + 'static>(
         ) -> Json<Vec<R::Item>> {
             Json(db.list(headers).await)
         }
-        fn key(
-            text: impl ::axum_redis_cache::__private::KeyText,
-        ) -> ::axum_redis_cache::__private::CacheKey {
-            <Self as ::axum_redis_cache::__private::Handler>::route().key_of(&text)
-        }
     }
     impl ::axum_redis_cache::__private::Handler for __AxumRedisCacheHandler {
-        type Key = ::axum_redis_cache::__private::OfRequest;
+        type Key = ::axum_redis_cache::__private::OfTypes;
         fn route() -> &'static ::axum_redis_cache::__private::Route {
             static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
                 #[allow(unused_imports)]
-                use ::axum_redis_cache::__private::NotDetermined as _;
+                use ::axum_redis_cache::__private::NotIdentifying as _;
                 ::axum_redis_cache::__private::Route::new(
-                        ::core::concat!(
-                            ::core::module_path!(), "::", ::core::stringify!(list)
-                        ),
+                        ::axum_redis_cache::__private::named::<__AxumRedisCacheHandler>,
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
             };
             &__AXUM_REDIS_CACHE_ROUTE
         }
     }
+    struct __AxumRedisCacheTypes<R: ?::core::marker::Sized>(
+        ::core::marker::PhantomData<(*const R,)>,
+    );
     {
         #[allow(unused_imports)]
         use ::axum_redis_cache::__private::NotDetermined as _;
@@ -52,7 +48,19 @@ async fn list<R: Repository + 'static>(
     match ::axum_redis_cache::__private::read_through(
             request,
             <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route(),
-            ::axum_redis_cache::__private::Selected::new(),
+            ::axum_redis_cache::__private::Selected::of_types::<
+                __AxumRedisCacheTypes<R>,
+            >(|url| {
+                #[allow(unused_imports)]
+                use ::axum_redis_cache::__private::read::{
+                    ByType as _, ByValue as _, Nothing as _,
+                };
+                (&&&::axum_redis_cache::__private::Probe::<State<R>>::new()).read(url);
+                url.silently(|url| {
+                    (&&&::axum_redis_cache::__private::Probe::<HeaderMap>::new())
+                        .read(url)
+                });
+            }),
         )
         .await
     {
@@ -62,9 +70,8 @@ async fn list<R: Repository + 'static>(
                     __AxumRedisCacheHandler::uncached::<R>(db, headers),
                 )
                 .of(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(list)
-                    ),
+                    <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route()
+                        .name(),
                 )
                 .within(step_0)
                 .await

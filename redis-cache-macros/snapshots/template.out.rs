@@ -1,5 +1,8 @@
 async fn get_repo(
-    argument_0: ::axum_redis_cache::__private::Head<Path<(String, String)>, { 0 }>,
+    argument_0: ::axum_redis_cache::__private::Head<
+        Path<(String, String)>,
+        { 0 | ::axum_redis_cache::__private::URL },
+    >,
     user: User,
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
@@ -27,11 +30,7 @@ async fn get_repo(
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
             ::axum_redis_cache::__private::Run::new(get_repo::uncached(argument_0, user))
-                .of(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(get_repo)
-                    ),
-                )
+                .of(<get_repo as ::axum_redis_cache::__private::Handler>::route().name())
                 .within(step_0)
                 .await
         }
@@ -71,12 +70,14 @@ impl get_repo {
             > as ::axum_redis_cache::__private::KindType>::Type,
         >,
     ) -> ::axum_redis_cache::__private::CacheKey {
-        ::axum_redis_cache::__private::Text::new()
-            .literal("repo:")
-            .value(&owner)
-            .literal("/")
-            .value(&name)
-            .into_key()
+        <Self as ::axum_redis_cache::__private::Handler>::route()
+            .key_of_template(
+                &::axum_redis_cache::__private::Text::new()
+                    .literal("repo:")
+                    .value(&owner)
+                    .literal("/")
+                    .value(&name),
+            )
             .in_groups([
                 ::axum_redis_cache::__private::Text::new().literal("repos"),
                 ::axum_redis_cache::__private::Text::new()
@@ -91,16 +92,31 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
     fn route() -> &'static ::axum_redis_cache::__private::Route {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
             #[allow(unused_imports)]
-            use ::axum_redis_cache::__private::NotDetermined as _;
+            use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(get_repo)
-                    ),
+                    ::axum_redis_cache::__private::named::<get_repo>,
                 )
+                .reads(|url| {
+                    #[allow(unused_imports)]
+                    use ::axum_redis_cache::__private::read::{
+                        ByType as _, ByValue as _, Nothing as _,
+                    };
+                    url.silently(|url| {
+                        (&&&::axum_redis_cache::__private::Probe::<
+                            Path<(String, String)>,
+                        >::new())
+                            .read(url)
+                    });
+                    url.beside(|url| {
+                        (&&&::axum_redis_cache::__private::Probe::<User>::new())
+                            .read(url)
+                    });
+                })
                 .identified(
-                    ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
-                        .is_none()
-                        || ::axum_redis_cache::__private::Probe::<User>::BY.is_none(),
+                    ::axum_redis_cache::__private::Probe::<
+                        Path<(String, String)>,
+                    >::IDENTIFIES
+                        || ::axum_redis_cache::__private::Probe::<User>::IDENTIFIES,
                 )
                 .ttl(
                     ::axum_redis_cache::__private::Declared::Lazy({

@@ -11,6 +11,9 @@ async fn rename(
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
+    static __AXUM_REDIS_CACHE_WRITER: ::axum_redis_cache::__private::Writer = ::axum_redis_cache::__private::Writer::new(
+        ::axum_redis_cache::__private::named::<rename>,
+    );
     #[allow(dead_code)]
     const _: () = {
         #[allow(unused_imports)]
@@ -35,7 +38,7 @@ async fn rename(
                 let Path(name) = &name;
                 #[allow(non_snake_case, unused_variables)]
                 let Json(repo) = &repo;
-                ::axum_redis_cache::__private::Evictions::new()
+                ::axum_redis_cache::__private::Evictions::of(&__AXUM_REDIS_CACHE_WRITER)
                     .key(<get_repo>::key(&repo.owner, &name))
                     .group(::axum_redis_cache::__private::Text::new().literal("repos"))
             },
@@ -46,16 +49,13 @@ async fn rename(
             ::axum_redis_cache::__private::named_alone::<
                 <repos::list as ::axum_redis_cache::__private::Handler>::Key,
             >(<repos::list as ::axum_redis_cache::__private::Handler>::route()),
+            &__AXUM_REDIS_CACHE_WRITER,
             ::axum_redis_cache::__private::Selected::new(),
         )
         .await;
     ::axum_redis_cache::__private::Run::new(
             ::axum_redis_cache::__private::Run::new(rename::uncached(name, repo))
-                .of(
-                    ::core::concat!(
-                        ::core::module_path!(), "::", ::core::stringify!(rename)
-                    ),
-                )
+                .of(__AXUM_REDIS_CACHE_WRITER.name())
                 .within(step_1),
         )
         .within(step_0)
