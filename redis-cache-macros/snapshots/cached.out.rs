@@ -1,9 +1,6 @@
 #[debug_handler]
 pub(crate) async fn get_product(
-    id: ::axum_redis_cache::__private::Head<
-        Path<u64>,
-        { 0 | ::axum_redis_cache::__private::URL },
-    >,
+    id: ::axum_redis_cache::__private::Head<Path<u64>, get_product, { 0 }>,
     db: State<Db>,
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
@@ -99,6 +96,7 @@ impl ::axum_redis_cache::__private::Handler for get_product {
                     ),
                 )
                 .groups(&["products"])
+                .declares(&["products"])
         };
         &__AXUM_REDIS_CACHE_ROUTE
     }

@@ -2,7 +2,8 @@ async fn list<R: Repository + 'static>(
     db: State<R>,
     headers: ::axum_redis_cache::__private::Head<
         HeaderMap,
-        { 0 | ::axum_redis_cache::__private::URL },
+        ::axum_redis_cache::__private::WholeUrl,
+        { 0 },
     >,
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]

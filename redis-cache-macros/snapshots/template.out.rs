@@ -1,7 +1,8 @@
 async fn get_repo(
     argument_0: ::axum_redis_cache::__private::Head<
         Path<(String, String)>,
-        { 0 | ::axum_redis_cache::__private::URL },
+        get_repo,
+        { 0 },
     >,
     user: User,
 ) -> ::axum_redis_cache::__private::Response {
@@ -112,6 +113,7 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                             .read(url)
                     });
                 })
+                .key_by_template()
                 .identified(
                     ::axum_redis_cache::__private::Probe::<
                         Path<(String, String)>,
@@ -126,6 +128,7 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                         &__AXUM_REDIS_CACHE_DECLARED
                     }),
                 )
+                .declares(&["repos", "owner:\0"])
         };
         &__AXUM_REDIS_CACHE_ROUTE
     }

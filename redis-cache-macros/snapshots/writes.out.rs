@@ -1,9 +1,10 @@
 async fn rename(
     name: ::axum_redis_cache::__private::Head<
         Path<String>,
+        ::axum_redis_cache::__private::WholeUrl,
         {
             0 | ::axum_redis_cache::__private::ALL_FIELDS
-                | ::axum_redis_cache::__private::FOR_HANDLERS
+                | ::axum_redis_cache::__private::PARTS
                 | ::axum_redis_cache::__private::WRITE
         },
     >,

@@ -14,6 +14,7 @@ mod pattern;
 mod snapshots;
 mod suggest;
 mod template;
+mod value;
 
 use darling::{Error, Result};
 use proc_macro2::TokenStream;

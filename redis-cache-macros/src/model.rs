@@ -6,14 +6,16 @@ use darling::{Error, Result};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{Expr, ExprPath, LitInt, LitStr, Path};
 
 use crate::duration::{NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
 use crate::options::Reference;
 use crate::parse::{self, EvictArgs, Exprs, KeySource, PathValue, PutArgs, QueryOption};
-use crate::parse::{ExprValue, RouteArgs, Strings};
-use crate::template::{Template, Value, find};
+use crate::parse::{ExprValue, GroupSource, Groups, RouteArgs};
+use crate::template::Template;
+use crate::value::{Value, find};
 
 /// What `#[cached]` decided.
 pub(crate) struct Route {
@@ -159,13 +161,20 @@ impl Route {
         Some(names)
     }
 
+    /// Whether a group is made of values of a request.
+    pub(crate) fn has_made_groups(&self) -> bool {
+        let mut values = self.groups.iter().flat_map(Template::values);
+        values.any(|value| !value.roots.is_empty())
+    }
+
     /// Whether the values of the key are enough to know the groups.
     pub(crate) fn groups_by_key(&self) -> bool {
         let Key::Template(key) = &self.key else {
-            return self.fixed_groups().is_some();
+            return !self.has_made_groups();
         };
         let in_key = |value: &Value| key.values().any(|other| other == value);
-        self.groups.iter().flat_map(Template::values).all(in_key)
+        let mut values = self.groups.iter().flat_map(Template::values);
+        values.all(|value| value.roots.is_empty() || in_key(value))
     }
 
     /// The values that the key and `vary_by` use.
@@ -313,7 +322,7 @@ fn ignored_and_used(
     errors: &mut Accumulator,
 ) {
     for (name, expr) in ignored {
-        if used(key, vary_by).any(|value| value.root.unraw() == name) {
+        if used(key, vary_by).any(|value| value.roots.iter().any(|(_, it)| it.unraw() == name)) {
             let message =
                 format!("`{name}` selects the response, so it is not ignored: remove one");
             errors.push(Error::custom(message).with_span(expr));
@@ -401,13 +410,17 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
     }
 }
 
-fn groups(names: &Strings, arguments: &[Argument<'_>]) -> Result<Vec<Template>> {
+fn groups(names: &Groups, arguments: &[Argument<'_>]) -> Result<Vec<Template>> {
     let mut errors = Error::accumulator();
     let mut out = Vec::new();
     for name in &names.0 {
-        match Template::new(name, arguments) {
+        let (group, span) = match name {
+            GroupSource::Template(text) => (Template::new(text, arguments), text.span()),
+            GroupSource::Expr(expr) => (Ok(Template::of_expr(expr, arguments)), expr.span()),
+        };
+        match group {
             Ok(group) if out.contains(&group) => {
-                errors.push(Error::custom("this group is named twice").with_span(name));
+                errors.push(Error::custom("this group is named twice").with_span(&span));
             }
             Ok(group) => out.push(group),
             Err(error) => errors.push(error),

@@ -15,7 +15,7 @@ use crate::options::{Form, Reference, checked, references};
 pub(crate) struct RouteArgs {
     pub(crate) name: Option<LitStr>,
     pub(crate) ttl: Option<ExprValue>,
-    pub(crate) group: Option<Strings>,
+    pub(crate) group: Option<Groups>,
     pub(crate) key: Option<KeySource>,
     pub(crate) query: Option<SpannedValue<QueryOption>>,
     pub(crate) vary_by: Option<Exprs>,
@@ -37,7 +37,7 @@ pub(crate) struct RouteArgs {
 /// The options of `#[cache_put]`, beside the handler that it names.
 #[derive(FromMeta)]
 pub(crate) struct PutArgs {
-    pub(crate) group: Option<Strings>,
+    pub(crate) group: Option<Groups>,
     pub(crate) vary_by: Option<Exprs>,
     pub(crate) no_companion: Flag,
     #[darling(rename = "crate")]
@@ -48,7 +48,7 @@ pub(crate) struct PutArgs {
 #[derive(FromMeta)]
 pub(crate) struct EvictArgs {
     #[darling(multiple)]
-    pub(crate) group: Vec<Strings>,
+    pub(crate) group: Vec<Groups>,
     pub(crate) all: Flag,
     pub(crate) always: Flag,
     pub(crate) no_companion: Flag,
@@ -203,20 +203,39 @@ impl FromMeta for PathValue {
     }
 }
 
-/// `option = "text"` or `option = ["text", "text"]`.
-pub(crate) struct Strings(pub(crate) Vec<LitStr>);
+/// `group = "text"`, `group = expression`, or a list of them.
+pub(crate) struct Groups(pub(crate) Vec<GroupSource>);
 
-impl FromMeta for Strings {
+/// A template, or an expression that yields the text.
+pub(crate) enum GroupSource {
+    Template(LitStr),
+    Expr(Expr),
+}
+
+impl FromMeta for Groups {
     fn from_expr(expr: &Expr) -> Result<Self> {
-        let texts = match ungroup(expr) {
+        let groups = match ungroup(expr) {
             Expr::Array(array) if array.elems.is_empty() => {
                 let message = "nothing in the list: name a group, or remove the option";
                 return Err(Error::custom(message).with_span(array));
             }
-            Expr::Array(array) => array.elems.iter().map(string).collect::<Result<_>>()?,
-            other => vec![string(other)?],
+            Expr::Array(array) => array.elems.iter().map(group).collect::<Result<_>>()?,
+            other => vec![group(other)?],
         };
-        Ok(Self(texts))
+        Ok(Self(groups))
+    }
+}
+
+fn group(expr: &Expr) -> Result<GroupSource> {
+    match ungroup(expr) {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => Ok(GroupSource::Template(text.clone())),
+        other @ (Expr::Lit(_) | Expr::Array(_)) => {
+            Err(Error::custom("expected a text in quotes").with_span(other))
+        }
+        other => Ok(GroupSource::Expr(other.clone())),
     }
 }
 
@@ -323,16 +342,6 @@ fn at_least_one(items: &[NestedMeta], example: &str) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-fn string(expr: &Expr) -> Result<LitStr> {
-    match ungroup(expr) {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => Ok(text.clone()),
-        other => Err(Error::custom("expected a text in quotes").with_span(other)),
-    }
 }
 
 /// The expression inside the invisible groups that `macro_rules!` wraps its fragments in.

@@ -1,14 +1,10 @@
 //! The texts of keys and groups, with values in braces.
 
 use darling::{Error, Result};
-use proc_macro2::Ident;
-use quote::format_ident;
-use syn::ext::IdentExt;
-use syn::{Expr, ExprField, ExprPath, LitStr, Member};
+use syn::{Expr, LitStr};
 
 use crate::handler::Argument;
-use crate::parse::ungroup;
-use crate::suggest::nearest;
+use crate::value::{self, Value};
 
 /// A text with values in it.
 #[derive(Clone, PartialEq)]
@@ -20,16 +16,8 @@ pub(crate) struct Template {
 pub(crate) enum Piece {
     Literal(String),
     Value(Value),
-}
-
-/// A name that an argument binds, or a field path of one.
-#[derive(Clone, PartialEq)]
-pub(crate) struct Value {
-    /// The number of the argument.
-    pub(crate) argument: usize,
-    /// The name that it binds.
-    pub(crate) root: Ident,
-    pub(crate) fields: Vec<Member>,
+    /// An expression that yields the text of a group.
+    Text(Value),
 }
 
 impl Template {
@@ -46,7 +34,7 @@ impl Template {
             match segment {
                 Segment::Literal(literal) => pieces.push(Piece::Literal(literal)),
                 Segment::Placeholder(placeholder) => {
-                    let value = Value::of_placeholder(&placeholder, text, arguments);
+                    let value = value::of_placeholder(&placeholder, text, arguments);
                     pieces.extend(errors.handle(value).map(Piece::Value));
                 }
             }
@@ -56,9 +44,16 @@ impl Template {
         })
     }
 
+    /// An expression that yields the whole text.
+    pub(crate) fn of_expr(expr: &Expr, arguments: &[Argument<'_>]) -> Self {
+        Self {
+            pieces: vec![Piece::Text(Value::of_text(expr, arguments))],
+        }
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Value(value) => Some(value),
+            Piece::Value(value) | Piece::Text(value) => Some(value),
             Piece::Literal(_) => None,
         })
     }
@@ -89,106 +84,6 @@ fn separated(pieces: Vec<Piece>) -> Vec<Piece> {
         }
     }
     out
-}
-
-impl Value {
-    /// A value written as an expression: `id` or `user.id`.
-    pub(crate) fn of_expr(expr: &Expr, arguments: &[Argument<'_>]) -> Result<Self> {
-        let mut fields = Vec::new();
-        let mut inner = ungroup(expr);
-        while let Expr::Field(ExprField { base, member, .. }) = inner {
-            fields.insert(0, member.clone());
-            inner = ungroup(base);
-        }
-        let Expr::Path(ExprPath { path, .. }) = inner else {
-            return Err(Error::custom(EXPECTED_VALUE).with_span(expr));
-        };
-        let name = path
-            .get_ident()
-            .ok_or_else(|| Error::custom(EXPECTED_VALUE).with_span(expr))?;
-        let (argument, _) = find(&name.unraw().to_string(), arguments)
-            .map_err(|message| Error::custom(message).with_span(name))?;
-        Ok(Self {
-            argument,
-            root: name.clone(),
-            fields,
-        })
-    }
-
-    fn of_placeholder(text: &str, literal: &LitStr, arguments: &[Argument<'_>]) -> Result<Self> {
-        let fail = |message: String| Error::custom(message).with_span(literal);
-        let mut names = text.split('.');
-        let root = names.next().unwrap_or_default();
-        let (argument, mut root) = find(unraw(root), arguments).map_err(fail)?;
-        // Errors point at the template, and the name is still the argument's.
-        root.set_span(root.span().located_at(literal.span()));
-        let member = |name: &str| {
-            let member = match name.parse::<usize>() {
-                Ok(index) => Member::Unnamed(index.into()),
-                Err(_) => Member::Named(word(unraw(name))),
-            };
-            with_span(member, literal)
-        };
-        Ok(Self {
-            argument,
-            root,
-            fields: names.map(member).collect(),
-        })
-    }
-
-    /// A name for it that is no path.
-    pub(crate) fn flat_name(&self) -> String {
-        let fields = self.fields.iter().map(|field| match field {
-            Member::Named(field) => format!("_{}", field.unraw()),
-            Member::Unnamed(index) => format!("_{}", index.index),
-        });
-        self.root.unraw().to_string() + &fields.collect::<String>()
-    }
-}
-
-const EXPECTED_VALUE: &str =
-    "expected a name that an argument binds, or a field path of one, such as `user.id`";
-
-fn with_span(mut member: Member, literal: &LitStr) -> Member {
-    match &mut member {
-        Member::Named(name) => name.set_span(literal.span()),
-        Member::Unnamed(index) => index.span = literal.span(),
-    }
-    member
-}
-
-/// The argument that binds a name, and the name as it is written there.
-pub(crate) fn find(
-    name: &str,
-    arguments: &[Argument<'_>],
-) -> std::result::Result<(usize, Ident), String> {
-    let bound = |(position, argument): (usize, &Argument<'_>)| {
-        let mut bindings = argument.bindings.iter();
-        let binding = bindings.find(|binding| binding.unraw() == name)?;
-        Some((position, binding.clone()))
-    };
-    if let Some(found) = arguments.iter().enumerate().find_map(bound) {
-        return Ok(found);
-    }
-    let bindings = arguments.iter().flat_map(|argument| &argument.bindings);
-    let names: Vec<String> = bindings.map(|it| it.unraw().to_string()).collect();
-    Err(match nearest(name, names.iter().map(String::as_str)) {
-        Some(nearest) => format!("no argument binds `{name}`: did you mean `{nearest}`?"),
-        None if names.is_empty() => format!("no argument binds `{name}`: none binds any name"),
-        None => format!(
-            "no argument binds `{name}`: they bind `{}`",
-            names.join("`, `")
-        ),
-    })
-}
-
-fn unraw(name: &str) -> &str {
-    name.strip_prefix("r#").unwrap_or(name)
-}
-
-/// The identifier of that name, which may be a keyword.
-pub(crate) fn word(name: &str) -> Ident {
-    syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }
 
 enum Segment {
@@ -231,25 +126,15 @@ fn segments(text: &str) -> Result<Vec<Segment>> {
 }
 
 fn check_placeholder(text: &str) -> Result<()> {
-    if text.is_empty() {
+    if text.trim().is_empty() {
         let message = "`{}` names no value: write a name that an argument binds, such as `{id}`";
         return Err(Error::custom(message));
     }
-    if let Some((name, _)) = text.split_once(':') {
+    if let Some((name, format)) = text.split_once(':')
+        && !format.starts_with(':')
+    {
         let message =
             format!("a value is written one way only: remove the format, as in `{{{name}}}`");
-        return Err(Error::custom(message));
-    }
-    let is_index = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
-    let is_name = |name: &str| syn::parse_str::<Ident>(&format!("r#{}", unraw(name))).is_ok();
-    let mut names = text.split('.');
-    let valid = names.next().is_some_and(is_name)
-        && names.all(|name| is_name(name) || (is_index(name) && name.parse::<u32>().is_ok()));
-    if !valid {
-        let message = format!(
-            "`{{{text}}}` is not a name or a field path, such as `{{id}}` or `{{user.id}}`; a brace \
-             is written `{{{{`"
-        );
         return Err(Error::custom(message));
     }
     Ok(())

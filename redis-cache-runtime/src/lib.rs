@@ -53,12 +53,12 @@ pub mod __private {
     };
     pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named, named_alone};
     pub use crate::http::cache_control::Declared;
-    pub use crate::key::CacheKey;
     pub use crate::key::normal::QueryRule;
     pub use crate::key::reader::UrlReader;
+    pub use crate::key::{CacheKey, sorted_groups as sorted};
     pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
     pub use crate::request::{
-        ALL_FIELDS, DebugHandlerBelongsBelow, FOR_HANDLERS, Head, PARTS, URL, WRITE,
+        ALL_FIELDS, DebugHandlerBelongsBelow, Head, NoUrl, PARTS, WRITE, WholeUrl,
     };
     pub use crate::route::{KeyResult, Route, Selected};
     pub use crate::serve::evict::{Evictions, evict};

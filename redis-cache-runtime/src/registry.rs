@@ -4,7 +4,7 @@
 //! forgotten: lists that only grow are read without a lock by every request.
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -94,8 +94,8 @@ pub(crate) struct Mount {
 pub(crate) struct Mounted {
     handler: &'static Instance,
     mount: &'static Mount,
-    /// What tells its responses from those of other mounts: nothing for the first one.
-    pub(crate) selects: &'static str,
+    /// Its entries are the plain ones of the handler: nothing in their names says which mount it is.
+    is_plain: bool,
 }
 
 impl Mount {
@@ -171,7 +171,7 @@ impl Instance {
                 Some(Mounted {
                     handler: self,
                     mount,
-                    selects: "",
+                    is_plain: true,
                 })
             }
             (Some(_), Some(_)) => None,
@@ -181,12 +181,11 @@ impl Instance {
     fn mounted(&'static self, mount: &'static Mount) -> Mounted {
         let first = self.mounts.iter().next();
         let is_first = first.is_some_and(|first| std::ptr::eq(first, mount));
-        let is_alone = is_first && !self.is_spread.load(Ordering::Relaxed);
-        let selects = if is_alone { "" } else { &mount.path };
+        let is_plain = is_first && !self.is_spread.load(Ordering::Relaxed);
         Mounted {
             handler: self,
             mount,
-            selects,
+            is_plain,
         }
     }
 
@@ -203,11 +202,28 @@ impl Instance {
 }
 
 impl Mounted {
+    pub(crate) fn handler(self) -> &'static Instance {
+        self.handler
+    }
+
+    /// What tells its responses from those of other mounts.
+    pub(crate) fn selects(self) -> &'static str {
+        if self.is_plain { "" } else { &self.mount.path }
+    }
+
+    pub(crate) fn is_plain(self) -> bool {
+        self.is_plain
+    }
+
+    /// Returns whether it is known by which names the handler reads the parameters of the path.
+    pub(crate) fn knows_names(self) -> bool {
+        self.mount.names.get().is_some()
+    }
+
     /// Notes by which names the handler reads the parameters of the path.
     pub(crate) fn note(self, names: String) {
-        if self.mount.names.get().is_none() {
-            let _ = self.mount.names.set(names);
-        }
+        // It is set already, or the same for every request.
+        let _ = self.mount.names.set(names);
     }
 
     pub(crate) fn stamp(self) -> Nonce {
@@ -232,6 +248,74 @@ fn register(name: &str, of: (usize, TypeId)) -> bool {
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let names = names.get_or_insert_default();
     *names.entry(name.to_owned()).or_insert(of) == of
+}
+
+/// What is known of the groups that handlers and values of this process declare.
+#[derive(Default)]
+struct DeclaredGroups {
+    names: HashSet<String>,
+    /// The parts of names between values.
+    patterns: HashSet<&'static str>,
+    /// Of these the log has said that nobody declares them.
+    unknown: HashSet<String>,
+}
+
+/// More names than these are not remembered.
+const MAX_NAMES: usize = 10_000;
+
+static GROUPS: Mutex<Option<DeclaredGroups>> = Mutex::new(None);
+
+/// Declares groups by what their names look like: NUL stands for a value.
+pub(crate) fn declare_groups(patterns: &[&'static str]) {
+    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    groups.get_or_insert_default().patterns.extend(patterns);
+}
+
+/// Declares a group.
+pub(crate) fn declare_group(name: &str) {
+    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let groups = groups.get_or_insert_default();
+    if groups.names.len() < MAX_NAMES && !groups.names.contains(name) {
+        groups.names.insert(name.to_owned());
+    }
+}
+
+/// Says in the log, once, that a group is evicted that nobody declares: its name may be misspelt.
+pub(crate) fn check_group(name: &str) {
+    if is_new_and_undeclared(name) {
+        tracing::info!(
+            group = name,
+            "a group was evicted that no handler that has run in this process declares: is its name \
+             spelt right?"
+        );
+    }
+}
+
+fn is_new_and_undeclared(name: &str) -> bool {
+    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let groups = groups.get_or_insert_default();
+    let mut patterns = groups.patterns.iter();
+    let is_known = groups.names.contains(name) || patterns.any(|pattern| matches(pattern, name));
+    !is_known && groups.unknown.len() < MAX_NAMES && groups.unknown.insert(name.to_owned())
+}
+
+/// Returns whether a name looks like a pattern, in which NUL stands for a value.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('\0') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('\0').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some((_, rest)) = name.split_once(part) else {
+            return false;
+        };
+        name = rest;
+    }
+    name.ends_with(end)
 }
 
 /// A name as keys have it: without the characters that mean something there.
@@ -260,6 +344,21 @@ pub(crate) fn name_of(companion: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_matches_a_pattern_by_what_is_between_the_values() {
+        for (pattern, name, expected) in [
+            ("books", "books", true),
+            ("books", "book", false),
+            ("brand:\0", "brand:acme", true),
+            ("brand:\0", "brands:acme", false),
+            ("\0:\0/x", "a:b/x", true),
+            ("\0:\0/x", "a/x", false),
+            ("\0", "anything", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern:?} {name}");
+        }
+    }
 
     #[test]
     fn a_list_keeps_what_is_added_once() {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
@@ -10,8 +11,10 @@ use axum::http::{HeaderMap, Method, header};
 
 use crate::cache::Cache;
 use crate::explanation::Wanted;
+use crate::handler::Handler;
 use crate::http::directives::RequestDirectives;
-use crate::key::asked::Asked;
+use crate::key::asked::{Asked, KeptUrl, Params};
+use crate::route::ReadUrl;
 
 /// Every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;
@@ -19,16 +22,59 @@ pub const ALL_FIELDS: u8 = 1;
 pub const WRITE: u8 = 2;
 /// Everything, for a key function.
 pub const PARTS: u8 = 4;
-/// The URL, for the key of a handler.
-pub const URL: u8 = 8;
-/// What the key of any other handler may be made of.
-pub const FOR_HANDLERS: u8 = URL | PARTS;
 
 /// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
 /// what the cache needs of the request, then extracts that argument.
-pub struct Head<T, const KEEP: u8> {
+pub struct Head<T, K, const KEEP: u8> {
     extracted: T,
     request: CacheRequest,
+    url: PhantomData<fn() -> K>,
+}
+
+/// What a handler needs of the URL.
+pub trait KeepUrl {
+    /// Takes it.
+    #[doc(hidden)]
+    fn keep(parts: &Parts, params: Params) -> Url;
+}
+
+/// Nothing.
+#[derive(Debug)]
+pub struct NoUrl;
+
+/// All of it: which handler's key is made of it is not known yet.
+#[derive(Debug)]
+pub struct WholeUrl;
+
+impl KeepUrl for NoUrl {
+    fn keep(_: &Parts, _: Params) -> Url {
+        Url::None
+    }
+}
+
+impl KeepUrl for WholeUrl {
+    fn keep(parts: &Parts, params: Params) -> Url {
+        Url::Kept(KeptUrl::of(parts, params))
+    }
+}
+
+/// The values that the handler reads. Read at once, so that nothing else is kept.
+impl<H: Handler> KeepUrl for H {
+    fn keep(parts: &Parts, params: Params) -> Url {
+        Url::Read(H::route().read_url(Asked::of(parts, &params)))
+    }
+}
+
+/// What is kept of the URL of a request.
+#[derive(Clone, Debug, Default)]
+pub enum Url {
+    /// Nothing.
+    #[default]
+    None,
+    /// All of it.
+    Kept(Arc<KeptUrl>),
+    /// The values that its handler reads.
+    Read(ReadUrl),
 }
 
 /// A request as the cache sees it, and the cache.
@@ -41,8 +87,7 @@ pub struct CacheRequest {
 /// What the cache needs of a request. Small, because every future on the way moves it.
 #[derive(Clone)]
 pub(crate) struct RequestHead {
-    /// `None` unless a key is made of it.
-    pub(crate) url: Option<Arc<Asked>>,
+    pub(crate) url: Url,
     pub(crate) method: MethodKind,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
@@ -70,12 +115,9 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    pub(crate) async fn take(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
-        let url = if keep & URL == 0 {
-            None
-        } else {
-            Some(Asked::of(parts).await)
-        };
+    pub(crate) async fn take<K: KeepUrl>(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+        let params = Params::of(parts).await;
+        let url = K::keep(parts, params);
         let head = RequestHead::take(keep, parts, url, &cache);
         Self { head, cache }
     }
@@ -84,7 +126,7 @@ impl CacheRequest {
 impl RequestHead {
     /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
     /// then generates the response that is stored, and axum leaves out the body.
-    fn take(keep: u8, parts: &mut Parts, url: Option<Arc<Asked>>, cache: &Cache) -> Self {
+    fn take(keep: u8, parts: &mut Parts, url: Url, cache: &Cache) -> Self {
         let map = if keep & ALL_FIELDS == 0 {
             cache_fields(&parts.headers)
         } else {
@@ -121,10 +163,13 @@ impl RequestHead {
         }
     }
 
-    /// The URL; without parameters and matched path if it was not kept.
-    pub(crate) fn asked(&self) -> &Asked {
-        static NOTHING: LazyLock<Asked> = LazyLock::new(Asked::default);
-        self.url.as_deref().unwrap_or(&NOTHING)
+    /// The URL, where it was kept; otherwise one that asks for nothing.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
+        match &self.url {
+            Url::Kept(url) => url.asked(),
+            Url::None | Url::Read(_) => NOTHING.asked(),
+        }
     }
 
     pub(crate) fn is_read(&self) -> bool {
@@ -169,7 +214,7 @@ fn cache_fields(all: &HeaderMap) -> HeaderMap {
     kept
 }
 
-impl<T, const KEEP: u8> Head<T, KEEP> {
+impl<T, K, const KEEP: u8> Head<T, K, KEEP> {
     /// What is for the cache, and the argument that it stands in for.
     pub fn split(self) -> (CacheRequest, T) {
         (self.request, self.extracted)
@@ -189,24 +234,30 @@ impl<S: Sync> FromRequestParts<S> for DebugHandlerBelongsBelow {
     }
 }
 
-impl<S, T, const KEEP: u8> FromRequestParts<S> for Head<T, KEEP>
+impl<S, T, K, const KEEP: u8> FromRequestParts<S> for Head<T, K, KEEP>
 where
     T: FromRequestParts<S>,
+    K: KeepUrl,
     Cache: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let request = CacheRequest::take(KEEP, parts, Cache::from_ref(state)).await;
+        let request = CacheRequest::take::<K>(KEEP, parts, Cache::from_ref(state)).await;
         let extracted = T::from_request_parts(parts, state).await?;
-        Ok(Self { extracted, request })
+        Ok(Self {
+            extracted,
+            request,
+            url: PhantomData,
+        })
     }
 }
 
-impl<S, T, const KEEP: u8> FromRequest<S> for Head<T, KEEP>
+impl<S, T, K, const KEEP: u8> FromRequest<S> for Head<T, K, KEEP>
 where
     T: FromRequest<S>,
+    K: KeepUrl,
     Cache: FromRef<S>,
     S: Send + Sync,
 {
@@ -214,16 +265,17 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let head = CacheRequest::take(KEEP, &mut parts, Cache::from_ref(state)).await;
+        let head = CacheRequest::take::<K>(KEEP, &mut parts, Cache::from_ref(state)).await;
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,
             request: head,
+            url: PhantomData,
         })
     }
 }
 
-impl<T, const KEEP: u8> fmt::Debug for Head<T, KEEP> {
+impl<T, K, const KEEP: u8> fmt::Debug for Head<T, K, KEEP> {
     /// Says nothing: attributes that log arguments must not log the fields of requests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")

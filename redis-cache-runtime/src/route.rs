@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::http::HeaderName;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
 use axum::response::Response;
 
 use crate::cache::Cache;
@@ -14,16 +14,16 @@ use crate::clock;
 use crate::http::cache_control::{ClientPolicy, Declared};
 use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
-use crate::key::asked::Asked;
+use crate::key::asked::{Asked, KeptUrl};
 use crate::key::normal::QueryRule;
-use crate::key::reader::{UrlReader, UrlValues};
+use crate::key::reader::{Beyond, UrlReader, UrlValues};
 use crate::key::{
     Address, CacheKey, Eviction, Group, Groups, Scope, Selecting, Variant, sorted_groups,
 };
 use crate::key_part::Text;
 use crate::observe::{Measured, Writes, Written};
-use crate::registry::{Grown, Instance, Mounted};
-use crate::request::RequestHead;
+use crate::registry::{self, Grown, Instance, Mounted};
+use crate::request::{RequestHead, Url};
 
 /// What `#[cached]` or `#[cache_put]` declared. Built by the compiler, as a static of generated code.
 #[derive(Debug)]
@@ -32,13 +32,17 @@ pub struct Route {
     named: fn() -> &'static str,
     name: Option<&'static str>,
     /// Reads what the arguments of the handler see of a URL.
-    read: ReadUrl,
+    read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
     /// Sorted and without repeats.
     groups: &'static [&'static str],
+    /// Makes the groups, where they are expressions that use no value.
+    made_groups: Option<fn() -> Vec<Group>>,
+    /// What names of its groups look like: NUL stands for a value.
+    declared: &'static [&'static str],
     query: QueryRule,
-    custom_key: Option<KeyFunction>,
+    key: KeyKind,
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
@@ -56,8 +60,10 @@ impl Route {
             instances: Grown::new(),
             ttl: None,
             groups: &[],
+            made_groups: None,
+            declared: &[],
             query: QueryRule::None,
-            custom_key: None,
+            key: KeyKind::Default,
             client: ClientPolicy::NONE,
             store: StorePolicy::NONE,
             unless: None,
@@ -88,8 +94,22 @@ impl Route {
 
     /// What the arguments of the handler see of a URL.
     #[must_use]
-    pub const fn reads(mut self, read: ReadUrl) -> Self {
+    pub const fn reads(mut self, read: ReadArguments) -> Self {
         self.read = read;
+        self
+    }
+
+    /// Makes the eviction groups, sorted and without repeats.
+    #[must_use]
+    pub const fn groups_by(mut self, make: fn() -> Vec<Group>) -> Self {
+        self.made_groups = Some(make);
+        self
+    }
+
+    /// What names of its groups look like: NUL stands for a value.
+    #[must_use]
+    pub const fn declares(mut self, patterns: &'static [&'static str]) -> Self {
+        self.declared = patterns;
         self
     }
 
@@ -103,7 +123,14 @@ impl Route {
     /// Makes the key of a request, instead of the default.
     #[must_use]
     pub const fn key_by(mut self, function: KeyFunction) -> Self {
-        self.custom_key = Some(function);
+        self.key = KeyKind::Function(function);
+        self
+    }
+
+    /// The key is made by a template, of values.
+    #[must_use]
+    pub const fn key_by_template(mut self) -> Self {
+        self.key = KeyKind::Template;
         self
     }
 
@@ -198,11 +225,12 @@ impl Route {
     /// function returned.
     pub fn key_of_text(&'static self, text: &str) -> CacheKey {
         let handler = self.plain();
-        if self.custom_key.is_some() {
+        if let KeyKind::Function(_) = self.key {
             return key_of_function(handler, text);
         }
-        let values = self.url_values(&Asked::of_text(text), self.read, handler.name().to_owned());
-        CacheKey::of_handler(values.base, handler.bucket()).extended(&values.more)
+        let url = KeptUrl::of_text(text);
+        let values = self.values(url.asked(), self.read, handler, false);
+        key_of_url(values, handler).0
     }
 
     /// The bucket of everything of the handler.
@@ -219,18 +247,53 @@ impl Route {
         let make = || {
             let route: *const Self = self;
             let name = [self.name(), types.names].concat();
+            registry::declare_groups(self.declared);
+            for group in self.made_groups.map(|make| make()).into_iter().flatten() {
+                registry::declare_group(&group);
+            }
             Instance::new(route.addr(), types.id, &name)
         };
         self.instances.get_or_add(|it| it.is_of(types.id), make)
     }
 
-    fn url_values(&self, asked: &Asked, read: ReadUrl, base: String) -> UrlValues {
+    /// What the handler reads of a URL.
+    pub(crate) fn read_url(&'static self, asked: Asked<'_>) -> ReadUrl {
+        self.read_url_of(asked, Types::none(), self.read)
+    }
+
+    fn read_url_of(&'static self, asked: Asked<'_>, types: Types, read: ReadArguments) -> ReadUrl {
+        let handler = self.instance(types);
+        let mounted = handler.mount(asked.mount());
+        let values = self.values(asked, read, handler, !mounted.knows_names());
+        if !mounted.knows_names() {
+            let beyond = values.beyond.as_deref();
+            mounted.note(beyond.map_or_else(String::new, |beyond| beyond.names.clone()));
+        }
+        ReadUrl { values, mounted }
+    }
+
+    fn values(
+        &self,
+        asked: Asked<'_>,
+        read: ReadArguments,
+        handler: &Instance,
+        with_names: bool,
+    ) -> UrlValues {
+        let mut base = String::new();
+        if let KeyKind::Default = self.key {
+            base.reserve(handler.name().len() + 32);
+            base.push_str(handler.name());
+        }
         let mut reader = UrlReader::new(asked, base);
         read(&mut reader);
         if self.query != QueryRule::None {
             reader.query_text(self.query);
         }
-        reader.finish()
+        // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        if self.store.vary.contains(&header::HOST) {
+            reader.authority();
+        }
+        reader.finish(with_names)
     }
 
     pub(crate) fn lifetime(&self) -> Option<Duration> {
@@ -241,37 +304,43 @@ impl Route {
         self.client.windows()
     }
 
-    /// What a write evicts that names the handler without values: everything that the handler stored
-    /// for the values of the path.
+    /// The key that a write evicts which names the handler without values: of everything that the
+    /// handler stored for the values of the path.
     pub(crate) async fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
         let handler = self.plain();
-        let (function, parts) = (self.custom_key, request.parts.as_deref());
-        if let Some((function, parts)) = function.zip(parts) {
+        if let (KeyKind::Function(function), Some(parts)) = (self.key, request.parts.as_deref()) {
             return Ok(key_of_function(handler, &function(parts).await));
         }
-        let values = self.url_values(request.asked(), self.read, handler.name().to_owned());
-        let reads_so = handler.reads_by(&values.names);
-        if values.has_failed || reads_so == Some(false) {
+        let UrlValues { base, beyond } = self.values(request.asked(), self.read, handler, true);
+        let Beyond {
+            has_failed, names, ..
+        } = beyond.map_or_else(Beyond::default, |it| *it);
+        let reads_so = handler.reads_by(&names);
+        if has_failed || reads_so == Some(false) {
             return Err(Unread::OtherValues(handler.bucket()));
         }
-        if reads_so.is_none() && !values.names.is_empty() {
+        if reads_so.is_none() && !names.is_empty() {
             return Err(Unread::NotSeen(handler.bucket()));
         }
-        Ok(CacheKey::of_handler(values.base, handler.bucket()))
+        Ok(CacheKey::of_handler(base, handler.bucket()))
     }
 
     /// Where the response to a request is stored, as far as it is known without waiting.
     pub(crate) fn address(
         &'static self,
         cache: &Cache,
-        request: &RequestHead,
+        request: &mut RequestHead,
         selected: Selected,
     ) -> Addressing {
-        let handler = self.instance(selected.types);
-        let mounted = handler.mount(request.asked().mount());
-        let (addressing, names) = self.addressed(cache, request, selected, (handler, mounted));
-        mounted.note(names);
-        addressing
+        let url = match std::mem::take(&mut request.url) {
+            Url::Read(url) => url,
+            Url::Kept(url) => {
+                let read = selected.read.unwrap_or(self.read);
+                self.read_url_of(url.asked(), selected.types, read)
+            }
+            Url::None => self.read_url(request.asked()),
+        };
+        self.addressed(cache, request, selected, url)
     }
 
     /// Where a write stores its response; `None`: it is not known for which mount.
@@ -281,53 +350,51 @@ impl Route {
         request: &RequestHead,
         selected: Selected,
     ) -> Option<Addressing> {
-        let handler = self.instance(selected.types);
-        let mounted = handler.written_mount(request.asked().mount())?;
-        let (addressing, _) = self.addressed(cache, request, selected, (handler, mounted));
-        Some(addressing)
+        let handler = self.plain();
+        let asked = request.asked();
+        let mounted = handler.written_mount(asked.mount())?;
+        let mut values = self.values(asked, self.read, handler, false);
+        if let (Some(beyond), Some(_)) = (&mut values.beyond, &selected.key) {
+            // What the values do not name, the URL of the write does not tell either.
+            beyond.rest.clear();
+        }
+        Some(self.addressed(cache, request, selected, ReadUrl { values, mounted }))
     }
 
-    /// The address, and the names by which the parameters of the path are read.
     fn addressed(
         &'static self,
         cache: &Cache,
         request: &RequestHead,
         selected: Selected,
-        (handler, mounted): (&'static Instance, Mounted),
-    ) -> (Addressing, String) {
-        let asked = request.asked();
-        let read = selected.read.unwrap_or(self.read);
-        let ask = self
-            .custom_key
-            .filter(|_| selected.key.is_none() && request.parts.is_some());
+        ReadUrl { values, mounted }: ReadUrl,
+    ) -> Addressing {
+        let handler = mounted.handler();
         let template = selected
             .template
             .map(|template| key_of_template(handler, &template));
-        let (key, values) = if let Some(key) = selected.key.or(template) {
-            let values = self.url_values(asked, read, String::new());
+        let named = selected.key.or(template);
+        let ask = match self.key {
+            KeyKind::Function(function) if named.is_none() && request.parts.is_some() => {
+                Some(function)
+            }
+            _ => None,
+        };
+        let (key, rest) = match named {
             // A key of values that extends another already says everything.
-            let more = if key.base().is_some() {
-                ""
-            } else {
-                &values.more
-            };
-            (key.extended(more), values)
-        } else if ask.is_some() {
-            (CacheKey::UNKNOWN, UrlValues::default())
-        } else {
-            let mut base = String::with_capacity(handler.name().len() + 32);
-            base.push_str(handler.name());
-            let mut values = self.url_values(asked, read, base);
-            let key = CacheKey::of_handler(std::mem::take(&mut values.base), handler.bucket());
-            (key.extended(&values.more), values)
+            Some(key) if key.base().is_some() => (key, rest_of(values)),
+            Some(key) => {
+                let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
+                (key.extended(&beyond.more), beyond.rest)
+            }
+            None if ask.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
+            None => key_of_url(values, handler),
         };
         let variant = Variant::of(&Selecting {
             nominated: self.store.vary,
             fields: request.map(),
-            uri: Some(&asked.uri),
             values: selected.vary_by.as_deref(),
-            rest: &values.rest,
-            mount: mounted.selects,
+            rest: &rest,
+            mount: mounted.selects(),
         });
         let groups = self.groups_of(selected.groups);
         let (key, groups) = match cache.scope() {
@@ -335,26 +402,28 @@ impl Route {
             Some(scope) if ask.is_some() => (key, scope.groups(&groups)),
             Some(scope) => (scope.key(key), scope.groups(&groups)),
         };
-        let at = Address {
-            key,
-            variant,
-            groups,
-            mounted: Some(mounted),
-        };
-        let addressing = Addressing {
-            at,
-            ask: ask.map(|function| Ask {
-                function,
-                handler,
-                scope: cache.scope().cloned(),
+        let scope = cache.scope();
+        Addressing {
+            at: Address {
+                key,
+                variant,
+                groups,
+                mounted: Some(mounted),
+            },
+            ask: ask.map(|function| {
+                Box::new(Ask {
+                    function,
+                    handler,
+                    scope: scope.cloned(),
+                })
             }),
-        };
-        (addressing, values.names)
+        }
     }
 
     /// The groups of a response: those that were selected, or the route's.
     fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
-        selected.map_or(Groups::Fixed(self.groups), Groups::Made)
+        let groups = selected.or_else(|| self.made_groups.map(|make| make()));
+        groups.map_or(Groups::Fixed(self.groups), Groups::Made)
     }
 
     /// Whether the request rules out the cache; one without fields that matter never does.
@@ -427,6 +496,19 @@ impl Route {
     }
 }
 
+/// The key of what was read of a URL, and what selects a variant of it.
+fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
+    let key = CacheKey::of_handler(values.base, handler.bucket());
+    match values.beyond {
+        None => (key, String::new()),
+        Some(beyond) => (key.extended(&beyond.more), beyond.rest),
+    }
+}
+
+fn rest_of(values: UrlValues) -> String {
+    values.beyond.map_or_else(String::new, |beyond| beyond.rest)
+}
+
 fn key_of_function(handler: &Instance, text: &str) -> CacheKey {
     let text = [handler.name(), "=", text].concat();
     CacheKey::of_handler(text, handler.bucket())
@@ -465,6 +547,24 @@ impl KeyOfValues {
     }
 }
 
+/// What a handler reads of the URL of a request, and where it is mounted.
+#[derive(Clone, Debug)]
+pub struct ReadUrl {
+    values: UrlValues,
+    mounted: Mounted,
+}
+
+/// What the key of a handler is made of.
+#[derive(Clone, Copy, Debug)]
+enum KeyKind {
+    /// What its arguments see of the URL.
+    Default,
+    /// The values of a template.
+    Template,
+    /// What a function makes of the head of the request.
+    Function(KeyFunction),
+}
+
 /// Why a write that names a handler does not tell which of its entries it means. All of the handler
 /// go then, which are those in its bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -486,7 +586,7 @@ impl Unread {
 /// Where a response is stored, as far as it is known without waiting.
 pub(crate) struct Addressing {
     at: Address,
-    ask: Option<Ask>,
+    ask: Option<Box<Ask>>,
 }
 
 /// What makes the key, where that may have to wait.
@@ -542,7 +642,7 @@ pub struct Selected {
     /// Sorted and without repeats.
     groups: Option<Vec<Group>>,
     types: Types,
-    read: Option<ReadUrl>,
+    read: Option<ReadArguments>,
     template: Option<Text>,
 }
 
@@ -566,7 +666,7 @@ impl Selected {
     }
 
     /// An instance of a generic handler, by its types, and what its arguments see of a URL.
-    pub fn of_types<T: 'static>(read: ReadUrl) -> Self {
+    pub fn of_types<T: 'static>(read: ReadArguments) -> Self {
         let types = Types {
             id: TypeId::of::<T>(),
             // The arguments of a marker type.
@@ -627,7 +727,7 @@ impl Selected {
 }
 
 /// Reads what the arguments of a handler see of a URL.
-pub(crate) type ReadUrl = fn(&mut UrlReader<'_>);
+pub(crate) type ReadArguments = fn(&mut UrlReader<'_>);
 
 /// Makes the key of a request.
 pub(crate) type KeyFunction = for<'a> fn(&'a Parts) -> KeyFuture<'a>;

@@ -63,7 +63,7 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
     {
         let used = |name: &Ident| {
             let mut values = route.used();
-            values.any(|value| value.root.unraw() == name.unraw())
+            values.any(|value| value.uses(name))
         };
         let ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
         let bindings = &argument.bindings;

@@ -1,6 +1,6 @@
 //! `key` of a companion: the key of a handler's response, by its values.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Pat, PatTupleStruct, Type};
@@ -10,7 +10,8 @@ use super::{at, path_at, select};
 use crate::handler::Argument;
 use crate::model::{Key, Query, Route};
 use crate::pattern;
-use crate::template::{Template, Value, word};
+use crate::template::Template;
+use crate::value::{Form, Value, word};
 
 /// The function `key` of a companion.
 pub(super) fn function(
@@ -177,10 +178,14 @@ fn of_template(
     let mut kinds = TokenStream::new();
     let mut types = Vec::new();
     for (number, value) in values.iter().enumerate() {
-        let argument = &arguments[value.argument];
+        let (Form::Place(_), Some((argument, _))) = (&value.form, value.roots.first()) else {
+            types.push(quote!(#private::Any));
+            continue;
+        };
+        let argument = &arguments[*argument];
         let kind = format_ident!("KIND_{number}");
         let (pattern, ty) = (pattern::by_reference(argument.pattern), argument.ty);
-        let (taken, span) = (select::reference(value), at(value.root.span()));
+        let (taken, span) = (value.reference(), at(value.span()));
         let kind_of = path_at(private, span);
         let kind_of = quote_spanned! {span=>
             #kind_of::kind_of(&|#pattern: &#ty| -> &_ { #taken })
@@ -195,7 +200,7 @@ fn of_template(
     let parameter = |value: &Value| {
         let position = values.iter().position(|other| other == value);
         let name = position.map(|position| &names[position]);
-        quote!(&#name)
+        name.map_or_else(|| value.reference(), |name| quote!(&#name))
     };
     let key = select::text(private, template, &parameter);
     let has_groups = route.fixed_groups().is_none() && route.groups_by_key();
@@ -228,7 +233,7 @@ fn parameters(values: &[Value]) -> Vec<Ident> {
         if names.contains(&name) {
             name = format_ident!("value_{number}");
         }
-        name.set_span(value.root.span());
+        name.set_span(Span::call_site().located_at(value.span()));
         names.push(name);
     }
     names

@@ -56,7 +56,13 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     let companion = Companion::new(handler, &route.krate, route.companion);
     let name = &companion.name;
     let selected = select::read(handler, arguments, &companion, route);
+    let url = if companion.is_beside && !handler.is_generic() {
+        quote!(#name)
+    } else {
+        quote!(#private::WholeUrl)
+    };
     let layer = Layer {
+        url: Some(url),
         function: "read_through",
         keep: keep(route),
         private: private.clone(),
@@ -132,14 +138,15 @@ fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
     let (of, keep) = match &put.handler.values {
         None => (
             select::named_alone(&private, path),
-            vec!["WRITE", "FOR_HANDLERS", "ALL_FIELDS"],
+            vec!["WRITE", "PARTS", "ALL_FIELDS"],
         ),
         Some(_) => (
             quote_spanned!(at(last_span(path))=> <#path as #private::Handler>::route()),
-            vec!["WRITE", "URL", "ALL_FIELDS"],
+            vec!["WRITE", "ALL_FIELDS"],
         ),
     };
     Layer {
+        url: Some(quote!(#private::WholeUrl)),
         function: "write_through",
         keep,
         private: private.clone(),
@@ -160,12 +167,14 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
         Target::Handler(handler) => handler.values.is_none(),
         _ => false,
     };
-    let keep = if evict.targets.iter().any(of_request) {
-        vec!["WRITE", "FOR_HANDLERS"]
+    let is_of_request = evict.targets.iter().any(of_request);
+    let keep = if is_of_request {
+        vec!["WRITE", "PARTS"]
     } else {
         vec!["WRITE"]
     };
     Layer {
+        url: is_of_request.then(|| quote!(#private::WholeUrl)),
         function: "evict",
         keep,
         private: private.clone(),
@@ -177,10 +186,7 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
 fn keep(route: &Route) -> Vec<&'static str> {
     let function = matches!(route.key, Key::Function(_)).then_some("PARTS");
     let fields = (!route.vary.is_empty()).then_some("ALL_FIELDS");
-    std::iter::once("URL")
-        .chain(function)
-        .chain(fields)
-        .collect()
+    function.into_iter().chain(fields).collect()
 }
 
 fn private(krate: &TokenStream) -> TokenStream {

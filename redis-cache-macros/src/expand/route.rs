@@ -2,12 +2,12 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::ext::IdentExt;
 
 use super::companion::Companion;
-use super::{at, last_span, path_at, url};
+use super::{at, last_span, path_at, select, url};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Query, Route, Visibility};
+use crate::template::{Piece, Template};
 
 pub(super) fn declared(
     handler: &Handler,
@@ -21,7 +21,8 @@ pub(super) fn declared(
     let reads = (!handler.is_generic()).then(|| url::reads(private, arguments, route));
     let Route { vary, .. } = route;
     let key = match &route.key {
-        Key::Default(Query::Nothing) | Key::Template(_) => None,
+        Key::Default(Query::Nothing) => None,
+        Key::Template(_) => Some(quote!(.key_by_template())),
         Key::Default(Query::All) => Some(quote!(.query(#private::QueryRule::All))),
         Key::Default(Query::Only(names)) => {
             Some(quote!(.query(#private::QueryRule::Only(&[#(#names),*]))))
@@ -49,6 +50,15 @@ pub(super) fn declared(
     });
     let groups = route.fixed_groups().filter(|groups| !groups.is_empty());
     let groups = groups.map(|groups| quote!(.groups(&[#(#groups),*])));
+    let is_made_once = route.fixed_groups().is_none() && !route.has_made_groups();
+    let made = is_made_once.then(|| {
+        let groups = select::texts(private, &route.groups);
+        quote!(.groups_by(|| #private::sorted([#(#groups),*])))
+    });
+    let declares = (!route.groups.is_empty()).then(|| {
+        let patterns = route.groups.iter().map(pattern_of);
+        quote!(.declares(&[#(#patterns),*]))
+    });
     let vary = (!vary.is_empty()).then(|| {
         let count = vary.len();
         quote!(.vary({
@@ -71,7 +81,7 @@ pub(super) fn declared(
         #[allow(unused_imports)]
         use #private::NotIdentifying as _;
         #private::Route::new(#private::named::<#name>)
-        #given #reads #key #identified #ttl #max_age #(#windows)* #groups #vary #statuses #visibility #no_store #unless
+        #given #reads #key #identified #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
     })
 }
 
@@ -88,11 +98,20 @@ fn identified(
     route: &Route,
 ) -> Option<TokenStream> {
     let is_used = |argument: &Argument<'_>| {
-        let mut roots = route.used().map(|value| value.root.unraw());
-        roots.any(|root| argument.bindings.iter().any(|name| name.unraw() == root))
+        let mut used = route.used();
+        used.any(|value| argument.bindings.iter().any(|name| value.uses(name)))
     };
     let elements = arguments.iter().flat_map(Argument::elements);
     let used = elements.filter(|argument| !argument.is_generic && is_used(argument));
     let types: Vec<_> = used.map(|argument| argument.ty).collect();
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
+}
+
+/// What names of a group look like: NUL stands for a value.
+fn pattern_of(group: &Template) -> String {
+    let pieces = group.pieces.iter().map(|piece| match piece {
+        Piece::Literal(text) => text.as_str(),
+        Piece::Value(_) | Piece::Text(_) => "\0",
+    });
+    pieces.collect()
 }

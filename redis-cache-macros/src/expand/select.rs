@@ -1,7 +1,7 @@
 //! What the arguments of a handler select: keys, groups, and the values of `vary_by`.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::Path;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -11,7 +11,8 @@ use super::wrapper::writer;
 use super::{at, last_span, url};
 use crate::handler::{Argument, Handler, find_ident};
 use crate::model::{Evict, HandlerKey, Key, Put, Route, Target};
-use crate::template::{Piece, Template, Value};
+use crate::template::{Piece, Template};
+use crate::value::Value;
 
 /// An expression, and the arguments whose names it uses.
 pub(crate) struct Bound {
@@ -60,7 +61,7 @@ pub(crate) fn read(
     route: &Route,
 ) -> TokenStream {
     let (private, name) = (&companion.private, &companion.name);
-    let has_values = route.fixed_groups().is_none();
+    let has_values = route.has_made_groups();
     let start = if handler.is_generic() {
         url::of_types(private, handler, arguments, route)
     } else {
@@ -68,12 +69,12 @@ pub(crate) fn read(
     };
     let (key, with_groups) = match &route.key {
         Key::Template(key) if handler.is_generic() => {
-            let text = text(private, key, &reference);
+            let text = text(private, key, &Value::reference);
             (Some(quote!(.template(#text))), has_values)
         }
         Key::Template(key) => {
             let values = distinct(key);
-            let values = values.iter().map(reference);
+            let values = values.iter().map(Value::reference);
             (
                 Some(quote!(.key(#name::key(#(#values),*)))),
                 has_values && !route.groups_by_key(),
@@ -111,7 +112,7 @@ pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
             quote!(.route(#route))
         }
         Target::Group(group) => {
-            let text = text(private, group, &reference);
+            let text = text(private, group, &Value::reference);
             quote!(.group(#text))
         }
         Target::All => quote!(.all()),
@@ -144,12 +145,20 @@ fn call(handler: &HandlerKey) -> TokenStream {
 }
 
 fn groups(private: &TokenStream, groups: &[Template]) -> TokenStream {
-    let groups = groups.iter().map(|group| text(private, group, &reference));
+    let groups = texts(private, groups);
     quote!(.groups([#(#groups),*]))
 }
 
+/// The texts of groups.
+pub(super) fn texts(private: &TokenStream, groups: &[Template]) -> Vec<TokenStream> {
+    let groups = groups.iter();
+    groups
+        .map(|group| text(private, group, &Value::reference))
+        .collect()
+}
+
 fn vary_by(private: &TokenStream, values: &[Value]) -> Option<TokenStream> {
-    let values = values.iter().map(reference);
+    let values = values.iter().map(Value::reference);
     (values.len() > 0)
         .then(|| quote!(.vary_by(#private::Text::new() #(.value(#values).literal(";"))*)))
 }
@@ -166,6 +175,10 @@ pub(super) fn text(
             let value = value(it);
             quote!(.value(#value))
         }
+        Piece::Text(it) => {
+            let text = it.tokens();
+            quote!(.text(#text))
+        }
     });
     quote!(#private::Text::new() #(#pieces)*)
 }
@@ -179,14 +192,4 @@ pub(super) fn distinct(template: &Template) -> Vec<Value> {
         }
     }
     values
-}
-
-/// A reference to a value: its root is bound by reference.
-pub(super) fn reference(value: &Value) -> TokenStream {
-    let Value { root, fields, .. } = value;
-    if fields.is_empty() {
-        return root.to_token_stream();
-    }
-    let span = at(root.span());
-    quote_spanned!(span=> &#root #(.#fields)*)
 }

@@ -78,7 +78,7 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
     };
     let in_template = |name: &&proc_macro2::Ident| {
         let mut values = template.values();
-        values.any(|value| value.fields.is_empty() && value.root.unraw() == name.unraw())
+        values.any(|value| value.is_all_of(name))
     };
     if bindings
         .iter()

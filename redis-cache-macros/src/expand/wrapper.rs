@@ -16,6 +16,8 @@ use crate::pattern;
 pub(super) struct Layer {
     pub(super) private: TokenStream,
     pub(super) function: &'static str,
+    /// What it needs of the URL of a request, if anything.
+    pub(super) url: Option<TokenStream>,
     /// What the head of the request must keep for it.
     pub(super) keep: Vec<&'static str>,
     /// What it is called with, after the request.
@@ -181,7 +183,9 @@ fn inputs(
     keep.dedup();
     let keep = keep.into_iter().map(|flag| format_ident!("{flag}"));
     let keep = quote!({ 0 #(| #private::#keep)* });
-    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #keep>);
+    let url = layers.iter().find_map(|layer| layer.url.clone());
+    let url = url.unwrap_or_else(|| quote!(#private::NoUrl));
+    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #url, #keep>);
     let added = wrapped.is_none().then(|| {
         let ty = head_of(quote!(#private::DebugHandlerBelongsBelow));
         quote!(#head: #ty)

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::Cache;
 use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
+use crate::registry;
 use crate::serve::BoxFuture;
 use crate::serve::value;
 
@@ -93,8 +94,10 @@ impl Values {
     /// The values of a group.
     #[must_use]
     pub fn group(&self, group: impl Into<String>) -> Self {
+        let group = key::group(group.into().into());
+        registry::declare_group(&group);
         Self {
-            group: Some(key::group(group.into().into())),
+            group: Some(group),
             ..self.clone()
         }
     }

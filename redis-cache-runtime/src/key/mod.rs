@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -184,7 +184,7 @@ pub(crate) fn bucket_of(name: &str) -> u8 {
 }
 
 /// Groups as entries are stamped with them: sorted and without repeats.
-pub(crate) fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
+pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
     let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
     groups.sort_unstable();
     groups.dedup();
@@ -221,8 +221,6 @@ pub(crate) struct Variant(String);
 pub(crate) struct Selecting<'a> {
     pub(crate) nominated: &'static [HeaderName],
     pub(crate) fields: Option<&'a HeaderMap>,
-    /// Of the request, as the handler sees it.
-    pub(crate) uri: Option<&'a Uri>,
     /// The values of `vary_by`.
     pub(crate) values: Option<&'a str>,
     /// What the URL determines beside the key.
@@ -237,7 +235,6 @@ impl Variant {
         let Selecting {
             nominated,
             fields,
-            uri,
             values,
             rest,
             mount,
@@ -252,11 +249,6 @@ impl Variant {
             hash.update((values().count() as u64).to_be_bytes());
             for value in values() {
                 update(&mut hash, value.as_bytes());
-            }
-            // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
-            if *name == header::HOST {
-                let authority = uri.and_then(Uri::authority);
-                update(&mut hash, authority.map_or("", |it| it.as_str()).as_bytes());
             }
         }
         for part in [values.unwrap_or_default(), rest, mount] {

@@ -15,7 +15,7 @@ use crate::key_part::{KeyPart, KeyWriter};
 /// [`Determined::read`](crate::Determined::read) is called with it.
 #[derive(Debug)]
 pub struct UrlReader<'a> {
-    asked: &'a Asked,
+    asked: Asked<'a>,
     params: SmallVec<[(&'a str, &'a str); 4]>,
     /// The handler, then the values of the path.
     base: String,
@@ -32,10 +32,19 @@ pub struct UrlReader<'a> {
 }
 
 /// What was read of a URL.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct UrlValues {
     pub(crate) base: String,
+    /// Apart, because most handlers read nothing else.
+    pub(crate) beyond: Option<Box<Beyond>>,
+}
+
+/// What was read of a URL beside the values of the path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beyond {
+    /// What extends the key.
     pub(crate) more: String,
+    /// What selects a variant.
     pub(crate) rest: String,
     pub(crate) has_failed: bool,
     /// The names of the parameters that were read, if the values alone do not tell which they are.
@@ -44,10 +53,10 @@ pub(crate) struct UrlValues {
 
 impl<'a> UrlReader<'a> {
     /// A reader that appends the values of the path to a text.
-    pub(crate) fn new(asked: &'a Asked, base: String) -> Self {
+    pub(crate) fn new(asked: Asked<'a>, base: String) -> Self {
         Self {
             asked,
-            params: asked.params().collect(),
+            params: asked.params.iter().collect(),
             base,
             more: String::new(),
             rest: String::new(),
@@ -138,7 +147,7 @@ impl<'a> UrlReader<'a> {
         for (_, value) in &self.params {
             writer.text(value);
         }
-        if self.asked.is_malformed() {
+        if self.asked.params.is_malformed() {
             let path = normalize_percent(self.asked.uri.path());
             push_text(&mut self.base, &path);
         }
@@ -159,7 +168,7 @@ impl<'a> UrlReader<'a> {
         if self.asked.uri.query().is_none() {
             return;
         }
-        match read(&self.asked.uri) {
+        match read(self.asked.uri) {
             Some(text) => self.more().push_str(&text),
             None => self.raw_query(),
         }
@@ -193,7 +202,7 @@ impl<'a> UrlReader<'a> {
     /// decides where it is.
     pub(crate) fn exact_uri(&mut self) {
         let asked = self.asked;
-        for uri in std::iter::once(&asked.uri).chain(asked.original.as_deref()) {
+        for uri in asked.uris() {
             let more = self.more();
             push_text(more, uri.path());
             if let Some(query) = uri.query() {
@@ -213,7 +222,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
         let asked = self.asked;
-        for uri in std::iter::once(&asked.uri).chain(asked.original.as_deref()) {
+        for uri in asked.uris() {
             push_text(self.more(), &normalize_percent(uri.path()));
         }
     }
@@ -226,47 +235,63 @@ impl<'a> UrlReader<'a> {
 
     /// The URI, for extractors that read a query.
     pub(crate) fn uri(&self) -> &'a axum::http::Uri {
-        &self.asked.uri
+        self.asked.uri
+    }
+
+    /// Writes the authority, which selects a variant.
+    pub(crate) fn authority(&mut self) {
+        if let Some(authority) = self.asked.uri.authority() {
+            self.rest.push('@');
+            self.rest.push_str(authority.as_str());
+        }
     }
 
     /// Ends the reading: parameters of the path that no argument reads select a variant.
-    pub(crate) fn finish(mut self) -> UrlValues {
-        let names = self.names();
+    pub(crate) fn finish(mut self, with_names: bool) -> UrlValues {
         let params = std::mem::take(&mut self.params);
-        let unread = params.iter().enumerate();
-        let unread = unread.filter(|(at, _)| *at >= 64 || self.read & (1 << at) == 0);
-        for (_, (name, value)) in unread {
-            self.rest.push('|');
-            push_text(&mut self.rest, name);
-            self.rest.push('=');
-            push_text(&mut self.rest, value);
+        let is_unread = |at: usize| at >= 64 || self.read & (1 << at) == 0;
+        for (at, (name, value)) in params.iter().enumerate() {
+            if is_unread(at) {
+                self.rest.push('|');
+                push_text(&mut self.rest, name);
+                self.rest.push('=');
+                push_text(&mut self.rest, value);
+            }
         }
-        if self.asked.is_malformed() && self.read != u64::MAX {
+        if self.asked.params.is_malformed() && self.read != u64::MAX {
             self.rest.push_str(self.asked.uri.path());
         }
+        let names = if with_names {
+            self.names(&params)
+        } else {
+            String::new()
+        };
+        let is_plain = self.more.is_empty() && self.rest.is_empty() && names.is_empty();
+        let beyond = (!is_plain || self.has_failed).then(|| {
+            Box::new(Beyond {
+                more: self.more,
+                rest: self.rest,
+                has_failed: self.has_failed,
+                names,
+            })
+        });
         UrlValues {
             base: self.base,
-            more: self.more,
-            rest: self.rest,
-            has_failed: self.has_failed,
-            names,
+            beyond,
         }
     }
 
     /// The names of the parameters that were read: empty if there is one, and it was read by its
     /// place.
-    fn names(&self) -> String {
+    fn names(&self, params: &[(&str, &str)]) -> String {
+        if !self.by_name && params.len() < 2 {
+            return String::new();
+        }
         let is_read = |at: usize| at < 64 && self.read & (1 << at) != 0;
-        let read = self
-            .params
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| is_read(*at));
+        let read = params.iter().enumerate().filter(|(at, _)| is_read(*at));
         let mut names: Vec<&str> = read.map(|(_, (name, _))| *name).collect();
         if self.by_name {
             names.sort_unstable();
-        } else if names.len() < 2 && self.params.len() < 2 {
-            return String::new();
         }
         names.join(", ")
     }

@@ -159,6 +159,18 @@ impl Text {
         self
     }
 
+    /// Appends a text that an expression yields.
+    #[must_use]
+    pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        if self.0.is_empty() {
+            self.0 = text;
+        } else {
+            self.0 += text;
+        }
+        self
+    }
+
     /// Appends the value of a placeholder.
     #[must_use]
     pub fn value(mut self, value: &impl KeyPart) -> Self {

@@ -57,8 +57,12 @@ pub fn read_through(
 
 /// Leaves an unsafe request to the handler. If it succeeds, what is stored for the same URL is
 /// evicted (RFC 9111 §4.4).
-async fn invalidate(cache: Cache, sought: Reusable, selected: Selected) -> Result<Response, Read> {
-    let mut addressing = sought.route.address(&cache, &sought.request, selected);
+async fn invalidate(
+    cache: Cache,
+    mut sought: Reusable,
+    selected: Selected,
+) -> Result<Response, Read> {
+    let mut addressing = sought.route.address(&cache, &mut sought.request, selected);
     addressing.complete(&sought.request).await;
     let key = addressing.into_address().key.into_base();
     let evictions = vec![Eviction::Key(key)];
@@ -78,9 +82,13 @@ async fn invalidate(cache: Cache, sought: Reusable, selected: Selected) -> Resul
 /// Looks for a response to reuse in the cache.
 ///
 /// No `async fn`: the arguments that it used after having waited would be in its future twice.
-fn find(cache: Cache, sought: Reusable, selected: Selected) -> BoxFuture<Result<Response, Read>> {
+fn find(
+    cache: Cache,
+    mut sought: Reusable,
+    selected: Selected,
+) -> BoxFuture<Result<Response, Read>> {
     let route = sought.route;
-    let mut addressing = route.address(&cache, &sought.request, selected);
+    let mut addressing = route.address(&cache, &mut sought.request, selected);
     Box::pin(async move {
         let at = addressing.complete(&sought.request).await;
         let mut search = Search::new(&cache, at, &sought);
@@ -136,11 +144,11 @@ fn past_the_cache(
 /// Gives who wants it an explanation, and an answer that says nothing.
 fn explain_instead(
     cache: Cache,
-    sought: Reusable,
+    mut sought: Reusable,
     selected: Selected,
     usable: Result<(), NotStorable>,
 ) -> BoxFuture<Result<Response, Read>> {
-    let mut addressing = sought.route.address(&cache, &sought.request, selected);
+    let mut addressing = sought.route.address(&cache, &mut sought.request, selected);
     Box::pin(async move {
         let at = addressing.complete(&sought.request).await;
         let explanation = explain(&cache, at, &sought, usable).await;

@@ -272,7 +272,7 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// The entry that was found, if it is current and this handler's.
     fn current(&self, found: Found) -> Option<Entry> {
-        if let Some(mounted) = self.at.mounted.filter(|mounted| mounted.selects.is_empty())
+        if let Some(mounted) = self.at.mounted.filter(|mounted| mounted.is_plain())
             && found.entry.is_some()
             && found.is_of_another_mount()
         {
