@@ -189,7 +189,10 @@ impl Entry {
     }
 
     /// Whether every stamp is a current nonce, and no nonce is missing.
-    fn is_stamped_with(&self, nonces: impl ExactSizeIterator<Item = Option<Nonce>>) -> bool {
+    pub(crate) fn is_stamped_with(
+        &self,
+        nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
+    ) -> bool {
         let mut stamps = self.stamps();
         stamps.len() == nonces.len()
             && nonces.into_iter().all(|nonce| {

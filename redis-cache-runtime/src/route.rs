@@ -263,7 +263,7 @@ impl Route {
 
     fn read_url_of(&'static self, asked: Asked<'_>, types: Types, read: ReadArguments) -> ReadUrl {
         let handler = self.instance(types);
-        let mounted = handler.mount(asked.mount());
+        let mounted = handler.mount(asked.mount);
         let values = self.values(asked, read, handler, !mounted.knows_names());
         if !mounted.knows_names() {
             let beyond = values.beyond.as_deref();
@@ -352,7 +352,7 @@ impl Route {
     ) -> Option<Addressing> {
         let handler = self.plain();
         let asked = request.asked();
-        let mounted = handler.written_mount(asked.mount())?;
+        let mounted = handler.written_mount(asked.mount)?;
         let mut values = self.values(asked, self.read, handler, false);
         if let (Some(beyond), Some(_)) = (&mut values.beyond, &selected.key) {
             // What the values do not name, the URL of the write does not tell either.

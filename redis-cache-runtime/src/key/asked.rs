@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Path};
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{Extensions, Uri};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use smallvec::SmallVec;
 
@@ -18,30 +18,38 @@ use super::normal::normalize_percent;
 pub(crate) struct Asked<'a> {
     /// Without the prefixes of nested routers.
     pub(crate) uri: &'a Uri,
-    /// As it came from the client.
-    original: Option<&'a Uri>,
-    matched: Option<&'a MatchedPath>,
+    original: Original<'a>,
+    /// The matched path, by which a handler is mounted; empty in a fallback.
+    pub(crate) mount: &'a str,
     pub(crate) params: &'a Params,
+}
+
+/// The URI as it came from the client.
+#[derive(Clone, Copy, Debug)]
+enum Original<'a> {
+    /// Looked for when it is needed, which is seldom.
+    In(&'a Extensions),
+    Is(Option<&'a Uri>),
 }
 
 impl<'a> Asked<'a> {
     pub(crate) fn of(parts: &'a Parts, params: &'a Params) -> Self {
+        let matched = parts.extensions.get::<MatchedPath>();
         Self {
             uri: &parts.uri,
-            original: parts.extensions.get().map(|OriginalUri(uri)| uri),
-            matched: parts.extensions.get(),
+            original: Original::In(&parts.extensions),
+            mount: matched.map_or("", MatchedPath::as_str),
             params,
         }
     }
 
-    /// The matched path, by which a handler is mounted.
-    pub(crate) fn mount(&self) -> &'a str {
-        self.matched.map_or("", MatchedPath::as_str)
-    }
-
     /// The URI that extractors see, and the one that came from the client where it is another.
     pub(crate) fn uris(&self) -> impl Iterator<Item = &'a Uri> {
-        let original = self.original.filter(|original| *original != self.uri);
+        let original = match self.original {
+            Original::In(extensions) => extensions.get().map(|OriginalUri(uri)| uri),
+            Original::Is(original) => original,
+        };
+        let original = original.filter(|original| *original != self.uri);
         std::iter::once(self.uri).chain(original)
     }
 }
@@ -77,8 +85,8 @@ impl KeptUrl {
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked {
             uri: &self.uri,
-            original: self.original.as_ref(),
-            matched: self.matched.as_ref(),
+            original: Original::Is(self.original.as_ref()),
+            mount: self.matched.as_ref().map_or("", MatchedPath::as_str),
             params: &self.params,
         }
     }
@@ -88,9 +96,9 @@ impl KeptUrl {
 /// type that it deserializes only; few and short ones need no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    text: SmallVec<[u8; 64]>,
+    text: SmallVec<[u8; 32]>,
     /// Where each name and each value ends.
-    ends: SmallVec<[(usize, usize); 4]>,
+    ends: SmallVec<[(usize, usize); 1]>,
     /// One of them is not UTF-8, so that there are none here.
     is_malformed: bool,
 }
@@ -154,7 +162,7 @@ impl<'de> Visitor<'de> for ParamsVisitor {
 }
 
 /// Appends a text.
-struct Append<'a>(&'a mut SmallVec<[u8; 64]>);
+struct Append<'a>(&'a mut SmallVec<[u8; 32]>);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {
     type Value = ();

@@ -270,15 +270,19 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// The entry that was found, if it is current and this handler's.
+    /// The entry that was found, if it is current. Where another process has stored it for another
+    /// mount of the handler, their entries have to be told apart from now on.
     fn current(&self, found: Found) -> Option<Entry> {
-        if let Some(mounted) = self.at.mounted.filter(|mounted| mounted.is_plain())
-            && found.entry.is_some()
-            && found.is_of_another_mount()
-        {
-            mounted.spread();
+        match found.into_current() {
+            Ok(entry) => entry,
+            Err(of_another_mount) => {
+                let mounted = self.at.mounted.filter(|mounted| mounted.is_plain());
+                if let Some(mounted) = mounted.filter(|_| of_another_mount) {
+                    mounted.spread();
+                }
+                None
+            }
         }
-        found.into_entry()
     }
 
     /// Becomes the one that refreshes a stale answer, if nobody does yet.

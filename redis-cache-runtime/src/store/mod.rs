@@ -66,24 +66,28 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Returns whether the entry was stored for another mount of its handler: only the last stamp is
-    /// another.
-    pub(crate) fn is_of_another_mount(&self) -> bool {
-        let entry = self.entry.clone().and_then(Entry::parse);
-        let Some((entry, (mount, nonces))) = entry.zip(self.nonces.split_last()) else {
-            return false;
+    /// The entry, if it is one and every one of its stamps is current.
+    pub(crate) fn into_entry(self) -> Option<Entry> {
+        self.into_current().ok().flatten()
+    }
+
+    /// The entry, if there is one. `Err`: it is not current; `true`: only the last stamp is another,
+    /// which is that of the mount of a handler.
+    pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
+        let Some(entry) = self.entry.and_then(Entry::parse) else {
+            return Ok(None);
         };
-        let mut stamps = entry.stamps();
-        let last = stamps.next_back();
+        if entry.is_stamped_with(self.nonces.iter().copied()) {
+            return Ok(Some(entry));
+        }
+        let (Some((_, nonces)), mut stamps) = (self.nonces.split_last(), entry.stamps()) else {
+            return Err(false);
+        };
+        let _mount = stamps.next_back();
         let current = nonces
             .iter()
             .map(|nonce| nonce.as_ref().map(|nonce| &nonce[..]));
-        last.is_some() && last != mount.as_ref().map(|it| &it[..]) && stamps.map(Some).eq(current)
-    }
-
-    /// The entry, if it is one and every one of its stamps is current.
-    pub(crate) fn into_entry(self) -> Option<Entry> {
-        Entry::current(self.entry?, self.nonces.iter().copied())
+        Err(stamps.map(Some).eq(current))
     }
 }
 
