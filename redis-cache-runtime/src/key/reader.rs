@@ -16,7 +16,7 @@ use crate::key_part::{KeyPart, KeyWriter};
 #[derive(Debug)]
 pub struct UrlReader<'a> {
     asked: Asked<'a>,
-    params: SmallVec<[(&'a str, &'a str); 4]>,
+    params: SmallVec<[(&'a str, &'a str); 1]>,
     /// The handler, then the values of the path.
     base: String,
     /// Everything else of the key.

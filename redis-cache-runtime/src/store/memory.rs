@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lru::LruCache;
+use smallvec::SmallVec;
 
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
 use crate::fault::Fault;
@@ -47,15 +48,17 @@ impl MemoryStore {
 
     pub(crate) fn get(&self, at: &Address, holder: bool) -> Found {
         let mut table = self.table();
-        Found {
+        let mut found = Found {
             entry: table.get(self.names.entry(at)),
-            nonces: self
-                .names
-                .nonces(at)
-                .map(|name| table.nonce(name))
-                .collect(),
-            holder: holder.then(|| table.holder(self.names.lease(at))).flatten(),
+            ..Found::default()
+        };
+        for name in self.names.nonces(at) {
+            found.nonces.push(table.nonce(name));
         }
+        if holder {
+            found.holder = table.holder(self.names.lease(at));
+        }
+        found
     }
 
     pub(crate) fn lease(
@@ -184,8 +187,8 @@ impl MemoryStore {
 
 impl Table {
     fn get(&mut self, name: Name<'_>) -> Option<Bytes> {
-        let name = name.concat().into_bytes();
-        let item = self.items.get(&name)?;
+        let name = written(name);
+        let item = self.items.get(&name[..])?;
         if item
             .expires
             .is_some_and(|expires| expires <= Instant::now())
@@ -211,7 +214,7 @@ impl Table {
             self.set(name, Bytes::copy_from_slice(&nonce), ttl);
             return Ok(nonce);
         };
-        if let Some(item) = self.items.get_mut(&name.concat().into_bytes()) {
+        if let Some(item) = self.items.get_mut(&written(name)[..]) {
             let wanted = expiry(ttl);
             // `None` lasts longest.
             item.expires = item
@@ -224,7 +227,7 @@ impl Table {
 
     /// An item that could only stand alone is not kept: it would push everything else out.
     fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
-        let name = name.concat().into_bytes();
+        let name = written(name).into_vec();
         self.forget(&name);
         let cost = cost(&name, &value);
         if cost > self.limit / 2 {
@@ -248,7 +251,7 @@ impl Table {
     }
 
     fn remove(&mut self, name: Name<'_>) {
-        self.forget(&name.concat().into_bytes());
+        self.forget(&written(name));
     }
 
     fn forget(&mut self, name: &[u8]) {
@@ -256,6 +259,15 @@ impl Table {
             self.used -= cost(name, &item.value);
         }
     }
+}
+
+/// The bytes of a name. Most need no allocation.
+fn written(name: Name<'_>) -> SmallVec<[u8; 128]> {
+    let mut bytes = SmallVec::new();
+    for piece in name {
+        bytes.extend_from_slice(piece.as_bytes());
+    }
+    bytes
 }
 
 /// When something kept for `ttl` from now expires; too far away to express is never.
