@@ -257,7 +257,7 @@ impl<T> UrlPart for Path<T> {
     type Of = T;
 }
 
-impl<T: DeserializeOwned + KeyPart + 'static> UrlValue for Path<T> {
+impl<T: DeserializeOwned + KeyPart + Send + 'static> UrlValue for Path<T> {
     fn read(url: &mut UrlReader<'_>) {
         url.path_value::<T>();
     }

@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::explanation::Wanted;
 use crate::handler::Handler;
 use crate::http::directives::RequestDirectives;
-use crate::key::asked::{Asked, KeptUrl, Params};
+use crate::key::asked::{Asked, KeptUrl};
 use crate::route::ReadUrl;
 
 /// Every field, because the route nominates some.
@@ -35,7 +35,7 @@ pub struct Head<T, K, const KEEP: u8> {
 pub trait KeepUrl {
     /// Takes it.
     #[doc(hidden)]
-    fn keep(parts: &Parts, params: Params) -> Url;
+    fn keep(parts: &mut Parts) -> Url;
 }
 
 /// Nothing.
@@ -47,21 +47,21 @@ pub struct NoUrl;
 pub struct WholeUrl;
 
 impl KeepUrl for NoUrl {
-    fn keep(_: &Parts, _: Params) -> Url {
+    fn keep(_: &mut Parts) -> Url {
         Url::None
     }
 }
 
 impl KeepUrl for WholeUrl {
-    fn keep(parts: &Parts, params: Params) -> Url {
-        Url::Kept(KeptUrl::of(parts, params))
+    fn keep(parts: &mut Parts) -> Url {
+        Url::Kept(KeptUrl::of(parts))
     }
 }
 
 /// The values that the handler reads. Read at once, so that nothing else is kept.
 impl<H: Handler> KeepUrl for H {
-    fn keep(parts: &Parts, params: Params) -> Url {
-        Url::Read(H::route().read_url(Asked::of(parts, &params)))
+    fn keep(parts: &mut Parts) -> Url {
+        Url::Read(H::route().read_url(Asked::Here(parts)))
     }
 }
 
@@ -115,9 +115,8 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    pub(crate) async fn take<K: KeepUrl>(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
-        let params = Params::of(parts).await;
-        let url = K::keep(parts, params);
+    pub(crate) fn take<K: KeepUrl>(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+        let url = K::keep(parts);
         let head = RequestHead::take(keep, parts, url, &cache);
         Self { head, cache }
     }
@@ -167,8 +166,8 @@ impl RequestHead {
     pub(crate) fn asked(&self) -> Asked<'_> {
         static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
         match &self.url {
-            Url::Kept(url) => url.asked(),
-            Url::None | Url::Read(_) => NOTHING.asked(),
+            Url::Kept(url) => Asked::Kept(url),
+            Url::None | Url::Read(_) => Asked::Kept(&NOTHING),
         }
     }
 
@@ -244,7 +243,7 @@ where
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let request = CacheRequest::take::<K>(KEEP, parts, Cache::from_ref(state)).await;
+        let request = CacheRequest::take::<K>(KEEP, parts, Cache::from_ref(state));
         let extracted = T::from_request_parts(parts, state).await?;
         Ok(Self {
             extracted,
@@ -265,7 +264,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let head = CacheRequest::take::<K>(KEEP, &mut parts, Cache::from_ref(state)).await;
+        let head = CacheRequest::take::<K>(KEEP, &mut parts, Cache::from_ref(state));
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,

@@ -229,7 +229,7 @@ impl Route {
             return key_of_function(handler, text);
         }
         let url = KeptUrl::of_text(text);
-        let values = self.values(url.asked(), self.read, handler, false);
+        let values = self.values(Asked::Kept(&url), self.read, handler, false);
         key_of_url(values, handler).0
     }
 
@@ -263,7 +263,7 @@ impl Route {
 
     fn read_url_of(&'static self, asked: Asked<'_>, types: Types, read: ReadArguments) -> ReadUrl {
         let handler = self.instance(types);
-        let mounted = handler.mount(asked.mount);
+        let mounted = handler.mount(asked.mount());
         let values = self.values(asked, read, handler, !mounted.knows_names());
         if !mounted.knows_names() {
             let beyond = values.beyond.as_deref();
@@ -336,7 +336,7 @@ impl Route {
             Url::Read(url) => url,
             Url::Kept(url) => {
                 let read = selected.read.unwrap_or(self.read);
-                self.read_url_of(url.asked(), selected.types, read)
+                self.read_url_of(Asked::Kept(&url), selected.types, read)
             }
             Url::None => self.read_url(request.asked()),
         };
@@ -352,7 +352,7 @@ impl Route {
     ) -> Option<Addressing> {
         let handler = self.plain();
         let asked = request.asked();
-        let mounted = handler.written_mount(asked.mount)?;
+        let mounted = handler.written_mount(asked.mount())?;
         let mut values = self.values(asked, self.read, handler, false);
         if let (Some(beyond), Some(_)) = (&mut values.beyond, &selected.key) {
             // What the values do not name, the URL of the write does not tell either.

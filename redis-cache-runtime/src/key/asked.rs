@@ -6,51 +6,64 @@ use std::sync::Arc;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Path};
+use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::http::{Extensions, Uri};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use futures_util::FutureExt;
+use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use smallvec::SmallVec;
 
 use super::normal::normalize_percent;
 
 /// The URL of a request, as extractors see it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+#[derive(Debug)]
+pub(crate) enum Asked<'a> {
+    /// In the head of the request. Nothing changes it: axum lends the parameters of a path only to
+    /// extractors.
+    Here(&'a mut Parts),
+    Kept(&'a KeptUrl),
+}
+
+impl Asked<'_> {
     /// Without the prefixes of nested routers.
-    pub(crate) uri: &'a Uri,
-    original: Original<'a>,
-    /// The matched path, by which a handler is mounted; empty in a fallback.
-    pub(crate) mount: &'a str,
-    pub(crate) params: &'a Params,
-}
-
-/// The URI as it came from the client.
-#[derive(Clone, Copy, Debug)]
-enum Original<'a> {
-    /// Looked for when it is needed, which is seldom.
-    In(&'a Extensions),
-    Is(Option<&'a Uri>),
-}
-
-impl<'a> Asked<'a> {
-    pub(crate) fn of(parts: &'a Parts, params: &'a Params) -> Self {
-        let matched = parts.extensions.get::<MatchedPath>();
-        Self {
-            uri: &parts.uri,
-            original: Original::In(&parts.extensions),
-            mount: matched.map_or("", MatchedPath::as_str),
-            params,
+    pub(crate) fn uri(&self) -> &Uri {
+        match self {
+            Self::Here(parts) => &parts.uri,
+            Self::Kept(url) => &url.uri,
         }
     }
 
     /// The URI that extractors see, and the one that came from the client where it is another.
-    pub(crate) fn uris(&self) -> impl Iterator<Item = &'a Uri> {
-        let original = match self.original {
-            Original::In(extensions) => extensions.get().map(|OriginalUri(uri)| uri),
-            Original::Is(original) => original,
+    pub(crate) fn uris(&self) -> impl Iterator<Item = &Uri> {
+        let original = match self {
+            Self::Here(parts) => parts.extensions.get().map(|OriginalUri(uri)| uri),
+            Self::Kept(url) => url.original.as_ref(),
         };
-        let original = original.filter(|original| *original != self.uri);
-        std::iter::once(self.uri).chain(original)
+        let uri = self.uri();
+        let original = original.filter(|original| *original != uri);
+        std::iter::once(uri).chain(original)
+    }
+
+    /// The matched path, by which a handler is mounted; empty in a fallback.
+    pub(crate) fn mount(&self) -> &str {
+        let matched = match self {
+            Self::Here(parts) => parts.extensions.get(),
+            Self::Kept(url) => url.matched.as_ref(),
+        };
+        matched.map_or("", MatchedPath::as_str)
+    }
+
+    /// The only parameter of the path, if there is one and it is of that type.
+    pub(crate) fn only_param<T: DeserializeOwned + Send>(&mut self) -> Option<T> {
+        let Self::Here(parts) = self else { return None };
+        let extracted = Path::<T>::from_request_parts(parts, &()).now_or_never()?;
+        extracted.ok().map(|Path(value)| value)
+    }
+
+    pub(crate) fn params(&mut self) -> Params {
+        match self {
+            Self::Here(parts) => Params::of(parts),
+            Self::Kept(url) => url.params.clone(),
+        }
     }
 }
 
@@ -64,7 +77,8 @@ pub struct KeptUrl {
 }
 
 impl KeptUrl {
-    pub(crate) fn of(parts: &Parts, params: Params) -> Arc<Self> {
+    pub(crate) fn of(parts: &mut Parts) -> Arc<Self> {
+        let params = Params::of(parts);
         let original = parts.extensions.get::<OriginalUri>();
         Arc::new(Self {
             uri: parts.uri.clone(),
@@ -81,21 +95,12 @@ impl KeptUrl {
             ..Self::default()
         }
     }
-
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked {
-            uri: &self.uri,
-            original: Original::Is(self.original.as_ref()),
-            mount: self.matched.as_ref().map_or("", MatchedPath::as_str),
-            params: &self.params,
-        }
-    }
 }
 
 /// The parameters of a path, decoded, in the order of the route. Copied, because axum lends them to a
 /// type that it deserializes only; few and short ones need no allocation.
 #[derive(Clone, Debug, Default)]
-pub struct Params {
+pub(crate) struct Params {
     text: SmallVec<[u8; 32]>,
     /// Where each name and each value ends.
     ends: SmallVec<[(usize, usize); 1]>,
@@ -104,14 +109,15 @@ pub struct Params {
 }
 
 impl Params {
-    pub(crate) async fn of(parts: &mut Parts) -> Self {
-        match Path::<Self>::from_request_parts(parts, &()).await {
-            Ok(Path(params)) => params,
-            Err(PathRejection::FailedToDeserializePathParams(error)) => Self {
+    fn of(parts: &mut Parts) -> Self {
+        // It never waits.
+        match Path::<Self>::from_request_parts(parts, &()).now_or_never() {
+            Some(Ok(Path(params))) => params,
+            Some(Err(PathRejection::FailedToDeserializePathParams(error))) => Self {
                 is_malformed: matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { .. }),
                 ..Self::default()
             },
-            Err(_) => Self::default(),
+            Some(Err(_)) | None => Self::default(),
         }
     }
 

@@ -1,14 +1,15 @@
 //! Reads of a URL what the arguments of a handler can see, and writes it into a key.
 
+use axum::http::Uri;
 use axum::http::uri::Authority;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use super::asked::Asked;
-use super::normal::{normalize_percent, push_text};
+use super::asked::{Asked, Params};
+use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
-use crate::key_part::{KeyPart, KeyWriter};
+use crate::key_part::{KeyPart, KeyWriter, is_of_one_parameter};
 
 /// The URL of a request, of which each argument of a handler writes what it can see into the key.
 ///
@@ -16,7 +17,8 @@ use crate::key_part::{KeyPart, KeyWriter};
 #[derive(Debug)]
 pub struct UrlReader<'a> {
     asked: Asked<'a>,
-    params: SmallVec<[(&'a str, &'a str); 1]>,
+    /// Copied when they are needed.
+    params: Option<Params>,
     /// The handler, then the values of the path.
     base: String,
     /// Everything else of the key.
@@ -56,7 +58,7 @@ impl<'a> UrlReader<'a> {
     pub(crate) fn new(asked: Asked<'a>, base: String) -> Self {
         Self {
             asked,
-            params: asked.params.iter().collect(),
+            params: None,
             base,
             more: String::new(),
             rest: String::new(),
@@ -91,41 +93,56 @@ impl<'a> UrlReader<'a> {
     }
 
     /// Where the next text of what extends the key goes.
-    pub(crate) fn more(&mut self) -> &mut String {
-        self.more.push(if self.more.is_empty() { '?' } else { '|' });
-        &mut self.more
+    fn more(&mut self) -> &mut String {
+        next(&mut self.more)
+    }
+
+    /// Takes the parameters of the path out, while something is made of them.
+    fn take_params(&mut self) -> Params {
+        let params = self.params.take();
+        params.unwrap_or_else(|| self.asked.params())
     }
 
     /// Writes the parameters of the path as a type reads them.
     pub(crate) fn path<T: DeserializeOwned + 'static>(&mut self) {
-        let mut params = PathParams::new(&self.params);
-        self.base.push('/');
-        let start = self.base.len();
-        let recorded = record::<T, _>(&mut params, &mut self.base);
-        let (read, by_name) = (params.read(), params.by_name());
-        self.note(read, by_name);
-        if recorded.is_err() {
-            self.base.truncate(start);
-            self.raw_path();
-        }
+        self.read_path(|params, out| record::<T, _>(params, out).is_ok());
     }
 
     /// Writes the parameters of the path as the value of a type.
-    pub(crate) fn path_value<T: DeserializeOwned + KeyPart>(&mut self) {
-        let mut params = PathParams::new(&self.params);
-        let value = T::deserialize(&mut params);
-        let (read, by_name) = (params.read(), params.by_name());
-        self.note(read, by_name);
-        self.base.push('/');
-        match value {
-            Ok(value) => value.write(&mut KeyWriter::new(&mut self.base)),
-            Err(_) => self.raw_path(),
+    pub(crate) fn path_value<T: DeserializeOwned + KeyPart + Send>(&mut self) {
+        if is_of_one_parameter(T::KIND)
+            && let Some(value) = self.asked.only_param::<T>()
+        {
+            self.read = u64::MAX;
+            self.base.push('/');
+            return value.write(&mut KeyWriter::new(&mut self.base));
         }
+        self.read_path(|params, out| {
+            let value = T::deserialize(params);
+            value.is_ok_and(|value| {
+                value.write(&mut KeyWriter::new(out));
+                true
+            })
+        });
     }
 
-    fn note(&mut self, read: u64, by_name: bool) {
-        self.read |= read;
-        self.by_name |= by_name;
+    /// Lets parameters of the path be read; `false`: they are not of the type, and are written as they
+    /// are.
+    fn read_path(&mut self, read: impl FnOnce(&mut PathParams<'_>, &mut String) -> bool) {
+        let kept = self.take_params();
+        let pairs: SmallVec<[_; 4]> = kept.iter().collect();
+        let mut params = PathParams::new(&pairs);
+        self.base.push('/');
+        let start = self.base.len();
+        let is_read = read(&mut params, &mut self.base);
+        self.read |= params.read();
+        self.by_name |= params.by_name();
+        drop(pairs);
+        self.params = Some(kept);
+        if !is_read {
+            self.base.truncate(start);
+            self.raw_path();
+        }
     }
 
     /// Writes the parameters of the path as they were sent.
@@ -143,14 +160,16 @@ impl<'a> UrlReader<'a> {
 
     fn all_params(&mut self) {
         self.read = u64::MAX;
+        let params = self.take_params();
         let mut writer = KeyWriter::new(&mut self.base);
-        for (_, value) in &self.params {
+        for (_, value) in params.iter() {
             writer.text(value);
         }
-        if self.asked.params.is_malformed() {
-            let path = normalize_percent(self.asked.uri.path());
+        if params.is_malformed() {
+            let path = normalize_percent(self.asked.uri().path());
             push_text(&mut self.base, &path);
         }
+        self.params = Some(params);
     }
 
     /// Writes what a type read of the query; `None`: it could not.
@@ -164,11 +183,11 @@ impl<'a> UrlReader<'a> {
 
     /// Writes what a type reads of the query, if there is one.
     #[cfg(feature = "axum-extra")]
-    pub(crate) fn optional_query(&mut self, read: impl FnOnce(&axum::http::Uri) -> Option<String>) {
-        if self.asked.uri.query().is_none() {
+    pub(crate) fn optional_query(&mut self, read: impl FnOnce(&Uri) -> Option<String>) {
+        if self.asked.uri().query().is_none() {
             return;
         }
-        match read(self.asked.uri) {
+        match read(self.asked.uri()) {
             Some(text) => self.more().push_str(&text),
             None => self.raw_query(),
         }
@@ -191,8 +210,8 @@ impl<'a> UrlReader<'a> {
     /// Writes the query as it was sent.
     pub(crate) fn exact_query(&mut self) {
         // No query at all is not the same as an empty one.
-        if let Some(query) = self.asked.uri.query() {
-            let more = self.more();
+        if let Some(query) = self.asked.uri().query() {
+            let more = next(&mut self.more);
             more.push('*');
             push_text(more, query);
         }
@@ -201,9 +220,8 @@ impl<'a> UrlReader<'a> {
     /// Writes the URI as it was sent: the authority selects a variant, because the version of HTTP
     /// decides where it is.
     pub(crate) fn exact_uri(&mut self) {
-        let asked = self.asked;
-        for uri in asked.uris() {
-            let more = self.more();
+        for uri in self.asked.uris() {
+            let more = next(&mut self.more);
             push_text(more, uri.path());
             if let Some(query) = uri.query() {
                 more.push('?');
@@ -221,26 +239,25 @@ impl<'a> UrlReader<'a> {
 
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
-        let asked = self.asked;
-        for uri in asked.uris() {
-            push_text(self.more(), &normalize_percent(uri.path()));
+        for uri in self.asked.uris() {
+            push_text(next(&mut self.more), &normalize_percent(uri.path()));
         }
     }
 
     /// Writes the text of the query in normal form, the parameters sorted by name.
-    pub(crate) fn query_text(&mut self, rule: super::normal::QueryRule) {
-        let query = self.asked.uri.query().unwrap_or_default();
-        rule.write(query, self.more());
+    pub(crate) fn query_text(&mut self, rule: QueryRule) {
+        let query = self.asked.uri().query().unwrap_or_default();
+        rule.write(query, next(&mut self.more));
     }
 
     /// The URI, for extractors that read a query.
-    pub(crate) fn uri(&self) -> &'a axum::http::Uri {
-        self.asked.uri
+    pub(crate) fn uri(&self) -> &Uri {
+        self.asked.uri()
     }
 
     /// Writes the authority, which selects a variant.
     pub(crate) fn authority(&mut self) {
-        if let Some(authority) = self.asked.uri.authority() {
+        if let Some(authority) = self.asked.uri().authority() {
             self.rest.push('@');
             self.rest.push_str(authority.as_str());
         }
@@ -248,24 +265,15 @@ impl<'a> UrlReader<'a> {
 
     /// Ends the reading: parameters of the path that no argument reads select a variant.
     pub(crate) fn finish(mut self, with_names: bool) -> UrlValues {
-        let params = std::mem::take(&mut self.params);
-        let is_unread = |at: usize| at >= 64 || self.read & (1 << at) == 0;
-        for (at, (name, value)) in params.iter().enumerate() {
-            if is_unread(at) {
-                self.rest.push('|');
-                push_text(&mut self.rest, name);
-                self.rest.push('=');
-                push_text(&mut self.rest, value);
+        let mut names = String::new();
+        // Where one parameter was read by its place, there is no other.
+        if self.params.is_some() || self.read != u64::MAX {
+            let params = self.take_params();
+            self.unread(&params);
+            if with_names {
+                names = self.names(&params);
             }
         }
-        if self.asked.params.is_malformed() && self.read != u64::MAX {
-            self.rest.push_str(self.asked.uri.path());
-        }
-        let names = if with_names {
-            self.names(&params)
-        } else {
-            String::new()
-        };
         let is_plain = self.more.is_empty() && self.rest.is_empty() && names.is_empty();
         let beyond = (!is_plain || self.has_failed).then(|| {
             Box::new(Beyond {
@@ -281,18 +289,38 @@ impl<'a> UrlReader<'a> {
         }
     }
 
+    fn unread(&mut self, params: &Params) {
+        for (at, (name, value)) in params.iter().enumerate() {
+            if at >= 64 || self.read & (1 << at) == 0 {
+                self.rest.push('|');
+                push_text(&mut self.rest, name);
+                self.rest.push('=');
+                push_text(&mut self.rest, value);
+            }
+        }
+        if params.is_malformed() && self.read != u64::MAX {
+            self.rest.push_str(self.asked.uri().path());
+        }
+    }
+
     /// The names of the parameters that were read: empty if there is one, and it was read by its
     /// place.
-    fn names(&self, params: &[(&str, &str)]) -> String {
-        if !self.by_name && params.len() < 2 {
+    fn names(&self, params: &Params) -> String {
+        if !self.by_name && params.iter().len() < 2 {
             return String::new();
         }
         let is_read = |at: usize| at < 64 && self.read & (1 << at) != 0;
         let read = params.iter().enumerate().filter(|(at, _)| is_read(*at));
-        let mut names: Vec<&str> = read.map(|(_, (name, _))| *name).collect();
+        let mut names: Vec<&str> = read.map(|(_, (name, _))| name).collect();
         if self.by_name {
             names.sort_unstable();
         }
         names.join(", ")
     }
+}
+
+/// Separates what extends a key from what comes next in it.
+fn next(more: &mut String) -> &mut String {
+    more.push(if more.is_empty() { '?' } else { '|' });
+    more
 }

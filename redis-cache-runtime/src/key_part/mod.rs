@@ -12,6 +12,7 @@ use std::fmt::{self, Display, Write};
 use crate::key::normal::push_byte;
 use crate::key::{self, Group};
 
+pub(crate) use typed::is_of_one_parameter;
 pub use typed::{Any, Kind, KindType, Part, kind_of};
 
 /// A value that a placeholder of a key template, or `vary_by`, may name.

@@ -49,6 +49,12 @@ impl<P: KeyPart> Part<Any> for P {}
 /// What is added to the number of a type for that of its `Option`.
 pub(super) const OPTION: u8 = 64;
 
+/// Returns whether a type of that kind always reads one parameter of a path: an integer, `bool`, `char`
+/// or `String`.
+pub(crate) const fn is_of_one_parameter(kind: u8) -> bool {
+    matches!(kind, 1..=3 | 10..=15 | 20..=25)
+}
+
 /// Gives types back by their numbers, and lets their values stand for themselves.
 macro_rules! kinds {
     ($($ty:ty)*) => { $(

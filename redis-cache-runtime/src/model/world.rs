@@ -192,7 +192,7 @@ struct Actor {
     route: &'static Route,
 }
 
-async fn request(method: &str, cache: Cache) -> CacheRequest {
+fn request(method: &str, cache: Cache) -> CacheRequest {
     let uri = if method == "EVICT" {
         "/item"
     } else {
@@ -200,7 +200,7 @@ async fn request(method: &str, cache: Cache) -> CacheRequest {
     };
     let request = HttpRequest::builder().method(method).uri(uri);
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    CacheRequest::take::<WholeUrl>(0, &mut parts, cache).await
+    CacheRequest::take::<WholeUrl>(0, &mut parts, cache)
 }
 
 async fn read(actor: Actor, does: Does) {
@@ -233,7 +233,7 @@ async fn read_response(
     cache: Cache,
     route: &'static Route,
 ) -> u64 {
-    let request = request("GET", cache).await;
+    let request = request("GET", cache);
     let response = match read_through(request, route, Selected::new()).await {
         Ok(response) => response,
         Err(run) => {
@@ -278,7 +278,7 @@ async fn write(actor: Actor, does: Does) {
     let handler = Box::pin(handler);
     match does {
         Does::Put => {
-            let request = request("PUT", cache).await;
+            let request = request("PUT", cache);
             let write = write_through(request, route, &WRITER, Selected::new()).await;
             write.run(handler).await;
         }
@@ -293,12 +293,12 @@ async fn write(actor: Actor, does: Does) {
         }
         Does::EvictGroup => {
             let evictions = Evictions::of(&WRITER).group(Text::new().literal("g"));
-            let evict = evict(request("EVICT", cache).await, evictions).await;
+            let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;
         }
         Does::EvictKey | Does::Read | Does::GetOrInsert => {
             let evictions = Evictions::of(&WRITER).route(route);
-            let evict = evict(request("EVICT", cache).await, evictions).await;
+            let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;
         }
     }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lru::LruCache;
-use smallvec::SmallVec;
 
 use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
 use crate::fault::Fault;
@@ -26,6 +25,8 @@ struct Table {
     items: LruCache<Vec<u8>, Item>,
     used: usize,
     limit: usize,
+    /// Where a name is written to be looked for.
+    name: Vec<u8>,
 }
 
 struct Item {
@@ -39,6 +40,7 @@ impl MemoryStore {
             items: LruCache::unbounded(),
             used: 0,
             limit,
+            name: Vec::new(),
         };
         Self {
             names: Names::new(prefix),
@@ -187,12 +189,13 @@ impl MemoryStore {
 
 impl Table {
     fn get(&mut self, name: Name<'_>) -> Option<Bytes> {
-        let name = written(name);
-        let item = self.items.get(&name[..])?;
+        let name = write(&mut self.name, name);
+        let item = self.items.get(name)?;
         if item
             .expires
             .is_some_and(|expires| expires <= Instant::now())
         {
+            let name = std::mem::take(&mut self.name);
             self.forget(&name);
             return None;
         }
@@ -214,7 +217,7 @@ impl Table {
             self.set(name, Bytes::copy_from_slice(&nonce), ttl);
             return Ok(nonce);
         };
-        if let Some(item) = self.items.get_mut(&written(name)[..]) {
+        if let Some(item) = self.items.get_mut(write(&mut self.name, name)) {
             let wanted = expiry(ttl);
             // `None` lasts longest.
             item.expires = item
@@ -227,7 +230,7 @@ impl Table {
 
     /// An item that could only stand alone is not kept: it would push everything else out.
     fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
-        let name = written(name).into_vec();
+        let name = name.concat().into_bytes();
         self.forget(&name);
         let cost = cost(&name, &value);
         if cost > self.limit / 2 {
@@ -251,7 +254,7 @@ impl Table {
     }
 
     fn remove(&mut self, name: Name<'_>) {
-        self.forget(&written(name));
+        self.forget(&name.concat().into_bytes());
     }
 
     fn forget(&mut self, name: &[u8]) {
@@ -261,13 +264,12 @@ impl Table {
     }
 }
 
-/// The bytes of a name. Most need no allocation.
-fn written(name: Name<'_>) -> SmallVec<[u8; 128]> {
-    let mut bytes = SmallVec::new();
+fn write<'a>(out: &'a mut Vec<u8>, name: Name<'_>) -> &'a [u8] {
+    out.clear();
     for piece in name {
-        bytes.extend_from_slice(piece.as_bytes());
+        out.extend_from_slice(piece.as_bytes());
     }
-    bytes
+    out
 }
 
 /// When something kept for `ttl` from now expires; too far away to express is never.
