@@ -29,6 +29,45 @@ pub use redis_cache_macros::cache_evict;
 #[doc = include_str!("../docs/cache_put.md")]
 pub use redis_cache_macros::cache_put;
 
+/// Implements [`KeyPart`](trait@KeyPart) for a struct or an enum, by all of its fields.
+///
+/// ```
+/// use axum::extract::Path;
+/// use axum_redis_cache::{KeyPart, cached};
+/// use serde::Deserialize;
+///
+/// #[derive(KeyPart, Deserialize)]
+/// struct ProductId(u64);
+///
+/// #[derive(KeyPart, Deserialize)]
+/// enum Currency {
+///     Eur,
+///     Usd,
+/// }
+///
+/// #[cached(ttl = 300, key = "price:{id}:{currency}")]
+/// async fn price(Path((id, currency)): Path<(ProductId, Currency)>) -> String {
+///     let sign = match currency {
+///         Currency::Eur => "€",
+///         Currency::Usd => "$",
+///     };
+///     format!("{sign} {}", id.0)
+/// }
+///
+/// # async fn changed(cache: &axum_redis_cache::Cache) {
+/// // The key is `price:7:Eur`.
+/// cache.evict(price::key(ProductId(7), Currency::Eur)).await;
+/// # }
+/// ```
+///
+/// Fields are written in their order, after the name of the variant if it is an enum. So the only
+/// field of a struct is written as if there were no struct around it. Keys change with the order of
+/// fields and the names of variants.
+///
+/// A field that is no `KeyPart` is an error, as floats are. Type parameters that fields use must be
+/// `KeyPart`s. The one option is `#[key_part(crate = path)]`, for who re-exports this crate.
+pub use redis_cache_macros::KeyPart;
+
 #[cfg(feature = "redis")]
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{

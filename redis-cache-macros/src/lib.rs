@@ -1,4 +1,4 @@
-//! The attributes of `axum-redis-cache`. Depend on that crate instead: it re-exports them.
+//! The attributes of `axum-redis-cache`, and `#[derive(KeyPart)]`. Depend on that crate instead: it re-exports them.
 //!
 //! An attribute is parsed (`options`, `parse`) to what was written, lowered (`model`) to what was decided, and
 //! expanded (`expand`) to one call into the runtime.
@@ -6,6 +6,7 @@
 mod duration;
 mod expand;
 mod handler;
+mod key_part;
 mod model;
 mod options;
 mod parse;
@@ -48,6 +49,15 @@ pub fn cache_put(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     attribute(Kind::Put, args, item)
+}
+
+#[allow(missing_docs, reason = "the reference is where it is exported from")]
+#[proc_macro_derive(KeyPart, attributes(key_part))]
+pub fn key_part(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let expanded = syn::parse(item)
+        .map_err(Error::from)
+        .and_then(|input| key_part::derive(&input));
+    expanded.unwrap_or_else(Error::write_errors).into()
 }
 
 /// Which attribute it is.

@@ -10,7 +10,7 @@ use quote::ToTokens;
 use syn::Meta;
 
 use crate::handler::{Handler, is_named};
-use crate::{KINDS, expand};
+use crate::{KINDS, expand, key_part};
 
 #[test]
 fn the_expansions_are_as_reviewed() {
@@ -34,8 +34,12 @@ fn the_expansions_are_as_reviewed() {
     }
 }
 
-/// What the attributes on a function expand to.
+/// What the attributes on a function expand to, or the derive on a type.
 fn expanded(input: &str) -> String {
+    if let Ok(input) = syn::parse_str(input) {
+        let tokens = key_part::derive(&input).unwrap();
+        return prettyplease::unparse(&syn::parse2(tokens).unwrap());
+    }
     let mut handler: Handler = syn::parse_str(input).unwrap();
     let attribute = handler.attributes.remove(0);
     let kind = KINDS.iter().find(|(name, _)| is_named(&attribute, name));
