@@ -32,6 +32,8 @@ pub struct UrlReader<'a> {
     rest: String,
     /// A bit for each parameter of the path that an argument reads.
     read: u64,
+    /// The text of the path is written, with every parameter in it.
+    has_path: bool,
     /// Parameters were asked for by their names.
     by_name: bool,
     /// Something could not be read as the type of the argument.
@@ -73,6 +75,7 @@ impl<'a> UrlReader<'a> {
             more: String::new(),
             rest: String::new(),
             read: 0,
+            has_path: false,
             by_name: false,
             has_failed: false,
             is_for_write,
@@ -85,9 +88,9 @@ impl<'a> UrlReader<'a> {
     /// does not depend on it.
     pub fn silently(&mut self, read: impl FnOnce(&mut Self)) {
         let (base, more, rest) = (self.base.len(), self.more.len(), self.rest.len());
-        let had_failed = self.has_failed;
+        let (had_failed, had_path) = (self.has_failed, self.has_path);
         read(self);
-        self.has_failed = had_failed;
+        (self.has_failed, self.has_path) = (had_failed, had_path);
         self.base.truncate(base);
         self.more.truncate(more);
         self.rest.truncate(rest);
@@ -240,6 +243,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the URI as it was sent: the authority selects a variant, because the version of HTTP
     /// decides where it is.
     pub(crate) fn exact_uri(&mut self) {
+        self.has_path = true;
         for uri in self.asked.uris() {
             let more = next(&mut self.more);
             push_text(more, uri.path());
@@ -259,6 +263,7 @@ impl<'a> UrlReader<'a> {
 
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
+        self.has_path = true;
         for uri in self.asked.uris() {
             push_text(next(&mut self.more), &normalize_percent(uri.path()));
         }
@@ -312,6 +317,9 @@ impl<'a> UrlReader<'a> {
     }
 
     fn unread(&mut self, params: &Params) {
+        if self.has_path {
+            return;
+        }
         for (at, (name, value)) in params.iter().enumerate() {
             if at >= 64 || self.read & (1 << at) == 0 {
                 self.rest.push('|');
