@@ -117,7 +117,7 @@ impl Route {
             _ => None,
         };
         let query = args.query.map(SpannedValue::into_inner);
-        let name = args.name.map(|name| handler_name(&name));
+        let name = args.name.map(|name| handler_name(&name.0));
         let name = name.and_then(|name| errors.handle(name));
         let key = errors.handle(key(args.key, query, arguments));
         let vary_by = values(args.vary_by, arguments, &mut errors);
@@ -287,14 +287,20 @@ fn key(
 }
 
 /// A name that keys can begin with.
-fn handler_name(name: &LitStr) -> Result<String> {
-    let value = name.value();
+fn handler_name(name: &Expr) -> Result<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
-    if value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.chars().all(is_word) {
-        return Ok(value);
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = name
+    {
+        let value = text.value();
+        if value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.chars().all(is_word) {
+            return Ok(value);
+        }
     }
-    let message = "expected a name such as \"get_product\": a letter, then letters, digits, `_`, `-`, \
-                   `.` or `:`";
+    let message = "expected a name in quotes, such as \"get_product\": a letter, then letters, digits, \
+                   `_`, `-`, `.` or `:`";
     Err(Error::custom(message).with_span(name))
 }
 

@@ -13,7 +13,7 @@ use crate::options::{Form, Reference, checked, references};
 /// The options of `#[cached]`.
 #[derive(FromMeta)]
 pub(crate) struct RouteArgs {
-    pub(crate) name: Option<LitStr>,
+    pub(crate) name: Option<ExprValue>,
     pub(crate) ttl: Option<ExprValue>,
     pub(crate) group: Option<Groups>,
     pub(crate) key: Option<KeySource>,

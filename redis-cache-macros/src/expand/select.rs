@@ -2,9 +2,9 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
-use syn::Path;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
+use syn::{Expr, Path};
 
 use super::companion::Companion;
 use super::wrapper::writer;
@@ -139,7 +139,10 @@ fn call(handler: &HandlerKey) -> TokenStream {
     let span = at(last_span(path));
     let values = values.iter().flatten().map(|value| {
         let span = at(value.span());
-        quote_spanned!(span=> &#value)
+        match value {
+            Expr::Binary(_) | Expr::Cast(_) | Expr::Range(_) => quote_spanned!(span=> &(#value)),
+            _ => quote_spanned!(span=> &#value),
+        }
     });
     quote_spanned!(span=> <#path>::key(#(#values),*))
 }
