@@ -521,9 +521,25 @@ on_every_store! {
 
     async fn one_function_on_every_method_caches_reads_only(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
-        for (method, outcome) in [("GET", "MISS"), ("POST", "BYPASS"), ("GET", "HIT")] {
-            assert_eq!(client.send(method, "/every", &[]).await.outcome(), outcome);
+        for (method, outcome) in [
+            ("GET", "MISS"), ("OPTIONS", "BYPASS"), ("GET", "HIT"), ("POST", "BYPASS"),
+            ("GET", "MISS"), ("GET", "HIT"),
+        ] {
+            assert_eq!(client.send(method, "/every", &[]).await.outcome(), outcome, "{method}");
         }
+    }
+
+    async fn a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds(store: Store) {
+        let app = App::new(store.cache(), |run| async move {
+            if run == 1 { StatusCode::CONFLICT } else { StatusCode::OK }
+        });
+        let client = serve(router(app)).await;
+        let outcome = async || client.get("/every").await.outcome().to_owned();
+        assert_eq!(outcome().await, "MISS");
+        assert_eq!(client.send("PUT", "/every", &[]).await.status, 409);
+        assert_eq!(outcome().await, "HIT");
+        assert_eq!(client.send("PUT", "/every", &[]).await.status, 200);
+        assert_eq!(outcome().await, "MISS");
     }
 
     async fn an_extractor_that_refuses_evicts_nothing_whatever_its_status(store: Store) {
