@@ -33,10 +33,10 @@ async fn evict(State(app): State<App>, Path(brand): Path<String>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key, all)]
+#[cache_evict(in_none, all)]
 async fn evict_no_group() {}
 
-#[cache_put(ttl = 30, group = ["products", "brand:{brand}"])]
+#[cache_put(product, group = ["products", "brand:{brand}"])]
 #[cache_evict(group = "products")]
 async fn write(Path(brand): Path<String>) -> String {
     brand

@@ -45,7 +45,7 @@ async fn if_error(State(app): State<App>) -> Response {
 }
 
 #[cache_evict(group = "g")]
-#[cache_evict(key)]
+#[cache_evict(plain)]
 async fn evict() {}
 
 #[cache_put(plain)]

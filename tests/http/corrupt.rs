@@ -15,7 +15,8 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-const ENTRY: &str = "redis:axum:cache:e:{/item}";
+const ENTRY: &str = "redis:axum:cache:e:{http::corrupt::read}";
+const LEASE: &str = "redis:axum:cache:l:{http::corrupt::read}";
 
 #[tokio::test]
 async fn corrupt_foreign_or_truncated_entries_are_misses_and_are_replaced() {
@@ -59,9 +60,7 @@ async fn a_foreign_nonce_is_replaced_and_a_foreign_lease_only_keeps_from_storing
     assert_eq!(client.get("/item").await.outcome(), "MISS");
     assert_eq!(client.get("/item").await.outcome(), "HIT");
     let _: i64 = connection.del(ENTRY).unwrap();
-    let () = connection
-        .set("redis:axum:cache:l:{/item}", "foreign")
-        .unwrap();
+    let () = connection.set(LEASE, "foreign").unwrap();
     for _ in 0..2 {
         assert_eq!(client.get("/item").await.outcome(), "MISS");
     }

@@ -19,7 +19,7 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key, group = "g", all)]
+#[cache_evict(read, group = "g", all)]
 async fn evict() {}
 
 #[cache_put(read)]

@@ -10,6 +10,11 @@ use test_support::Client;
 
 use crate::support::{App, Gate, Store, on_every_store, serve, settings};
 
+#[cached(ttl = 30)]
+async fn root(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 #[cached(ttl = 30, query)]
 async fn plain(State(app): State<App>) -> Response {
     app.run().await
@@ -40,11 +45,17 @@ async fn varied(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
-async fn evict_key() {}
+#[cache_evict(root)]
+async fn evict_root() {}
 
-#[cache_evict(key = "/plain?a=1&b=2")]
-async fn evict_named_key() {}
+#[cache_evict(plain)]
+async fn evict_plain() {}
+
+#[cache_evict(varied)]
+async fn evict_varied() {}
+
+#[cache_evict(plain("/plain?b=2&a=1"))]
+async fn evict_one_query() {}
 
 #[cache_evict(group = "a")]
 async fn evict_a() {}
@@ -58,12 +69,12 @@ async fn evict_odd() {}
 #[cache_evict(all)]
 async fn evict_all() {}
 
-#[cache_evict(key)]
+#[cache_evict(plain)]
 async fn answers(axum::extract::Query(status): axum::extract::Query<Status>) -> StatusCode {
     StatusCode::from_u16(status.status).unwrap()
 }
 
-#[cache_evict(key, always)]
+#[cache_evict(plain, always)]
 async fn always(axum::extract::Query(status): axum::extract::Query<Status>) -> StatusCode {
     StatusCode::from_u16(status.status).unwrap()
 }
@@ -73,18 +84,18 @@ struct Status {
     status: u16,
 }
 
-#[cache_evict(key)]
+#[cache_evict(plain)]
 async fn gated(axum::Extension(gate): axum::Extension<Gate>) {
     gate.pass().await;
 }
 
 fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(plain).delete(evict_key))
+        .route("/", get(root).delete(evict_root))
         .route(
             "/plain",
             get(plain)
-                .delete(evict_key)
+                .delete(evict_plain)
                 .post(answers)
                 .put(always)
                 .patch(gated),
@@ -93,8 +104,9 @@ fn router(app: App) -> Router {
         .route("/ab", get(in_a_and_b))
         .route("/glob", get(in_glob))
         .route("/odd", get(in_odd))
-        .route("/varied", get(varied).delete(evict_key))
-        .route("/evict/key", post(evict_named_key))
+        .route("/varied", get(varied).delete(evict_varied))
+        .route("/evict/plain", post(evict_plain))
+        .route("/evict/query", post(evict_one_query))
         .route("/evict/a", post(evict_a))
         .route("/evict/b-glob", post(evict_b_and_glob))
         .route("/evict/odd", post(evict_odd))
@@ -135,14 +147,22 @@ const PATHS: [&str; 7] = [
 ];
 
 on_every_store! {
-    async fn a_key_is_evicted_alone(store: Store) {
-        let left = left_after(store, &PATHS, ("DELETE", "/plain")).await;
-        assert_eq!(left, ["/", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]);
-        let left = left_after(store, &PATHS, ("DELETE", "/plain?b=2&a=1")).await;
-        assert_eq!(left, ["/", "/a", "/ab", "/glob", "/odd"], "with and without the query");
+    async fn a_handler_is_evicted_alone_with_every_query(store: Store) {
+        for evict in [
+            ("DELETE", "/plain"),
+            ("DELETE", "/plain?b=2&a=1"),
+            ("DELETE", "/plain?a=2"),
+            ("POST", "/evict/plain"),
+        ] {
+            let left = left_after(store, &PATHS, evict).await;
+            assert_eq!(left, ["/", "/a", "/ab", "/glob", "/odd"], "{evict:?}");
+        }
         let left = left_after(store, &PATHS, ("DELETE", "/")).await;
         assert_eq!(left, ["/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]);
-        let left = left_after(store, &PATHS, ("POST", "/evict/key")).await;
+    }
+
+    async fn a_key_is_evicted_alone(store: Store) {
+        let left = left_after(store, &PATHS, ("POST", "/evict/query")).await;
         assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
     }
 

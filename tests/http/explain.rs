@@ -73,7 +73,7 @@ on_every_store! {
         let nothing = explain(&router, "/items/7").await;
         assert_eq!(verdict(&nothing), ("MISS", "nothing is stored under the key"));
         assert!(nothing.handler.ends_with("explain::item"));
-        assert_eq!((&*nothing.key, &nothing.variant), ("item:7", &None));
+        assert_eq!((&*nothing.key, &nothing.variant), ("http::explain::item item:7", &None));
         assert_eq!(nothing.groups, ["items", "shelf:7"]);
         assert_eq!((&nothing.entry, nothing.lease), (&None, LeaseState::Free));
         assert!(!nothing.eviction_is_pending && !nothing.is_filled_here);
@@ -117,7 +117,7 @@ on_every_store! {
         client.get_with("/nested/varied?q=1", &a).await;
         let stored = explain_with(&router, "/nested/varied?q=1", &a).await;
         let other = explain_with(&router, "/nested/varied?q=1", &b).await;
-        assert_eq!((&*stored.key, &stored.key), ("/nested/varied?q=1", &other.key));
+        assert_eq!((&*stored.key, &stored.key), ("http::explain::varied?q=1", &other.key));
         assert!(stored.variant.is_some() && stored.variant != other.variant);
         assert_eq!(verdict(&other), ("MISS", "nothing is stored under this variant of the key"));
         tokio::time::sleep(Duration::from_millis(130)).await;
@@ -143,7 +143,7 @@ on_every_store! {
         assert!(explained.not_stored.contains(&"the response sets a cookie"));
         let range = explain_with(&router, "/items/1", &[("range", "bytes=0-1")]).await;
         assert_eq!(verdict(&range), ("BYPASS", "the request asks for a range"));
-        assert_eq!((&*range.key, range.lease), ("item:1", LeaseState::Unknown));
+        assert_eq!((&*range.key, range.lease), ("http::explain::item item:1", LeaseState::Unknown));
         client.get("/items/1").await;
         let no_cache = explain_with(&router, "/items/1", &[("cache-control", "no-cache")]).await;
         let reason = "the Cache-Control of the request rules out the stored response";
@@ -188,7 +188,7 @@ on_every_store! {
         assert_eq!(lines[0], "MISS: what is stored was evicted since");
         assert!(lines[1].starts_with("handler ") && lines[1].ends_with("explain::item"));
         assert_eq!(lines[2..5], [
-            "key         item:7",
+            "key         http::explain::item item:7",
             "group       items",
             "group       shelf:7",
         ]);

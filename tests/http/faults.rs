@@ -9,17 +9,17 @@ use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer};
 
-use crate::support::{App, Store, patient, serve};
+use crate::support::{App, Store, nonce_of_everything, patient, serve};
 
 #[cached(ttl = 30, group = "g", query)]
 async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key, group = "g")]
+#[cache_evict(read, group = "g")]
 async fn evict() {}
 
-#[cache_put(ttl = 30, group = "g")]
+#[cache_put(read)]
 async fn write() -> &'static str {
     "written"
 }
@@ -233,26 +233,33 @@ async fn a_hit_is_one_command_and_an_eviction_is_one_del() {
     }
 }
 
+#[cached(ttl = 30, group = "g")]
+async fn of_names(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 #[tokio::test]
 async fn nonces_outlive_the_entries_stamped_with_them() {
     let redis = RedisServer::start();
-    let (client, _) = start(&redis).await;
-    client.get("/item").await;
     let mut connection = redis.connection();
     let mut left =
         |name: &str| -> i64 { redis::cmd("PTTL").arg(name).query(&mut connection).unwrap() };
-    let entry = left("redis:axum:cache:e:{/item}");
+    let start = |app| serve(Router::new().route("/names", get(of_names)).with_state(app));
+    let cache = || Store::Redis.cache_with(patient(&redis));
+    let client = start(App::counting(cache())).await;
+    client.get("/names").await;
+    let all = nonce_of_everything(&mut redis.connection());
+    let entry = left("redis:axum:cache:e:{http::faults::of_names}");
     assert!((1..=30_000).contains(&entry), "{entry}");
     assert!(left("redis:axum:cache:g:g") > entry);
-    assert!(left("redis:axum:cache:all") > entry);
+    assert!(left(&all) > entry);
 
     let longer = |_| async { ([("cache-control", "max-age=3600")], "body") };
-    let settings = patient(&redis);
-    let app = App::new(Store::Redis.cache_with(settings), longer);
-    let client = serve(Router::new().route("/longer", get(read)).with_state(app)).await;
-    client.get("/longer").await;
-    let entry = left("redis:axum:cache:e:{/longer}");
+    let client = start(App::new(cache(), longer)).await;
+    let no_cache = [("cache-control", "no-cache")];
+    client.get_with("/names", &no_cache).await;
+    let entry = left("redis:axum:cache:e:{http::faults::of_names}");
     assert!((3_590_000..=3_600_000).contains(&entry), "{entry}");
     assert!(left("redis:axum:cache:g:g") >= entry);
-    assert!(left("redis:axum:cache:all") >= entry);
+    assert!(left(&all) >= entry);
 }

@@ -1,10 +1,11 @@
 //! The default key: what shares an entry, and what never does.
 
 use axum::Router;
-use axum::extract::{OriginalUri, Query, State};
+use axum::extract::{OriginalUri, Path, Query, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::cached;
+use serde::Deserialize;
 
 use crate::support::{App, on_every_store, serve};
 
@@ -14,7 +15,35 @@ async fn read(State(app): State<App>) -> Response {
 }
 
 #[cached(ttl = 30)]
-async fn sorted(Query(_): Query<Vec<(String, String)>>, State(app): State<App>) -> Response {
+async fn pairs(Query(_): Query<Vec<(String, String)>>, State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30)]
+async fn raw(RawQuery(_): RawQuery, State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    a: Option<u8>,
+    b: Option<u8>,
+    x: Option<String>,
+}
+
+#[cached(ttl = 30)]
+async fn fields(
+    Path(text): Path<String>,
+    Query(fields): Query<Fields>,
+    State(app): State<App>,
+) -> Response {
+    let _ = (text, fields.a, fields.b, fields.x);
+    app.run().await
+}
+
+#[cached(ttl = 30)]
+async fn number(Path(number): Path<u8>, State(app): State<App>) -> Response {
+    let _ = number;
     app.run().await
 }
 
@@ -56,18 +85,52 @@ on_every_store! {
 
     async fn equivalent_targets_share_an_entry(store: Store) {
         let app = App::counting(store.cache());
-        let router = Router::new().fallback(sorted).with_state(app.clone());
-        let client = serve(router).await;
+        let router = Router::new()
+            .route("/{text}", get(fields))
+            .route("/numbers/{number}", get(number))
+            .route("/pairs", get(pairs));
+        let client = serve(router.with_state(app.clone())).await;
         let equivalents = [
             ["/a?b=1&a=2", "/a?a=2&b=1"],
             ["/b?x=1&&", "/b?&x=1"],
             ["/c?", "/c"],
             ["/%64%2d", "/d-"],
             ["/e%2f", "/e%2F"],
+            ["/f?x=a+b", "/f?x=a%20b"],
+            ["/g?a=01", "/g?a=1"],
+            ["/numbers/01", "/numbers/1"],
+            ["/pairs?x=1&&", "/pairs?&x=1"],
+            ["/pairs?x=%41", "/pairs?%78=A"],
         ];
         for [one, other] in equivalents {
             assert_eq!(client.get(one).await.outcome(), "MISS", "{one}");
             assert_eq!(client.get(other).await.outcome(), "HIT", "{other}");
+        }
+    }
+
+    async fn who_sees_the_order_or_the_spelling_is_answered_for_it(store: Store) {
+        let app = App::counting(store.cache());
+        let router = Router::new()
+            .route("/{text}", get(fields))
+            .route("/pairs", get(pairs))
+            .route("/raw", get(raw));
+        let client = serve(router.with_state(app.clone())).await;
+        let targets = [
+            "/pairs?b=1&a=2", "/pairs?a=2&b=1", "/raw?b=1&a=2", "/raw?a=2&b=1", "/raw?a=2&b=%31",
+            "/raw?", "/raw", "/1", "/01",
+        ];
+        for outcome in ["MISS", "HIT"] {
+            for target in targets {
+                assert_eq!(client.get(target).await.outcome(), outcome, "{target}");
+            }
+        }
+    }
+
+    async fn who_sees_nothing_of_the_path_is_answered_for_the_query_alone(store: Store) {
+        let app = App::counting(store.cache());
+        let client = serve(Router::new().fallback(raw).with_state(app)).await;
+        for (target, outcome) in [("/a?b", "MISS"), ("/c?b", "HIT"), ("/a?c", "MISS")] {
+            assert_eq!(client.get(target).await.outcome(), outcome, "{target}");
         }
     }
 

@@ -17,13 +17,13 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
+#[cache_evict(read)]
 async fn evict() {}
 
 #[cache_evict(group = "g")]
 async fn evict_group() {}
 
-#[cache_put(ttl = 30, group = "g")]
+#[cache_put(read)]
 async fn write() -> &'static str {
     "written"
 }

@@ -14,15 +14,19 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
+#[cached(ttl = 30)]
+async fn read_kept(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(read)]
 async fn evict() {}
 
 async fn start(redis: &RedisServer) -> (Client, Cache) {
     let cache = Store::Redis.cache_with(patient(redis));
-    let route = get(read).delete(evict);
     let router = Router::new()
-        .route("/item", route.clone())
-        .route("/kept", route)
+        .route("/item", get(read).delete(evict))
+        .route("/kept", get(read_kept))
         .with_state(App::counting(cache.clone()));
     (serve(router).await, cache)
 }

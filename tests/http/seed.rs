@@ -30,14 +30,14 @@ async fn read(Path(id): Path<u64>, State(prices): Prices) -> Result<Json<u64>, S
         .ok_or(StatusCode::NOT_FOUND)
 }
 
-#[cache_put(ttl = 30, group = "prices")]
+#[cache_put(read)]
 async fn write(Path(id): Path<u64>, State(prices): Prices, Json(price): Json<u64>) -> Json<u64> {
     prices.lock().unwrap().insert(id, price);
     Json(price)
 }
 
 /// Sets every price to zero without the cache knowing, then evicts one.
-#[cache_evict(key)]
+#[cache_evict(read)]
 async fn forget(Path(_): Path<u64>, State(prices): Prices) -> StatusCode {
     prices
         .lock()

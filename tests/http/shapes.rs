@@ -13,6 +13,7 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use axum_redis_cache::{Determined, Source, cache_evict, cache_put, cached};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::support::{App, on_every_store, serve};
 
@@ -59,7 +60,7 @@ async fn generic<R: Repository>(State(_repository): State<R>, Path(id): Path<u8>
 #[cached(ttl = 30)]
 async fn inferred<T>(Path(value): Path<T>) -> String
 where
-    T: Display + Send,
+    T: Display + Send + DeserializeOwned + 'static,
 {
     value.to_string()
 }
@@ -154,7 +155,7 @@ async fn upper_case(Path(ID): Path<u64>) -> String {
     ID.to_string()
 }
 
-#[cache_evict(key = "upper:{b}", every_method(format!("/{a}")))]
+#[cache_evict(upper_case(b), every_method(format!("/{a}")))]
 async fn formats(Path((a, b)): Path<(String, u64)>) {
     let _ = (a, b);
 }
@@ -213,22 +214,22 @@ async fn sixteen(
     format!("{a}{p}")
 }
 
-/// In an `impl` block no type can stand beside the function.
+/// In an `impl` block no type can stand beside the function, so nobody can name it.
 struct Api;
 
 impl Api {
-    #[cached(ttl = 30, key = "api:{id}", no_companion)]
+    #[cached(ttl = 30, key = "api:{id}", group = "api:{id}", no_companion)]
     async fn get(Path(id): Path<u64>, State(app): State<App>) -> Response {
         let _ = id;
         app.run().await
     }
 
-    #[cache_evict(key = "api:{id}", no_companion)]
+    #[cache_evict(group = "api:{id}", no_companion)]
     async fn delete(Path(id): Path<u64>) {
         let _ = id;
     }
 
-    #[cache_put(ttl = 30, key = "api:{id}", no_companion)]
+    #[cache_put(aliased(id), no_companion)]
     async fn put(Path(id): Path<u64>, body: String) -> String {
         let _ = id;
         body
@@ -300,8 +301,14 @@ mod no_prelude {
         "read"
     }
 
+    #[cached(ttl = 30)]
+    pub(super) async fn of_request(Path(id): Path<u8>) -> &'static str {
+        let _ = id;
+        "read"
+    }
+
     #[cache_put(read(id), vary_by(id))]
-    #[cache_evict(key, group = "a", key = "no-prelude:{id}")]
+    #[cache_evict(of_request, group = "a", read(id))]
     pub(super) async fn write(Path(id): Path<u8>, body: String) -> String {
         let _ = id;
         body
@@ -430,10 +437,10 @@ fn router(app: App) -> Router {
         .route("/lifetimes/{name}", get(lifetimes))
         .route("/patterns/{a}/{b}", get(patterns))
         .route("/derived/{id}", get(derived))
-        .route("/aliased/{id}", get(aliased))
+        .route("/aliased/{id}", get(aliased).put(Api::put))
         .route("/not-sync/{id}", get(not_sync))
         .route("/sixteen/{a}", get(sixteen))
-        .route("/api/{id}", get(Api::get).delete(Api::delete).put(Api::put))
+        .route("/api/{id}", get(Api::get).delete(Api::delete))
         .route("/taken", get(taken))
         .route("/inside", inside())
         .route("/key/{a}/{b}/{c}", get(names::key))
@@ -442,6 +449,7 @@ fn router(app: App) -> Router {
             "/no-prelude/{id}",
             get(no_prelude::read).put(no_prelude::write),
         )
+        .route("/no-prelude/{id}/request", get(no_prelude::of_request))
         .route("/renamed/{id}", get(of_renamed))
         .route("/cfg", get(with_cfg))
         .route("/macro/{id}", get(from_macro))
@@ -492,16 +500,18 @@ on_every_store! {
             client.send(method, target, &[]).await;
             assert_eq!(client.get(path).await.outcome(), "MISS", "{path}");
         }
-        client.send_body("PUT", "/api/1", &[], "put").await;
-        assert_eq!(client.get("/api/1").await.text(), "put");
+        client.send_body("PUT", "/aliased/1", &[], "put").await;
+        assert_eq!(client.get("/aliased/1").await.text(), "put");
     }
 
     async fn what_is_put_and_evicted_at_once_is_evicted(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
         client.get("/no-prelude/1").await;
+        client.get("/no-prelude/1/request").await;
         let put = client.send_body("PUT", "/no-prelude/1", &[], "put").await;
         assert_eq!((put.text(), put.outcome()), ("put", "BYPASS"));
         assert_eq!(client.get("/no-prelude/1").await.outcome(), "MISS");
+        assert_eq!(client.get("/no-prelude/1/request").await.outcome(), "MISS");
     }
 
     async fn the_function_is_callable_as_it_is_written(store: Store) {
@@ -511,9 +521,25 @@ on_every_store! {
 
     async fn one_function_on_every_method_caches_reads_only(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
-        for (method, outcome) in [("GET", "MISS"), ("POST", "BYPASS"), ("GET", "HIT")] {
-            assert_eq!(client.send(method, "/every", &[]).await.outcome(), outcome);
+        for (method, outcome) in [
+            ("GET", "MISS"), ("OPTIONS", "BYPASS"), ("GET", "HIT"), ("POST", "BYPASS"),
+            ("GET", "MISS"), ("GET", "HIT"),
+        ] {
+            assert_eq!(client.send(method, "/every", &[]).await.outcome(), outcome, "{method}");
         }
+    }
+
+    async fn a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds(store: Store) {
+        let app = App::new(store.cache(), |run| async move {
+            if run == 1 { StatusCode::CONFLICT } else { StatusCode::OK }
+        });
+        let client = serve(router(app)).await;
+        let outcome = async || client.get("/every").await.outcome().to_owned();
+        assert_eq!(outcome().await, "MISS");
+        assert_eq!(client.send("PUT", "/every", &[]).await.status, 409);
+        assert_eq!(outcome().await, "HIT");
+        assert_eq!(client.send("PUT", "/every", &[]).await.status, 200);
+        assert_eq!(outcome().await, "MISS");
     }
 
     async fn an_extractor_that_refuses_evicts_nothing_whatever_its_status(store: Store) {

@@ -36,8 +36,11 @@ async fn told(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
+#[cache_evict(while_revalidating)]
 async fn evict() {}
+
+#[cache_evict(if_error)]
+async fn evict_if_error() {}
 
 #[cache_put(while_revalidating)]
 async fn write() -> &'static str {
@@ -50,7 +53,7 @@ fn router(app: App) -> Router {
             "/revalidate",
             get(while_revalidating).delete(evict).put(write),
         )
-        .route("/error", get(if_error).delete(evict))
+        .route("/error", get(if_error).delete(evict_if_error))
         .route("/short", get(short))
         .route("/told", get(told))
         .with_state(app)

@@ -24,7 +24,7 @@ async fn varied(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
+#[cache_evict(read)]
 async fn evict_key() {}
 
 #[cache_evict(group = "g")]

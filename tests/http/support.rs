@@ -144,6 +144,16 @@ pub(crate) async fn serve(router: Router) -> Client {
     Client::new(address)
 }
 
+/// The nonce of everything that a server has, whose name is by the handler that stored something.
+pub(crate) fn nonce_of_everything(connection: &mut redis::Connection) -> String {
+    let names = redis::cmd("KEYS").arg("*:cache:all:*").query(connection);
+    let names: Vec<String> = names.unwrap();
+    let [name] = &*names else {
+        panic!("one handler stored something: {names:?}");
+    };
+    name.clone()
+}
+
 /// Looks again and again until something is so, and fails when that takes too long.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_redis_cache::{CacheKey, Determined, KeyPart, KeyWriter, Source, cache_evict, cached};
+use axum_redis_cache::{
+    CacheKey, Determined, IdentifiesCaller, KeyPart, KeyWriter, Source, cache_evict, cached,
+};
 use serde::Deserialize;
 
 use crate::support::{App, on_every_store, serve};
@@ -47,6 +49,9 @@ impl<S: Sync> FromRequestParts<S> for User {
         })
     }
 }
+
+/// No two callers have the same.
+impl IdentifiesCaller for User {}
 
 #[cached(ttl = 30, key = "product:{id}")]
 async fn product(Path(id): Path<u64>, State(app): State<App>) -> Response {
@@ -102,7 +107,7 @@ async fn search(Query(page): Query<Page>, State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 30, query("page", "sort"))]
+#[cached(ttl = 30, query("page", "sort"), ignore(query))]
 async fn search_some(RawQuery(query): RawQuery, State(app): State<App>) -> Response {
     drop(query);
     app.run().await
@@ -111,6 +116,12 @@ async fn search_some(RawQuery(query): RawQuery, State(app): State<App>) -> Respo
 #[cached(ttl = 30, ignore(query))]
 async fn search_none(RawQuery(query): RawQuery, State(app): State<App>) -> Response {
     drop(query);
+    app.run().await
+}
+
+#[cached(ttl = 30)]
+async fn pairs(Query(pairs): Query<Vec<(String, String)>>, State(app): State<App>) -> Response {
+    drop(pairs);
     app.run().await
 }
 
@@ -171,7 +182,7 @@ async fn evict_owner(Path(owner): Path<String>) {
     drop(owner);
 }
 
-#[cache_evict(key = "product:{id}")]
+#[cache_evict(product(id))]
 async fn evict_product(id: Path<u64>) {
     let _ = id;
 }
@@ -193,21 +204,26 @@ fn router(app: App) -> Router {
         .route("/search/some", get(search_some))
         .route("/search/none", get(search_none))
         .route("/search/optional", get(search_optional))
+        .route("/search/pairs", get(pairs))
         .route("/sorted", get(sorted))
         .route("/role", get(by_role).layer(middleware::from_fn(set_role)))
         .with_state(app)
 }
 
 on_every_store! {
-    async fn a_template_is_the_key_wherever_the_handler_is_mounted(store: Store) {
+    async fn a_template_is_evicted_wherever_the_handler_is_mounted(store: Store) {
         let app = App::counting(store.cache());
         let client = serve(router(app)).await;
-        assert_eq!(client.get("/products/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/shop/1?x=1").await.outcome(), "HIT");
-        assert_eq!(client.get("/shop/2").await.outcome(), "MISS");
+        let paths = ["/products/1", "/shop/1?x=1", "/products/2", "/shop/2"];
+        for path in paths {
+            assert_eq!(client.get(path).await.outcome(), "MISS", "{path}");
+        }
+        assert_eq!(client.get("/products/1?x=1").await.outcome(), "HIT");
+        assert_eq!(client.get("/shop/1").await.outcome(), "HIT");
         assert_eq!(client.send("DELETE", "/products/1", &[]).await.outcome(), "BYPASS");
-        assert_eq!(client.get("/products/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/products/2").await.outcome(), "HIT");
+        for (path, outcome) in paths.into_iter().zip(["MISS", "MISS", "HIT", "HIT"]) {
+            assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
+        }
     }
 
     async fn different_values_never_share_an_entry(store: Store) {
@@ -269,6 +285,9 @@ on_every_store! {
         assert_eq!(client.get_with("/role", admin).await.outcome(), "MISS");
         assert_eq!(client.get("/role").await.text(), "run 0");
         assert_eq!(client.get_with("/role", admin).await.text(), "run 1");
+        let authorized = [("x-admin", ""), ("authorization", "x")];
+        let reply = client.get_with("/role", &authorized).await;
+        assert_eq!(reply.outcome(), "BYPASS", "a role does not tell who asks");
     }
 
     async fn a_function_makes_the_key_of_the_head_of_the_request(store: Store) {
@@ -281,7 +300,8 @@ on_every_store! {
             let authorized = [("x-tenant", "a"), ("authorization", "x")];
             assert_eq!(client.get_with(path, &authorized).await.outcome(), "BYPASS");
         }
-        assert_eq!(tenant::key("a/v1/tenant"), tenant_async::key("a/v1/tenant".to_owned()));
+        assert_eq!(tenant::key("a/v1/tenant"), tenant::key("a/v1/tenant".to_owned()));
+        assert_ne!(tenant::key("a/v1/tenant"), tenant_async::key("a/v1/tenant"));
     }
 
     async fn the_query_is_in_the_key_only_if_the_handler_can_see_it(store: Store) {
@@ -294,12 +314,16 @@ on_every_store! {
             outcomes.join(" ")
         };
         let targets = ["/search?page=1&utm=a", "/search?page=1&utm=b", "/search?page=1&utm=a"];
+        assert_eq!(outcomes(targets).await, "MISS HIT HIT");
+        let targets = ["/search?page=2", "/search?page=1&tags=a", "/search?page=1"];
         assert_eq!(outcomes(targets).await, "MISS MISS HIT");
         let targets = ["/search/some?page=1&utm=a", "/search/some?utm=b&page=1", "/search/some"];
         assert_eq!(outcomes(targets).await, "MISS HIT MISS");
         let targets = ["/search/none?utm_source=a", "/search/none?utm_source=b", "/search/none"];
         assert_eq!(outcomes(targets).await, "MISS HIT HIT");
         let targets = ["/search/optional?page=1", "/search/optional?page=2", "/search/optional"];
+        assert_eq!(outcomes(targets).await, "MISS MISS MISS");
+        let targets = ["/search/pairs?a=1&utm=a", "/search/pairs?a=1&utm=b", "/search/pairs?a=1"];
         assert_eq!(outcomes(targets).await, "MISS MISS MISS");
         let targets = ["/sorted?a", "/sorted?b", "/sorted?a"];
         assert_eq!(outcomes(targets).await, "MISS MISS HIT");
@@ -360,10 +384,18 @@ fn keys_can_be_named_in_code() {
         of_team::key("/team"),
         "it sees no query"
     );
-    assert_ne!(search::key("/search?page=1"), search::key("/search"));
+    assert_ne!(
+        search_some::key("/search?page=1"),
+        search_some::key("/search")
+    );
     assert_eq!(
-        search::key("/search?b=1&a=%41"),
-        search::key("/search?a=A&b=1")
+        search_some::key("/search?sort=1&page=%41&b=1"),
+        search_some::key("/search?page=A&sort=1")
+    );
+    assert_ne!(
+        pairs::key(vec![("b", "1"), ("a", "A")]),
+        pairs::key(vec![("a", "A"), ("b", "1")]),
+        "it sees the order"
     );
 }
 

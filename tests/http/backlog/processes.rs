@@ -21,7 +21,7 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cache_evict(key)]
+#[cache_evict(read)]
 async fn write(Extension(database): Extension<Database>) -> String {
     (database.version.fetch_add(1, Ordering::SeqCst) + 1).to_string()
 }

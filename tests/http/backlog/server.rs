@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,6 +17,17 @@ pub(super) async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
+#[cached(ttl = 30, group = "g")]
+pub(super) async fn numbered(Path(number): Path<u32>, State(app): State<App>) -> Response {
+    let _ = number;
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "g")]
+async fn read_slow(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 /// Works once, and its response is good for answering instead of an error.
 #[cached(ttl = 30, stale_if_error = 30)]
 pub(super) async fn fails(State(app): State<App>) -> Result<&'static str, StatusCode> {
@@ -27,7 +38,7 @@ pub(super) async fn fails(State(app): State<App>) -> Result<&'static str, Status
     Ok("worked once")
 }
 
-#[cache_evict(key)]
+#[cache_evict(read)]
 pub(super) async fn evict_key() {}
 
 #[cache_evict(group = "g")]
@@ -36,17 +47,17 @@ async fn evict_group() {}
 #[cache_evict(all)]
 async fn evict_all() {}
 
-#[cache_evict(key)]
+#[cache_evict(read_slow)]
 async fn slow_evict(Extension(gate): Extension<Gate>) {
     gate.pass().await;
 }
 
-#[cache_put(ttl = 30, group = "g")]
+#[cache_put(read)]
 async fn write() -> &'static str {
     "written"
 }
 
-#[cache_put(ttl = 30, group = "g")]
+#[cache_put(read_slow)]
 async fn slow_write(Extension(gate): Extension<Gate>) -> &'static str {
     gate.pass().await;
     "written slowly"
@@ -72,9 +83,9 @@ impl Server {
         let item = get(read).delete(evict_key).put(write);
         let router = Router::new()
             .route("/item", item)
-            .route("/item/{number}", get(read))
+            .route("/item/{number}", get(numbered))
             .route("/fails", get(fails))
-            .route("/slow", get(read).delete(slow_evict).put(slow_write))
+            .route("/slow", get(read_slow).delete(slow_evict).put(slow_write))
             .route("/group", post(evict_group))
             .route("/all", post(evict_all))
             .layer(Extension(gate.clone()))
