@@ -214,7 +214,7 @@ impl<'ast> Visit<'ast> for Used<'_> {
         }
         // It holds no value of the type that it is about.
         let last = ty.path.segments.last();
-        if !last.is_some_and(|last| last.ident == "PhantomData") {
+        if last.is_none_or(|last| last.ident != "PhantomData") {
             syn::visit::visit_type_path(self, ty);
         }
     }

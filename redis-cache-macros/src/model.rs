@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprPath, LitInt, LitStr, Path};
+use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path};
 
 use crate::duration::{NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
@@ -200,21 +200,44 @@ impl Put {
         arguments: &[Argument<'_>],
     ) -> Result<Self> {
         let mut errors = Error::accumulator();
-        let put = Self {
+        let handler = errors.handle(HandlerKey::new(reference));
+        let vary_by = values(args.vary_by, arguments, &mut errors);
+        let groups = handled(args.group.map(|it| groups(&it, arguments)), &mut errors);
+        let put = handler.map(|handler| Self {
             krate: krate(args.krate),
             companion: !args.no_companion.is_present(),
-            handler: HandlerKey::new(reference),
-            vary_by: values(args.vary_by, arguments, &mut errors),
-            groups: handled(args.group.map(|it| groups(&it, arguments)), &mut errors),
-        };
-        errors.finish_with(put)
+            handler,
+            vary_by,
+            groups,
+        });
+        errors.finish()?;
+        put.ok_or_else(|| Error::custom("no handler is named"))
     }
 }
 
 impl HandlerKey {
-    fn new(reference: Reference) -> Self {
+    fn new(reference: Reference) -> Result<Self> {
         let Reference { path, values } = reference;
-        Self { path, values }
+        let mut errors = Error::accumulator();
+        for value in values.iter().flatten() {
+            if let Some(text) = text_with_braces(value) {
+                let message = "braces are not filled in here: write the value as an expression, such as \
+                               `get_product(id)`";
+                errors.push(Error::custom(message).with_span(text));
+            }
+        }
+        errors.finish_with(Self { path, values })
+    }
+}
+
+/// A literal that looks like a template.
+fn text_with_braces(value: &Expr) -> Option<&LitStr> {
+    match parse::ungroup(value) {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) if text.value().contains('{') => Some(text),
+        _ => None,
     }
 }
 
@@ -225,6 +248,7 @@ impl Evict {
     ) -> Result<Self> {
         let mut errors = Error::accumulator();
         let handlers = references.into_iter().map(HandlerKey::new);
+        let handlers = handlers.filter_map(|handler| errors.handle(handler));
         let mut targets: Vec<_> = handlers.map(Target::Handler).collect();
         for names in &args.group {
             let groups = handled(Some(groups(names, arguments)), &mut errors);
@@ -249,6 +273,12 @@ fn key(
 ) -> Result<Key> {
     Ok(match (source, query) {
         (Some(KeySource::Function(path)), _) => Key::Function(path),
+        (Some(KeySource::Template(text)), _) if text.value().starts_with('/') => {
+            let message = "a key that starts with `/` looks like a path, which it is not: omit `key`, and \
+                           the key holds the values of the path, or start it with a name, such as \
+                           \"product:{id}\"";
+            return Err(Error::custom(message).with_span(&text));
+        }
         (Some(KeySource::Template(text)), _) => Key::Template(Template::new(&text, arguments)?),
         (None, None) => Key::Default(Query::Nothing),
         (None, Some(QueryOption::All)) => Key::Default(Query::All),

@@ -273,6 +273,7 @@ macro_rules! queries {
             fn read(url: &mut UrlReader<'_>) {
                 let recorded = <$recorded>::try_from_uri(url.uri());
                 url.query(recorded.ok().map(|recorded| recorded.0.text));
+                url.note_spellings::<T>();
             }
         }
 
@@ -318,6 +319,7 @@ mod extra {
                 let recorded = Query::<Recorded<T>>::try_from_uri(uri);
                 recorded.ok().map(|recorded| recorded.0.text)
             });
+            url.note_spellings::<T>();
         }
     }
 

@@ -229,13 +229,8 @@ impl Route {
             return key_of_function(handler, text);
         }
         let url = KeptUrl::of_text(text);
-        let values = self.values(Asked::Kept(&url), self.read, handler, false);
+        let values = self.values(Asked::Kept(&url), self.read, handler, Purpose::READ);
         key_of_url(values, handler).0
-    }
-
-    /// The bucket of everything of the handler.
-    pub(crate) fn bucket(&'static self) -> u8 {
-        self.plain().bucket()
     }
 
     /// The handler, where it is not generic.
@@ -264,7 +259,11 @@ impl Route {
     fn read_url_of(&'static self, asked: Asked<'_>, types: Types, read: ReadArguments) -> ReadUrl {
         let handler = self.instance(types);
         let mounted = handler.mount(asked.mount());
-        let values = self.values(asked, read, handler, !mounted.knows_names());
+        let purpose = Purpose {
+            with_names: !mounted.knows_names(),
+            ..Purpose::READ
+        };
+        let values = self.values(asked, read, handler, purpose);
         if !mounted.knows_names() {
             let beyond = values.beyond.as_deref();
             mounted.note(beyond.map_or_else(String::new, |beyond| beyond.names.clone()));
@@ -277,14 +276,14 @@ impl Route {
         asked: Asked<'_>,
         read: ReadArguments,
         handler: &Instance,
-        with_names: bool,
+        purpose: Purpose,
     ) -> UrlValues {
         let mut base = String::new();
         if let KeyKind::Default = self.key {
             base.reserve(handler.name().len() + 32);
             base.push_str(handler.name());
         }
-        let mut reader = UrlReader::new(asked, base);
+        let mut reader = UrlReader::new(asked, base, purpose.is_write);
         read(&mut reader);
         if self.query != QueryRule::None {
             reader.query_text(self.query);
@@ -293,7 +292,7 @@ impl Route {
         if self.store.vary.contains(&header::HOST) {
             reader.authority();
         }
-        reader.finish(with_names)
+        reader.finish(purpose.with_names)
     }
 
     pub(crate) fn lifetime(&self) -> Option<Duration> {
@@ -311,7 +310,8 @@ impl Route {
         if let (KeyKind::Function(function), Some(parts)) = (self.key, request.parts.as_deref()) {
             return Ok(key_of_function(handler, &function(parts).await));
         }
-        let UrlValues { base, beyond } = self.values(request.asked(), self.read, handler, true);
+        let UrlValues { base, beyond } =
+            self.values(request.asked(), self.read, handler, Purpose::WRITE);
         let Beyond {
             has_failed, names, ..
         } = beyond.map_or_else(Beyond::default, |it| *it);
@@ -343,7 +343,8 @@ impl Route {
         self.addressed(cache, request, selected, url)
     }
 
-    /// Where a write stores its response; `None`: it is not known for which mount.
+    /// Where a write stores its response; `None`: it is not known which entries it replaces, because the
+    /// handler is mounted at other paths, or the query may stand for others.
     pub(crate) fn written(
         &'static self,
         cache: &Cache,
@@ -353,10 +354,16 @@ impl Route {
         let handler = self.plain();
         let asked = request.asked();
         let mounted = handler.written_mount(asked.mount())?;
-        let mut values = self.values(asked, self.read, handler, false);
-        if let (Some(beyond), Some(_)) = (&mut values.beyond, &selected.key) {
-            // What the values do not name, the URL of the write does not tell either.
-            beyond.rest.clear();
+        let is_named = selected.key.is_some();
+        let mut values = self.values(asked, self.read, handler, Purpose::WRITE);
+        if let Some(beyond) = &mut values.beyond {
+            if beyond.has_other_spellings && !is_named {
+                return None;
+            }
+            if is_named {
+                // What the values do not name, the URL of the write does not tell either.
+                beyond.rest.clear();
+            }
         }
         Some(self.addressed(cache, request, selected, ReadUrl { values, mounted }))
     }
@@ -552,6 +559,26 @@ impl KeyOfValues {
 pub struct ReadUrl {
     values: UrlValues,
     mounted: Mounted,
+}
+
+/// What a URL is read for.
+#[derive(Clone, Copy)]
+struct Purpose {
+    /// The names of the parameters of the path matter.
+    with_names: bool,
+    /// It matters how else the same values can be spelled.
+    is_write: bool,
+}
+
+impl Purpose {
+    const READ: Self = Self {
+        with_names: false,
+        is_write: false,
+    };
+    const WRITE: Self = Self {
+        with_names: true,
+        is_write: true,
+    };
 }
 
 /// What the key of a handler is made of.

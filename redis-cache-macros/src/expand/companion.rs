@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
-use syn::Visibility;
+use syn::{FnArg, Visibility, parse_quote};
 
 use super::{attributes, key, private, route};
 use crate::handler::{Argument, Handler};
@@ -36,7 +36,8 @@ impl<'a> Companion<'a> {
     }
 
     /// The type, with the user's function as it is written, and what a reading handler has.
-    pub(super) fn items(&self, own: &Own) -> TokenStream {
+    /// An argument that only the attribute uses is not unused.
+    pub(super) fn items(&self, own: &Own, used: &[usize]) -> TokenStream {
         let Own {
             functions,
             implementation,
@@ -44,6 +45,13 @@ impl<'a> Companion<'a> {
         let (name, visibility) = (&self.name, self.visibility());
         let mut signature = self.handler.signature.clone();
         signature.ident = Ident::new("uncached", signature.ident.span());
+        for (position, input) in signature.inputs.iter_mut().enumerate() {
+            if let (true, FnArg::Typed(argument)) = (used.contains(&position), input) {
+                argument
+                    .attrs
+                    .push(parse_quote!(#[allow(unused_variables)]));
+            }
+        }
         let body = &self.handler.body;
         let lints = attributes::of_uncached(self.handler);
         let cfg: Vec<_> = attributes::of_companion(self.handler).collect();

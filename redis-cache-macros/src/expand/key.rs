@@ -30,7 +30,8 @@ pub(super) fn function(
                     && names.all(|name| route.ignored.contains(&name.unraw().to_string()))
             };
             let read: Vec<_> = elements.iter().filter(|it| !is_ignored(it)).collect();
-            if read.iter().any(|it| is_of_url(it.ty)) && matches!(query, Query::Nothing) {
+            if read.iter().any(|it| is_spelled(it.ty, &["Path"])) && matches!(query, Query::Nothing)
+            {
                 of_values(companion, &read)
             } else {
                 of_text(companion, &read)
@@ -90,7 +91,7 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
     let mut checks = Vec::new();
     for argument in read {
         let ty = argument.ty;
-        if !is_of_url(ty) {
+        if !is_spelled(ty, &["Path", "Query", "Form"]) {
             let message = "this handler reads the URL in a way that values cannot tell: name it alone \
                            in an attribute, or give it a `key` of values";
             checks.push(quote!(::core::assert!(!#private::is_by_url(#private::Probe::<#ty>::BY), #message);));
@@ -126,18 +127,14 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
     }
 }
 
-/// Whether a type is spelled like an extractor of the URL whose values can be named. The traits of
-/// the parameters decide whether it is one.
-fn is_of_url(ty: &Type) -> bool {
+/// Whether a type is spelled like one of these extractors of the URL, whose values can be named. The
+/// traits of the parameters decide whether it is one.
+fn is_spelled(ty: &Type, names: &[&str]) -> bool {
     let last = match ty {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
     };
-    last.is_some_and(|last| {
-        ["Path", "Query", "Form"]
-            .iter()
-            .any(|name| last.ident == name)
-    })
+    last.is_some_and(|last| names.iter().any(|name| last.ident == name))
 }
 
 /// A name for each value: those of a tuple one by one.

@@ -59,7 +59,9 @@ pub(super) fn wrapper(
     let begun: Vec<_> = begun.collect();
     let answer = answer(handler, arguments, companion, role, &begun);
     let split = quote!(let (#request, #extracted) = #head.split(););
-    let items = companion.items(own);
+    let bound = layers.iter().flat_map(|layer| &layer.arguments);
+    let used: Vec<usize> = bound.flat_map(|bound| bound.arguments.clone()).collect();
+    let items = companion.items(own, &used);
     let (inside, beside) = if companion.is_beside {
         (None, Some(items))
     } else {

@@ -1,7 +1,7 @@
 //! Cache keys, and everything that is found by them.
 
-mod aliases;
 pub(crate) mod asked;
+mod fields;
 mod names;
 pub(crate) mod normal;
 mod path;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
 use super::asked::{Asked, Params};
+use super::fields::has_one_spelling;
 use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
@@ -15,6 +16,10 @@ use crate::key_part::{KeyPart, KeyWriter, is_of_one_parameter};
 ///
 /// [`Determined::read`](crate::Determined::read) is called with it.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each notes something else that was found out"
+)]
 pub struct UrlReader<'a> {
     asked: Asked<'a>,
     /// Copied when they are needed.
@@ -27,10 +32,16 @@ pub struct UrlReader<'a> {
     rest: String,
     /// A bit for each parameter of the path that an argument reads.
     read: u64,
+    /// The text of the path is written, with every parameter in it.
+    has_path: bool,
     /// Parameters were asked for by their names.
     by_name: bool,
     /// Something could not be read as the type of the argument.
     has_failed: bool,
+    /// It is read for a write, which must know how else the same values can be spelled.
+    is_for_write: bool,
+    /// The same values can be spelled in another way, which has another key.
+    has_other_spellings: bool,
 }
 
 /// What was read of a URL.
@@ -49,13 +60,14 @@ pub(crate) struct Beyond {
     /// What selects a variant.
     pub(crate) rest: String,
     pub(crate) has_failed: bool,
+    pub(crate) has_other_spellings: bool,
     /// The names of the parameters that were read, if the values alone do not tell which they are.
     pub(crate) names: String,
 }
 
 impl<'a> UrlReader<'a> {
     /// A reader that appends the values of the path to a text.
-    pub(crate) fn new(asked: Asked<'a>, base: String) -> Self {
+    pub(crate) fn new(asked: Asked<'a>, base: String, is_for_write: bool) -> Self {
         Self {
             asked,
             params: None,
@@ -63,8 +75,11 @@ impl<'a> UrlReader<'a> {
             more: String::new(),
             rest: String::new(),
             read: 0,
+            has_path: false,
             by_name: false,
             has_failed: false,
+            is_for_write,
+            has_other_spellings: false,
         }
     }
 
@@ -73,9 +88,9 @@ impl<'a> UrlReader<'a> {
     /// does not depend on it.
     pub fn silently(&mut self, read: impl FnOnce(&mut Self)) {
         let (base, more, rest) = (self.base.len(), self.more.len(), self.rest.len());
-        let had_failed = self.has_failed;
+        let (had_failed, had_path) = (self.has_failed, self.has_path);
         read(self);
-        self.has_failed = had_failed;
+        (self.has_failed, self.has_path) = (had_failed, had_path);
         self.base.truncate(base);
         self.more.truncate(more);
         self.rest.truncate(rest);
@@ -172,6 +187,14 @@ impl<'a> UrlReader<'a> {
         self.params = Some(params);
     }
 
+    /// Notes, for a write, whether a type may read the same of another query.
+    pub(crate) fn note_spellings<T: DeserializeOwned>(&mut self) {
+        if self.is_for_write {
+            let query = self.asked.uri().query().unwrap_or_default();
+            self.has_other_spellings |= !has_one_spelling::<T>(query);
+        }
+    }
+
     /// Writes what a type read of the query; `None`: it could not.
     pub(crate) fn query(&mut self, recorded: Option<String>) {
         match recorded {
@@ -220,6 +243,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the URI as it was sent: the authority selects a variant, because the version of HTTP
     /// decides where it is.
     pub(crate) fn exact_uri(&mut self) {
+        self.has_path = true;
         for uri in self.asked.uris() {
             let more = next(&mut self.more);
             push_text(more, uri.path());
@@ -239,6 +263,7 @@ impl<'a> UrlReader<'a> {
 
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
+        self.has_path = true;
         for uri in self.asked.uris() {
             push_text(next(&mut self.more), &normalize_percent(uri.path()));
         }
@@ -275,11 +300,13 @@ impl<'a> UrlReader<'a> {
             }
         }
         let is_plain = self.more.is_empty() && self.rest.is_empty() && names.is_empty();
-        let beyond = (!is_plain || self.has_failed).then(|| {
+        let is_plain = is_plain && !self.has_failed && !self.has_other_spellings;
+        let beyond = (!is_plain).then(|| {
             Box::new(Beyond {
                 more: self.more,
                 rest: self.rest,
                 has_failed: self.has_failed,
+                has_other_spellings: self.has_other_spellings,
                 names,
             })
         });
@@ -290,6 +317,9 @@ impl<'a> UrlReader<'a> {
     }
 
     fn unread(&mut self, params: &Params) {
+        if self.has_path {
+            return;
+        }
         for (at, (name, value)) in params.iter().enumerate() {
             if at >= 64 || self.read & (1 << at) == 0 {
                 self.rest.push('|');

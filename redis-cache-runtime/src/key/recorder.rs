@@ -14,7 +14,7 @@ use serde::de::{
 };
 use smallvec::SmallVec;
 
-use super::aliases::field_of;
+use super::fields::field_of;
 use crate::key_part::KeyWriter;
 
 /// Deserializes a type, and appends what it asked for.

@@ -51,19 +51,22 @@ async fn place(
     route: &'static Route,
     Declared { writer, selected }: Declared,
 ) -> (Vec<Eviction>, Option<Address>) {
-    if selected.selected_key().is_none()
-        && let Err(unread) = route.named_by(request).await
-    {
-        writer.cannot_name(route, unread);
-        return (vec![unread.eviction()], None);
-    }
+    let all = match selected.selected_key() {
+        Some(key) => key.clone().into_base(),
+        None => match route.named_by(request).await {
+            Ok(key) => key,
+            Err(unread) => {
+                writer.cannot_name(route, unread);
+                return (vec![unread.eviction()], None);
+            }
+        },
+    };
+    let all = vec![cache.eviction_of_key(all)];
     let Some(mut addressing) = route.written(cache, request, selected) else {
-        // It is mounted at several other paths: which of them this is for is not known.
-        return (vec![Eviction::Handler(route.bucket())], None);
+        return (all, None);
     };
     addressing.complete(request).await;
-    let at = addressing.into_address();
-    (vec![Eviction::Key(at.key.clone().into_base())], Some(at))
+    (all, Some(addressing.into_address()))
 }
 
 /// A write under way.

@@ -1,6 +1,6 @@
 use axum_redis_cache::cache_evict;
 
-#[cache_evict(key)]
+#[cache_evict(all)]
 fn handler() {}
 
 fn main() {}

@@ -1,9 +1,14 @@
 use axum::extract::Path;
-use axum_redis_cache::cache_evict;
+use axum_redis_cache::{cache_evict, cached};
 
-#[cache_evict(key = "/products/{id}")]
-async fn handler(Path(id): Path<u64>) {
-    let _ = id;
+#[cached(ttl = 300)]
+async fn product(Path(name): Path<String>) -> String {
+    name
+}
+
+#[cache_evict(product("/products/{name}"))]
+async fn handler(Path(name): Path<String>) {
+    let _ = name;
 }
 
 fn main() {}

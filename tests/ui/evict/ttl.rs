@@ -1,6 +1,6 @@
 use axum_redis_cache::cache_evict;
 
-#[cache_evict(key, ttl = 300)]
+#[cache_evict(all, ttl = 300)]
 async fn handler() {}
 
 fn main() {}

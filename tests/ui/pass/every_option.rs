@@ -13,12 +13,23 @@ fn never(_: &Response) -> bool {
     false
 }
 
+const PRODUCTS: &str = "products";
+
+fn even(id: u64) -> bool {
+    id % 2 == 0
+}
+
+fn group_of(id: u64) -> String {
+    format!("even:{}", even(id))
+}
+
 #[cached(
+    name = "product",
     ttl = Duration::from_secs(30),
-    key = "product:{id}",
-    group = ["products", "product:{id}"],
+    key = "product:{id}:{id + 1}",
+    group = [PRODUCTS, "product:{id}", group_of(*id)],
     vary("accept-language"),
-    vary_by(id),
+    vary_by(id, even(*id)),
     ignore(headers),
     max_age = "1m",
     stale_while_revalidate = "1m",
@@ -31,18 +42,45 @@ async fn product(Path(id): Path<u64>, headers: HeaderMap) -> String {
     format!("{id}{headers:?}")
 }
 
-#[cached(query("page"))]
-async fn list<T: serde::de::DeserializeOwned + Send>(query: Query<T>) -> &'static str {
+#[cached(query("page"), ignore(query))]
+async fn list<T: serde::de::DeserializeOwned + Send + 'static>(query: Query<T>) -> &'static str {
     drop(query);
     "list"
 }
 
-#[cache_put(product(id), vary_by(id))]
+#[cached(ttl = 300)]
+async fn read_by_a_generic_type<T>(query: Query<T>) -> &'static str
+where
+    T: serde::de::DeserializeOwned + Send + 'static,
+{
+    drop(query);
+    "list"
+}
+
+#[cached(ttl = 300, query, group = PRODUCTS)]
+async fn page(Query(page): Query<Vec<(String, u32)>>) -> String {
+    format!("{page:?}")
+}
+
+#[cached(ttl = 300)]
+async fn part(Path((id, name)): Path<(u64, String)>, Query(part): Query<Vec<(String, u32)>>) -> String {
+    format!("{id} {name} {part:?}")
+}
+
+#[cache_put(product(id, id + 1), vary_by(id, even(*id)), group = [PRODUCTS, group_of(id + 1)])]
 async fn replace(Path(id): Path<u64>) -> String {
     id.to_string()
 }
 
-#[cache_evict(product(id), list, key, key = "home", group = "products", all, always)]
+#[cache_evict(
+    product(id, id + 1),
+    page,
+    part(id, "name", vec![("a", 1)]),
+    group = "products",
+    group = group_of(*id),
+    all,
+    always
+)]
 async fn delete(Path(id): Path<u64>) {
     let _ = id;
 }
@@ -51,5 +89,8 @@ fn main() {
     let product = get(product).put(replace).delete(delete);
     let _ = axum::Router::<Cache>::new()
         .route("/{id}", product)
-        .route("/", get(list::<Vec<(String, String)>>));
+        .route("/", get(list::<Vec<(String, String)>>))
+        .route("/generic", get(read_by_a_generic_type::<Vec<(String, String)>>))
+        .route("/page", get(page))
+        .route("/part/{id}/{name}", get(part));
 }

@@ -1,7 +1,12 @@
 use axum::extract::Path;
-use axum_redis_cache::cache_put;
+use axum_redis_cache::{cache_put, cached};
 
-#[cache_put(ttl = 300, ignore(id))]
+#[cached(ttl = 300)]
+async fn product(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+#[cache_put(product, ignore(id))]
 async fn handler(Path(id): Path<u64>) -> String {
     id.to_string()
 }

@@ -1,6 +1,12 @@
-use axum_redis_cache::cache_put;
+use axum::extract::Path;
+use axum_redis_cache::{cache_put, cached};
 
-#[cache_put(ttl = 300)]
+#[cached(ttl = 300)]
+async fn product(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+#[cache_put(product)]
 fn handler() {}
 
 fn main() {}

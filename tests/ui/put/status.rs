@@ -1,6 +1,11 @@
-use axum_redis_cache::cache_put;
+use axum_redis_cache::{cache_put, cached};
 
-#[cache_put(ttl = 300, status(201))]
+#[cached(ttl = 300)]
+async fn read() -> &'static str {
+    "body"
+}
+
+#[cache_put(read, status(201))]
 async fn handler() -> &'static str {
     "body"
 }

@@ -1,6 +1,11 @@
-use axum_redis_cache::cache_put;
+use axum_redis_cache::{cache_put, cached};
 
-#[cache_put(always)]
+#[cached(ttl = 300)]
+async fn read() -> &'static str {
+    "body"
+}
+
+#[cache_put(read, always)]
 async fn handler() -> &'static str {
     "body"
 }

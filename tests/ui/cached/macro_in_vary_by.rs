@@ -1,7 +1,7 @@
 use axum::extract::Path;
 use axum_redis_cache::cached;
 
-#[cached(ttl = 300, key = "product:{id + 1}")]
+#[cached(ttl = 300, vary_by(format!("{id}")))]
 async fn handler(Path(id): Path<u64>) -> String {
     id.to_string()
 }

@@ -1,7 +1,7 @@
 use axum::extract::Path;
-use axum_redis_cache::cached;
+use axum_redis_cache::cache_put;
 
-#[cached(ttl = 300, vary_by(id + 1))]
+#[cache_put(key = "product:{id}")]
 async fn handler(Path(id): Path<u64>) -> String {
     id.to_string()
 }

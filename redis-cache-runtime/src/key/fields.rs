@@ -1,0 +1,351 @@
+//! Finds out about the fields of a type, by what it makes of parameters.
+
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::path::{Refused, Word};
+
+thread_local! {
+    /// The field of each name of a type; there are as many as the code has.
+    static FIELDS: RefCell<HashMap<(TypeId, &'static str), &'static str>> = RefCell::default();
+}
+
+/// The field of `T` that a declared name stands for: itself, if `T` does not say.
+///
+/// A derived `Deserialize` declares fields and aliases alike. But it refuses a field that is there
+/// twice, and names the field then: so a parameter is given twice, with a value that it has accepted.
+pub(super) fn field_of<T: DeserializeOwned + 'static>(
+    name: &'static str,
+    written: &str,
+) -> &'static str {
+    let id = (TypeId::of::<T>(), name);
+    if let Some(field) = FIELDS.with_borrow(|fields| fields.get(&id).copied()) {
+        return field;
+    }
+    let text = decoded(written);
+    let field = duplicate::<T>([(name, &text), (name, &text)]).unwrap_or(name);
+    FIELDS.with_borrow_mut(|fields| fields.insert(id, field));
+    field
+}
+
+/// Returns whether equal values of `T` always come from the same parameters as those of a query: not
+/// where a field that is left out has a default, which may be written out too.
+pub(super) fn has_one_spelling<T: DeserializeOwned>(query: &str) -> bool {
+    let fields = match shape_of::<T>() {
+        Shape::Sequence => return true,
+        Shape::Struct(fields) => fields,
+        Shape::Unknown => return false,
+    };
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    fields
+        .iter()
+        .all(|field| is_optional::<T>(field) || is_needed::<T>(field, &pairs))
+}
+
+/// Returns whether `T` cannot do without a field that is there by this name or by another.
+fn is_needed<T: DeserializeOwned>(field: &str, pairs: &[(&str, &str)]) -> bool {
+    let is_same = |(name, value): (&str, &str)| {
+        name == field || duplicate::<T>([(name, value), (field, value)]).is_some()
+    };
+    let others: Vec<_> = pairs
+        .iter()
+        .copied()
+        .filter(|pair| !is_same(*pair))
+        .collect();
+    others.len() < pairs.len() && T::deserialize(Pairs(&others)).is_err()
+}
+
+/// The field that is there twice.
+fn duplicate<T: DeserializeOwned>(pairs: [(&str, &str); 2]) -> Option<&'static str> {
+    T::deserialize(Pairs(&pairs)).err()?.duplicate
+}
+
+/// A text, of the percent-encoding that it is written in.
+fn decoded(written: &str) -> String {
+    let written = format!("={written}");
+    let mut parsed = form_urlencoded::parse(written.as_bytes());
+    parsed
+        .next()
+        .map_or_else(String::new, |(_, text)| text.into_owned())
+}
+
+/// Parameters as a map.
+#[derive(Clone, Copy)]
+struct Pairs<'de>(&'de [(&'de str, &'de str)]);
+
+impl<'de> Deserializer<'de> for Pairs<'de> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_map(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> MapAccess<'de> for Pairs<'de> {
+    type Error = Refused;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Refused> {
+        let name = self.0.first().map(|(name, _)| seed.deserialize(Word(name)));
+        name.transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        let ((_, text), rest) = self.0.split_first().ok_or(Refused::default())?;
+        self.0 = rest;
+        seed.deserialize(ParamText(text))
+    }
+}
+
+/// What a type asks a deserializer for at first.
+#[derive(Clone, Copy, Default)]
+enum Shape {
+    Struct(&'static [&'static str]),
+    Sequence,
+    #[default]
+    Unknown,
+}
+
+fn shape_of<T: DeserializeOwned>() -> Shape {
+    let mut shape = Shape::default();
+    // It is refused whatever it asks for.
+    let _ = T::deserialize(Asking {
+        shape: &mut shape,
+        is_option: &mut false,
+        field: None,
+    });
+    shape
+}
+
+/// Returns whether the value of a field may be left out as an `Option`.
+fn is_optional<T: DeserializeOwned>(field: &'static str) -> bool {
+    let mut is_option = false;
+    let _ = T::deserialize(Asking {
+        shape: &mut Shape::default(),
+        is_option: &mut is_option,
+        field: Some(field),
+    });
+    is_option
+}
+
+/// A deserializer that notes what it is asked for, of a type or of one field, and refuses it.
+struct Asking<'a> {
+    shape: &'a mut Shape,
+    is_option: &'a mut bool,
+    field: Option<&'static str>,
+}
+
+impl<'de> Deserializer<'de> for Asking<'_> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+        *self.is_option = true;
+        Err(Refused::default())
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+        *self.shape = Shape::Sequence;
+        Err(Refused::default())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        *self.shape = Shape::Struct(fields);
+        if self.field.is_some() {
+            visitor.visit_map(self)
+        } else {
+            Err(Refused::default())
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+impl<'de> MapAccess<'de> for Asking<'_> {
+    type Error = Refused;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Refused> {
+        let name = self.field.take();
+        name.map(|name| seed.deserialize(Word(name))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        seed.deserialize(Asking {
+            shape: &mut *self.shape,
+            is_option: &mut *self.is_option,
+            field: None,
+        })
+    }
+}
+
+/// The text of a parameter, which may be read as whatever it can be parsed as.
+struct ParamText<'de>(&'de str);
+
+macro_rules! parse {
+    ($($method:ident $visit:ident)*) => { $(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+            visitor.$visit(self.0.parse().map_err(|_| Refused::default())?)
+        }
+    )* };
+}
+
+impl<'de> Deserializer<'de> for ParamText<'de> {
+    type Error = Refused;
+
+    parse! {
+        deserialize_bool visit_bool
+        deserialize_i8 visit_i8
+        deserialize_i16 visit_i16
+        deserialize_i32 visit_i32
+        deserialize_i64 visit_i64
+        deserialize_i128 visit_i128
+        deserialize_u8 visit_u8
+        deserialize_u16 visit_u16
+        deserialize_u32 visit_u32
+        deserialize_u64 visit_u64
+        deserialize_u128 visit_u128
+        deserialize_f32 visit_f32
+        deserialize_f64 visit_f64
+        deserialize_char visit_char
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_enum(Word(self.0))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_seq(Once(Some(self.0)))
+    }
+
+    forward_to_deserialize_any! {
+        str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+/// A sequence of one text.
+struct Once<'de>(Option<&'de str>);
+
+impl<'de> SeqAccess<'de> for Once<'de> {
+    type Error = Refused;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Refused> {
+        let text = self.0.take().map(ParamText);
+        text.map(|text| seed.deserialize(text)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "what is read of it matters")]
+    struct Page {
+        #[serde(alias = "p")]
+        page: u32,
+        size: Option<u32>,
+    }
+
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "what is read of it matters")]
+    struct Sorted {
+        page: u32,
+        #[serde(default)]
+        sort: String,
+    }
+
+    #[test]
+    fn an_alias_stands_for_its_field() {
+        assert_eq!(field_of::<Page>("p", "1"), "page");
+        assert_eq!(field_of::<Page>("page", "1"), "page");
+        assert_eq!(field_of::<Page>("size", "1"), "size");
+        assert_eq!(field_of::<Sorted>("sort", "a%20b"), "sort");
+    }
+
+    #[test]
+    fn a_default_can_be_spelled_in_two_ways() {
+        for query in ["page=1", "p=1&size=2", "page=1&x=y"] {
+            assert!(has_one_spelling::<Page>(query), "{query}");
+        }
+        for query in ["page=1", "page=1&sort=", "sort=x&page=2"] {
+            assert!(!has_one_spelling::<Sorted>(query), "{query}");
+        }
+        assert!(has_one_spelling::<Vec<(String, String)>>("sort=x"));
+        assert!(!has_one_spelling::<HashMap<String, String>>("sort=x"));
+    }
+}
