@@ -5,12 +5,13 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query};
 use axum::http::Request;
 use axum::routing::get;
+use axum::{Extension, Router};
 use axum_redis_cache::{Cache, CacheKey, KeyPart, X_REDIS_CACHE, cache_evict, cached};
 use serde::Deserialize;
 use tower::ServiceExt;
@@ -74,6 +75,7 @@ fn router() -> Router {
         .route("/products/{id}", get(product).delete(evict))
         .route("/repositories/{owner}/{type}", get(repository))
         .route("/orders/{id}", get(order))
+        .route("/every", get(every))
         .with_state(Cache::in_memory())
 }
 
@@ -110,4 +112,127 @@ async fn values_of_own_types_select_an_entry() {
     assert_eq!(send(&app, "GET", "/orders/7").await, "MISS");
     assert_eq!(send(&app, "GET", "/products/7").await, "HIT");
     assert_eq!(send(&app, "GET", "/products/7?sort=price").await, "HIT");
+}
+
+/// Names that generated code must not take for those of the standard library or of the crate.
+#[allow(dead_code, non_camel_case_types)]
+mod shadowed {
+    use axum::Extension;
+    use axum_redis_cache::cached;
+
+    pub(super) trait KeyPart {
+        fn write(&self) {}
+    }
+
+    pub(super) struct KeyWriter;
+    pub(super) struct bool;
+    pub(super) struct usize;
+    pub(super) struct str;
+
+    #[derive(Clone, axum_redis_cache::KeyPart)]
+    pub(super) struct u8(pub(super) u32);
+
+    impl KeyPart for u8 {}
+
+    #[derive(Clone, axum_redis_cache::KeyPart)]
+    pub(super) struct String {
+        pub(super) text: u8,
+        pub(super) key: Option,
+    }
+
+    #[derive(Clone, axum_redis_cache::KeyPart)]
+    pub(super) enum Option {
+        Some(u8),
+        None,
+    }
+
+    #[cached(ttl = 60, key = "shadowed:{name}", vary_by(name.text), group = "text:{name.text}")]
+    pub(super) async fn handler(Extension(name): Extension<String>) -> axum::http::StatusCode {
+        let _ = name;
+        axum::http::StatusCode::OK
+    }
+}
+
+#[test]
+fn names_of_the_application_are_its_own() {
+    use shadowed::{Option, String, handler, u8};
+
+    let key = |text, key| {
+        handler::key(String {
+            text: u8(text),
+            key,
+        })
+    };
+    assert_eq!(key(1, Option::None), key(1, Option::None));
+    assert_ne!(key(1, Option::None), key(2, Option::None));
+    assert_ne!(key(1, Option::Some(u8(1))), key(1, Option::Some(u8(2))));
+}
+
+trait Keyed {
+    type Key;
+}
+
+impl Keyed for Order {
+    type Key = u32;
+}
+
+#[derive(KeyPart)]
+struct Unit;
+
+#[derive(KeyPart)]
+enum Never {}
+
+/// Every form that there is, with what a bound must be found for.
+#[derive(KeyPart)]
+enum Every<'a, T: Keyed, U: ?Sized, const N: usize>
+where
+    T::Key: Debug,
+{
+    Unit(Unit),
+    r#Type,
+    Associated(T::Key, <T as Keyed>::Key),
+    Borrowed {
+        text: &'a U,
+        numbers: [i8; N],
+    },
+    List(Vec<(String, Option<Box<Self>>)>),
+    #[allow(dead_code, reason = "there is no such value")]
+    Not(Never),
+    Marked(PhantomData<T>),
+}
+
+type One = Every<'static, Order, str, 2>;
+
+#[cached(ttl = 60, key = "every:{one}:{one}")]
+async fn every(Extension(one): Extension<Arc<One>>) -> &'static str {
+    let _ = one;
+    "one"
+}
+
+#[test]
+fn every_form_of_a_type_can_be_a_part() {
+    let key = |value: &One| every::key(value);
+    let mut keys = vec![
+        key(&Every::Unit(Unit)),
+        key(&Every::r#Type),
+        key(&Every::Associated(1, 2)),
+        key(&Every::Associated(12, 2)),
+        key(&Every::Marked(PhantomData)),
+    ];
+    keys.extend(["", ",", "0"].map(|text| {
+        key(&Every::Borrowed {
+            text,
+            numbers: [0, 1],
+        })
+    }));
+    for inner in [
+        None,
+        Some(Box::new(Every::r#Type)),
+        Some(Box::new(Every::Unit(Unit))),
+    ] {
+        keys.push(key(&Every::List(vec![(String::new(), inner)])));
+    }
+    keys.push(key(&Every::List(vec![])));
+    let count = keys.len();
+    assert_eq!(keys.into_iter().collect::<HashSet<CacheKey>>().len(), count);
 }

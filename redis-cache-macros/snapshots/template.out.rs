@@ -51,11 +51,11 @@ impl get_repo {
         name
     }
     #[allow(non_snake_case, unused_variables)]
-    const KIND_0: u8 = ::axum_redis_cache::__private::kind_of(
+    const KIND_0: ::core::primitive::u8 = ::axum_redis_cache::__private::kind_of(
         &|Path((owner, name)): &Path<(String, String)>| -> &_ { owner },
     );
     #[allow(non_snake_case, unused_variables)]
-    const KIND_1: u8 = ::axum_redis_cache::__private::kind_of(
+    const KIND_1: ::core::primitive::u8 = ::axum_redis_cache::__private::kind_of(
         &|Path((owner, name)): &Path<(String, String)>| -> &_ { name },
     );
     #[allow(non_snake_case)]
@@ -89,7 +89,7 @@ impl get_repo {
 }
 impl ::axum_redis_cache::__private::Handler for get_repo {
     type Key = ::axum_redis_cache::__private::OfValues;
-    const VARY_BY: usize = 1usize;
+    const VARY_BY: ::core::primitive::usize = 1usize;
     fn route() -> &'static ::axum_redis_cache::__private::Route {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
             #[allow(unused_imports)]

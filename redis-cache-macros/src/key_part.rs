@@ -40,7 +40,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         if attribute.path().is_ident("key_part") {
             let message = "this belongs on the whole type: fields and variants have no options, \
                            because all of them are in the key";
-            errors.push(Error::custom(message).with_span(attribute));
+            errors.push(Error::custom(message).with_span(attribute.path()));
         }
     }
     let body = errors.handle(body(input, &krate));
@@ -158,7 +158,10 @@ fn krate(attributes: &[Attribute]) -> Result<Option<Path>> {
                 let message = "`crate` is there twice: remove one";
                 return Err(syn::Error::new_spanned(&option.path, message));
             }
-            krate = Some(option.value()?.call(Path::parse_mod_style)?);
+            let value = option.value()?;
+            let path = Path::parse_mod_style(value);
+            let message = "expected a path, without quotes";
+            krate = Some(path.map_err(|error| syn::Error::new(error.span(), message))?);
             Ok(())
         });
         errors.handle(parsed.map_err(Error::from));

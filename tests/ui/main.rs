@@ -6,7 +6,7 @@
 fn mistakes_are_named_where_they_are() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
-    for directory in ["cached", "evict", "put"] {
+    for directory in ["cached", "derive", "evict", "put"] {
         cases.compile_fail(format!("tests/ui/{directory}/*.rs"));
     }
 }

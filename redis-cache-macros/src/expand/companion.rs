@@ -96,11 +96,11 @@ pub(super) fn of_cached(
     let functions = (!handler.is_generic()).then(|| key::function(companion, arguments, route));
     let vary_by = (!route.vary_by.is_empty()).then(|| {
         let count = route.vary_by.len();
-        quote!(const VARY_BY: usize = #count;)
+        quote!(const VARY_BY: ::core::primitive::usize = #count;)
     });
     let groups = (!route.groups_by_key()).then(|| {
         quote!(
-            const GROUPS_BY_KEY: bool = false;
+            const GROUPS_BY_KEY: ::core::primitive::bool = false;
         )
     });
     let declared = route::declared(handler, companion, arguments, route);

@@ -189,7 +189,7 @@ fn of_template(
         };
         kinds.extend(quote! {
             #[allow(non_snake_case, unused_variables)]
-            const #kind: u8 = #kind_of;
+            const #kind: ::core::primitive::u8 = #kind_of;
         });
         let name = &companion.name;
         types.push(quote!(<#private::Kind<{ #name::#kind }> as #private::KindType>::Type));

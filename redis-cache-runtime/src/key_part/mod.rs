@@ -17,25 +17,35 @@ pub use typed::{Any, Kind, KindType, Part, kind_of};
 
 /// A value that a placeholder of a key template, or `vary_by`, may name.
 ///
-/// It is implemented for integers, `bool`, `char`, strings, with the feature `uuid` for `Uuid`, and
-/// for `Option` and references of them. Never for floats: equal ones can be written in several
-/// ways, and different ones alike. Different values of a type write different keys, whatever
-/// characters they hold.
-///
-/// Implement it for a type of your own by its parts, all of them:
+/// Derive it for a type of your own:
 ///
 /// ```
-/// use axum_redis_cache::{KeyPart, KeyWriter};
+/// use axum_redis_cache::KeyPart;
 ///
+/// #[derive(KeyPart)]
 /// struct Repository {
 ///     organisation: u64,
 ///     name: String,
 /// }
+/// ```
 ///
-/// impl KeyPart for Repository {
+/// It is implemented for integers, `bool`, `char`, strings, IP and socket addresses, `Duration`, and
+/// with the features `uuid`, `chrono`, `time` and `rust_decimal` for types of these crates; for
+/// `Option`, tuples, arrays, slices and `Vec` of such types, and for references to them. Never for
+/// floats: equal ones can be written in several ways, and different ones alike. Different values of
+/// a type write different keys, whatever characters they hold.
+///
+/// By hand, write all that tells one value from another:
+///
+/// ```
+/// use axum_redis_cache::{KeyPart, KeyWriter};
+///
+/// /// Upper and lower case are the same.
+/// struct Code(String);
+///
+/// impl KeyPart for Code {
 ///     fn write(&self, key: &mut KeyWriter<'_>) {
-///         self.organisation.write(key);
-///         self.name.write(key);
+///         key.text(&self.0.to_lowercase());
 ///     }
 /// }
 /// ```
@@ -44,9 +54,11 @@ pub use typed::{Any, Kind, KindType, Part, kind_of};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a part of a cache key",
     label = "not a `KeyPart`",
-    note = "integers, `bool`, `char`, strings, `Uuid` (feature `uuid`) and `Option`s of them can; \
-            floats cannot, because they have no one spelling",
-    note = "implement `KeyPart` for a type of your own by the parts it is made of"
+    note = "a type of your own can: write `#[derive(KeyPart)]` above it",
+    note = "integers, `bool`, `char`, strings, addresses and `Duration` can, dates, decimals and \
+            `Uuid` with the features `chrono`, `time`, `rust_decimal` and `uuid`, and `Option`s, \
+            tuples and sequences of them",
+    note = "floats cannot, because they have no one spelling"
 )]
 pub trait KeyPart {
     /// Writes the value.
@@ -60,7 +72,8 @@ pub trait KeyPart {
 /// Where a [`KeyPart`] is written to.
 ///
 /// Letters, digits, `.`, `_` and `-` are written as they are, other bytes percent-encoded, parts
-/// of one value separated by `,`. `None` is `~`. The macro separates values from each other.
+/// of one value separated by `,`. `None` is `~`, and what starts with `~` in a `Some` gets another
+/// one. Sequences start with their length. The macro separates values from each other.
 #[derive(Debug)]
 pub struct KeyWriter<'a> {
     out: &'a mut String,

@@ -215,21 +215,21 @@ impl<T: ?Sized> KeyPart for PhantomData<T> {
     fn write(&self, _: &mut KeyWriter<'_>) {}
 }
 
-/// Implements it for as many elements as there are names, and for fewer.
+/// Implements it for one element, two, and so on, as many as there are names.
 macro_rules! tuples {
-    () => {};
-    ($first:ident $($rest:ident)*) => {
-        tuples!($($rest)*);
-
-        impl<$first: KeyPart, $($rest: KeyPart),*> KeyPart for ($first, $($rest,)*) {
+    ([$($_:ident)*]) => {};
+    ([$($name:ident)*] $next:ident $($rest:ident)*) => {
+        impl<$($name: KeyPart,)* $next: KeyPart> KeyPart for ($($name,)* $next,) {
             fn write(&self, key: &mut KeyWriter<'_>) {
                 #[allow(non_snake_case, reason = "the names of the types are those of the values")]
-                let ($first, $($rest,)*) = self;
-                $first.write(key);
-                $($rest.write(key);)*
+                let ($($name,)* $next,) = self;
+                $($name.write(key);)*
+                $next.write(key);
             }
         }
+
+        tuples!([$($name)* $next] $($rest)*);
     };
 }
 
-tuples!(A B C D E F G H I J K L M N O P);
+tuples!([] A B C D E F G H I J K L M N O P);

@@ -147,18 +147,19 @@ stand_for! {
     [T: Part<U>, U: KeyPart, const N: usize] [U; N]: [T; N];
 }
 
-/// Lets tuples stand for others by their elements, up to as many as there are pairs of names.
+/// Lets tuples stand for others by their elements: of one, two, and so on, as many as there are pairs
+/// of names.
 macro_rules! tuples {
-    () => {};
-    ($first:ident $of:ident, $($rest:ident $of_rest:ident,)*) => {
-        tuples!($($rest $of_rest,)*);
+    ([$($_:ident $_of:ident,)*]) => {};
+    ([$($name:ident $of:ident,)*] $next:ident $of_next:ident, $($rest:ident $of_rest:ident,)*) => {
+        impl<$($name: Part<$of>, $of: KeyPart,)* $next: Part<$of_next>, $of_next: KeyPart>
+            Part<($($of,)* $of_next,)> for ($($name,)* $next,) {}
 
-        impl<$first: Part<$of>, $of: KeyPart, $($rest: Part<$of_rest>, $of_rest: KeyPart),*>
-            Part<($of, $($of_rest,)*)> for ($first, $($rest,)*) {}
+        tuples!([$($name $of,)* $next $of_next,] $($rest $of_rest,)*);
     };
 }
 
 tuples!(
-    A T1, B T2, C T3, D T4, E T5, F T6, G T7, H T8, I T9, J T10, K T11, L T12, M T13, N T14, O T15,
-    P T16,
+    [] A T1, B T2, C T3, D T4, E T5, F T6, G T7, H T8, I T9, J T10, K T11, L T12, M T13, N T14,
+    O T15, P T16,
 );
