@@ -1,0 +1,14 @@
+//! Whose entry it is: what shares an entry, what never does, and what a write evicts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod evictions;
+mod handlers;
+mod mounts;
+mod paths;
+mod puts;
+mod queries;
+mod replies;
+mod selected;
+#[allow(dead_code, unused_imports)]
+#[path = "../http/support.rs"]
+mod support;

@@ -1,0 +1,43 @@
+//! What clients get, in one word and a body.
+
+use test_support::Client;
+
+/// What the cache says, and the body.
+pub(crate) type Got = (String, String);
+
+/// The handler ran, and its response was stored.
+pub(crate) fn miss(body: &str) -> Got {
+    ("MISS".to_owned(), body.to_owned())
+}
+
+/// The response was stored before.
+pub(crate) fn hit(body: &str) -> Got {
+    ("HIT".to_owned(), body.to_owned())
+}
+
+/// The handler ran beside the cache.
+pub(crate) fn bypass(body: &str) -> Got {
+    ("BYPASS".to_owned(), body.to_owned())
+}
+
+/// Sends a GET.
+pub(crate) async fn get(client: &Client, target: &str) -> Got {
+    get_with(client, target, &[]).await
+}
+
+/// Sends a GET with fields.
+pub(crate) async fn get_with(client: &Client, target: &str, fields: &[(&str, &str)]) -> Got {
+    let reply = client.get_with(target, fields).await;
+    assert_eq!(reply.status.as_u16(), 200, "{target}: {}", reply.text());
+    (reply.outcome().to_owned(), reply.text().to_owned())
+}
+
+/// Sends a write, which succeeds.
+pub(crate) async fn write(client: &Client, method: &str, target: &str) {
+    let reply = client.send(method, target, &[]).await;
+    assert!(
+        reply.status.is_success(),
+        "{method} {target}: {}",
+        reply.text()
+    );
+}
