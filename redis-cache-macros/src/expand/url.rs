@@ -82,10 +82,8 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
         let mut values = template.values();
         values.any(|value| value.is_all_of(name))
     };
-    if bindings
-        .iter()
-        .all(|name| ignored(&name) || in_template(&name))
-    {
+    let is_held = |name| ignored(&name) || in_template(&name);
+    if has_names && bindings.iter().all(is_held) {
         quote!(url.silently(|url| #probe.read(url));)
     } else {
         // A part of it is there: the others join the key.
