@@ -43,7 +43,7 @@ type Articles = Arc<Mutex<HashMap<u32, String>>>;
 /// The cluster, if it is the example's own.
 type Servers = Arc<Mutex<Option<RedisCluster>>>;
 
-#[cached(ttl = 300, key = "article:{id}", group = "articles")]
+#[cached(ttl = 300, name = "article", group = "articles")]
 async fn get_article(Path(id): Path<u32>, State(articles): State<Articles>) -> String {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let articles = articles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ async fn get_article(Path(id): Path<u32>, State(articles): State<Articles>) -> S
     text.unwrap_or_else(|| format!("article {id}\n"))
 }
 
-#[cache_evict(get_article(id))]
+#[cache_evict(get_article)]
 async fn change_article(Path(id): Path<u32>, State(articles): State<Articles>, text: String) {
     let mut articles = articles.lock().unwrap_or_else(PoisonError::into_inner);
     articles.insert(id, text);
@@ -88,7 +88,8 @@ async fn kill_server(Path(id): Path<u32>, State(servers): State<Servers>) -> Str
     let killed = tokio::task::spawn_blocking(move || {
         let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = servers.as_mut()?;
-        let server = cluster.primary_of(&format!("{{article:{id}}}"));
+        // The name of the handler, and the value of its path.
+        let server = cluster.primary_of(&format!("{{article/{id}}}"));
         cluster.kill(server);
         Some(cluster.addresses()[server])
     });

@@ -8,7 +8,7 @@ const SHELVES: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its key is its path, and its group is that of all of its kind.
+    /// Its key is made of the values of its path, and its group is that of all of its kind.
     Plain,
     /// Its key is a template, and its group has a value: the shelf.
     Shelved,

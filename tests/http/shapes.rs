@@ -26,6 +26,12 @@ async fn double(Path(n): Path<u32>) -> Result<impl IntoResponse, impl IntoRespon
     Ok::<_, StatusCode>(double.to_string())
 }
 
+/// Nothing of the argument is used.
+#[cached(ttl = 30)]
+async fn unused(Path(_number): Path<u32>) -> &'static str {
+    "unused"
+}
+
 type Answer<T> = Result<T, StatusCode>;
 
 #[cached(ttl = 30)]
@@ -429,6 +435,7 @@ fn router(app: App) -> Router {
     Router::new()
         .route("/unit", get(unit))
         .route("/double/{n}", get(double))
+        .route("/unused/{number}", get(unused))
         .route("/alias", get(alias))
         .route("/generic/{id}", get(generic::<Postgres>))
         .route("/inferred/{value}", get(inferred::<f64>))
@@ -470,7 +477,7 @@ on_every_store! {
     async fn every_shape_is_stored_under_its_own_key(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
         let answers = [
-            ("/unit", ""), ("/double/4", "8"), ("/alias", "1"), ("/generic/1", "postgres 1"),
+            ("/unit", ""), ("/double/4", "8"), ("/unused/4", "unused"), ("/unused/5", "unused"), ("/alias", "1"), ("/generic/1", "postgres 1"),
             ("/generic/2", "postgres 2"), ("/inferred/2.5", "2.5"), ("/inferred-in-key/2", "2"),
             ("/const", "7"), ("/lifetimes/ann", "ann"), ("/patterns/a/b?type=x&inner=1", "ab x 2"),
             ("/derived/1", "run 1"), ("/aliased/1", "run 2"), ("/not-sync/3", "3"),

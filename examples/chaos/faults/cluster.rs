@@ -9,11 +9,8 @@ use super::{Fault, Servers, between, fault};
 use crate::checker::Checker;
 use crate::items::Scope;
 
-/// Items that are asked for often, and whose keys are their paths.
+/// Items that are asked for often, and whose keys are like their paths.
 const HOT: [u32; 5] = [0, 2, 3, 5, 10];
-
-/// What every entry is stamped with.
-const ALL: &str = "redis:axum:cache:all";
 
 pub(crate) struct Cluster(RedisCluster);
 
@@ -98,14 +95,25 @@ impl Cluster {
 
     /// A name and its primary. If it is that of an item, the hits of that item are watched.
     fn victim(&self, random: &mut Rng, checker: &Checker) -> (String, usize) {
-        let name = match HOT.get(random.usize(..=HOT.len())) {
-            Some(item) => {
-                checker.recovery.watch(*item);
-                format!("{{{}}}", Scope::Item(*item).path())
-            }
-            None => ALL.to_owned(),
+        let name = if let Some(item) = HOT.get(random.usize(..=HOT.len())) {
+            checker.recovery.watch(*item);
+            let path = Scope::Item(*item).path();
+            format!("{{{}}}", path.trim_start_matches('/'))
+        } else {
+            random
+                .choice(self.nonces_of_everything())
+                .unwrap_or_default()
         };
         let primary = self.0.primary_of(&name);
         (name, primary)
+    }
+
+    /// What the entries of each handler are stamped with, so that everything can be evicted.
+    fn nonces_of_everything(&self) -> Vec<String> {
+        let names = |node| -> Vec<String> {
+            let keys = redis::cmd("KEYS").arg("*:cache:all:*").to_owned();
+            keys.query(&mut self.0.connection(node)).unwrap()
+        };
+        (0..self.0.node_count()).flat_map(names).collect()
     }
 }

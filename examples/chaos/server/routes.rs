@@ -19,7 +19,7 @@ pub(crate) struct AppState {
     pub(crate) database: Database,
 }
 
-#[cached(ttl = "10m", group = "items")]
+#[cached(ttl = "10m", group = "items", name = "items")]
 async fn get_item(Path(id): Path<u32>, State(database): State<Database>) -> String {
     database.read(id).await
 }
@@ -80,7 +80,8 @@ async fn change_shelves(State(database): State<Database>) -> String {
     ttl = "10m",
     vary("accept-language"),
     ignore(headers),
-    group = "labels"
+    group = "labels",
+    name = "labels"
 )]
 async fn get_label(
     Path(id): Path<u32>,
@@ -106,7 +107,7 @@ async fn change_labels(State(database): State<Database>) -> String {
     database.write(Scope::Kind(Kind::Label)).await
 }
 
-#[cached(ttl = "10m", vary_by(user.id), group = "prices")]
+#[cached(ttl = "10m", vary_by(user.id), group = "prices", name = "prices")]
 async fn get_price(Path(id): Path<u32>, user: User, State(database): State<Database>) -> String {
     let _ = user;
     database.read(id).await

@@ -138,6 +138,12 @@ impl CacheKey {
         &self.text
     }
 
+    /// The name of the handler, or the hash of a long key.
+    fn handler(&self) -> &str {
+        let text = unscoped(&self.text).unwrap_or_default();
+        text.split([' ', '/', '?', '=']).next().unwrap_or_default()
+    }
+
     /// The text of the key that this one extends, if it extends one.
     pub(crate) fn base(&self) -> Option<&str> {
         self.base.as_deref()
@@ -374,11 +380,13 @@ impl Eviction {
     }
 }
 
+/// For the log, which is shown no values: they may be secrets.
 impl fmt::Display for Eviction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(key) => f.write_str(key.text()),
-            Self::Group(group) => write!(f, "group {group}"),
+            Self::Key(key) => write!(f, "{} (key hash {})", key.handler(), key.fingerprint()),
+            Self::Group(Cow::Borrowed(group)) => write!(f, "group {group}"),
+            Self::Group(Cow::Owned(_)) => f.write_str("a group made of values"),
             Self::Handler(_) => f.write_str("everything of the handler"),
             Self::All => f.write_str("everything"),
         }
