@@ -23,8 +23,8 @@ use tower::ServiceExt;
 /// In keys, groups and values.
 pub(crate) const SECRET: &str = "hunter2";
 
-/// The start of the SHA-256 of `product:1`.
-pub(crate) const KEY_HASH: &str = "4e9169c6ab5a8135";
+/// The start of the SHA-256 of `telemetry::app::get_product product:1`.
+pub(crate) const KEY_HASH: &str = "ec1f703bf06ec028";
 
 /// What every request is part of.
 pub(crate) const TRACE: TraceId = TraceId::from_bytes([7; 16]);
