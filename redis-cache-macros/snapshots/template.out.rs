@@ -44,7 +44,9 @@ struct get_repo {}
 #[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
 impl get_repo {
     async fn uncached(
+        #[allow(unused_variables)]
         Path((owner, mut name)): Path<(String, String)>,
+        #[allow(unused_variables)]
         user: User,
     ) -> String {
         name.push_str(&owner);

@@ -68,7 +68,12 @@ struct rename {}
 #[doc(hidden)]
 #[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
 impl rename {
-    async fn uncached(Path(name): Path<String>, Json(repo): Json<Repo>) -> Json<Repo> {
+    async fn uncached(
+        #[allow(unused_variables)]
+        Path(name): Path<String>,
+        #[allow(unused_variables)]
+        Json(repo): Json<Repo>,
+    ) -> Json<Repo> {
         Json(repo.renamed(name))
     }
 }

@@ -19,6 +19,21 @@ pub(crate) fn by_reference(pattern: &Pat) -> Pat {
     pattern
 }
 
+/// Returns whether every part of a value gets a name: nothing is left to `_` or `..`.
+pub(crate) fn binds_all(pattern: &Pat) -> bool {
+    match pattern {
+        Pat::Ident(pattern) => pattern.subpat.is_none(),
+        Pat::Paren(pattern) => binds_all(&pattern.pat),
+        Pat::Reference(pattern) => binds_all(&pattern.pat),
+        Pat::Tuple(pattern) => pattern.elems.iter().all(binds_all),
+        Pat::TupleStruct(pattern) => pattern.elems.iter().all(binds_all),
+        Pat::Struct(pattern) => {
+            pattern.rest.is_none() && pattern.fields.iter().all(|field| binds_all(&field.pat))
+        }
+        _ => false,
+    }
+}
+
 struct Bindings(Vec<Ident>);
 
 impl Visit<'_> for Bindings {

@@ -425,8 +425,7 @@ tuples!(A B C D E F G H I J K L M N O P);
 pub struct IsDetermined<T: Determined>(PhantomData<T>);
 
 /// Asks a type of which nothing is known what can be asked of it: constants with [`NotDetermined`]
-/// and [`NotIdentifying`] in scope, and methods by the traits
-/// of [`read`].
+/// and [`NotIdentifying`] in scope, and methods by [`read`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 

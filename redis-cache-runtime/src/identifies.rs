@@ -6,7 +6,9 @@ use axum::Extension;
 ///
 /// The response to a request with `Authorization` is stored only if the key accounts for who asks.
 /// A value in `key` or `vary_by` does so if the type of its argument implements this trait: a user, a
-/// session, a token. A language or a tenant does not identify anyone, so it must not implement it.
+/// session, a token. A language or a tenant does not identify anyone, so it must not implement it. Nor
+/// does an `Option` of a caller, because all who are unknown have the same. Of a value with several
+/// fields, use the one that tells callers apart.
 ///
 /// ```
 /// use axum::Extension;
@@ -33,8 +35,6 @@ use axum::Extension;
 pub trait IdentifiesCaller {}
 
 impl<T: IdentifiesCaller> IdentifiesCaller for Extension<T> {}
-impl<T: IdentifiesCaller> IdentifiesCaller for Option<T> {}
-impl<T: IdentifiesCaller, E> IdentifiesCaller for Result<T, E> {}
 
 #[cfg(feature = "axum-extra")]
 impl<C: axum_extra::headers::authorization::Credentials> IdentifiesCaller

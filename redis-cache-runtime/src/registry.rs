@@ -78,10 +78,21 @@ pub(crate) struct Instance {
     is_spread: AtomicBool,
 }
 
-/// Where a handler is mounted: the path of the route, as the router has it.
+/// Where a handler is mounted, as the router has it: the path of the route, or for a fallback that of
+/// its nested router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MountPath<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) is_fallback: bool,
+}
+
+/// A place where a handler is mounted.
 #[derive(Debug)]
 pub(crate) struct Mount {
     path: String,
+    is_fallback: bool,
+    /// What tells its entries from those of other mounts.
+    selects: String,
     /// Entries are stamped with it, because the first mount of a handler in one process may be
     /// another than in the next.
     stamp: Nonce,
@@ -99,12 +110,21 @@ pub(crate) struct Mounted {
 }
 
 impl Mount {
-    fn new(path: &str) -> Self {
+    fn new(path: MountPath<'_>) -> Self {
+        // No path of a route ends so.
+        let end = if path.is_fallback { "/**" } else { "" };
+        let selects = [path.path, end].concat();
         Self {
-            path: path.to_owned(),
-            stamp: stamp(path),
+            path: path.path.to_owned(),
+            is_fallback: path.is_fallback,
+            stamp: stamp(&selects),
+            selects,
             names: OnceLock::new(),
         }
+    }
+
+    fn is_at(&self, path: MountPath<'_>) -> bool {
+        self.path == path.path && self.is_fallback == path.is_fallback
     }
 }
 
@@ -148,33 +168,45 @@ impl Instance {
     }
 
     /// The mount of a path.
-    pub(crate) fn mount(&'static self, path: &str) -> Mounted {
-        let mount = self
-            .mounts
-            .get_or_add(|mount| mount.path == path, || Mount::new(path));
-        self.mounted(mount)
+    pub(crate) fn mount(&'static self, path: MountPath<'_>) -> Mounted {
+        let is_wanted = |mount: &Mount| mount.is_at(path);
+        self.mounted(self.mounts.get_or_add(is_wanted, || Mount::new(path)))
     }
 
-    /// The mount that a write on a path stores for: the same path, or else the only one that is known.
-    /// Where none is, the handler is most likely mounted where the write is.
-    pub(crate) fn written_mount(&'static self, path: &str) -> Option<Mounted> {
-        if let Some(mount) = self.mounts.iter().find(|mount| mount.path == path) {
-            return Some(self.mounted(mount));
+    /// The mount of a path, if the handler is known to be there.
+    pub(crate) fn known_mount(&'static self, path: MountPath<'_>) -> Option<Mounted> {
+        let mount = self.mounts.iter().find(|mount| mount.is_at(path));
+        mount.map(|mount| self.mounted(mount))
+    }
+
+    /// The mount that a write on a path stores for. Where the handler is not known to be, another
+    /// router may have mounted it, with another state: what the write makes is then stored only if
+    /// nothing is known of the handler yet, or if the write names values, and the only mount that is
+    /// known is in the router, nested as `nest` tells, that the write is in.
+    pub(crate) fn written_mount(
+        &'static self,
+        path: MountPath<'_>,
+        nest: &str,
+        names_values: bool,
+    ) -> Option<Mounted> {
+        if let Some(mounted) = self.known_mount(path) {
+            return Some(mounted);
         }
         let mut mounts = self.mounts.iter();
         match (mounts.next(), mounts.next()) {
-            (Some(only), None) => Some(self.mounted(only)),
             (None, _) => {
-                let mount = self
-                    .written
-                    .get_or_add(|mount| mount.path == path, || Mount::new(path));
+                let is_wanted = |mount: &Mount| mount.is_at(path);
+                let mount = self.written.get_or_add(is_wanted, || Mount::new(path));
                 Some(Mounted {
                     handler: self,
                     mount,
                     is_plain: true,
                 })
             }
-            (Some(_), Some(_)) => None,
+            (Some(only), None) if names_values && only.path.starts_with(nest) => {
+                Some(self.mounted(only))
+            }
+            _ => None,
         }
     }
 
@@ -208,7 +240,11 @@ impl Mounted {
 
     /// What tells its responses from those of other mounts.
     pub(crate) fn selects(self) -> &'static str {
-        if self.is_plain { "" } else { &self.mount.path }
+        if self.is_plain {
+            ""
+        } else {
+            &self.mount.selects
+        }
     }
 
     pub(crate) fn is_plain(self) -> bool {

@@ -305,10 +305,12 @@ impl Route {
 
     /// The key that a write evicts which names the handler without values: of everything that the
     /// handler stored for the values of the path.
-    pub(crate) async fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
+    ///
+    /// A key function does not tell what it made of other requests.
+    pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
         let handler = self.plain();
-        if let (KeyKind::Function(function), Some(parts)) = (self.key, request.parts.as_deref()) {
-            return Ok(key_of_function(handler, &function(parts).await));
+        if let KeyKind::Function(_) = self.key {
+            return Err(Unread::OtherValues(handler.bucket()));
         }
         let UrlValues { base, beyond } =
             self.values(request.asked(), self.read, handler, Purpose::WRITE);
@@ -343,6 +345,12 @@ impl Route {
         self.addressed(cache, request, selected, url)
     }
 
+    /// Returns whether the key function makes of a write what it makes of reads: on the same path.
+    pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
+        let is_function = matches!(self.key, KeyKind::Function(_));
+        is_function && self.plain().known_mount(request.asked().mount()).is_some()
+    }
+
     /// Where a write stores its response; `None`: it is not known which entries it replaces, because the
     /// handler is mounted at other paths, or the query may stand for others.
     pub(crate) fn written(
@@ -353,8 +361,12 @@ impl Route {
     ) -> Option<Addressing> {
         let handler = self.plain();
         let asked = request.asked();
-        let mounted = handler.written_mount(asked.mount())?;
         let is_named = selected.key.is_some();
+        let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
+        // Its name is another handler's, whose entries these would be.
+        if handler.is_duplicate() {
+            return None;
+        }
         let mut values = self.values(asked, self.read, handler, Purpose::WRITE);
         if let Some(beyond) = &mut values.beyond {
             if beyond.has_other_spellings && !is_named {

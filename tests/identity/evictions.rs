@@ -1,11 +1,13 @@
 //! A write that names a handler evicts what the handler stored for the values of the path, however
 //! they are spelled, and wherever the write is mounted.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use axum::Router;
 use axum::extract::{OriginalUri, Path, Query, RawQuery, State};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum_redis_cache::{Cache, cache_evict, cached};
@@ -28,6 +30,14 @@ struct Localized {
     id: u64,
     #[serde(default)]
     lang: String,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Flat {
+    id: u64,
+    #[serde(flatten)]
+    rest: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +76,9 @@ evicted! {
     texts(path: Path<(String, String)>);
     item(path: Path<Item>);
     localized(path: Path<Localized>);
+    flat(path: Path<Flat>);
     hash_map(path: Path<HashMap<String, String>>);
+    tree_map(path: Path<BTreeMap<String, String>>);
     list(path: Path<Vec<String>>);
     named_list(path: Path<Vec<(String, String)>>);
     nothing();
@@ -79,6 +91,23 @@ evicted! {
     original_uri(uri: OriginalUri);
     perhaps(id: Result<Path<u64>, axum::extract::rejection::PathRejection>);
     optional(id: Option<Path<u64>>);
+}
+
+/// The key is the text of the path.
+mod by_function {
+    use super::*;
+
+    fn path(parts: &Parts) -> String {
+        parts.uri.path().to_owned()
+    }
+
+    #[cached(ttl = 60, key = path)]
+    pub(super) async fn read(State(app): State<App>) -> Response {
+        app.run().await
+    }
+
+    #[cache_evict(read)]
+    pub(super) async fn evict() {}
 }
 
 mod by_template {
@@ -206,6 +235,21 @@ on_every_store! {
         }
     }
 
+    async fn a_map_of_values_is_evicted_in_whatever_order_the_write_has_them(store: Store) {
+        let router = Router::new()
+            .route("/flat/{id}/{a}/{b}", get(flat::read))
+            .route("/hash/{a}/{b}", get(hash_map::read))
+            .route("/tree/{a}/{b}", get(tree_map::read))
+            .route("/admin/flat/{b}/{a}/{id}", delete(flat::evict))
+            .route("/admin/hash/{b}/{a}", delete(hash_map::evict))
+            .route("/admin/tree/{b}/{a}", delete(tree_map::evict))
+            .with_state(App::counting(store.cache()));
+        let client = serve(router).await;
+        evicts(&client, &[("/hash/1/2", GONE)], "DELETE", "/admin/hash/2/1").await;
+        evicts(&client, &[("/tree/1/2", GONE)], "DELETE", "/admin/tree/2/1").await;
+        evicts(&client, &[("/flat/0/1/2", GONE)], "DELETE", "/admin/flat/2/1/0").await;
+    }
+
     async fn a_value_that_the_write_does_not_have_evicts_all_the_same(store: Store) {
         let router = Router::new()
             .route("/items/{id}/{lang}", get(localized::read))
@@ -229,6 +273,16 @@ on_every_store! {
         evicts(&client, &[("/map/1/2", GONE)], "DELETE", "/admin/map/1").await;
         evicts(&client, &[("/list/1/2", GONE)], "DELETE", "/admin/list/1").await;
         evicts(&client, &[("/t/a/nothing", GONE), ("/t/b/nothing", GONE)], "DELETE", "/admin/nothing").await;
+    }
+
+    async fn what_a_key_function_made_is_evicted_from_wherever_the_write_is_mounted(store: Store) {
+        let router = Router::new()
+            .route("/items/{id}", get(by_function::read).delete(by_function::evict))
+            .route("/admin/items/{id}", delete(by_function::evict))
+            .with_state(App::counting(store.cache()));
+        let client = serve(router).await;
+        evicts(&client, &[("/items/1", GONE)], "DELETE", "/items/1").await;
+        evicts(&client, &[("/items/1", GONE)], "DELETE", "/admin/items/1").await;
     }
 
     async fn a_key_drops_every_variant(store: Store) {

@@ -4,10 +4,12 @@ use axum::Router;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::http::Uri;
 use axum::routing::get;
+use axum_redis_cache::cache_put;
 use axum_redis_cache::{Cache, cached};
 use test_support::Log;
 use tower::ServiceBuilder;
 
+use crate::replies::write;
 use crate::replies::{bypass, get as ask, get_with, hit, miss};
 use crate::support::{on_every_store, serve};
 
@@ -159,6 +161,25 @@ mod named_alike {
     #[cached(ttl = 60, name = "alike")]
     pub(super) async fn second(Path(id): Path<u64>) -> String {
         format!("second {id}")
+    }
+}
+
+mod put_by_name {
+    use super::*;
+
+    #[cached(ttl = 60, name = "put-alike")]
+    pub(super) async fn first(Path(id): Path<u64>) -> String {
+        format!("first {id}")
+    }
+
+    #[cached(ttl = 60, name = "put-alike")]
+    pub(super) async fn second(Path(id): Path<u64>) -> String {
+        format!("second {id}")
+    }
+
+    #[cache_put(second)]
+    pub(super) async fn put_second(Path(id): Path<u64>) -> String {
+        format!("new second {id}")
     }
 }
 
@@ -325,6 +346,17 @@ on_every_store! {
         assert_eq!(asks("/targets/a", &[]).await, miss("target /targets/a"));
     }
 
+    async fn a_put_for_the_second_handler_of_a_name_stores_nothing_for_the_first(store: Store) {
+        let cache = store.cache();
+        let first = Router::new().route("/items/{id}", get(put_by_name::first));
+        let second = get(put_by_name::second).put(put_by_name::put_second);
+        let second = Router::new().route("/items/{id}", second);
+        let first = serve(first.with_state(cache.clone())).await;
+        let second = serve(second.with_state(cache)).await;
+        assert_eq!(ask(&first, "/items/1").await, miss("first 1"));
+        write(&second, "PUT", "/items/1").await;
+        assert_eq!(ask(&first, "/items/1").await.1, "first 1");
+    }
 }
 
 #[derive(Clone)]

@@ -172,6 +172,11 @@ mod chosen {
     use super::*;
 
     #[cached(ttl = 60, ignore(chosen))]
+    pub(super) async fn fallback(Extension(chosen): Extension<Chosen>) -> String {
+        chosen.0.to_owned()
+    }
+
+    #[cached(ttl = 60, ignore(chosen))]
     pub(super) async fn fallback_of_tenants(Extension(chosen): Extension<Chosen>) -> String {
         chosen.0.to_owned()
     }
@@ -367,6 +372,17 @@ on_every_store! {
             .with_state(store.cache());
         let client = serve(router).await;
         twice(&client, &[("/a/x", "a"), ("/b/x", "b")]).await;
+    }
+
+    async fn fallbacks_of_routers_that_are_nested_apart_never_share_an_entry(store: Store) {
+        let inner = Router::new().fallback(chosen::fallback);
+        let router = Router::new()
+            .nest("/a", inner.clone().layer(Extension(Chosen("a"))))
+            .nest("/b", inner.layer(Extension(Chosen("b"))))
+            .with_state(store.cache());
+        let client = serve(router).await;
+        assert_eq!(ask(&client, "/a/x").await.1, "a");
+        assert_eq!(ask(&client, "/b/x").await.1, "b");
     }
 
     async fn fallbacks_below_different_parameters_never_share_an_entry(store: Store) {

@@ -121,6 +121,22 @@ mod tenants {
         format!("{} {id}", tenant.0)
     }
 
+    #[cached(ttl = 60, key = "item:{id}", ignore(tenant))]
+    pub(super) async fn template_of_a_rest(
+        Path(Whole { id, .. }): Path<Whole>,
+        Extension(tenant): Extension<Tenant>,
+    ) -> String {
+        format!("{} {id}", tenant.0)
+    }
+
+    #[cached(ttl = 60, key = "item:{id}", ignore(tenant))]
+    pub(super) async fn template_of_an_underscore(
+        Path((_, id)): Path<(String, u64)>,
+        Extension(tenant): Extension<Tenant>,
+    ) -> String {
+        format!("{} {id}", tenant.0)
+    }
+
     #[cached(ttl = 60, ignore(tenant))]
     pub(super) async fn malformed(Extension(tenant): Extension<Tenant>) -> String {
         format!("{}", tenant.0)
@@ -245,6 +261,26 @@ on_every_store! {
         }
     }
 
+    async fn a_parameter_that_no_pattern_binds_stays_in_the_key_of_a_template(store: Store) {
+        let router = Router::new()
+            .route("/t/{tenant}/rest/{id}", get(tenants::template_of_a_rest))
+            .route("/t/{tenant}/underscore/{id}", get(tenants::template_of_an_underscore))
+            .layer(tower::util::MapRequestLayer::new(choose))
+            .with_state(store.cache());
+        let client = serve(router).await;
+        let mut wrong = Vec::new();
+        for rest in ["rest/1", "underscore/1"] {
+            for tenant in ["a", "b"] {
+                let target = format!("/t/{tenant}/{rest}");
+                let got = ask(&client, &target).await;
+                if got.1 != format!("{tenant} 1") {
+                    wrong.push((target, got));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
     async fn parameters_that_are_not_utf_8_are_told_apart(store: Store) {
         let router = Router::new()
             .route("/t/{tenant}", get(tenants::malformed))
@@ -255,6 +291,17 @@ on_every_store! {
             assert_eq!(ask(&client, "/t/a%FF").await, expected("a"));
             assert_eq!(ask(&client, "/t/b%FF").await, expected("b"));
         }
+    }
+
+    async fn parameters_of_outer_routers_that_are_not_utf_8_are_told_apart(store: Store) {
+        let inner = Router::new().route("/x", get(tenants::malformed));
+        let router = Router::new()
+            .nest("/t/{tenant}", inner)
+            .layer(tower::util::MapRequestLayer::new(choose))
+            .with_state(store.cache());
+        let client = serve(router).await;
+        assert_eq!(ask(&client, "/t/a%FF/x").await.1, "a");
+        assert_eq!(ask(&client, "/t/b%FF/x").await.1, "b");
     }
 
     async fn a_map_of_parameters_is_answered_for_them(store: Store) {

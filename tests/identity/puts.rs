@@ -1,9 +1,13 @@
 //! A put replaces the entry of its request's values: nobody gets the old response afterwards, and
 //! nobody gets the new one elsewhere.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
+use axum::extract::{FromRef, State};
 use axum::extract::{Path, Query};
 use axum::routing::{get, put};
+use axum_redis_cache::Cache;
 use axum_redis_cache::{cache_put, cached};
 use serde::Deserialize;
 
@@ -56,9 +60,45 @@ replaced! {
     tenant_item(item: Path<Item>);
     branded(item: Path<Branded>);
     pair(pair: Path<(String, u64)>);
+    map(map: Path<BTreeMap<String, String>>);
     paged(id: Path<u64>, page: Query<Page>);
     defaulted(id: Path<u64>, page: Query<Page>);
     everywhere(id: Path<u64>);
+}
+
+#[derive(Clone)]
+struct Shop {
+    cache: Cache,
+    name: &'static str,
+}
+
+impl FromRef<Shop> for Cache {
+    fn from_ref(shop: &Shop) -> Self {
+        shop.cache.clone()
+    }
+}
+
+mod shops {
+    use super::*;
+
+    #[cached(ttl = 60)]
+    pub(super) async fn read(Path(id): Path<u64>, State(shop): State<Shop>) -> String {
+        format!("{} {id}", shop.name)
+    }
+
+    #[cache_put(read)]
+    pub(super) async fn replace(Path(id): Path<u64>, State(shop): State<Shop>) -> String {
+        format!("new {} {id}", shop.name)
+    }
+
+    pub(super) fn router(cache: &Cache, name: &'static str) -> Router {
+        Router::new()
+            .route("/items/{id}", get(read).put(replace))
+            .with_state(Shop {
+                cache: cache.clone(),
+                name,
+            })
+    }
 }
 
 /// Stores what the reads get, writes, and sees that none of them gets it again.
@@ -120,6 +160,15 @@ on_every_store! {
         replaces(&client, &["/pair/7/8"], "/admin/pair/8/7").await;
     }
 
+    async fn a_put_with_a_map_in_another_order_leaves_nothing_old(store: Store) {
+        let router = Router::new()
+            .route("/map/{a}/{b}", get(map::read))
+            .route("/admin/map/{b}/{a}", put(map::replace))
+            .with_state(store.cache());
+        let client = serve(router).await;
+        replaces(&client, &["/map/7/8"], "/admin/map/8/7").await;
+    }
+
     async fn a_put_beside_a_parameter_that_no_type_reads_leaves_nothing_old(store: Store) {
         let router = Router::new()
             .route("/t/{tenant}/items/{id}", get(tenant_item::read).put(tenant_item::replace))
@@ -137,6 +186,20 @@ on_every_store! {
             .with_state(store.cache());
         let client = serve(router).await;
         replaces(&client, &["/items/1?page=0", "/items/1"], "/items/1").await;
+    }
+
+    async fn a_put_at_one_mount_is_not_what_another_gets(store: Store) {
+        let cache = store.cache();
+        let router = Router::new()
+            .nest("/de", shops::router(&cache, "de"))
+            .nest("/fr", shops::router(&cache, "fr"));
+        let client = serve(router).await;
+        assert_eq!(ask(&client, "/de/items/1").await.1, "de 1");
+        write(&client, "PUT", "/fr/items/1").await;
+        let (said, body) = ask(&client, "/de/items/1").await;
+        assert!(body.ends_with("de 1"), "{said} {body}");
+        let (said, body) = ask(&client, "/fr/items/1").await;
+        assert!(body.ends_with("fr 1"), "{said} {body}");
     }
 
     async fn a_put_where_the_handler_is_mounted_often_leaves_nothing_old(store: Store) {

@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum_extra::extract::{OptionalQuery, Query as ExtraQuery};
 use axum_redis_cache::cached;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::replies::{get as ask, hit};
 use crate::support::{on_every_store, serve};
@@ -113,6 +114,54 @@ async fn narrowed_with_a_path(Path(id): Path<u64>, Query(q): Query<Page>) -> Str
     format!("{id} {q:?}")
 }
 
+/// Reads two names by hand, of which the second reverses the order.
+#[derive(Debug)]
+#[allow(dead_code)]
+struct Sorting {
+    by: Option<String>,
+    is_reversed: bool,
+}
+
+impl<'de> Deserialize<'de> for Sorting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sorted;
+
+        impl<'de> Visitor<'de> for Sorted {
+            type Value = Sorting;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("what to sort by")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sorting, A::Error> {
+                let mut sorting = Sorting {
+                    by: None,
+                    is_reversed: false,
+                };
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "asc" || name == "desc" {
+                        if sorting.by.is_some() {
+                            return Err(A::Error::duplicate_field("sort"));
+                        }
+                        sorting.by = Some(map.next_value()?);
+                        sorting.is_reversed = name == "desc";
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(sorting)
+            }
+        }
+
+        deserializer.deserialize_struct("Sorting", &["asc", "desc"], Sorted)
+    }
+}
+
+#[cached(ttl = 60)]
+async fn sorted(Query(sorting): Query<Sorting>) -> String {
+    format!("{sorting:?}")
+}
+
 fn router() -> Router<axum_redis_cache::Cache> {
     Router::new()
         .route("/search", get(search))
@@ -127,6 +176,7 @@ fn router() -> Router<axum_redis_cache::Cache> {
         .route("/both", get(both))
         .route("/narrowed", get(narrowed))
         .route("/narrowed/{id}", get(narrowed_with_a_path))
+        .route("/sorted", get(sorted))
 }
 
 on_every_store! {
@@ -200,4 +250,26 @@ on_every_store! {
         }
     }
 
+    async fn an_alias_of_a_list_shares_its_entry(store: Store) {
+        let client = serve(router().with_state(store.cache())).await;
+        // The first value that is seen must not decide what the name stands for later.
+        for (one, other) in [("?tag=1&tag=2", "?tags=1&tags=2"), ("?tag=7", "?tags=07")] {
+            let (_, body) = ask(&client, &format!("/tags{one}")).await;
+            assert_eq!(ask(&client, &format!("/tags{other}")).await, hit(&body), "{one} {other}");
+        }
+    }
+
+    async fn an_alias_shares_its_entry_after_it_was_empty(store: Store) {
+        let client = serve(router().with_state(store.cache())).await;
+        ask(&client, "/tags?o=").await;
+        let (_, body) = ask(&client, "/tags?o=1").await;
+        assert_eq!(ask(&client, "/tags?only=1").await, hit(&body));
+    }
+
+    async fn names_of_a_hand_written_type_are_told_apart(store: Store) {
+        let client = serve(router().with_state(store.cache())).await;
+        let (_, one) = ask(&client, "/sorted?asc=price").await;
+        let (_, other) = ask(&client, "/sorted?desc=price").await;
+        assert_ne!(one, other);
+    }
 }

@@ -148,7 +148,9 @@ fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
             Some(Pat::Ident(pattern)) => Some(pattern.ident.clone()),
             _ => None,
         };
-        name.filter(|name| !taken.contains(name))
+        // A name that says it is not used would be.
+        let is_usable = |name: &Ident| !taken.contains(name) && !name.to_string().starts_with('_');
+        name.filter(is_usable)
             .unwrap_or_else(|| format_ident!("value_{}", taken.len() + number))
     };
     match inner {

@@ -7,6 +7,7 @@ use syn::ext::IdentExt;
 use super::at;
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Route};
+use crate::pattern;
 
 /// `.reads(..)` of a route.
 pub(super) fn reads(
@@ -70,7 +71,8 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
     let probe = quote_spanned!(span=> (&&&#private::Probe::<#ty>::new()));
     let bindings = &argument.bindings;
     let ignored = |name: &&proc_macro2::Ident| route.ignored.contains(&name.unraw().to_string());
-    if !bindings.is_empty() && bindings.iter().all(|name| ignored(&name)) {
+    let has_names = !bindings.is_empty() && pattern::binds_all(argument.pattern);
+    if has_names && bindings.iter().all(|name| ignored(&name)) {
         return quote!(url.silently(|url| #probe.read(url)););
     }
     let Key::Template(template) = &route.key else {
@@ -86,7 +88,7 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
     {
         quote!(url.silently(|url| #probe.read(url));)
     } else {
-        // A field of it is there: the others join the key.
+        // A part of it is there: the others join the key.
         quote!(url.beside(|url| #probe.read(url));)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Path};
+use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, Path};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use futures_util::FutureExt;
@@ -13,6 +13,7 @@ use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Ma
 use smallvec::SmallVec;
 
 use super::normal::normalize_percent;
+use crate::registry::MountPath;
 
 /// The URL of a request, as extractors see it.
 #[derive(Debug)]
@@ -43,13 +44,31 @@ impl Asked<'_> {
         std::iter::once(uri).chain(original)
     }
 
-    /// The matched path, by which a handler is mounted; empty in a fallback.
-    pub(crate) fn mount(&self) -> &str {
+    /// Where the handler is mounted.
+    pub(crate) fn mount(&self) -> MountPath<'_> {
         let matched = match self {
             Self::Here(parts) => parts.extensions.get(),
             Self::Kept(url) => url.matched.as_ref(),
         };
-        matched.map_or("", MatchedPath::as_str)
+        match matched {
+            Some(matched) => MountPath {
+                path: MatchedPath::as_str(matched),
+                is_fallback: false,
+            },
+            None => MountPath {
+                path: self.nest(),
+                is_fallback: true,
+            },
+        }
+    }
+
+    /// Where the router of the handler is nested; empty if it is not.
+    pub(crate) fn nest(&self) -> &str {
+        let nested = match self {
+            Self::Here(parts) => parts.extensions.get(),
+            Self::Kept(url) => url.nested.as_ref(),
+        };
+        nested.map_or("", NestedPath::as_str)
     }
 
     /// The only parameter of the path, if there is one and it is of that type.
@@ -73,6 +92,7 @@ pub struct KeptUrl {
     uri: Uri,
     original: Option<Uri>,
     matched: Option<MatchedPath>,
+    nested: Option<NestedPath>,
     params: Params,
 }
 
@@ -84,6 +104,7 @@ impl KeptUrl {
             uri: parts.uri.clone(),
             original: original.map(|OriginalUri(uri)| uri.clone()),
             matched: parts.extensions.get().cloned(),
+            nested: parts.extensions.get().cloned(),
             params,
         })
     }

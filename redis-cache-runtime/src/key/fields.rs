@@ -17,17 +17,23 @@ thread_local! {
 /// The field of `T` that a declared name stands for: itself, if `T` does not say.
 ///
 /// A derived `Deserialize` declares fields and aliases alike. But it refuses a field that is there
-/// twice, and names the field then: so a parameter is given twice, with a value that it has accepted.
+/// twice, and names the field then: so a parameter is given twice, with a value that it accepts.
 pub(super) fn field_of<T: DeserializeOwned + 'static>(
     name: &'static str,
     written: &str,
+    declared: &[&'static str],
 ) -> &'static str {
     let id = (TypeId::of::<T>(), name);
     if let Some(field) = FIELDS.with_borrow(|fields| fields.get(&id).copied()) {
         return field;
     }
-    let text = decoded(written);
-    let field = duplicate::<T>([(name, &text), (name, &text)]).unwrap_or(name);
+    // The same values for every request, so that all threads and processes find the same.
+    let usual = ["1", "a", "true", "0.5", ""].map(str::to_owned);
+    let values = usual.into_iter().chain([decoded(written)]);
+    let mut found = values.filter_map(|value| duplicate::<T>([(name, &value), (name, &value)]));
+    // A type that is not derived may name anything.
+    let field = found.next().filter(|field| declared.contains(field));
+    let field = field.unwrap_or(name);
     FIELDS.with_borrow_mut(|fields| fields.insert(id, field));
     field
 }
@@ -331,10 +337,19 @@ mod tests {
 
     #[test]
     fn an_alias_stands_for_its_field() {
-        assert_eq!(field_of::<Page>("p", "1"), "page");
-        assert_eq!(field_of::<Page>("page", "1"), "page");
-        assert_eq!(field_of::<Page>("size", "1"), "size");
-        assert_eq!(field_of::<Sorted>("sort", "a%20b"), "sort");
+        assert_eq!(field_of::<Page>("p", "1", &["page", "p", "size"]), "page");
+        assert_eq!(
+            field_of::<Page>("page", "~", &["page", "p", "size"]),
+            "page"
+        );
+        assert_eq!(
+            field_of::<Page>("size", "1", &["page", "p", "size"]),
+            "size"
+        );
+        assert_eq!(
+            field_of::<Sorted>("sort", "a%20b", &["page", "sort"]),
+            "sort"
+        );
     }
 
     #[test]

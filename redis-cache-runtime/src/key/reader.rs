@@ -181,8 +181,9 @@ impl<'a> UrlReader<'a> {
             writer.text(value);
         }
         if params.is_malformed() {
-            let path = normalize_percent(self.asked.uri().path());
-            push_text(&mut self.base, &path);
+            for uri in self.asked.uris() {
+                push_text(&mut self.base, uri.path());
+            }
         }
         self.params = Some(params);
     }
@@ -329,22 +330,22 @@ impl<'a> UrlReader<'a> {
             }
         }
         if params.is_malformed() && self.read != u64::MAX {
-            self.rest.push_str(self.asked.uri().path());
+            for uri in self.asked.uris() {
+                self.rest.push('|');
+                self.rest.push_str(uri.path());
+            }
         }
     }
 
-    /// The names of the parameters that were read: empty if there is one, and it was read by its
-    /// place.
+    /// The names of the parameters that were read, in their order: empty if there is one, and it was
+    /// read by its place.
     fn names(&self, params: &Params) -> String {
         if !self.by_name && params.iter().len() < 2 {
             return String::new();
         }
         let is_read = |at: usize| at < 64 && self.read & (1 << at) != 0;
         let read = params.iter().enumerate().filter(|(at, _)| is_read(*at));
-        let mut names: Vec<&str> = read.map(|(_, (name, _))| name).collect();
-        if self.by_name {
-            names.sort_unstable();
-        }
+        let names: Vec<&str> = read.map(|(_, (name, _))| name).collect();
         names.join(", ")
     }
 }

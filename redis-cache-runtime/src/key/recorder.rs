@@ -51,7 +51,7 @@ impl<'de, T: DeserializeOwned + 'static> Deserialize<'de> for Recorded<T> {
 }
 
 /// Finds the field that a name, which may be an alias, stands for in the type that is recorded.
-type FieldOf = fn(&'static str, &str) -> &'static str;
+type FieldOf = fn(&'static str, &str, &[&'static str]) -> &'static str;
 
 /// A deserializer that records, and everything else of serde that leads to one.
 struct Recorder<'a, X> {
@@ -446,7 +446,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
             return Ok(value);
         }
         self.reads_undeclared |= may_drop;
-        let field = declared.map(|name| (self.field_of)(name, &text));
+        let fields = self.fields.unwrap_or_default();
+        let field = declared.map(|name| (self.field_of)(name, &text, fields));
         if let Some(entry) = self.seen.last_mut() {
             if let Some(field) = field {
                 entry.0.clear();

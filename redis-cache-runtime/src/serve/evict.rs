@@ -80,14 +80,14 @@ impl Evictions {
         self
     }
 
-    async fn for_request(self, request: &RequestHead, cache: &Cache) -> Vec<Eviction> {
+    fn for_request(self, request: &RequestHead, cache: &Cache) -> Vec<Eviction> {
         let mut evictions = Vec::with_capacity(self.targets.len());
         for target in self.targets {
             evictions.push(match target {
                 Target::Key(key) => cache.eviction_of_key(key),
                 Target::Group(group) => cache.eviction_of_group(&group),
                 Target::All => cache.eviction_of_all(),
-                Target::Route(route) => match route.named_by(request).await {
+                Target::Route(route) => match route.named_by(request) {
                     Ok(key) => cache.eviction_of_key(key),
                     Err(unread) => {
                         self.writer.cannot_name(route, unread);
@@ -115,7 +115,7 @@ pub struct Evict {
 impl Evict {
     async fn begin(request: CacheRequest, evictions: Evictions) -> Self {
         let (writer, always) = (evictions.writer, evictions.always);
-        let evictions = evictions.for_request(&request.head, &request.cache).await;
+        let evictions = evictions.for_request(&request.head, &request.cache);
         Self {
             pending: PendingEviction::new(request.cache, evictions),
             writer,

@@ -52,16 +52,17 @@ async fn place(
     Declared { writer, selected }: Declared,
 ) -> (Vec<Eviction>, Option<Address>) {
     let all = match selected.selected_key() {
-        Some(key) => key.clone().into_base(),
-        None => match route.named_by(request).await {
-            Ok(key) => key,
-            Err(unread) => {
-                writer.cannot_name(route, unread);
-                return (vec![unread.eviction()], None);
-            }
-        },
+        Some(key) => Ok(key.clone().into_base()),
+        None => route.named_by(request),
     };
-    let all = vec![cache.eviction_of_key(all)];
+    let all = match all {
+        Ok(key) => vec![cache.eviction_of_key(key)],
+        Err(unread) if route.has_function_for(request) => vec![unread.eviction()],
+        Err(unread) => {
+            writer.cannot_name(route, unread);
+            return (vec![unread.eviction()], None);
+        }
+    };
     let Some(mut addressing) = route.written(cache, request, selected) else {
         return (all, None);
     };
