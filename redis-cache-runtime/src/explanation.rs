@@ -27,16 +27,16 @@ use tower_service::Service;
 /// let app = Router::new().route("/products/{id}", get(get_product)).with_state(state);
 /// let request = Request::get("/products/42").body(Body::empty()).unwrap();
 /// let explanation = Explanation::of(app, request).await.unwrap();
-/// assert_eq!(explanation.key, "product:42");
+/// // The name of the handler comes first.
+/// assert!(explanation.key.ends_with("get_product product:42"));
 /// assert_eq!(explanation.groups, ["product:42", "products"]);
 /// assert_eq!(explanation.outcome, "MISS");
 /// println!("{explanation}");
 /// # });
 /// ```
 ///
-/// A key alone could not be explained: which variant of it a request selects, and which groups its
-/// entry is in, is decided by the fields of the request and by what the extractors make of it. So the
-/// extractors run as always, and what explains is the code that answers.
+/// The fields of the request and the values of the extractors select the variant and the groups of an
+/// entry, so a key alone is not enough to explain a request. The extractors run as always.
 ///
 /// No request from outside can ask for an explanation. If it is to be had from outside, make a route
 /// for it, and **serve that route only where nobody but you can reach it**: an explanation tells keys
@@ -72,12 +72,13 @@ use tower_service::Service;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The path of the handler.
+    /// The name of the handler.
     pub handler: &'static str,
-    /// What the response is stored under.
+    /// The key of the response: between the braces of its names in Redis.
     pub key: String,
-    /// Which response of the key the request selects, as a hash of the fields that `vary` nominates and
-    /// of the values of `vary_by`; `None`: the key has one response.
+    /// Which response of the key the request selects, as a hash of the fields that `vary` nominates, of
+    /// the values of `vary_by`, of path parameters that no argument reads, and of the mount; `None`: the
+    /// key has one response.
     pub variant: Option<String>,
     /// The groups whose eviction drops the response.
     pub groups: Vec<String>,
