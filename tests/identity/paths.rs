@@ -73,7 +73,7 @@ mod tenants {
 
     #[cached(ttl = 60, ignore(tenant))]
     pub(super) async fn nothing(Extension(tenant): Extension<Tenant>) -> String {
-        format!("{}", tenant.0)
+        tenant.0.to_string()
     }
 
     #[cached(ttl = 60, ignore(tenant))]
@@ -102,7 +102,7 @@ mod tenants {
 
     #[cached(ttl = 60, key = "everything", ignore(tenant))]
     pub(super) async fn literal(Extension(tenant): Extension<Tenant>) -> String {
-        format!("{}", tenant.0)
+        tenant.0.to_string()
     }
 
     #[cached(ttl = 60, ignore(tenant))]
@@ -139,7 +139,7 @@ mod tenants {
 
     #[cached(ttl = 60, ignore(tenant))]
     pub(super) async fn malformed(Extension(tenant): Extension<Tenant>) -> String {
-        format!("{}", tenant.0)
+        tenant.0.to_string()
     }
 }
 
