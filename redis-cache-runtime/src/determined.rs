@@ -1,19 +1,23 @@
 //! What an argument of a handler is determined by, as its type says it.
 
+mod probe;
+mod values;
+
 use axum::extract::{
     Form, MatchedPath, NestedPath, OriginalUri, Path, Query, RawForm, RawPathParams, RawQuery,
     State,
 };
 use axum::http::{Method, Uri};
 use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
 
 use crate::cache::Cache;
-use crate::identifies::IdentifiesCaller;
 use crate::key::normal::QueryRule;
 use crate::key::reader::UrlReader;
 use crate::key::recorder::Recorded;
-use crate::key_part::{KeyPart, Part};
+use crate::key_part::KeyPart;
+
+pub use probe::{IsDetermined, NotDetermined, NotIdentifying, Probe, read};
+pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.
 ///
@@ -151,89 +155,6 @@ determined! {
 #[cfg(feature = "redis")]
 determined! {
     App: [] crate::store::Redis;
-}
-
-/// An extractor of the URL, whose values `get_product::key(..)` takes.
-pub trait UrlPart {
-    /// Whether the value is one of the path, and not of the query.
-    const IS_OF_PATH: bool;
-    /// The value.
-    type Of;
-}
-
-/// A value that an extractor of the URL can have.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a value that `{A}` has",
-    label = "expected the value that the handler reads"
-)]
-pub trait ValueOf<A>: KeyPart {}
-
-impl<A: UrlPart, V: Part<A::Of>> ValueOf<A> for V {}
-
-/// A value that an extractor of a tuple has at a place.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the value that `{A}` has at this place",
-    label = "expected the value that the handler reads there"
-)]
-pub trait ElementOf<A, const AT: usize>: KeyPart {}
-
-impl<A: UrlPart, V, const AT: usize> ElementOf<A, AT> for V
-where
-    A::Of: Tuple<AT>,
-    V: Part<<A::Of as Tuple<AT>>::Element>,
-{
-}
-
-/// A tuple, and its element at a place.
-pub trait Tuple<const AT: usize> {
-    /// The element.
-    type Element;
-}
-
-macro_rules! elements {
-    ($(($($ty:ident)*) $at:literal $element:ident;)*) => { $(
-        impl<$($ty),*> Tuple<$at> for ($($ty,)*) {
-            type Element = $element;
-        }
-    )* };
-}
-
-elements! {
-    (A B) 0 A;
-    (A B) 1 B;
-    (A B C) 0 A;
-    (A B C) 1 B;
-    (A B C) 2 C;
-    (A B C D) 0 A;
-    (A B C D) 1 B;
-    (A B C D) 2 C;
-    (A B C D) 3 D;
-    (A B C D E) 0 A;
-    (A B C D E) 1 B;
-    (A B C D E) 2 C;
-    (A B C D E) 3 D;
-    (A B C D E) 4 E;
-    (A B C D E F) 0 A;
-    (A B C D E F) 1 B;
-    (A B C D E F) 2 C;
-    (A B C D E F) 3 D;
-    (A B C D E F) 4 E;
-    (A B C D E F) 5 F;
-    (A B C D E F G) 0 A;
-    (A B C D E F G) 1 B;
-    (A B C D E F G) 2 C;
-    (A B C D E F G) 3 D;
-    (A B C D E F G) 4 E;
-    (A B C D E F G) 5 F;
-    (A B C D E F G) 6 G;
-    (A B C D E F G H) 0 A;
-    (A B C D E F G H) 1 B;
-    (A B C D E F G H) 2 C;
-    (A B C D E F G H) 3 D;
-    (A B C D E F G H) 4 E;
-    (A B C D E F G H) 5 F;
-    (A B C D E F G H) 6 G;
-    (A B C D E F G H) 7 H;
 }
 
 /// An extractor whose value may be a part of a key, so that every spelling of the value has one key.
@@ -419,97 +340,6 @@ tuples!(A B C D E F G H I J K L M);
 tuples!(A B C D E F G H I J K L M N);
 tuples!(A B C D E F G H I J K L M N O);
 tuples!(A B C D E F G H I J K L M N O P);
-
-/// Is well-formed if values of the type are determined by the URL or by the application.
-#[derive(Debug)]
-pub struct IsDetermined<T: Determined>(PhantomData<T>);
-
-/// Asks a type of which nothing is known what can be asked of it: constants with [`NotDetermined`]
-/// and [`NotIdentifying`] in scope, and methods by [`read`].
-#[derive(Debug)]
-pub struct Probe<T>(PhantomData<T>);
-
-impl<T: Determined> Probe<T> {
-    /// What determines a value of the type.
-    pub const BY: Option<Source> = Some(T::BY);
-    /// The query alone tells the value, or the application.
-    pub const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
-}
-
-/// The answer of [`Probe`] for every other type.
-pub trait NotDetermined {
-    /// Nothing that is known.
-    const BY: Option<Source> = None;
-    /// Something else accounts for it.
-    const IS_TOLD_BY_QUERY: bool = true;
-}
-
-impl<T> NotDetermined for Probe<T> {}
-
-impl<T: IdentifiesCaller> Probe<T> {
-    /// The type tells who asks.
-    pub const IDENTIFIES: bool = true;
-}
-
-/// The answer of [`Probe`] for every other type.
-pub trait NotIdentifying {
-    /// The type does not tell who asks.
-    const IDENTIFIES: bool = false;
-}
-
-impl<T> NotIdentifying for Probe<T> {}
-
-impl<T> Probe<T> {
-    /// A probe of the type.
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T> Default for Probe<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Reads an argument into a key, by what is known of its type. Method lookup tries `&&Probe<T>` first:
-/// the value is best, then what the type reads, and an argument that is not determined by the URL
-/// has nothing to read.
-pub mod read {
-    use super::{Determined, Probe, UrlReader, UrlValue};
-
-    /// By value.
-    pub trait ByValue {
-        /// Reads the argument.
-        fn read(&self, url: &mut UrlReader<'_>);
-    }
-
-    impl<T: UrlValue> ByValue for &&Probe<T> {
-        fn read(&self, url: &mut UrlReader<'_>) {
-            <T as UrlValue>::read(url);
-        }
-    }
-
-    /// As the type says.
-    pub trait ByType {
-        /// Reads the argument.
-        fn read(&self, url: &mut UrlReader<'_>);
-    }
-
-    impl<T: Determined> ByType for &Probe<T> {
-        fn read(&self, url: &mut UrlReader<'_>) {
-            <T as Determined>::read(url);
-        }
-    }
-
-    /// Not at all.
-    pub trait Nothing {
-        /// Reads nothing.
-        fn read(&self, _: &mut UrlReader<'_>) {}
-    }
-
-    impl<T> Nothing for Probe<T> {}
-}
 
 /// Returns whether the value is determined by the URL, so that a key template must hold it.
 pub const fn is_by_url(by: Option<Source>) -> bool {

@@ -281,6 +281,11 @@ impl<'a> UrlReader<'a> {
         self.asked.uri()
     }
 
+    /// Leaves the parameters of the path to something else.
+    pub(crate) fn ignore_params(&mut self) {
+        self.read = u64::MAX;
+    }
+
     /// Writes the authority, which selects a variant.
     pub(crate) fn authority(&mut self) {
         if let Some(authority) = self.asked.uri().authority() {

@@ -14,7 +14,7 @@ pub struct Writer {
     /// The log has shown what it evicts.
     is_known: AtomicBool,
     /// The handlers of which the log has said that this one cannot name their entries, and why.
-    unread: Mutex<Vec<(&'static str, bool)>>,
+    unread: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Writer {
@@ -47,30 +47,36 @@ impl Writer {
     /// Says in the log, once, that everything of a handler is evicted, and how to evict less.
     pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
         let (by, handler) = (self.name(), reader.name());
-        let is_other = matches!(unread, Unread::OtherValues(_));
-        {
-            let mut known = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.contains(&(handler, is_other)) {
-                return;
-            }
-            known.push((handler, is_other));
-        }
-        let short = handler.rsplit("::").next().unwrap_or(handler);
-        if is_other {
-            tracing::warn!(
-                by,
-                handler,
+        let reason = match unread {
+            Unread::OtherValues(_) => {
                 "the path of the write does not have the values that the cached handler reads, by the \
-                 same names and in the same order: everything of the handler is evicted; name the \
-                 values, as in `{short}(id)`"
-            );
-        } else {
-            tracing::info!(
-                by,
-                handler,
+                 same names and in the same order: everything of the handler is evicted; to evict \
+                 less, name its values in the attribute"
+            }
+            Unread::NotSeen(_) => {
                 "no request has shown yet by which names the cached handler reads its path: \
-                 everything of the handler is evicted; name the values, as in `{short}(a, b)`"
-            );
+                 everything of the handler is evicted; to evict less, name its values in the attribute"
+            }
+            Unread::Function(_) => {
+                "a function makes the keys of the cached handler: everything of the handler is \
+                 evicted; to evict less, name the key in the attribute"
+            }
+        };
+        if !self.is_new(handler, reason) {
+            return;
         }
+        match unread {
+            Unread::OtherValues(_) => tracing::warn!(by, handler, "{reason}"),
+            Unread::NotSeen(_) | Unread::Function(_) => tracing::info!(by, handler, "{reason}"),
+        }
+    }
+
+    fn is_new(&self, handler: &'static str, reason: &'static str) -> bool {
+        let mut known = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !known.contains(&(handler, reason));
+        if is_new {
+            known.push((handler, reason));
+        }
+        is_new
     }
 }

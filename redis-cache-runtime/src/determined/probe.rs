@@ -1,0 +1,99 @@
+//! Questions to types of which nothing is known: generated code asks them of every argument.
+
+use std::marker::PhantomData;
+
+use super::{Determined, Source};
+use crate::identifies::IdentifiesCaller;
+
+/// Is well-formed if values of the type are determined by the URL or by the application.
+#[derive(Debug)]
+pub struct IsDetermined<T: Determined>(PhantomData<T>);
+
+/// Asks a type of which nothing is known what can be asked of it: constants with [`NotDetermined`]
+/// and [`NotIdentifying`] in scope, and methods by [`read`].
+#[derive(Debug)]
+pub struct Probe<T>(PhantomData<T>);
+
+impl<T: Determined> Probe<T> {
+    /// What determines a value of the type.
+    pub const BY: Option<Source> = Some(T::BY);
+    /// The query alone tells the value, or the application.
+    pub const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
+}
+
+/// The answer of [`Probe`] for every other type.
+pub trait NotDetermined {
+    /// Nothing that is known.
+    const BY: Option<Source> = None;
+    /// Something else accounts for it.
+    const IS_TOLD_BY_QUERY: bool = true;
+}
+
+impl<T> NotDetermined for Probe<T> {}
+
+impl<T: IdentifiesCaller> Probe<T> {
+    /// The type tells who asks.
+    pub const IDENTIFIES: bool = true;
+}
+
+/// The answer of [`Probe`] for every other type.
+pub trait NotIdentifying {
+    /// The type does not tell who asks.
+    const IDENTIFIES: bool = false;
+}
+
+impl<T> NotIdentifying for Probe<T> {}
+
+impl<T> Probe<T> {
+    /// A probe of the type.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Probe<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads an argument into a key, by what is known of its type. Method lookup tries `&&Probe<T>` first:
+/// the value is best, then what the type reads, and an argument that is not determined by the URL
+/// has nothing to read.
+pub mod read {
+    use super::super::UrlValue;
+    use super::{Determined, Probe};
+    use crate::key::reader::UrlReader;
+
+    /// By value.
+    pub trait ByValue {
+        /// Reads the argument.
+        fn read(&self, url: &mut UrlReader<'_>);
+    }
+
+    impl<T: UrlValue> ByValue for &&Probe<T> {
+        fn read(&self, url: &mut UrlReader<'_>) {
+            <T as UrlValue>::read(url);
+        }
+    }
+
+    /// As the type says.
+    pub trait ByType {
+        /// Reads the argument.
+        fn read(&self, url: &mut UrlReader<'_>);
+    }
+
+    impl<T: Determined> ByType for &Probe<T> {
+        fn read(&self, url: &mut UrlReader<'_>) {
+            <T as Determined>::read(url);
+        }
+    }
+
+    /// Not at all.
+    pub trait Nothing {
+        /// Reads nothing.
+        fn read(&self, _: &mut UrlReader<'_>) {}
+    }
+
+    impl<T> Nothing for Probe<T> {}
+}
