@@ -1,0 +1,187 @@
+//! Processes that share a Redis, of which each got to know the mounts of a handler in another order.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Path};
+use axum::routing::{delete, get};
+use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
+use test_support::{Client, RedisServer};
+
+use crate::support::until;
+
+#[cached(ttl = 60)]
+async fn page(matched: MatchedPath, Path(id): Path<u64>) -> String {
+    format!("{id} by {}", matched.as_str())
+}
+
+#[cache_evict(page)]
+async fn delete_page(Path(_id): Path<u64>) {}
+
+#[cache_put(page)]
+async fn put_page(Path(id): Path<u64>) -> String {
+    format!("{id} was put")
+}
+
+/// Where a process finds its Redis and its prefix.
+const URL: &str = "IDENTITY_REDIS_URL";
+const PREFIX: &str = "IDENTITY_PREFIX";
+
+/// Serves until its standard input ends, if another test started it.
+#[tokio::test]
+async fn server() {
+    let (Ok(url), Ok(prefix)) = (std::env::var(URL), std::env::var(PREFIX)) else {
+        return;
+    };
+    let settings = Settings::from_url(url).unwrap().prefix(prefix).unwrap();
+    let settings = settings.socket_timeout(Duration::from_secs(10));
+    let methods = || get(page).put(put_page);
+    let router = Router::new()
+        .route("/one/{id}", methods())
+        .route("/two/{id}", methods())
+        .route("/admin/{id}", delete(delete_page).put(put_page))
+        .with_state(Cache::connect(settings).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{}", listener.local_addr().unwrap()).unwrap();
+    out.flush().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let ends = || std::io::stdin().read_to_end(&mut Vec::new());
+    tokio::task::spawn_blocking(ends).await.unwrap().unwrap();
+}
+
+struct Process {
+    child: Child,
+    /// Kept open, because the process writes to it to its end.
+    _output: BufReader<ChildStdout>,
+    client: Client,
+}
+
+impl Process {
+    fn start(prefix: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::server", "--nocapture"])
+            .env(URL, RedisServer::shared().url())
+            .env(PREFIX, prefix)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.parse().ok()).unwrap();
+        Self {
+            child,
+            _output: output,
+            client: Client::new(address),
+        }
+    }
+
+    async fn get(&self, target: &str) -> (String, String) {
+        let reply = self.client.get(target).await;
+        (reply.outcome().to_owned(), reply.text().to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+const MOUNTS: [&str; 2] = ["one", "two"];
+
+/// Reads both mounts from both processes until each response is a stored one.
+async fn settle(processes: &[Process; 2], page: impl Fn(&str) -> Vec<String>) {
+    until("HITs of both mounts in both processes", async || {
+        let mut hits = 0;
+        for process in processes {
+            for mount in MOUNTS {
+                let (outcome, text) = process.get(&format!("/{mount}/1")).await;
+                assert!(page(mount).contains(&text), "{mount}: {outcome} {text}");
+                hits += usize::from(outcome == "HIT");
+            }
+        }
+        hits == 4
+    })
+    .await;
+}
+
+fn own_page(mount: &str) -> Vec<String> {
+    vec![format!("1 by /{mount}/{{id}}")]
+}
+
+async fn two_processes(first: [&str; 2]) -> [Process; 2] {
+    let prefix = RedisServer::unique_prefix();
+    let prefix = format!("processes{prefix}");
+    let processes = [(); 2].map(|()| Process::start(&prefix));
+    for (process, mount) in processes.iter().zip(first) {
+        let (_, text) = process.get(&format!("/{mount}/1")).await;
+        assert_eq!(vec![text], own_page(mount));
+    }
+    processes
+}
+
+#[tokio::test]
+async fn each_mount_keeps_its_page_whichever_was_asked_for_first() {
+    for first in [["one", "two"], ["two", "one"], ["one", "one"]] {
+        let processes = two_processes(first).await;
+        settle(&processes, own_page).await;
+        for writer in 0..2 {
+            processes[writer]
+                .client
+                .send("DELETE", "/admin/01", &[])
+                .await;
+            for (at, process) in [(1, &processes[1]), (0, &processes[0])] {
+                for mount in MOUNTS {
+                    let (outcome, text) = process.get(&format!("/{mount}/1")).await;
+                    assert_eq!(vec![text], own_page(mount));
+                    // The other process reads what the first one stored.
+                    assert!(at == 0 || outcome == "MISS", "{first:?} {writer} {mount}");
+                }
+            }
+            settle(&processes, own_page).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_a_process_that_knows_no_mount_drops_both_pages() {
+    let prefix = format!("processes{}", RedisServer::unique_prefix());
+    let reader = Process::start(&prefix);
+    for mount in MOUNTS {
+        reader.get(&format!("/{mount}/1")).await;
+        assert_eq!(reader.get(&format!("/{mount}/1")).await.0, "HIT");
+    }
+    let writer = Process::start(&prefix);
+    writer.client.send("DELETE", "/admin/1", &[]).await;
+    for mount in MOUNTS {
+        assert_eq!(
+            reader.get(&format!("/{mount}/1")).await.0,
+            "MISS",
+            "{mount}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_put_in_a_process_that_knows_no_mount_leaves_no_old_page_where_it_is() {
+    for path in ["/one/1", "/two/1", "/admin/1"] {
+        let prefix = format!("processes{}", RedisServer::unique_prefix());
+        let reader = Process::start(&prefix);
+        for mount in MOUNTS {
+            reader.get(&format!("/{mount}/1")).await;
+            assert_eq!(reader.get(&format!("/{mount}/1")).await.0, "HIT");
+        }
+        let writer = Process::start(&prefix);
+        writer.client.send("PUT", path, &[]).await;
+        for mount in MOUNTS {
+            let (outcome, text) = reader.get(&format!("/{mount}/1")).await;
+            let is_old = outcome == "HIT" && vec![text.clone()] == own_page(mount);
+            assert!(!is_old, "put at {path}, read at {mount}: {outcome} {text}");
+        }
+    }
+}
