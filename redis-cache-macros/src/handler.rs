@@ -150,7 +150,7 @@ impl Handler {
         quote!(::<#names>)
     }
 
-    /// Whether it is compiled for each of several types.
+    /// Returns whether it is compiled for each of several types.
     pub(crate) fn is_generic(&self) -> bool {
         let mut params = self.signature.generics.params.iter();
         params.any(|param| !matches!(param, GenericParam::Lifetime(_)))

@@ -17,7 +17,7 @@ use crate::parse::{ExprValue, GroupSource, Groups, RouteArgs};
 use crate::template::Template;
 use crate::value::{Value, find};
 
-/// What `#[cached]` decided.
+/// The decisions of `#[cached]`.
 pub(crate) struct Route {
     pub(crate) name: Option<String>,
     pub(crate) krate: TokenStream,
@@ -41,13 +41,13 @@ pub(crate) struct Route {
 
 /// Where the key comes from.
 pub(crate) enum Key {
-    /// What the arguments see of the URL, and as much of the query.
+    /// The values that the arguments read from the URL, and as much of the query.
     Default(Query),
     Template(Template),
     Function(ExprPath),
 }
 
-/// How much of the query is in the default key, beside what the arguments see.
+/// The part of the query in the default key, beside the values that the arguments read.
 pub(crate) enum Query {
     Nothing,
     All,
@@ -61,7 +61,7 @@ pub(crate) enum Visibility {
     Public,
 }
 
-/// What `#[cache_put]` decided, which leaves the rest to the handler it names.
+/// The decisions of `#[cache_put]`, which leaves the rest to the handler it names.
 pub(crate) struct Put {
     pub(crate) krate: TokenStream,
     pub(crate) companion: bool,
@@ -161,7 +161,7 @@ impl Route {
         Some(names)
     }
 
-    /// Whether a group is made of values of a request.
+    /// Returns whether a group is made of values of a request.
     pub(crate) fn has_made_groups(&self) -> bool {
         let mut values = self.groups.iter().flat_map(Template::values);
         values.any(|value| !value.roots.is_empty())

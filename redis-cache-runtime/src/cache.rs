@@ -71,7 +71,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
-    /// What its entries and groups are named by, if it is a part of another cache.
+    /// The scope of its entries and groups, if it is a view of another cache.
     scope: Option<Scope>,
 }
 

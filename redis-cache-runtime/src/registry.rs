@@ -91,7 +91,7 @@ pub(crate) struct MountPath<'a> {
 pub(crate) struct Mount {
     path: String,
     is_fallback: bool,
-    /// What tells its entries from those of other mounts.
+    /// The text that tells its entries from those of other mounts.
     selects: String,
     /// Entries are stamped with it, because the first mount of a handler in one process may be
     /// another than in the next.
@@ -238,7 +238,7 @@ impl Mounted {
         self.handler
     }
 
-    /// What tells its responses from those of other mounts.
+    /// The text that tells its responses from those of other mounts.
     pub(crate) fn selects(self) -> &'static str {
         if self.is_plain {
             ""
@@ -286,13 +286,13 @@ fn register(name: &str, of: (usize, TypeId)) -> bool {
     *names.entry(name.to_owned()).or_insert(of) == of
 }
 
-/// What is known of the groups that handlers and values of this process declare.
+/// The groups that handlers and values of this process declare.
 #[derive(Default)]
 struct DeclaredGroups {
     names: HashSet<String>,
     /// The parts of names between values.
     patterns: HashSet<&'static str>,
-    /// Of these the log has said that nobody declares them.
+    /// The undeclared groups that the log has named.
     unknown: HashSet<String>,
 }
 

@@ -31,7 +31,7 @@ pub struct Head<T, K, const KEEP: u8> {
     url: PhantomData<fn() -> K>,
 }
 
-/// What a handler needs of the URL.
+/// The part of the URL that a handler needs.
 pub trait KeepUrl {
     /// Takes it.
     #[doc(hidden)]
@@ -65,7 +65,7 @@ impl<H: Handler> KeepUrl for H {
     }
 }
 
-/// What is kept of the URL of a request.
+/// The part of the URL that is kept of a request.
 #[derive(Clone, Debug, Default)]
 pub enum Url {
     /// Nothing.
@@ -95,7 +95,7 @@ pub(crate) struct RequestHead {
     pub(crate) fields: Option<Box<RequestFields>>,
 }
 
-/// What a request of a method may do (RFC 9110 §9.2.1).
+/// The kind of a method (RFC 9110 §9.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MethodKind {
     /// GET, or HEAD.

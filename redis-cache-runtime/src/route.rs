@@ -40,7 +40,7 @@ pub struct Route {
     groups: &'static [&'static str],
     /// Makes the groups, where they are expressions that use no value.
     made_groups: Option<fn() -> Vec<Group>>,
-    /// What names of its groups look like: NUL stands for a value.
+    /// The patterns of the names of its groups: NUL stands for a value.
     declared: &'static [&'static str],
     query: QueryRule,
     key: KeyKind,
@@ -93,7 +93,7 @@ impl Route {
         self
     }
 
-    /// What the arguments of the handler see of a URL.
+    /// Reads a URL as the arguments of the handler do.
     #[must_use]
     pub const fn reads(mut self, read: ReadArguments) -> Self {
         self.read = read;
@@ -107,7 +107,7 @@ impl Route {
         self
     }
 
-    /// What names of its groups look like: NUL stands for a value.
+    /// The patterns of the names of its groups: NUL stands for a value.
     #[must_use]
     pub const fn declares(mut self, patterns: &'static [&'static str]) -> Self {
         self.declared = patterns;
@@ -285,14 +285,14 @@ impl Route {
     }
 }
 
-/// What the key of a handler is made of.
+/// The source of a handler's keys.
 #[derive(Clone, Copy, Debug)]
 enum KeyKind {
-    /// What its arguments see of the URL.
+    /// The values that its arguments read from the URL.
     Default,
     /// The values of a template.
     Template,
-    /// What a function makes of the head of the request.
+    /// The result of a function of the head of the request.
     Function(KeyFunction),
 }
 

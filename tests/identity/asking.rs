@@ -45,7 +45,7 @@ pub(crate) async fn read(router: &Router, target: &str) -> String {
     ask(router, "GET", target).await
 }
 
-/// What is logged from now on, by every test of this process.
+/// The log from now on, of every test of this process.
 pub(crate) fn log() -> Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     let log = LOG.get_or_init(|| {
@@ -61,7 +61,7 @@ pub(crate) fn log() -> Log {
     log.clone()
 }
 
-/// How many lines of the log have all of these texts.
+/// Counts the lines of the log that have all of these texts.
 pub(crate) fn logged(texts: &[&str]) -> usize {
     let log = log().text();
     let has_all = |line: &&str| texts.iter().all(|text| line.contains(text));

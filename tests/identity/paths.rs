@@ -1,4 +1,4 @@
-//! What the values of a path share, and what they never do.
+//! Values of a path: which requests share an entry, and which never do.
 
 use std::collections::{BTreeMap, HashMap};
 

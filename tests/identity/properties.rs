@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::asking::{read, request};
 
-/// How many requests are sent to each handler.
+/// The number of requests to each handler.
 const REQUESTS: u32 = 3_600;
 
 fn echo(arguments: &dyn Debug) -> String {
@@ -381,7 +381,7 @@ fn targets(route: &str) -> impl Strategy<Value = String> + use<> {
         .prop_filter("a URI", |target| target.parse::<Uri>().is_ok())
 }
 
-/// What is sent to a router with a cache has the same answer as without one.
+/// Requests to a router with a cache have the same answer as without one.
 fn answers_as_uncached(route: &str, methods: MethodRouter<Cache>) {
     let cached = Router::new()
         .route(route, methods.clone())

@@ -1,4 +1,4 @@
-//! What of a query is in the key: what the handler reads, as the handler reads it.
+//! The query in the key: the parameters that the handler reads, as the handler reads them.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
-//! What clients get, in one word and a body.
+//! Replies as one word and a body.
 
 use test_support::Client;
 
-/// What the cache says, and the body.
+/// The outcome, and the body.
 pub(crate) type Got = (String, String);
 
 /// The handler ran, and its response was stored.

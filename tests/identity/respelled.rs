@@ -69,7 +69,7 @@ enum Value {
     Text(String),
 }
 
-/// How to spell each character of something.
+/// The spelling of each character of a text.
 type Ways = Vec<Index>;
 
 fn ways() -> impl Strategy<Value = Ways> {
@@ -118,7 +118,7 @@ impl Value {
     }
 }
 
-/// What a query of a filter says.
+/// The values of a filter's query.
 #[derive(Clone, Debug)]
 struct Asked {
     n: Value,
@@ -220,7 +220,7 @@ resources! {
     of_tuple_and_filter_at_two_mounts(a: Path<(String, u32)>, q: Query<Filter>);
 }
 
-/// What identifies the entry of a request.
+/// The key and variant of a request.
 async fn key(router: &Router, target: &str) -> (String, Option<String>) {
     let explained = Explanation::of(router.clone(), request("GET", target, &[])).await;
     let explained = explained.unwrap_or_else(|| panic!("a handler for {target}"));

@@ -1,4 +1,4 @@
-//! What else selects a response: a request field exactly as the handler sees it, and who asks.
+//! Responses that a request field selects, exactly as the handler sees it, or the caller.
 
 use std::convert::Infallible;
 

@@ -108,7 +108,7 @@ impl Cluster {
         (name, primary)
     }
 
-    /// What the entries of each handler are stamped with, so that everything can be evicted.
+    /// The nonces that the entries of each handler are stamped with, so that everything can be evicted.
     fn nonces_of_everything(&self) -> Vec<String> {
         let names = |node| -> Vec<String> {
             let keys = redis::cmd("KEYS").arg("*:cache:all:*").to_owned();

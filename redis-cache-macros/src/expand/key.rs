@@ -127,7 +127,7 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
     }
 }
 
-/// Whether a type is spelled like one of these extractors of the URL, whose values can be named. The
+/// Returns whether a type is spelled like one of these extractors of the URL, whose values can be named. The
 /// traits of the parameters decide whether it is one.
 fn is_spelled(ty: &Type, names: &[&str]) -> bool {
     let last = match ty {

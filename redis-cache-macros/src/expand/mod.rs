@@ -125,7 +125,7 @@ pub(crate) fn writes(
     )
 }
 
-/// What the generated function does around the user's.
+/// The work of the generated function around the user's.
 enum Role {
     /// Answers from the cache; with the name of the handler.
     Reader(TokenStream),

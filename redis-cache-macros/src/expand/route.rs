@@ -107,7 +107,7 @@ fn identified(
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
 }
 
-/// What names of a group look like: NUL stands for a value.
+/// The pattern of a group's names: NUL stands for a value.
 fn pattern_of(group: &Template) -> String {
     let pieces = group.pieces.iter().map(|piece| match piece {
         Piece::Literal(text) => text.as_str(),

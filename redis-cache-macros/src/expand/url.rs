@@ -1,4 +1,4 @@
-//! What the arguments of a handler read of a URL, as a function of the runtime's reader.
+//! Reading the URL as the arguments of a handler do: a function of the runtime's reader.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};

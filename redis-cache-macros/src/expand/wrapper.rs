@@ -16,7 +16,7 @@ use crate::pattern;
 pub(super) struct Layer {
     pub(super) private: TokenStream,
     pub(super) function: &'static str,
-    /// What it needs of the URL of a request, if anything.
+    /// The part of the URL that it needs, if any.
     pub(super) url: Option<TokenStream>,
     /// What the head of the request must keep for it.
     pub(super) keep: Vec<&'static str>,

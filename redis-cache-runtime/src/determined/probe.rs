@@ -15,7 +15,7 @@ pub struct IsDetermined<T: Determined>(PhantomData<T>);
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T: Determined> Probe<T> {
-    /// What determines a value of the type.
+    /// The source of a value of the type.
     pub const BY: Option<Source> = Some(T::BY);
     /// The query alone tells the value, or the application.
     pub const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
@@ -65,7 +65,7 @@ pub mod read {
     use super::{Determined, Probe};
     use crate::key::reader::UrlReader;
 
-    /// By value.
+    /// Reads an argument by its value.
     pub trait ByValue {
         /// Reads the argument.
         fn read(&self, url: &mut UrlReader<'_>);
@@ -77,7 +77,7 @@ pub mod read {
         }
     }
 
-    /// As the type says.
+    /// Reads an argument as its type says.
     pub trait ByType {
         /// Reads the argument.
         fn read(&self, url: &mut UrlReader<'_>);
@@ -89,7 +89,7 @@ pub mod read {
         }
     }
 
-    /// Not at all.
+    /// Reads nothing.
     pub trait Nothing {
         /// Reads nothing.
         fn read(&self, _: &mut UrlReader<'_>) {}

@@ -4,7 +4,7 @@ use crate::key_part::{KeyPart, Part};
 
 /// An extractor of the URL, whose values `get_product::key(..)` takes.
 pub trait UrlPart {
-    /// Whether the value is one of the path, and not of the query.
+    /// `true`: the value is one of the path, and not of the query.
     const IS_OF_PATH: bool;
     /// The value.
     type Of;

@@ -1,4 +1,4 @@
-//! What a request asks for, as far as a URL can say it.
+//! The URL of a request, as extractors see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl KeptUrl {
         })
     }
 
-    /// What a path and query in a text ask for, of a handler that reads nothing of the path.
+    /// The URL that a text names, for a handler that reads nothing of the path.
     pub(crate) fn of_text(text: &str) -> Self {
         Self {
             uri: normalize_percent(text).parse().unwrap_or_default(),

@@ -4,10 +4,11 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::path::{Refused, Word};
+use super::text::Text;
 
 thread_local! {
     /// The field of each name of a type; there are as many as the code has.
@@ -126,11 +127,11 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
         let ((_, text), rest) = self.0.split_first().ok_or(Refused::default())?;
         self.0 = rest;
-        seed.deserialize(ParamText(text))
+        seed.deserialize(Text(text))
     }
 }
 
-/// What a type asks a deserializer for at first.
+/// The first request of a type to a deserializer.
 #[derive(Clone, Copy, Default)]
 enum Shape {
     Struct(&'static [&'static str]),
@@ -230,87 +231,6 @@ impl<'de> MapAccess<'de> for Asking<'_> {
             is_option: &mut *self.is_option,
             field: None,
         })
-    }
-}
-
-/// The text of a parameter, which may be read as whatever it can be parsed as.
-struct ParamText<'de>(&'de str);
-
-macro_rules! parse {
-    ($($method:ident $visit:ident)*) => { $(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-            visitor.$visit(self.0.parse().map_err(|_| Refused::default())?)
-        }
-    )* };
-}
-
-impl<'de> Deserializer<'de> for ParamText<'de> {
-    type Error = Refused;
-
-    parse! {
-        deserialize_bool visit_bool
-        deserialize_i8 visit_i8
-        deserialize_i16 visit_i16
-        deserialize_i32 visit_i32
-        deserialize_i64 visit_i64
-        deserialize_i128 visit_i128
-        deserialize_u8 visit_u8
-        deserialize_u16 visit_u16
-        deserialize_u32 visit_u32
-        deserialize_u64 visit_u64
-        deserialize_u128 visit_u128
-        deserialize_f32 visit_f32
-        deserialize_f64 visit_f64
-        deserialize_char visit_char
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_borrowed_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Refused> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Refused> {
-        visitor.visit_enum(Word(self.0))
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_seq(Once(Some(self.0)))
-    }
-
-    forward_to_deserialize_any! {
-        str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
-        ignored_any
-    }
-}
-
-/// A sequence of one text.
-struct Once<'de>(Option<&'de str>);
-
-impl<'de> SeqAccess<'de> for Once<'de> {
-    type Error = Refused;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Refused> {
-        let text = self.0.take().map(ParamText);
-        text.map(|text| seed.deserialize(text)).transpose()
     }
 }
 

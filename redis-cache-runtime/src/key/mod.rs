@@ -8,6 +8,7 @@ mod path;
 pub(crate) mod reader;
 pub(crate) mod recorder;
 mod scope;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -207,7 +208,7 @@ pub(crate) fn group(text: Group) -> Group {
     }
 }
 
-/// Whether a group is known by the hash of its name only.
+/// Returns whether a group is known by the hash of its name only.
 pub(crate) fn is_hashed(group: &str) -> bool {
     group.starts_with('#')
 }
@@ -222,14 +223,14 @@ fn hashed(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Variant(String);
 
-/// What selects a variant.
+/// The values that select a variant.
 #[derive(Default)]
 pub(crate) struct Selecting<'a> {
     pub(crate) nominated: &'static [HeaderName],
     pub(crate) fields: Option<&'a HeaderMap>,
     /// The values of `vary_by`.
     pub(crate) values: Option<&'a str>,
-    /// What the URL determines beside the key.
+    /// The values of the URL that are not in the key.
     pub(crate) rest: &'a str,
     /// The matched path, unless it is the first one of the handler.
     pub(crate) mount: &'a str,
@@ -349,7 +350,7 @@ impl Hash for Groups {
     }
 }
 
-/// What an eviction drops.
+/// The entries that an eviction drops.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Eviction {
     /// The entries of a key and of those that extend it.

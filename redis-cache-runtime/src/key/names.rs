@@ -2,7 +2,7 @@
 
 use super::{Address, CacheKey, Eviction, Variant};
 
-/// How many nonces of everything there are. An entry is stamped with the one of its handler, so
+/// The number of nonces of everything. An entry is stamped with the one of its handler, so
 /// that everything of a handler can be evicted in constant time, and no server of a cluster has to
 /// answer every lookup. Other handlers may share it: evicting too much is safe.
 pub(crate) const BUCKETS: u8 = 64;

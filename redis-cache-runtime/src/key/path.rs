@@ -9,6 +9,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::text::Text;
+
 /// The parameters of a path, decoded, in the order of the route.
 pub(crate) struct PathParams<'de> {
     params: &'de [(&'de str, &'de str)],
@@ -264,12 +266,12 @@ impl ParamValue<'_, '_> {
     }
 }
 
-/// Methods that parse the text.
-macro_rules! parse {
-    ($($method:ident $visit:ident)*) => { $(
+/// Methods that read the text.
+macro_rules! read {
+    ($($method:ident)*) => { $(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
             self.note();
-            visitor.$visit(self.text.parse().map_err(|_| Refused::default())?)
+            Text(self.text).$method(visitor)
         }
     )* };
 }
@@ -277,49 +279,16 @@ macro_rules! parse {
 impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
     type Error = Refused;
 
-    parse! {
-        deserialize_bool visit_bool
-        deserialize_i8 visit_i8
-        deserialize_i16 visit_i16
-        deserialize_i32 visit_i32
-        deserialize_i64 visit_i64
-        deserialize_i128 visit_i128
-        deserialize_u8 visit_u8
-        deserialize_u16 visit_u16
-        deserialize_u32 visit_u32
-        deserialize_u64 visit_u64
-        deserialize_u128 visit_u128
-        deserialize_f32 visit_f32
-        deserialize_f64 visit_f64
-        deserialize_char visit_char
+    read! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
+        deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
+        deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
     }
 
     refuse! { deserialize_map deserialize_identifier deserialize_seq }
 
     units!();
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.note();
-        visitor.visit_borrowed_str(self.text)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.note();
-        visitor.visit_string(self.text.to_owned())
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.deserialize_string(visitor)
-    }
-
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.note();
-        visitor.visit_borrowed_bytes(self.text.as_bytes())
-    }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         visitor.visit_some(self)
@@ -363,12 +332,12 @@ impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
         self.note();
-        visitor.visit_enum(Word(self.text))
+        Text(self.text).deserialize_enum(name, variants, visitor)
     }
 
     /// Does not count as reading it.

@@ -28,7 +28,7 @@ pub struct UrlReader<'a> {
     base: String,
     /// Everything else of the key.
     more: String,
-    /// What selects a variant of the key.
+    /// The text that selects a variant of the key.
     rest: String,
     /// A bit for each parameter of the path that an argument reads.
     read: u64,
@@ -44,7 +44,7 @@ pub struct UrlReader<'a> {
     has_other_spellings: bool,
 }
 
-/// What was read of a URL.
+/// The values that were read of a URL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlValues {
     pub(crate) base: String,
@@ -52,12 +52,12 @@ pub(crate) struct UrlValues {
     pub(crate) beyond: Option<Box<Beyond>>,
 }
 
-/// What was read of a URL beside the values of the path.
+/// The values that were read of a URL beside those of the path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beyond {
-    /// What extends the key.
+    /// The text that extends the key.
     pub(crate) more: String,
-    /// What selects a variant.
+    /// The text that selects a variant.
     pub(crate) rest: String,
     pub(crate) has_failed: bool,
     pub(crate) has_other_spellings: bool,

@@ -1,4 +1,4 @@
-//! Records what a type asks a deserializer for, as the text of a key.
+//! Records the requests of a type to a deserializer, as the text of a key.
 //!
 //! Numbers are written one way, texts decoded and then percent-encoded as in a template. Of a
 //! struct, its fields are written sorted by name; a parameter is left out if and only if the struct
@@ -178,7 +178,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Recorder<'_, D> {
         inner.deserialize_enum(name, variants, visitor)
     }
 
-    /// What is ignored is recorded too, except what a struct does not declare.
+    /// Records ignored values too, except those that a struct does not declare.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         if let Some(ignored) = self.ignored {
             *ignored = true;

@@ -1,4 +1,4 @@
-//! What may be a part of a key: the values of templates and of `vary_by`.
+//! Parts of keys: the values of templates, of `vary_by` and of the URL.
 
 mod foreign;
 mod std_types;

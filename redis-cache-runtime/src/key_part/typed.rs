@@ -46,7 +46,7 @@ pub trait Part<T: ?Sized>: KeyPart {}
 
 impl<P: KeyPart> Part<Any> for P {}
 
-/// What is added to the number of a type for that of its `Option`.
+/// The difference between the number of a type and that of its `Option`.
 pub(super) const OPTION: u8 = 64;
 
 /// Returns whether a type of that kind always reads one parameter of a path: an integer, `bool`, `char`

@@ -96,7 +96,7 @@ fn an_eviction_of_what_is_stored() {
     });
 }
 
-/// What the key holds beside the path splits it: evicting the handler drops every part.
+/// Values of the query split the entries of a path: evicting the handler drops every part.
 #[test]
 fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {

@@ -184,7 +184,7 @@ impl Hash for World {
     }
 }
 
-/// What a request works with.
+/// The tools of a request.
 struct Actor {
     gate: Gate,
     shared: Arc<Shared>,

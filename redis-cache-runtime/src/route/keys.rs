@@ -59,7 +59,7 @@ impl Route {
         self.instances.get_or_add(|it| it.is_of(types.id), make)
     }
 
-    /// What the handler reads of a URL.
+    /// Reads a URL as the handler does.
     pub(crate) fn read_url(&'static self, asked: Asked<'_>) -> ReadUrl {
         self.read_url_of(asked, Types::none(), self.read)
     }
@@ -301,14 +301,14 @@ impl KeyOfValues {
     }
 }
 
-/// What a handler reads of the URL of a request, and where it is mounted.
+/// The values that a handler reads of the URL of a request, and its mount.
 #[derive(Clone, Debug)]
 pub struct ReadUrl {
     values: UrlValues,
     mounted: Mounted,
 }
 
-/// What a URL is read for.
+/// The purpose of reading a URL.
 #[derive(Clone, Copy)]
 struct Purpose {
     /// The names of the parameters of the path matter.
@@ -356,7 +356,7 @@ pub(crate) struct Addressing {
     ask: Option<Box<Ask>>,
 }
 
-/// What makes the key, where that may have to wait.
+/// The function that makes the key, where that may have to wait.
 struct Ask {
     function: KeyFunction,
     handler: &'static Instance,

@@ -1,4 +1,4 @@
-//! What the arguments of a handler select.
+//! The key, variant and groups that the arguments of a handler select.
 
 use std::any::{TypeId, type_name};
 
@@ -23,7 +23,7 @@ impl Types {
     }
 }
 
-/// What the arguments of a handler select, where the route leaves it to them.
+/// The key, variant and groups that arguments select, where the route leaves that to them.
 #[derive(Debug)]
 pub struct Selected {
     pub(super) key: Option<CacheKey>,

@@ -198,7 +198,7 @@ struct Forwarded {
     /// As far as it is known before the handler runs.
     status: CacheStatus,
     plan: Plan<Answer>,
-    /// What goes if the handler succeeds.
+    /// Evicted if the handler succeeds.
     evictions: Vec<Eviction>,
 }
 

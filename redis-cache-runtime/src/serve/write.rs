@@ -37,13 +37,13 @@ pub fn write_through(
     Box::pin(Write::begin(request, route, Declared { writer, selected }))
 }
 
-/// What a write declared, for one request.
+/// The declarations of a write, for one request.
 struct Declared {
     writer: &'static Writer,
     selected: Selected,
 }
 
-/// What a write evicts if it stores nothing, and where it stores; `None`: which entry it replaces is
+/// The evictions of a write that stores nothing, and its address; `None`: which entry it replaces is
 /// not known.
 async fn place(
     cache: &Cache,
@@ -75,10 +75,10 @@ pub struct Write {
     cache: Cache,
     route: &'static Route,
     request: RequestHead,
-    /// What is evicted when nothing is stored.
+    /// Evicted when nothing is stored.
     evictions: Vec<Eviction>,
     fill: Option<Fill>,
-    /// What must go when the write succeeded, because nothing can be stored.
+    /// Evicted when the write succeeded, because nothing can be stored.
     pending: PendingEviction,
 }
 
