@@ -4,11 +4,11 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::path::{Refused, Word};
-use super::text::Text;
+use super::text::{Refused, Text, Word};
 
 thread_local! {
     /// The field of each name of a type; there are as many as the code has.
@@ -92,7 +92,8 @@ impl<'de> Deserializer<'de> for Pairs<'de> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_map(self)
+        let pairs = self.0.iter().map(|(name, text)| (Word(name), Text(text)));
+        visitor.visit_map(MapDeserializer::new(pairs))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -110,24 +111,6 @@ impl<'de> Deserializer<'de> for Pairs<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de> MapAccess<'de> for Pairs<'de> {
-    type Error = Refused;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Refused> {
-        let name = self.0.first().map(|(name, _)| seed.deserialize(Word(name)));
-        name.transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
-        let ((_, text), rest) = self.0.split_first().ok_or(Refused::default())?;
-        self.0 = rest;
-        seed.deserialize(Text(text))
     }
 }
 

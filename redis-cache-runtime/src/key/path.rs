@@ -2,14 +2,10 @@
 //! type reads. (axum keeps its own deserializer to itself.)
 
 use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
-use serde::forward_to_deserialize_any;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::text::Text;
+use super::text::{Refused, Text, Word};
 
 /// The parameters of a path, decoded, in the order of the route.
 pub(crate) struct PathParams<'de> {
@@ -62,33 +58,6 @@ impl<'de> PathParams<'de> {
             })
         } else {
             Err(Refused::default())
-        }
-    }
-}
-
-/// The error of a type that cannot be read.
-#[derive(Debug, Default)]
-pub(crate) struct Refused {
-    /// The field that was there twice.
-    pub(crate) duplicate: Option<&'static str>,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not of this type")
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl de::Error for Refused {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self::default()
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self {
-            duplicate: Some(field),
         }
     }
 }
@@ -257,12 +226,9 @@ struct ParamValue<'a, 'de> {
 
 impl ParamValue<'_, '_> {
     fn note(&self) {
-        self.read.set(
-            self.read.get()
-                | 1_u64
-                    .checked_shl(u32::try_from(self.at).unwrap_or(64))
-                    .unwrap_or(0),
-        );
+        if self.at < 64 {
+            self.read.set(self.read.get() | 1 << self.at);
+        }
     }
 }
 
@@ -304,8 +270,7 @@ impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
                 self.note();
                 visitor.visit_seq(Pair {
                     name: Some(name),
-                    text: Some(self.text),
-                    read: self.read,
+                    value: Some(ParamValue { name: None, ..self }),
                 })
             }
             _ => Err(Refused::default()),
@@ -349,8 +314,7 @@ impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
 /// The name and the value of a parameter, as a pair.
 struct Pair<'a, 'de> {
     name: Option<&'de str>,
-    text: Option<&'de str>,
-    read: &'a Cell<u64>,
+    value: Option<ParamValue<'a, 'de>>,
 }
 
 impl<'de> SeqAccess<'de> for Pair<'_, 'de> {
@@ -363,82 +327,7 @@ impl<'de> SeqAccess<'de> for Pair<'_, 'de> {
         if let Some(name) = self.name.take() {
             return seed.deserialize(Word(name)).map(Some);
         }
-        let Some(text) = self.text.take() else {
-            return Ok(None);
-        };
-        let value = ParamValue {
-            at: usize::MAX,
-            name: None,
-            text,
-            read: self.read,
-        };
-        seed.deserialize(value).map(Some)
-    }
-}
-
-/// A name, or the variant of an enum.
-pub(super) struct Word<'de>(pub(super) &'de str);
-
-impl<'de> Deserializer<'de> for Word<'de> {
-    type Error = Refused;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
-        Err(Refused::default())
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_str(self.0)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf option unit
-        unit_struct seq tuple tuple_struct map newtype_struct struct enum ignored_any
-    }
-}
-
-impl<'de> EnumAccess<'de> for Word<'de> {
-    type Error = Refused;
-    type Variant = UnitVariant;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, UnitVariant), Refused> {
-        Ok((seed.deserialize(self)?, UnitVariant))
-    }
-}
-
-/// The only kind of variant that a parameter can be.
-pub(super) struct UnitVariant;
-
-impl<'de> VariantAccess<'de> for UnitVariant {
-    type Error = Refused;
-
-    fn unit_variant(self) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Refused> {
-        Err(Refused::default())
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Refused> {
-        Err(Refused::default())
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Refused> {
-        Err(Refused::default())
+        let value = self.value.take();
+        value.map(|value| seed.deserialize(value)).transpose()
     }
 }

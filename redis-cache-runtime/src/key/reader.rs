@@ -327,7 +327,7 @@ impl<'a> UrlReader<'a> {
             return;
         }
         for (at, (name, value)) in params.iter().enumerate() {
-            if at >= 64 || self.read & (1 << at) == 0 {
+            if !self.has_read(at) {
                 self.rest.push('|');
                 push_text(&mut self.rest, name);
                 self.rest.push('=');
@@ -342,14 +342,19 @@ impl<'a> UrlReader<'a> {
         }
     }
 
+    /// Returns whether an argument reads the parameter at a place. There are bits for 64 of them.
+    fn has_read(&self, at: usize) -> bool {
+        at < 64 && self.read & (1 << at) != 0
+    }
+
     /// The names of the parameters that were read, in their order: empty if there is one, and it was
     /// read by its place.
     fn names(&self, params: &Params) -> String {
         if !self.by_name && params.iter().len() < 2 {
             return String::new();
         }
-        let is_read = |at: usize| at < 64 && self.read & (1 << at) != 0;
-        let read = params.iter().enumerate().filter(|(at, _)| is_read(*at));
+        let read = params.iter().enumerate();
+        let read = read.filter(|(at, _)| self.has_read(*at));
         let names: Vec<&str> = read.map(|(_, (name, _))| name).collect();
         names.join(", ")
     }

@@ -63,17 +63,45 @@ struct Recorder<'a, X> {
     field_of: FieldOf,
 }
 
-impl<X> Recorder<'_, X> {
-    fn open(&mut self) {
-        if self.is_nested {
-            self.out.push('(');
+impl<'a, X> Recorder<'a, X> {
+    /// A recorder of what is inside of another value.
+    fn nested(inner: X, out: &'a mut String, field_of: FieldOf) -> Self {
+        Self {
+            inner,
+            out,
+            is_nested: true,
+            ignored: None,
+            field_of,
         }
     }
 
-    fn close(out: &mut String, is_nested: bool) {
-        if is_nested {
-            out.push(')');
-        }
+    /// Records something else in the same place.
+    fn replace<Y>(self, inner: Y) -> (X, Recorder<'a, Y>) {
+        let recorder = Recorder {
+            inner,
+            out: self.out,
+            is_nested: self.is_nested,
+            ignored: self.ignored,
+            field_of: self.field_of,
+        };
+        (self.inner, recorder)
+    }
+
+    /// Records what a visitor is given, which is then not ignored.
+    fn split<V>(self, visitor: V) -> (X, Recorder<'a, Recording<V>>) {
+        let (inner, mut recorder) = self.replace(Recording {
+            visitor,
+            fields: None,
+        });
+        recorder.ignored = None;
+        (inner, recorder)
+    }
+}
+
+/// Puts what is nested in parentheses.
+fn enclose(out: &mut String, is_nested: bool, parenthesis: char) {
+    if is_nested {
+        out.push(parenthesis);
     }
 }
 
@@ -90,22 +118,6 @@ macro_rules! forward {
             inner.$method(visitor)
         }
     )* };
-}
-
-impl<'a, X> Recorder<'a, X> {
-    fn split<V>(self, visitor: V) -> (X, Recorder<'a, Recording<V>>) {
-        let recording = Recorder {
-            inner: Recording {
-                visitor,
-                fields: None,
-            },
-            out: self.out,
-            is_nested: self.is_nested,
-            ignored: None,
-            field_of: self.field_of,
-        };
-        (self.inner, recording)
-    }
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Recorder<'_, D> {
@@ -264,29 +276,17 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Recorder<'_, Recording<V>> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let visitor = self.inner.visitor;
-        visitor.visit_some(Recorder {
-            inner,
-            out: self.out,
-            is_nested: self.is_nested,
-            ignored: None,
-            field_of: self.field_of,
-        })
+        let (recording, recorder) = self.replace(inner);
+        recording.visitor.visit_some(recorder)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let visitor = self.inner.visitor;
-        visitor.visit_newtype_struct(Recorder {
-            inner,
-            out: self.out,
-            is_nested: self.is_nested,
-            ignored: None,
-            field_of: self.field_of,
-        })
+        let (recording, recorder) = self.replace(inner);
+        recording.visitor.visit_newtype_struct(recorder)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, inner: A) -> Result<V::Value, A::Error> {
-        self.open();
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        enclose(self.out, self.is_nested, '(');
         let (visitor, is_nested) = (self.inner.visitor, self.is_nested);
         let mut elements = Elements {
             inner,
@@ -295,13 +295,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Recorder<'_, Recording<V>> {
             field_of: self.field_of,
         };
         let value = visitor.visit_seq(&mut elements)?;
-        Recorder::<A>::close(elements.out, is_nested);
+        enclose(elements.out, is_nested, ')');
         Ok(value)
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, inner: A) -> Result<V::Value, A::Error> {
-        self.open();
-        let (Recording { visitor, fields }, is_nested) = (self.inner, self.is_nested);
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        enclose(self.out, self.is_nested, '(');
+        let Recording { visitor, fields } = self.inner;
         let mut entries = Entries {
             inner,
             fields,
@@ -311,18 +311,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Recorder<'_, Recording<V>> {
         };
         let value = visitor.visit_map(&mut entries)?;
         entries.write(self.out);
-        Recorder::<A>::close(self.out, is_nested);
+        enclose(self.out, self.is_nested, ')');
         Ok(value)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let recorder = Recorder {
-            inner,
-            out: self.out,
-            is_nested: true,
-            ignored: None,
-            field_of: self.field_of,
-        };
+        let recorder = Recorder::nested(inner, self.out, self.field_of);
         self.inner.visitor.visit_enum(recorder)
     }
 }
@@ -346,13 +340,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for &mut Elements<'_, A> {
         if !self.is_first {
             self.out.push(',');
         }
-        let recorder = Recorder {
-            inner: seed,
-            out: &mut *self.out,
-            is_nested: true,
-            ignored: None,
-            field_of: self.field_of,
-        };
+        let recorder = Recorder::nested(seed, &mut *self.out, self.field_of);
         let element = self.inner.next_element_seed(recorder)?;
         match element {
             Some(_) if self.is_first => {
@@ -416,13 +404,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         let mut name = String::new();
-        let key = self.inner.next_key_seed(Recorder {
-            inner: seed,
-            out: &mut name,
-            is_nested: true,
-            ignored: None,
-            field_of: self.field_of,
-        })?;
+        let recorder = Recorder::nested(seed, &mut name, self.field_of);
+        let key = self.inner.next_key_seed(recorder)?;
         if key.is_some() {
             self.seen.push((name, String::new()));
         }
@@ -434,13 +417,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
         let name = self.seen.last().map_or("", |(name, _)| name);
         let declared = self.declared(name);
         let may_drop = self.fields.is_some() && declared.is_none();
-        let value = self.inner.next_value_seed(Recorder {
-            inner: seed,
-            out: &mut text,
-            is_nested: true,
-            ignored: may_drop.then_some(&mut ignored),
-            field_of: self.field_of,
-        })?;
+        let mut recorder = Recorder::nested(seed, &mut text, self.field_of);
+        recorder.ignored = may_drop.then_some(&mut ignored);
+        let value = self.inner.next_value_seed(recorder)?;
         if ignored {
             self.seen.pop();
             return Ok(value);
@@ -467,20 +446,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Recorder<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Self {
-            inner: seed,
-            out,
-            is_nested,
-            ignored,
-            field_of,
-        } = self;
-        seed.deserialize(Recorder {
-            inner,
-            out,
-            is_nested,
-            ignored,
-            field_of,
-        })
+        let (seed, recorder) = self.replace(inner);
+        seed.deserialize(recorder)
     }
 }
 
@@ -493,13 +460,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Recorder<'_, A> {
         self,
         seed: S,
     ) -> Result<(S::Value, A::Variant), A::Error> {
-        let (inner, out) = (self.inner, self.out);
-        inner.variant_seed(Recorder {
-            inner: seed,
-            out,
-            is_nested: true,
-            ignored: None,
-            field_of: self.field_of,
-        })
+        let recorder = Recorder::nested(seed, self.out, self.field_of);
+        self.inner.variant_seed(recorder)
     }
 }

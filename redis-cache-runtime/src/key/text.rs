@@ -1,10 +1,37 @@
-//! Deserializes the text of a parameter as whatever it can be parsed as.
+//! Deserializes the text of a parameter as whatever it can be parsed as, and its name.
 
-use serde::de::value::SeqDeserializer;
-use serde::de::{Deserializer, IntoDeserializer, Visitor};
+use std::fmt;
+
+use serde::de::value::{SeqDeserializer, StrDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::path::{Refused, Word};
+/// The error of a type that cannot be read.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// The field that was there twice.
+    pub(crate) duplicate: Option<&'static str>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not of this type")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl de::Error for Refused {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::default()
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self {
+            duplicate: Some(field),
+        }
+    }
+}
 
 /// The text of a parameter, decoded.
 pub(super) struct Text<'de>(pub(super) &'de str);
@@ -71,7 +98,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        visitor.visit_enum(Word(self.0))
+        visitor.visit_enum(StrDeserializer::new(self.0))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -84,6 +111,42 @@ impl<'de> Deserializer<'de> for Text<'de> {
 }
 
 impl<'de> IntoDeserializer<'de, Refused> for Text<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// The name of a parameter.
+pub(super) struct Word<'de>(pub(super) &'de str);
+
+impl<'de> Deserializer<'de> for Word<'de> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+        Err(Refused::default())
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_str(self.0)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf option unit
+        unit_struct seq tuple tuple_struct map newtype_struct struct enum ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Refused> for Word<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
