@@ -21,7 +21,7 @@ use crate::background::Background;
 use crate::backlog::Backlog;
 use crate::fault::FaultLog;
 use crate::http::directives::RequestDirectives;
-use crate::key::Scope;
+use crate::key::{CacheKey, Groups, Scope};
 use crate::observe::Observer;
 use crate::route::Route;
 use crate::serve::fill::BEAT;
@@ -205,6 +205,14 @@ impl Cache {
 
     pub(crate) fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
+    }
+
+    /// The key and the groups of an entry as the scope of the cache has them.
+    pub(crate) fn in_scope(&self, key: CacheKey, groups: Groups) -> (CacheKey, Groups) {
+        match self.scope() {
+            Some(scope) => (scope.key(key), scope.groups(&groups)),
+            None => (key, groups),
+        }
     }
 
     /// How many operations failed so far because the store was unreachable, slow or refused them.

@@ -6,6 +6,7 @@ mod background;
 mod backlog;
 mod cache;
 mod clock;
+mod declared_groups;
 mod determined;
 mod entry;
 mod explanation;

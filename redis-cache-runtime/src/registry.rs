@@ -4,14 +4,14 @@
 //! forgotten: lists that only grow are read without a lock by every request.
 
 use std::any::TypeId;
-use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use crate::key::bucket_of;
+use crate::key::normal::push_byte;
 use crate::store::Nonce;
 
 /// A list that only grows.
@@ -280,90 +280,17 @@ fn stamp(path: &str) -> Nonce {
 
 /// Registers a name for a route and types; `false`: another has it.
 fn register(name: &str, of: (usize, TypeId)) -> bool {
-    static NAMES: Mutex<Option<HashMap<String, (usize, TypeId)>>> = Mutex::new(None);
+    static NAMES: LazyLock<Mutex<HashMap<String, (usize, TypeId)>>> = LazyLock::new(Mutex::default);
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let names = names.get_or_insert_default();
     *names.entry(name.to_owned()).or_insert(of) == of
-}
-
-/// The groups that handlers and values of this process declare.
-#[derive(Default)]
-struct DeclaredGroups {
-    names: HashSet<String>,
-    /// The parts of names between values.
-    patterns: HashSet<&'static str>,
-    /// The undeclared groups that the log has named.
-    unknown: HashSet<String>,
-}
-
-/// More names than these are not remembered.
-const MAX_NAMES: usize = 10_000;
-
-static GROUPS: Mutex<Option<DeclaredGroups>> = Mutex::new(None);
-
-/// Declares groups by what their names look like: NUL stands for a value.
-pub(crate) fn declare_groups(patterns: &[&'static str]) {
-    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    groups.get_or_insert_default().patterns.extend(patterns);
-}
-
-/// Declares a group.
-pub(crate) fn declare_group(name: &str) {
-    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    let groups = groups.get_or_insert_default();
-    if groups.names.len() < MAX_NAMES && !groups.names.contains(name) {
-        groups.names.insert(name.to_owned());
-    }
-}
-
-/// Says in the log, once, that a group is evicted that nobody declares: its name may be misspelt.
-pub(crate) fn check_group(name: &str) {
-    if is_new_and_undeclared(name) {
-        tracing::info!(
-            group = name,
-            "a group was evicted that no handler that has run in this process declares: is its name \
-             spelt right?"
-        );
-    }
-}
-
-fn is_new_and_undeclared(name: &str) -> bool {
-    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    let groups = groups.get_or_insert_default();
-    let mut patterns = groups.patterns.iter();
-    let is_known = groups.names.contains(name) || patterns.any(|pattern| matches(pattern, name));
-    !is_known && groups.unknown.len() < MAX_NAMES && groups.unknown.insert(name.to_owned())
-}
-
-/// Returns whether a name looks like a pattern, in which NUL stands for a value.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('\0') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(start) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = rest.split('\0').collect();
-    let end = parts.pop().unwrap_or_default();
-    for part in parts {
-        let Some((_, rest)) = name.split_once(part) else {
-            return false;
-        };
-        name = rest;
-    }
-    name.ends_with(end)
 }
 
 /// A name as keys have it: without the characters that mean something there.
 fn escaped(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes().filter(|byte| *byte != b' ') {
-        if byte.is_ascii_alphanumeric() || b"_-.:<>,&[];".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
+        let is_plain = byte.is_ascii_alphanumeric() || b"_-.:<>,&[];".contains(&byte);
+        push_byte(&mut out, byte, is_plain);
     }
     out
 }
@@ -380,21 +307,6 @@ pub(crate) fn name_of(companion: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_matches_a_pattern_by_what_is_between_the_values() {
-        for (pattern, name, expected) in [
-            ("books", "books", true),
-            ("books", "book", false),
-            ("brand:\0", "brand:acme", true),
-            ("brand:\0", "brands:acme", false),
-            ("\0:\0/x", "a:b/x", true),
-            ("\0:\0/x", "a/x", false),
-            ("\0", "anything", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern:?} {name}");
-        }
-    }
 
     #[test]
     fn a_list_keeps_what_is_added_once() {

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Ttl, Values};
+use crate::declared_groups;
 use crate::key::{self, CacheKey, Eviction, Group, Scope};
-use crate::registry;
 use crate::serve::pending::PendingEviction;
 
 /// Values in no group, with the default lifetime, and evictions. [`Values`] says what is promised.
@@ -164,7 +164,7 @@ impl Cache {
     }
 
     pub(crate) fn eviction_of_group(&self, group: &Group) -> Eviction {
-        registry::check_group(group);
+        declared_groups::check(group);
         Eviction::Group(match self.scope() {
             Some(scope) => scope.group(group),
             None => group.clone(),

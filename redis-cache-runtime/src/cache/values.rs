@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
+use crate::declared_groups;
 use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
-use crate::registry;
 use crate::serve::BoxFuture;
 use crate::serve::value;
 
@@ -95,7 +95,7 @@ impl Values {
     #[must_use]
     pub fn group(&self, group: impl Into<String>) -> Self {
         let group = key::group(group.into().into());
-        registry::declare_group(&group);
+        declared_groups::declare(&group);
         Self {
             group: Some(group),
             ..self.clone()
@@ -249,10 +249,7 @@ impl Values {
     fn address(&self, key: &str) -> Address {
         let key = CacheKey::of_value(self.group.as_deref(), key);
         let groups = Groups::Made(self.group.iter().cloned().collect());
-        let (key, groups) = match self.cache.scope() {
-            Some(scope) => (scope.key(key), scope.groups(&groups)),
-            None => (key, groups),
-        };
+        let (key, groups) = self.cache.in_scope(key, groups);
         Address {
             key,
             variant: None,

@@ -1,7 +1,9 @@
-//! Cache keys, and everything that is found by them.
+//! Cache keys, and the addresses of what is stored under them.
 
 pub(crate) mod asked;
+mod eviction;
 mod fields;
+mod groups;
 mod names;
 pub(crate) mod normal;
 mod path;
@@ -9,27 +11,25 @@ pub(crate) mod reader;
 pub(crate) mod recorder;
 mod scope;
 mod text;
+mod variant;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::key_part::Text;
 use crate::registry::Mounted;
 
+pub(crate) use eviction::Eviction;
+pub use groups::sorted_groups;
+pub(crate) use groups::{Group, Groups, group, is_hashed};
 pub(crate) use names::{BUCKETS, Name, Names};
 pub(crate) use scope::{Scope, unscoped};
+pub(crate) use variant::{Selecting, Variant};
 
 /// Longer keys and groups are replaced by their SHA-256.
 const MAX_LEN: usize = 512;
-
-/// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
-/// is shown.
-pub(crate) type Group = Cow<'static, str>;
 
 /// The primary cache key (RFC 9111 §2): which handler's response it is, and to what.
 ///
@@ -190,89 +190,8 @@ pub(crate) fn bucket_of(name: &str) -> u8 {
     u8::try_from(xxh3_64(name.as_bytes()) % u64::from(BUCKETS)).unwrap_or_default()
 }
 
-/// Groups as entries are stamped with them: sorted and without repeats.
-pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
-    let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
-}
-
-/// The group of that name. Long names are hashed too, and so is one that looks hashed or like one of a
-/// scope.
-pub(crate) fn group(text: Group) -> Group {
-    if text.len() > MAX_LEN || text.starts_with(['#', '(']) {
-        Cow::Owned(hashed(&text))
-    } else {
-        text
-    }
-}
-
-/// Returns whether a group is known by the hash of its name only.
-pub(crate) fn is_hashed(group: &str) -> bool {
-    group.starts_with('#')
-}
-
 fn hashed(text: &str) -> String {
     format!("#{}", hex(&Sha256::digest(text)))
-}
-
-/// The secondary cache key (RFC 9111 §4.1): which of the responses of a key the request fields that
-/// `vary` nominates, the values of `vary_by`, and everything else select that no value of the key
-/// tells. Hashed, because fields and values may be secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Variant(String);
-
-/// The values that select a variant.
-#[derive(Default)]
-pub(crate) struct Selecting<'a> {
-    pub(crate) nominated: &'static [HeaderName],
-    pub(crate) fields: Option<&'a HeaderMap>,
-    /// The values of `vary_by`.
-    pub(crate) values: Option<&'a str>,
-    /// The values of the URL that are not in the key.
-    pub(crate) rest: &'a str,
-    /// The matched path, unless it is the first one of the handler.
-    pub(crate) mount: &'a str,
-}
-
-impl Variant {
-    /// The variant that is selected; `None` if nothing selects one.
-    pub(crate) fn of(selecting: &Selecting<'_>) -> Option<Self> {
-        let Selecting {
-            nominated,
-            fields,
-            values,
-            rest,
-            mount,
-        } = *selecting;
-        let is_plain = rest.is_empty() && mount.is_empty();
-        if nominated.is_empty() && values.is_none() && is_plain {
-            return None;
-        }
-        let mut hash = Sha256::new();
-        for name in nominated {
-            let values = || fields.into_iter().flat_map(|fields| fields.get_all(name));
-            hash.update((values().count() as u64).to_be_bytes());
-            for value in values() {
-                update(&mut hash, value.as_bytes());
-            }
-        }
-        for part in [values.unwrap_or_default(), rest, mount] {
-            update(&mut hash, part.as_bytes());
-        }
-        Some(Self(hex(&hash.finalize()[..16])))
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Hashes bytes and how many they are, so that they do not run into the next ones.
-fn update(hash: &mut Sha256, bytes: &[u8]) {
-    hash.update((bytes.len() as u64).to_be_bytes());
-    hash.update(bytes);
 }
 
 /// Everything the store needs to find one stored response.
@@ -298,99 +217,6 @@ impl Hash for Address {
         self.key.hash(state);
         self.variant.hash(state);
         self.groups.hash(state);
-    }
-}
-
-/// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps
-/// alike.
-#[derive(Clone, Debug)]
-pub(crate) enum Groups {
-    Fixed(&'static [&'static str]),
-    Made(Vec<Group>),
-}
-
-impl Groups {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        let (fixed, made) = match self {
-            Self::Fixed(groups) => (*groups, &[][..]),
-            Self::Made(groups) => (&[][..], &**groups),
-        };
-        fixed.iter().copied().chain(made.iter().map(AsRef::as_ref))
-    }
-
-    /// Those that the code names.
-    pub(crate) fn named(&self) -> impl Iterator<Item = &'static str> {
-        let (fixed, made) = match self {
-            Self::Fixed(groups) => (*groups, &[][..]),
-            Self::Made(groups) => (&[][..], &**groups),
-        };
-        fixed.iter().copied().chain(made.iter().filter_map(named))
-    }
-}
-
-/// The name of a group, if the code names it.
-fn named(group: &Group) -> Option<&'static str> {
-    match group {
-        Cow::Borrowed(name) => Some(name),
-        Cow::Owned(_) => None,
-    }
-}
-
-impl PartialEq for Groups {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Groups {}
-
-impl Hash for Groups {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.iter().for_each(|group| group.hash(state));
-    }
-}
-
-/// The entries that an eviction drops.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Eviction {
-    /// The entries of a key and of those that extend it.
-    Key(CacheKey),
-    Group(Group),
-    /// Everything of the handlers in a bucket.
-    Handler(u8),
-    All,
-}
-
-impl Eviction {
-    /// The kind of what it drops.
-    pub(crate) fn target(&self) -> &'static str {
-        match self {
-            Self::Key(_) => "key",
-            Self::Group(_) => "group",
-            Self::Handler(_) => "handler",
-            Self::All => "all",
-        }
-    }
-
-    /// The name of its group, if it is of one that the code names.
-    pub(crate) fn named_group(&self) -> Option<&'static str> {
-        match self {
-            Self::Group(group) => named(group),
-            Self::Key(_) | Self::Handler(_) | Self::All => None,
-        }
-    }
-}
-
-/// For the log, which is shown no values: they may be secrets.
-impl fmt::Display for Eviction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(key) => write!(f, "{} (key hash {})", key.handler(), key.fingerprint()),
-            Self::Group(Cow::Borrowed(group)) => write!(f, "group {group}"),
-            Self::Group(Cow::Owned(_)) => f.write_str("a group made of values"),
-            Self::Handler(_) => f.write_str("everything of the handler"),
-            Self::All => f.write_str("everything"),
-        }
     }
 }
 

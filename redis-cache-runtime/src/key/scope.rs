@@ -1,9 +1,9 @@
 //! A part of a cache that shares no entry, group or eviction with the rest.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use super::{CacheKey, Eviction, Group, Groups};
+use crate::key_part::KeyWriter;
 
 /// The name of a scope in parentheses, as it begins keys and groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,14 +14,7 @@ impl Scope {
     pub(crate) fn new(name: &str, outer: Option<&Self>) -> Self {
         let mut text = outer.map_or_else(String::new, |outer| outer.0.to_string());
         text.push('(');
-        for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
-                text.push(char::from(byte));
-            } else {
-                // Writing to a string does not fail.
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
+        KeyWriter::new(&mut text).text(name);
         text.push(')');
         Self(text.into())
     }

@@ -5,12 +5,13 @@ use axum::http::header;
 use super::selected::Types;
 use super::{KeyFunction, KeyKind, ReadArguments, Route, Selected};
 use crate::cache::Cache;
+use crate::declared_groups;
 use crate::key::asked::{Asked, KeptUrl};
 use crate::key::normal::QueryRule;
 use crate::key::reader::{Beyond, UrlReader, UrlValues};
 use crate::key::{Address, CacheKey, Eviction, Group, Groups, Scope, Selecting, Variant};
 use crate::key_part::Text;
-use crate::registry::{self, Instance, Mounted};
+use crate::registry::{Instance, Mounted};
 use crate::request::{RequestHead, Url};
 
 impl Route {
@@ -50,9 +51,9 @@ impl Route {
         let make = || {
             let route: *const Self = self;
             let name = [self.name(), types.names].concat();
-            registry::declare_groups(self.declared);
+            declared_groups::declare_patterns(self.declared);
             for group in self.made_groups.map(|make| make()).into_iter().flatten() {
-                registry::declare_group(&group);
+                declared_groups::declare(&group);
             }
             Instance::new(route.addr(), types.id, &name)
         };
@@ -114,7 +115,7 @@ impl Route {
     pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
-            return Err(Unread::Function(handler.bucket()));
+            return Err(Unread::Function);
         }
         let UrlValues { base, beyond } =
             self.values(request.asked(), self.read, handler, Purpose::WRITE);
@@ -123,12 +124,17 @@ impl Route {
         } = beyond.map_or_else(Beyond::default, |it| *it);
         let reads_so = handler.reads_by(&names);
         if has_failed || reads_so == Some(false) {
-            return Err(Unread::OtherValues(handler.bucket()));
+            return Err(Unread::OtherValues);
         }
         if reads_so.is_none() && !names.is_empty() {
-            return Err(Unread::NotSeen(handler.bucket()));
+            return Err(Unread::NotSeen);
         }
         Ok(CacheKey::of_handler(base, handler.bucket()))
+    }
+
+    /// The eviction of everything that the handler stored.
+    pub(crate) fn everything(&'static self) -> Eviction {
+        Eviction::Handler(self.plain().bucket())
     }
 
     /// Where the response to a request is stored, as far as it is known without waiting.
@@ -220,12 +226,7 @@ impl Route {
             mount: mounted.selects(),
         });
         let groups = self.groups_of(selected.groups);
-        let (key, groups) = match cache.scope() {
-            None => (key, groups),
-            Some(scope) if ask.is_some() => (key, scope.groups(&groups)),
-            Some(scope) => (scope.key(key), scope.groups(&groups)),
-        };
-        let scope = cache.scope();
+        let (key, groups) = cache.in_scope(key, groups);
         Addressing {
             at: Address {
                 key,
@@ -237,7 +238,7 @@ impl Route {
                 Box::new(Ask {
                     function,
                     handler,
-                    scope: scope.cloned(),
+                    scope: cache.scope().cloned(),
                 })
             }),
         }
@@ -329,25 +330,15 @@ impl Purpose {
 }
 
 /// Why a write that names a handler does not tell which of its entries it means. All of the handler
-/// go then, which are those in its bucket.
+/// go then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     /// The handler reads other values, or reads them by other names or in another order.
-    OtherValues(u8),
+    OtherValues,
     /// No request has shown yet by which names the handler reads its values.
-    NotSeen(u8),
+    NotSeen,
     /// A function makes the keys of the handler, of other requests than this one.
-    Function(u8),
-}
-
-impl Unread {
-    pub(crate) fn eviction(self) -> Eviction {
-        match self {
-            Self::OtherValues(bucket) | Self::NotSeen(bucket) | Self::Function(bucket) => {
-                Eviction::Handler(bucket)
-            }
-        }
-    }
+    Function,
 }
 
 /// Where a response is stored, as far as it is known without waiting.

@@ -91,7 +91,7 @@ impl Evictions {
                     Ok(key) => cache.eviction_of_key(key),
                     Err(unread) => {
                         self.writer.cannot_name(route, unread);
-                        unread.eviction()
+                        route.everything()
                     }
                 },
             });

@@ -57,10 +57,10 @@ async fn place(
     };
     let all = match all {
         Ok(key) => vec![cache.eviction_of_key(key)],
-        Err(unread) if route.has_function_for(request) => vec![unread.eviction()],
+        Err(_) if route.has_function_for(request) => vec![route.everything()],
         Err(unread) => {
             writer.cannot_name(route, unread);
-            return (vec![unread.eviction()], None);
+            return (vec![route.everything()], None);
         }
     };
     let Some(mut addressing) = route.written(cache, request, selected) else {

@@ -48,16 +48,16 @@ impl Writer {
     pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
         let (by, handler) = (self.name(), reader.name());
         let reason = match unread {
-            Unread::OtherValues(_) => {
+            Unread::OtherValues => {
                 "the path of the write does not have the values that the cached handler reads, by the \
                  same names and in the same order: everything of the handler is evicted; to evict \
                  less, name its values in the attribute"
             }
-            Unread::NotSeen(_) => {
+            Unread::NotSeen => {
                 "no request has shown yet by which names the cached handler reads its path: \
                  everything of the handler is evicted; to evict less, name its values in the attribute"
             }
-            Unread::Function(_) => {
+            Unread::Function => {
                 "a function makes the keys of the cached handler: everything of the handler is \
                  evicted; to evict less, name the key in the attribute"
             }
@@ -66,8 +66,8 @@ impl Writer {
             return;
         }
         match unread {
-            Unread::OtherValues(_) => tracing::warn!(by, handler, "{reason}"),
-            Unread::NotSeen(_) | Unread::Function(_) => tracing::info!(by, handler, "{reason}"),
+            Unread::OtherValues => tracing::warn!(by, handler, "{reason}"),
+            Unread::NotSeen | Unread::Function => tracing::info!(by, handler, "{reason}"),
         }
     }
 

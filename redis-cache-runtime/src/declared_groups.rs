@@ -1,0 +1,93 @@
+//! The groups that the code of this process declares, to find names that are misspelt.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// The groups that handlers and values of this process declare.
+#[derive(Default)]
+struct DeclaredGroups {
+    names: HashSet<String>,
+    /// The parts of names between values.
+    patterns: HashSet<&'static str>,
+    /// The undeclared groups that the log has named.
+    unknown: HashSet<String>,
+}
+
+/// More names than these are not remembered.
+const MAX_NAMES: usize = 10_000;
+
+static GROUPS: LazyLock<Mutex<DeclaredGroups>> = LazyLock::new(Mutex::default);
+
+fn declared() -> MutexGuard<'static, DeclaredGroups> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Declares groups by what their names look like: NUL stands for a value.
+pub(crate) fn declare_patterns(patterns: &[&'static str]) {
+    declared().patterns.extend(patterns);
+}
+
+/// Declares a group.
+pub(crate) fn declare(name: &str) {
+    let mut groups = declared();
+    if groups.names.len() < MAX_NAMES && !groups.names.contains(name) {
+        groups.names.insert(name.to_owned());
+    }
+}
+
+/// Says in the log, once, that a group is evicted that nobody declares: its name may be misspelt.
+pub(crate) fn check(name: &str) {
+    if is_new_and_undeclared(name) {
+        tracing::info!(
+            group = name,
+            "a group was evicted that no handler that has run in this process declares: is its name \
+             spelt right?"
+        );
+    }
+}
+
+fn is_new_and_undeclared(name: &str) -> bool {
+    let mut groups = declared();
+    let mut patterns = groups.patterns.iter();
+    let is_known = groups.names.contains(name) || patterns.any(|pattern| matches(pattern, name));
+    !is_known && groups.unknown.len() < MAX_NAMES && groups.unknown.insert(name.to_owned())
+}
+
+/// Returns whether a name looks like a pattern, in which NUL stands for a value.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('\0') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('\0').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some((_, rest)) = name.split_once(part) else {
+            return false;
+        };
+        name = rest;
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_matches_a_pattern_by_what_is_between_the_values() {
+        for (pattern, name, expected) in [
+            ("books", "books", true),
+            ("books", "book", false),
+            ("brand:\0", "brand:acme", true),
+            ("brand:\0", "brands:acme", false),
+            ("\0:\0/x", "a:b/x", true),
+            ("\0:\0/x", "a/x", false),
+            ("\0", "anything", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern:?} {name}");
+        }
+    }
+}

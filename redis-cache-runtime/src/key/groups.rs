@@ -1,0 +1,83 @@
+//! The groups that entries are evicted by.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+use super::{MAX_LEN, hashed};
+use crate::key_part::Text;
+
+/// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
+/// is shown.
+pub(crate) type Group = Cow<'static, str>;
+
+/// Groups as entries are stamped with them: sorted and without repeats.
+pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
+    let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// The group of that name. Long names are hashed too, and so is one that looks hashed or like one of a
+/// scope.
+pub(crate) fn group(text: Group) -> Group {
+    if text.len() > MAX_LEN || text.starts_with(['#', '(']) {
+        Cow::Owned(hashed(&text))
+    } else {
+        text
+    }
+}
+
+/// Returns whether a group is known by the hash of its name only.
+pub(crate) fn is_hashed(group: &str) -> bool {
+    group.starts_with('#')
+}
+
+/// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps
+/// alike.
+#[derive(Clone, Debug)]
+pub(crate) enum Groups {
+    Fixed(&'static [&'static str]),
+    Made(Vec<Group>),
+}
+
+impl Groups {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().map(AsRef::as_ref))
+    }
+
+    /// Those that the code names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &'static str> {
+        let (fixed, made) = match self {
+            Self::Fixed(groups) => (*groups, &[][..]),
+            Self::Made(groups) => (&[][..], &**groups),
+        };
+        fixed.iter().copied().chain(made.iter().filter_map(named))
+    }
+}
+
+/// The name of a group, if the code names it.
+pub(super) fn named(group: &Group) -> Option<&'static str> {
+    match group {
+        Cow::Borrowed(name) => Some(name),
+        Cow::Owned(_) => None,
+    }
+}
+
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Groups {}
+
+impl Hash for Groups {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|group| group.hash(state));
+    }
+}
