@@ -34,7 +34,7 @@ fn the_expansions_are_as_reviewed() {
     }
 }
 
-/// What the attributes on a function expand to, or the derive on a type.
+/// The expansion of the attributes on a function, or of the derive on a type.
 fn expanded(input: &str) -> String {
     if let Ok(input) = syn::parse_str(input) {
         let tokens = key_part::derive(&input).unwrap();

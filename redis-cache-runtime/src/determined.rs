@@ -217,6 +217,32 @@ queries! {
     Form<T>, Query<Recorded<T>>, Query;
 }
 
+/// Implements both traits for what wraps an extractor. Of an `Option` or a `Result` that holds none, the
+/// key has what was sent.
+macro_rules! wrappers {
+    ($([$($param:ident)?] $ty:ty;)*) => { $(
+        impl<T: Determined $(, $param)?> Determined for $ty {
+            const BY: Source = T::BY;
+            const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
+
+            fn read(url: &mut UrlReader<'_>) {
+                T::read(url);
+            }
+        }
+
+        impl<T: UrlValue $(, $param)?> UrlValue for $ty {
+            fn read(url: &mut UrlReader<'_>) {
+                <T as UrlValue>::read(url);
+            }
+        }
+    )* };
+}
+
+wrappers! {
+    [] Option<T>;
+    [E] Result<T, E>;
+}
+
 #[cfg(feature = "axum-extra")]
 mod extra {
     use axum_extra::either::Either;
@@ -244,34 +270,9 @@ mod extra {
         }
     }
 
-    impl<T: Determined> Determined for Cached<T> {
-        const BY: Source = T::BY;
-        const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
-
-        fn read(url: &mut UrlReader<'_>) {
-            T::read(url);
-        }
-    }
-
-    impl<T: UrlValue> UrlValue for Cached<T> {
-        fn read(url: &mut UrlReader<'_>) {
-            <T as UrlValue>::read(url);
-        }
-    }
-
-    impl<T: Determined, R> Determined for WithRejection<T, R> {
-        const BY: Source = T::BY;
-        const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
-
-        fn read(url: &mut UrlReader<'_>) {
-            T::read(url);
-        }
-    }
-
-    impl<T: UrlValue, R> UrlValue for WithRejection<T, R> {
-        fn read(url: &mut UrlReader<'_>) {
-            <T as UrlValue>::read(url);
-        }
+    wrappers! {
+        [] Cached<T>;
+        [R] WithRejection<T, R>;
     }
 
     impl<L: Determined, R: Determined> Determined for Either<L, R> {
@@ -282,32 +283,6 @@ mod extra {
             R::read(url);
         }
     }
-}
-
-/// Implements both traits for what holds an extractor, or not: where it does not, the key has what
-/// was sent.
-macro_rules! maybe {
-    ($([$($param:ident)?] $ty:ty;)*) => { $(
-        impl<T: Determined $(, $param)?> Determined for $ty {
-            const BY: Source = T::BY;
-            const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
-
-            fn read(url: &mut UrlReader<'_>) {
-                T::read(url);
-            }
-        }
-
-        impl<T: UrlValue $(, $param)?> UrlValue for $ty {
-            fn read(url: &mut UrlReader<'_>) {
-                <T as UrlValue>::read(url);
-            }
-        }
-    )* };
-}
-
-maybe! {
-    [] Option<T>;
-    [E] Result<T, E>;
 }
 
 macro_rules! tuples {

@@ -17,9 +17,9 @@ use crate::support::{App, on_every_store, serve};
 
 /// A state of which nothing but the shop differs.
 #[derive(Clone)]
-struct Shop {
-    cache: Cache,
-    name: &'static str,
+pub(crate) struct Shop {
+    pub(crate) cache: Cache,
+    pub(crate) name: &'static str,
 }
 
 impl FromRef<Shop> for Cache {

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::{FromRef, State};
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::routing::{get, put};
-use axum_redis_cache::Cache;
-use axum_redis_cache::{cache_put, cached};
+use axum_redis_cache::{Cache, cache_put, cached};
 use serde::Deserialize;
 
+use crate::mounts::Shop;
 use crate::replies::{get as ask, hit, write};
 use crate::support::{on_every_store, serve};
 
@@ -71,18 +70,6 @@ replaced! {
     paged(id: Path<u64>, page: Query<Needed>);
     defaulted(id: Path<u64>, page: Query<Page>);
     everywhere(id: Path<u64>);
-}
-
-#[derive(Clone)]
-struct Shop {
-    cache: Cache,
-    name: &'static str,
-}
-
-impl FromRef<Shop> for Cache {
-    fn from_ref(shop: &Shop) -> Self {
-        shop.cache.clone()
-    }
 }
 
 mod shops {

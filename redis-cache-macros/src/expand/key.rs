@@ -145,13 +145,10 @@ fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
     };
     let name = |pattern: Option<&Pat>, number: usize| {
         let name = match pattern {
-            // Lints do not want names that begin with an underscore to be used.
-            Some(Pat::Ident(pattern)) if !pattern.ident.to_string().starts_with('_') => {
-                Some(pattern.ident.clone())
-            }
+            Some(Pat::Ident(pattern)) => Some(pattern.ident.clone()),
             _ => None,
         };
-        // A name that says it is not used would be.
+        // Lints do not want names that begin with an underscore to be used.
         let is_usable = |name: &Ident| !taken.contains(name) && !name.to_string().starts_with('_');
         name.filter(is_usable)
             .unwrap_or_else(|| format_ident!("value_{}", taken.len() + number))

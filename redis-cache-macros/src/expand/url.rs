@@ -1,6 +1,6 @@
 //! Reading the URL as the arguments of a handler do: a function of the runtime's reader.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
@@ -8,6 +8,7 @@ use super::at;
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Route};
 use crate::pattern;
+use crate::template::Template;
 
 /// `.reads(..)` of a route.
 pub(super) fn reads(
@@ -70,23 +71,23 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
     let span = at(syn::spanned::Spanned::span(ty));
     let probe = quote_spanned!(span=> (&&&#private::Probe::<#ty>::new()));
     let bindings = &argument.bindings;
-    let ignored = |name: &&proc_macro2::Ident| route.ignored.contains(&name.unraw().to_string());
-    let has_names = !bindings.is_empty() && pattern::binds_all(argument.pattern);
-    if has_names && bindings.iter().all(|name| ignored(&name)) {
-        return quote!(url.silently(|url| #probe.read(url)););
-    }
-    let Key::Template(template) = &route.key else {
-        return quote!(#probe.read(url););
+    let ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
+    let template = match &route.key {
+        Key::Template(template) => Some(template),
+        Key::Default(_) | Key::Function(_) => None,
     };
-    let in_template = |name: &&proc_macro2::Ident| {
-        let mut values = template.values();
+    let in_template = |name: &Ident| {
+        let mut values = template.into_iter().flat_map(Template::values);
         values.any(|value| value.is_all_of(name))
     };
-    let is_held = |name| ignored(&name) || in_template(&name);
+    let has_names = !bindings.is_empty() && pattern::binds_all(argument.pattern);
+    let is_held = |name: &Ident| ignored(name) || in_template(name);
     if has_names && bindings.iter().all(is_held) {
         quote!(url.silently(|url| #probe.read(url));)
-    } else {
+    } else if template.is_some() {
         // A part of it is there: the others join the key.
         quote!(url.beside(|url| #probe.read(url));)
+    } else {
+        quote!(#probe.read(url);)
     }
 }

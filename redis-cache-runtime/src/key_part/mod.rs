@@ -35,7 +35,7 @@ pub use typed::{Any, Kind, KindType, Part, kind_of};
 /// floats: equal ones can be written in several ways, and different ones alike. Different values of
 /// a type write different keys, whatever characters they hold.
 ///
-/// By hand, write all that tells one value from another:
+/// An implementation by hand writes all that tells one value from another:
 ///
 /// ```
 /// use axum_redis_cache::{KeyPart, KeyWriter};
