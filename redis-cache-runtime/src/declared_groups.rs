@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crate::key::{Groups, unscoped};
+
 /// The groups that handlers and values of this process declare.
 #[derive(Default)]
 struct DeclaredGroups {
@@ -13,7 +15,7 @@ struct DeclaredGroups {
     unknown: HashSet<String>,
 }
 
-/// More names than these are not remembered.
+/// More names than these are not remembered, and none is said to be undeclared then.
 const MAX_NAMES: usize = 10_000;
 
 static GROUPS: LazyLock<Mutex<DeclaredGroups>> = LazyLock::new(Mutex::default);
@@ -35,6 +37,13 @@ pub(crate) fn declare(name: &str) {
     }
 }
 
+/// Declares the groups of an entry whose names were made for it: nothing tells what others look like.
+pub(crate) fn declare_made(groups: &Groups) {
+    if let Groups::Made(groups) = groups {
+        groups.iter().filter_map(|group| unscoped(group)).for_each(declare);
+    }
+}
+
 /// Says in the log, once, that a group is evicted that nobody declares: its name may be misspelt.
 pub(crate) fn check(name: &str) {
     if is_new_and_undeclared(name) {
@@ -50,7 +59,8 @@ fn is_new_and_undeclared(name: &str) -> bool {
     let mut groups = declared();
     let mut patterns = groups.patterns.iter();
     let is_known = groups.names.contains(name) || patterns.any(|pattern| matches(pattern, name));
-    !is_known && groups.unknown.len() < MAX_NAMES && groups.unknown.insert(name.to_owned())
+    let is_full = groups.names.len() >= MAX_NAMES || groups.unknown.len() >= MAX_NAMES;
+    !is_known && !is_full && groups.unknown.insert(name.to_owned())
 }
 
 /// Returns whether a name looks like a pattern, in which NUL stands for a value.

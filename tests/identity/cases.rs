@@ -483,6 +483,10 @@ on_every_store! {
         let undeclared = "a group was evicted that no handler";
         assert_eq!(logged(&[undeclared, BOOKS]), 0);
         assert_eq!(logged(&[undeclared, &shelf(&unique)]), 0);
+        let misspelt = format!("misspelt {unique}");
+        cache.delete_group(&misspelt).await;
+        cache.delete_group(&misspelt).await;
+        assert_eq!(logged(&[undeclared, &misspelt]), 1);
     }
 
     async fn handlers_of_one_name_in_other_places_have_their_own_pages(store: Store) {

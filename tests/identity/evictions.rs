@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use axum::Router;
-use axum::extract::{OriginalUri, Path, Query, RawQuery, State};
+use axum::extract::{OriginalUri, Path, Query, RawPathParams, RawQuery, State};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -85,6 +85,7 @@ evicted! {
     page(query: Query<Page>);
     number_and_page(id: Path<u64>, query: Query<Page>);
     number_and_pairs(id: Path<u64>, query: Query<Vec<(String, String)>>);
+    raw_params(params: RawPathParams);
     raw_query(query: RawQuery);
     number_and_raw_query(id: Path<u64>, query: RawQuery);
     uri(uri: Uri);
@@ -206,7 +207,9 @@ on_every_store! {
                 evicts(&client, &targets, method, written).await;
             }
         }
-        evicts(&client, &[("/items/2?page=1", STAYS)], "DELETE", "/items/1?page=1").await;
+        for written in ["/items/1?page=1", "/items/1?page=x"] {
+            evicts(&client, &[("/items/2?page=1", STAYS)], "DELETE", written).await;
+        }
     }
 
     async fn two_values_are_evicted_in_whatever_order_the_write_has_them(store: Store) {
@@ -263,6 +266,14 @@ on_every_store! {
             .route("/admin/map/{a}", delete(hash_map::evict))
             .route("/list/{a}/{b}", get(list::read))
             .route("/admin/list/{a}", delete(list::evict))
+            .route("/one/list/{a}", get(list::read))
+            .route("/one/map/{a}", get(hash_map::read))
+            .route("/one/named_list/{a}", get(named_list::read))
+            .route("/one/raw_params/{a}", get(raw_params::read))
+            .route("/drop/list", delete(list::evict))
+            .route("/drop/map", delete(hash_map::evict))
+            .route("/drop/named_list", delete(named_list::evict))
+            .route("/drop/raw_params", delete(raw_params::evict))
             .route("/t/{tenant}/nothing", get(nothing::read))
             .route("/admin/nothing", delete(nothing::evict))
             .with_state(App::counting(store.cache()));
@@ -272,6 +283,10 @@ on_every_store! {
         evicts(&client, &[("/optional/1", GONE), ("/optional", GONE)], "DELETE", "/admin/optional").await;
         evicts(&client, &[("/map/1/2", GONE)], "DELETE", "/admin/map/1").await;
         evicts(&client, &[("/list/1/2", GONE)], "DELETE", "/admin/list/1").await;
+        for name in ["list", "map", "named_list", "raw_params"] {
+            let (read, written) = (format!("/one/{name}/1"), format!("/drop/{name}"));
+            evicts(&client, &[(&read, GONE)], "DELETE", &written).await;
+        }
         evicts(&client, &[("/t/a/nothing", GONE), ("/t/b/nothing", GONE)], "DELETE", "/admin/nothing").await;
     }
 

@@ -1,11 +1,12 @@
 //! Processes that share a Redis, of which each got to know the mounts of a handler in another order.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Path};
+use axum::extract::{MatchedPath, Path, RawPathParams};
 use axum::routing::{delete, get};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer};
@@ -25,6 +26,29 @@ async fn put_page(Path(id): Path<u64>) -> String {
     format!("{id} was put")
 }
 
+/// A handler that reads however many parameters there are, and one that evicts it by its name.
+macro_rules! any_number {
+    ($($name:ident: $ty:ty;)*) => { $(
+        mod $name {
+            use super::*;
+
+            #[cached(ttl = 60)]
+            pub(super) async fn read(read: $ty) -> String {
+                format!("{read:?}")
+            }
+
+            #[cache_evict(read)]
+            pub(super) async fn evict() {}
+        }
+    )* };
+}
+
+any_number! {
+    list: Path<Vec<String>>;
+    map: Path<BTreeMap<String, String>>;
+    raw: RawPathParams;
+}
+
 /// Where a process finds its Redis and its prefix.
 const URL: &str = "IDENTITY_REDIS_URL";
 const PREFIX: &str = "IDENTITY_PREFIX";
@@ -42,6 +66,15 @@ async fn server() {
         .route("/one/{id}", methods())
         .route("/two/{id}", methods())
         .route("/admin/{id}", delete(delete_page).put(put_page))
+        .route("/list/{a}", get(list::read))
+        .route("/map/{a}", get(map::read))
+        .route("/raw/{a}", get(raw::read))
+        .route("/drop/list", delete(list::evict))
+        .route("/drop/map", delete(map::evict))
+        .route("/drop/raw", delete(raw::evict))
+        .route("/drop/list/{a}/{b}", delete(list::evict))
+        .route("/drop/map/{a}/{b}", delete(map::evict))
+        .route("/drop/raw/{a}/{b}", delete(raw::evict))
         .with_state(Cache::connect(settings).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut out = std::io::stdout();
@@ -164,6 +197,25 @@ async fn a_write_in_a_process_that_knows_no_mount_drops_both_pages() {
             "MISS",
             "{mount}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_write_with_another_number_of_parameters_drops_every_page() {
+    let prefix = format!("processes{}", RedisServer::unique_prefix());
+    let reader = Process::start(&prefix);
+    let writer = Process::start(&prefix);
+    for name in ["list", "map", "raw"] {
+        let target = format!("/{name}/1");
+        for parameters in ["", "/1/2"] {
+            for process in [&writer, &reader] {
+                reader.get(&target).await;
+                assert_eq!(reader.get(&target).await.0, "HIT");
+                let written = format!("/drop/{name}{parameters}");
+                process.client.send("DELETE", &written, &[]).await;
+                assert_eq!(reader.get(&target).await.0, "MISS", "{written}");
+            }
+        }
     }
 }
 

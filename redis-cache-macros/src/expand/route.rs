@@ -55,10 +55,8 @@ pub(super) fn declared(
         let groups = select::texts(private, &route.groups);
         quote!(.groups_by(|| #private::sorted([#(#groups),*])))
     });
-    let declares = (!route.groups.is_empty()).then(|| {
-        let patterns = route.groups.iter().map(pattern_of);
-        quote!(.declares(&[#(#patterns),*]))
-    });
+    let patterns: Vec<_> = route.groups.iter().filter_map(pattern_of).collect();
+    let declares = (!patterns.is_empty()).then(|| quote!(.declares(&[#(#patterns),*])));
     let vary = (!vary.is_empty()).then(|| {
         let count = vary.len();
         quote!(.vary({
@@ -107,11 +105,13 @@ fn identified(
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
 }
 
-/// The pattern of a group's names: NUL stands for a value.
-fn pattern_of(group: &Template) -> String {
+/// The pattern of a group's names: NUL stands for a value. Where there is nothing else, any name would
+/// look like it.
+fn pattern_of(group: &Template) -> Option<String> {
     let pieces = group.pieces.iter().map(|piece| match piece {
         Piece::Literal(text) => text.as_str(),
         Piece::Value(_) | Piece::Text(_) => "\0",
     });
-    pieces.collect()
+    let pattern: String = pieces.collect();
+    (pattern != "\0").then_some(pattern)
 }

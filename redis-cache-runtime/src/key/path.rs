@@ -11,7 +11,7 @@ use super::text::{Refused, Text, Word};
 pub(crate) struct PathParams<'de> {
     params: &'de [(&'de str, &'de str)],
     read: Cell<u64>,
-    by_name: Cell<bool>,
+    needs_names: Cell<bool>,
 }
 
 impl<'de> PathParams<'de> {
@@ -19,7 +19,7 @@ impl<'de> PathParams<'de> {
         Self {
             params,
             read: Cell::new(0),
-            by_name: Cell::new(false),
+            needs_names: Cell::new(false),
         }
     }
 
@@ -28,9 +28,10 @@ impl<'de> PathParams<'de> {
         self.read.get()
     }
 
-    /// Returns whether parameters were asked for by their names.
-    pub(crate) fn by_name(&self) -> bool {
-        self.by_name.get()
+    /// Returns whether parameters were asked for by their names, or however many there are: other
+    /// routes then give the same values.
+    pub(crate) fn needs_names(&self) -> bool {
+        self.needs_names.get()
     }
 
     fn value(&self, at: usize, name: Option<&'de str>, text: &'de str) -> ParamValue<'_, 'de> {
@@ -122,6 +123,7 @@ impl<'de> Deserializer<'de> for &mut PathParams<'de> {
     units!();
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.needs_names.set(true);
         visitor.visit_seq(Values {
             params: self,
             at: 0,
@@ -146,7 +148,7 @@ impl<'de> Deserializer<'de> for &mut PathParams<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.by_name.set(true);
+        self.needs_names.set(true);
         visitor.visit_map(Values {
             params: self,
             at: 0,

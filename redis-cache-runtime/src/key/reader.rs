@@ -34,9 +34,9 @@ pub struct UrlReader<'a> {
     read: u64,
     /// The text of the path is written, with every parameter in it.
     has_path: bool,
-    /// Parameters were asked for by their names.
-    by_name: bool,
-    /// Something could not be read as the type of the argument.
+    /// The values of the path do not tell which of its parameters they are.
+    needs_names: bool,
+    /// The path could not be read as the type of the argument.
     has_failed: bool,
     /// It is read for a write, which must know how else the same values can be spelled.
     is_for_write: bool,
@@ -76,7 +76,7 @@ impl<'a> UrlReader<'a> {
             rest: String::new(),
             read: 0,
             has_path: false,
-            by_name: false,
+            needs_names: false,
             has_failed: false,
             is_for_write,
             has_other_spellings: false,
@@ -151,7 +151,7 @@ impl<'a> UrlReader<'a> {
         let start = self.base.len();
         let is_read = read(&mut params, &mut self.base);
         self.read |= params.read();
-        self.by_name |= params.by_name();
+        self.needs_names |= params.needs_names();
         drop(pairs);
         self.params = Some(kept);
         if !is_read {
@@ -170,6 +170,7 @@ impl<'a> UrlReader<'a> {
     /// Writes every parameter of the path, decoded.
     pub(crate) fn raw_params(&mut self) {
         self.base.push('/');
+        self.needs_names = true;
         self.all_params();
     }
 
@@ -201,7 +202,7 @@ impl<'a> UrlReader<'a> {
         match recorded {
             Some(text) if text.is_empty() && self.more.is_empty() => {}
             Some(text) => self.more().push_str(&text),
-            None => self.raw_query(),
+            None => self.exact_query(),
         }
     }
 
@@ -213,7 +214,7 @@ impl<'a> UrlReader<'a> {
         }
         match read(self.asked.uri()) {
             Some(text) => self.more().push_str(&text),
-            None => self.raw_query(),
+            None => self.exact_query(),
         }
     }
 
@@ -221,14 +222,8 @@ impl<'a> UrlReader<'a> {
     pub(crate) fn query_value<T: KeyPart>(&mut self, value: Option<&T>) {
         match value {
             Some(value) => value.write(&mut KeyWriter::new(self.more())),
-            None => self.raw_query(),
+            None => self.exact_query(),
         }
-    }
-
-    /// Writes a query that could not be read.
-    fn raw_query(&mut self) {
-        self.has_failed = true;
-        self.exact_query();
     }
 
     /// Writes the query as it was sent.
@@ -347,16 +342,16 @@ impl<'a> UrlReader<'a> {
         at < 64 && self.read & (1 << at) != 0
     }
 
-    /// The names of the parameters that were read, in their order: empty if there is one, and it was
-    /// read by its place.
+    /// The names of the parameters that were read, in their order; empty if the values tell which they
+    /// are, because there is one, or none, whatever the route.
     fn names(&self, params: &Params) -> String {
-        if !self.by_name && params.iter().len() < 2 {
-            return String::new();
-        }
         let read = params.iter().enumerate();
         let read = read.filter(|(at, _)| self.has_read(*at));
         let names: Vec<&str> = read.map(|(_, (name, _))| name).collect();
-        names.join(", ")
+        if !self.needs_names && (names.is_empty() || params.iter().len() == 1) {
+            return String::new();
+        }
+        format!("({})", names.join(", "))
     }
 }
 

@@ -73,9 +73,12 @@ impl Route {
             ..Purpose::READ
         };
         let values = self.values(asked, read, handler, purpose);
-        if !mounted.knows_names() {
-            let beyond = values.beyond.as_deref();
-            mounted.note(beyond.map_or_else(String::new, |beyond| beyond.names.clone()));
+        if purpose.with_names {
+            match values.beyond.as_deref() {
+                None => mounted.note(String::new()),
+                Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
+                Some(_) => {}
+            }
         }
         ReadUrl { values, mounted }
     }

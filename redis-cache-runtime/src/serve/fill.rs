@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::flight::Lead;
 use crate::cache::Cache;
 use crate::clock;
+use crate::declared_groups;
 use crate::entry::Entry;
 use crate::http::freshness::Freshness;
 use crate::http::storable::NotStorable;
@@ -64,6 +65,7 @@ impl Fill {
                 Err(_) => return Begun::Fault,
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
+            declared_groups::declare_made(&at.groups);
             let inner = Box::new(Inner {
                 cache,
                 at,
