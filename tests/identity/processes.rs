@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Path, RawPathParams};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, put};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
+use serde::Deserialize;
 use test_support::{Client, RedisServer};
 
 use crate::support::until;
@@ -24,6 +25,21 @@ async fn delete_page(Path(_id): Path<u64>) {}
 #[cache_put(page)]
 async fn put_page(Path(id): Path<u64>) -> String {
     format!("{id} was put")
+}
+
+#[derive(Deserialize)]
+struct Item {
+    id: u64,
+}
+
+#[cached(ttl = 60)]
+async fn item(Path(item): Path<Item>) -> String {
+    format!("{} is old", item.id)
+}
+
+#[cache_put(item)]
+async fn put_item(Path(item): Path<Item>) -> String {
+    format!("{} was put", item.id)
 }
 
 /// A handler that reads however many parameters there are, and one that evicts it by its name.
@@ -66,6 +82,8 @@ async fn server() {
         .route("/one/{id}", methods())
         .route("/two/{id}", methods())
         .route("/admin/{id}", delete(delete_page).put(put_page))
+        .route("/item/{id}", get(item).put(put_item))
+        .route("/tenants/{tenant}/item/{id}", put(put_item))
         .route("/list/{a}", get(list::read))
         .route("/map/{a}", get(map::read))
         .route("/raw/{a}", get(raw::read))
@@ -216,6 +234,20 @@ async fn a_write_with_another_number_of_parameters_drops_every_page() {
                 assert_eq!(reader.get(&target).await.0, "MISS", "{written}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_put_on_a_path_with_more_parameters_leaves_no_old_page() {
+    let prefix = format!("processes{}", RedisServer::unique_prefix());
+    let reader = Process::start(&prefix);
+    let writer = Process::start(&prefix);
+    for process in [&writer, &reader] {
+        reader.get("/item/1").await;
+        assert_eq!(reader.get("/item/1").await.0, "HIT");
+        let client = &process.client;
+        client.send("PUT", "/tenants/a/item/1", &[]).await;
+        assert_eq!(reader.get("/item/1").await.0, "MISS");
     }
 }
 
