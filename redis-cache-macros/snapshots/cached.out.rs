@@ -6,17 +6,11 @@ pub(crate) async fn get_product(
     #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     #[allow(dead_code)]
-    const _: () = {
-        #[allow(unused_imports)]
-        use ::axum_redis_cache::__private::NotDetermined as _;
-        {
-            struct __Checked(::axum_redis_cache::__private::IsDetermined<Path<u64>>);
-        }
-        {
-            struct __Checked(::axum_redis_cache::__private::IsDetermined<State<Db>>);
-        }
-    };
-    let (request, id) = id.split();
+    struct __AxumRedisCacheChecked(
+        ::axum_redis_cache::__private::IsDetermined<Path<u64>>,
+        ::axum_redis_cache::__private::IsDetermined<State<Db>>,
+    );
+    let ::axum_redis_cache::__private::Head { request: request, extracted: id, .. } = id;
     match ::axum_redis_cache::__private::read_through(
             request,
             <get_product as ::axum_redis_cache::__private::Handler>::route(),
@@ -26,10 +20,12 @@ pub(crate) async fn get_product(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run::new(get_product::uncached(id, db))
-                .of(
-                    <get_product as ::axum_redis_cache::__private::Handler>::route()
-                        .name(),
+            ::axum_redis_cache::__private::Run::new(
+                    ::core::option::Option::Some(
+                        <get_product as ::axum_redis_cache::__private::Handler>::route()
+                            .name(),
+                    ),
+                    get_product::uncached(id, db),
                 )
                 .within(step_0)
                 .await
@@ -78,7 +74,7 @@ impl ::axum_redis_cache::__private::Handler for get_product {
             #[allow(unused_imports)]
             use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(
-                    ::axum_redis_cache::__private::named::<get_product>,
+                    ::core::any::type_name::<get_product>,
                 )
                 .reads(|url| {
                     #[allow(unused_imports)]
@@ -96,7 +92,6 @@ impl ::axum_redis_cache::__private::Handler for get_product {
                     ),
                 )
                 .groups(&["products"])
-                .declares(&["products"])
         };
         &__AXUM_REDIS_CACHE_ROUTE
     }

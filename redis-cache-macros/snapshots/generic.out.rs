@@ -28,7 +28,7 @@ async fn list<R: Repository + 'static>(
                 #[allow(unused_imports)]
                 use ::axum_redis_cache::__private::NotIdentifying as _;
                 ::axum_redis_cache::__private::Route::new(
-                        ::axum_redis_cache::__private::named::<__AxumRedisCacheHandler>,
+                        ::core::any::type_name::<__AxumRedisCacheHandler>,
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
             };
@@ -45,7 +45,11 @@ async fn list<R: Repository + 'static>(
             ::axum_redis_cache::__private::IsDetermined<State<R>>,
         >;
     }
-    let (request, headers) = headers.split();
+    let ::axum_redis_cache::__private::Head {
+        request: request,
+        extracted: headers,
+        ..
+    } = headers;
     match ::axum_redis_cache::__private::read_through(
             request,
             <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route(),
@@ -68,11 +72,11 @@ async fn list<R: Repository + 'static>(
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
             ::axum_redis_cache::__private::Run::new(
+                    ::core::option::Option::Some(
+                        <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route()
+                            .name(),
+                    ),
                     __AxumRedisCacheHandler::uncached::<R>(db, headers),
-                )
-                .of(
-                    <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route()
-                        .name(),
                 )
                 .within(step_0)
                 .await

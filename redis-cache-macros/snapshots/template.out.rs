@@ -8,7 +8,11 @@ async fn get_repo(
 ) -> ::axum_redis_cache::__private::Response {
     #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
-    let (request, argument_0) = argument_0.split();
+    let ::axum_redis_cache::__private::Head {
+        request: request,
+        extracted: argument_0,
+        ..
+    } = argument_0;
     match ::axum_redis_cache::__private::read_through(
             request,
             <get_repo as ::axum_redis_cache::__private::Handler>::route(),
@@ -30,8 +34,13 @@ async fn get_repo(
     {
         ::core::result::Result::Ok(response) => response,
         ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run::new(get_repo::uncached(argument_0, user))
-                .of(<get_repo as ::axum_redis_cache::__private::Handler>::route().name())
+            ::axum_redis_cache::__private::Run::new(
+                    ::core::option::Option::Some(
+                        <get_repo as ::axum_redis_cache::__private::Handler>::route()
+                            .name(),
+                    ),
+                    get_repo::uncached(argument_0, user),
+                )
                 .within(step_0)
                 .await
         }
@@ -96,9 +105,7 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
             #[allow(unused_imports)]
             use ::axum_redis_cache::__private::NotIdentifying as _;
-            ::axum_redis_cache::__private::Route::new(
-                    ::axum_redis_cache::__private::named::<get_repo>,
-                )
+            ::axum_redis_cache::__private::Route::new(::core::any::type_name::<get_repo>)
                 .reads(|url| {
                     #[allow(unused_imports)]
                     use ::axum_redis_cache::__private::read::{

@@ -13,7 +13,7 @@ async fn rename(
     #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     static __AXUM_REDIS_CACHE_WRITER: ::axum_redis_cache::__private::Writer = ::axum_redis_cache::__private::Writer::new(
-        ::axum_redis_cache::__private::named::<rename>,
+        ::core::any::type_name::<rename>,
     );
     #[allow(dead_code)]
     const _: () = {
@@ -31,7 +31,7 @@ async fn rename(
             "the handler's groups hold values that its key does not: name the groups here too, `group = \"..\"`"
         );
     };
-    let (request, name) = name.split();
+    let ::axum_redis_cache::__private::Head { request: request, extracted: name, .. } = name;
     let step_0 = ::axum_redis_cache::__private::evict(
             ::core::clone::Clone::clone(&request),
             {
@@ -55,8 +55,11 @@ async fn rename(
         )
         .await;
     ::axum_redis_cache::__private::Run::new(
-            ::axum_redis_cache::__private::Run::new(rename::uncached(name, repo))
-                .of(__AXUM_REDIS_CACHE_WRITER.name())
+            ::core::option::Option::None,
+            ::axum_redis_cache::__private::Run::new(
+                    ::core::option::Option::Some(__AXUM_REDIS_CACHE_WRITER.name()),
+                    rename::uncached(name, repo),
+                )
                 .within(step_1),
         )
         .within(step_0)

@@ -40,7 +40,10 @@ pub(crate) fn declare(name: &str) {
 /// Declares the groups of an entry whose names were made for it: nothing tells what others look like.
 pub(crate) fn declare_made(groups: &Groups) {
     if let Groups::Made(groups) = groups {
-        groups.iter().filter_map(|group| unscoped(group)).for_each(declare);
+        groups
+            .iter()
+            .filter_map(|group| unscoped(group))
+            .for_each(declare);
     }
 }
 

@@ -1,8 +1,5 @@
 //! What the companion of a handler tells other attributes about it.
 
-use std::any::type_name;
-
-use crate::registry::name_of;
 use crate::route::Route;
 
 /// A `#[cached]` handler, as its companion type.
@@ -19,11 +16,6 @@ pub trait Handler {
     const GROUPS_BY_KEY: bool = true;
     /// What was declared.
     fn route() -> &'static Route;
-}
-
-/// The name of a handler, by its companion.
-pub fn named<H>() -> &'static str {
-    name_of(type_name::<H>())
 }
 
 /// The key is made of the request.

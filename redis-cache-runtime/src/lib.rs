@@ -52,7 +52,7 @@ pub mod __private {
         Determined, ElementOf, IsDetermined, NotDetermined, NotIdentifying, Probe, UrlPart,
         ValueOf, is_by_url, read, sees_query,
     };
-    pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named, named_alone};
+    pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named_alone};
     pub use crate::http::cache_control::Declared;
     pub use crate::key::normal::QueryRule;
     pub use crate::key::reader::UrlReader;

@@ -14,7 +14,7 @@ use crate::explanation::Wanted;
 use crate::handler::Handler;
 use crate::http::directives::RequestDirectives;
 use crate::key::asked::{Asked, KeptUrl};
-use crate::route::ReadUrl;
+use crate::route::{ReadUrl, Route};
 
 /// Every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;
@@ -26,16 +26,28 @@ pub const PARTS: u8 = 4;
 /// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
 /// what the cache needs of the request, then extracts that argument.
 pub struct Head<T, K, const KEEP: u8> {
-    extracted: T,
-    request: CacheRequest,
+    /// The argument.
+    pub extracted: T,
+    /// What is for the cache.
+    pub request: CacheRequest,
     url: PhantomData<fn() -> K>,
 }
 
-/// The part of the URL that a handler needs.
+/// Says which part of the URL a handler needs.
 pub trait KeepUrl {
-    /// Takes it.
-    #[doc(hidden)]
-    fn keep(parts: &mut Parts) -> Url;
+    /// It.
+    const NEEDED: NeededUrl;
+}
+
+/// A part of the URL.
+#[derive(Clone, Copy, Debug)]
+pub enum NeededUrl {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    Whole,
+    /// The values that the handler of a route reads.
+    Values(fn() -> &'static Route),
 }
 
 /// Nothing.
@@ -47,27 +59,21 @@ pub struct NoUrl;
 pub struct WholeUrl;
 
 impl KeepUrl for NoUrl {
-    fn keep(_: &mut Parts) -> Url {
-        Url::None
-    }
+    const NEEDED: NeededUrl = NeededUrl::Nothing;
 }
 
 impl KeepUrl for WholeUrl {
-    fn keep(parts: &mut Parts) -> Url {
-        Url::Kept(KeptUrl::of(parts))
-    }
+    const NEEDED: NeededUrl = NeededUrl::Whole;
 }
 
 /// The values that the handler reads. Read at once, so that nothing else is kept.
 impl<H: Handler> KeepUrl for H {
-    fn keep(parts: &mut Parts) -> Url {
-        Url::Read(H::route().read_url(Asked::Here(parts)))
-    }
+    const NEEDED: NeededUrl = NeededUrl::Values(H::route);
 }
 
 /// The part of the URL that is kept of a request.
 #[derive(Clone, Debug, Default)]
-pub enum Url {
+pub(crate) enum Url {
     /// Nothing.
     #[default]
     None,
@@ -115,8 +121,12 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    pub(crate) fn take<K: KeepUrl>(keep: u8, parts: &mut Parts, cache: Cache) -> Self {
-        let url = K::keep(parts);
+    pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, cache: Cache) -> Self {
+        let url = match url {
+            NeededUrl::Nothing => Url::None,
+            NeededUrl::Whole => Url::Kept(KeptUrl::of(parts)),
+            NeededUrl::Values(route) => Url::Read(route().read_url(Asked::Here(parts))),
+        };
         let head = RequestHead::take(keep, parts, url, &cache);
         Self { head, cache }
     }
@@ -213,13 +223,6 @@ fn cache_fields(all: &HeaderMap) -> HeaderMap {
     kept
 }
 
-impl<T, K, const KEEP: u8> Head<T, K, KEEP> {
-    /// What is for the cache, and the argument that it stands in for.
-    pub fn split(self) -> (CacheRequest, T) {
-        (self.request, self.extracted)
-    }
-}
-
 /// Stands in for the arguments of a handler that has none. Named for what its user has to do when
 /// the compiler says that it is missing: `#[debug_handler]` counts the arguments it sees.
 #[derive(Clone, Copy, Debug)]
@@ -243,13 +246,16 @@ where
     type Rejection = T::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let request = CacheRequest::take::<K>(KEEP, parts, Cache::from_ref(state));
-        let extracted = T::from_request_parts(parts, state).await?;
-        Ok(Self {
-            extracted,
-            request,
-            url: PhantomData,
-        })
+        let request = CacheRequest::take(K::NEEDED, KEEP, parts, Cache::from_ref(state));
+        // Without `?`, which would be more to compile for each handler.
+        match T::from_request_parts(parts, state).await {
+            Ok(extracted) => Ok(Self {
+                extracted,
+                request,
+                url: PhantomData,
+            }),
+            Err(rejection) => Err(rejection),
+        }
     }
 }
 
@@ -264,7 +270,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
-        let head = CacheRequest::take::<K>(KEEP, &mut parts, Cache::from_ref(state));
+        let head = CacheRequest::take(K::NEEDED, KEEP, &mut parts, Cache::from_ref(state));
         let extracted = T::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self {
             extracted,

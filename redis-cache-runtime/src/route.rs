@@ -20,7 +20,7 @@ use crate::key::Group;
 use crate::key::normal::QueryRule;
 use crate::key::reader::UrlReader;
 use crate::observe::{Measured, Writes, Written};
-use crate::registry::{Grown, Instance};
+use crate::registry::{Grown, Instance, name_of};
 use crate::request::RequestHead;
 
 pub(crate) use keys::{ReadUrl, Unread};
@@ -260,7 +260,7 @@ impl Route {
 
     /// The name of the handler in keys, logs, metrics and spans.
     pub fn name(&self) -> &'static str {
-        self.name.unwrap_or_else(|| (self.named)())
+        self.name.unwrap_or_else(|| name_of((self.named)()))
     }
 
     /// The reasons that were named in the log.

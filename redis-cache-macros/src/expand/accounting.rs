@@ -15,6 +15,9 @@ use crate::model::{Key, Put, Query, Route};
 /// hold for each instance.
 #[derive(Default)]
 pub(super) struct Checks {
+    /// Types that are well-formed if all is well: of the fields of one type, which is all that the
+    /// compiler checks for most handlers.
+    pub(super) types: Vec<TokenStream>,
     pub(super) items: TokenStream,
     pub(super) statements: TokenStream,
 }
@@ -40,12 +43,18 @@ impl Checks {
 
     /// The items first, because that is where the user's lints want them.
     pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
-        let Self { items, statements } = self;
+        let Self {
+            types,
+            items,
+            statements,
+        } = self;
         let scope = quote!(#[allow(unused_imports)] use #private::NotDetermined as _;);
+        let types = (!types.is_empty())
+            .then(|| quote!(#[allow(dead_code)] struct __AxumRedisCacheChecked(#(#types),*);));
         let items = (!items.is_empty())
             .then(|| quote!(#[allow(dead_code)] const _: () = { #scope #items };));
         let statements = (!statements.is_empty()).then(|| quote!({ #scope #statements }));
-        quote!(#items #statements)
+        quote!(#types #items #statements)
     }
 }
 
@@ -108,9 +117,7 @@ fn accounted(
             let check = quote!(let _ = ::core::option::Option::None::<#open #ty #close>;);
             checks.statements.extend(check);
         } else {
-            checks
-                .items
-                .extend(quote!({ struct __Checked(#open #ty #close); }));
+            checks.types.push(quote!(#open #ty #close));
         }
         return;
     }

@@ -114,14 +114,17 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
             &#private::Text::new().value(#value),
         )));
     }
+    let checks = (!checks.is_empty()).then(|| {
+        quote!(const {
+            #[allow(unused_imports)]
+            use #private::NotDetermined as _;
+            #(#checks)*
+        })
+    });
     quote! {
         #[allow(non_snake_case)]
         #visibility fn key(#(#parameters),*) -> #private::CacheKey {
-            const {
-                #[allow(unused_imports)]
-                use #private::NotDetermined as _;
-                #(#checks)*
-            }
+            #checks
             <Self as #private::Handler>::route().key_of_values() #(#values)* .into_key()
         }
     }

@@ -55,7 +55,9 @@ pub(super) fn declared(
         let groups = select::texts(private, &route.groups);
         quote!(.groups_by(|| #private::sorted([#(#groups),*])))
     });
-    let patterns: Vec<_> = route.groups.iter().filter_map(pattern_of).collect();
+    let is_fixed = route.fixed_groups().is_some();
+    let made_groups = route.groups.iter().filter(|_| !is_fixed);
+    let patterns: Vec<_> = made_groups.filter_map(pattern_of).collect();
     let declares = (!patterns.is_empty()).then(|| quote!(.declares(&[#(#patterns),*])));
     let vary = (!vary.is_empty()).then(|| {
         let count = vary.len();
@@ -78,7 +80,7 @@ pub(super) fn declared(
     quote!({
         #[allow(unused_imports)]
         use #private::NotIdentifying as _;
-        #private::Route::new(#private::named::<#name>)
+        #private::Route::new(::core::any::type_name::<#name>)
         #given #reads #key #identified #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
     })
 }

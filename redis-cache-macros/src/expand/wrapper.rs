@@ -58,7 +58,9 @@ pub(super) fn wrapper(
     });
     let begun: Vec<_> = begun.collect();
     let answer = answer(handler, arguments, companion, role, &begun);
-    let split = quote!(let (#request, #extracted) = #head.split(););
+    let split = quote! {
+        let #private::Head { request: #request, extracted: #extracted, .. } = #head;
+    };
     let bound = layers.iter().flat_map(|layer| &layer.arguments);
     let used: Vec<usize> = bound.flat_map(|bound| bound.arguments.clone()).collect();
     let items = companion.items(own, &used);
@@ -71,7 +73,10 @@ pub(super) fn wrapper(
     let in_place = quote!(#[allow(unused_imports)] use #private::InPlace as _;);
     let writer = matches!(role, Role::Writer).then(|| {
         let (writer, name) = (writer(), &companion.name);
-        quote!(static #writer: #private::Writer = #private::Writer::new(#private::named::<#name>);)
+        quote! {
+            static #writer: #private::Writer =
+                #private::Writer::new(::core::any::type_name::<#name>);
+        }
     });
     let types = match role {
         Role::Reader(_) => handler.types_item(),
@@ -142,7 +147,8 @@ fn answer(
             quote!(#writer.name())
         }
     };
-    let run = quote_spanned!(span=> #private::Run::new(#response).of(#own_name));
+    let own_name = quote_spanned!(span=> ::core::option::Option::Some(#own_name));
+    let run = quote_spanned!(span=> #private::Run::new(#own_name, #response));
     let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
     let within = |run: TokenStream, step: Ident| {
         if handler.has_lifetimes() {
@@ -164,7 +170,7 @@ fn answer(
     }
     let steps: Vec<_> = (0..begun.len()).map(step).collect();
     let within_another = |run, step: &Ident| {
-        let run = quote_spanned!(span=> #private::Run::new(#run));
+        let run = quote_spanned!(span=> #private::Run::new(::core::option::Option::None, #run));
         within(run, step.clone())
     };
     let mut outwards = steps.iter().rev();

@@ -88,7 +88,7 @@ impl Asked<'_> {
 
 /// The URL of a request, kept for later.
 #[derive(Debug, Default)]
-pub struct KeptUrl {
+pub(crate) struct KeptUrl {
     uri: Uri,
     original: Option<Uri>,
     matched: Option<MatchedPath>,

@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::http::cache_control::Declared;
 use crate::key::normal::QueryRule;
 use crate::key_part::Text;
-use crate::request::{CacheRequest, WholeUrl};
+use crate::request::{CacheRequest, NeededUrl};
 use crate::route::{Route, Selected};
 use crate::serve::evict::{Evictions, evict};
 use crate::serve::read::read_through;
@@ -200,7 +200,7 @@ fn request(method: &str, cache: Cache) -> CacheRequest {
     };
     let request = HttpRequest::builder().method(method).uri(uri);
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    CacheRequest::take::<WholeUrl>(0, &mut parts, cache)
+    CacheRequest::take(NeededUrl::Whole, 0, &mut parts, cache)
 }
 
 async fn read(actor: Actor, does: Does) {

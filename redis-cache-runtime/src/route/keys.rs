@@ -51,6 +51,7 @@ impl Route {
         let make = || {
             let route: *const Self = self;
             let name = [self.name(), types.names].concat();
+            declared_groups::declare_patterns(self.groups);
             declared_groups::declare_patterns(self.declared);
             for group in self.made_groups.map(|make| make()).into_iter().flatten() {
                 declared_groups::declare(&group);
@@ -307,7 +308,7 @@ impl KeyOfValues {
 
 /// The values that a handler reads of the URL of a request, and its mount.
 #[derive(Clone, Debug)]
-pub struct ReadUrl {
+pub(crate) struct ReadUrl {
     values: UrlValues,
     mounted: Mounted,
 }

@@ -39,23 +39,16 @@ pub struct Run<F: Future> {
 }
 
 impl<F: Future> Run<F> {
-    /// A handler that was called and not run yet.
-    pub fn new(handler: F) -> Self
+    /// A handler of a name that was called and not run yet.
+    pub fn new(name: Option<&'static str>, handler: F) -> Self
     where
         F::Output: IntoResponse,
     {
         Self {
             handler,
             into_response: F::Output::into_response,
-            name: None,
+            name,
         }
-    }
-
-    /// It is the run of the handler of that name.
-    #[must_use]
-    pub fn of(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
     }
 
     async fn response(self, observer: Observer) -> Response {
@@ -68,11 +61,26 @@ impl<F: Future> Run<F> {
     }
 }
 
+/// Runs a handler within a step. Compiled once for all handlers that return the same type.
+fn run_within<T: 'static>(
+    step: impl Step,
+    handler: BoxFuture<T>,
+    into_response: fn(T) -> Response,
+    name: Option<&'static str>,
+) -> BoxFuture<Response> {
+    let observer = step.cache().observer().clone();
+    let run = Run {
+        handler,
+        into_response,
+        name,
+    };
+    step.run(Box::pin(run.response(observer)))
+}
+
 impl<F: Future + Send + 'static> Run<F> {
     /// Runs the handler within a step.
     pub fn within(self, step: impl Step) -> BoxFuture<Response> {
-        let observer = step.cache().observer().clone();
-        step.run(Box::pin(self.response(observer)))
+        run_within(step, Box::pin(self.handler), self.into_response, self.name)
     }
 }
 

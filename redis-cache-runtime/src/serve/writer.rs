@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::Eviction;
+use crate::registry::name_of;
 use crate::route::{Route, Unread};
 
 /// A handler with `#[cache_evict]` or `#[cache_put]`. Built by the compiler, as a static of generated
@@ -29,7 +30,7 @@ impl Writer {
 
     /// The name of the handler.
     pub fn name(&self) -> &'static str {
-        (self.named)()
+        name_of((self.named)())
     }
 
     /// Says in the log what is evicted: so that a developer sees it work, the first time more loudly.
