@@ -296,9 +296,14 @@ impl Cache {
         self.lifetime(route).map(|ttl| ttl.saturating_add(windows))
     }
 
+    /// Whether what requests say of caches is obeyed.
+    pub(crate) fn obeys_requests(&self) -> bool {
+        self.inner.request_directives
+    }
+
     /// The directives of a request, if requests are obeyed at all.
     pub(crate) fn directives(&self, fields: &HeaderMap) -> RequestDirectives {
-        if self.inner.request_directives {
+        if self.obeys_requests() {
             RequestDirectives::of(fields)
         } else {
             RequestDirectives::default()

@@ -9,7 +9,7 @@
 //! 28  u64 freshness lifetime in milliseconds; MAX: no expiry
 //! 36  u64 max-age the handler declared, in seconds; MAX: none
 //! 44  u16 status; 0: a value, whose body is JSON
-//! 46  u8  flags: 1 = the handler declared s-maxage
+//! 46  u8  flags: 1 = the handler declared s-maxage, 2 = fields tell some caches a lifetime
 //! 47  u8  number of stamps
 //! 48      stamps, 16 bytes each
 //!         u16 length of the other directives the handler declared, and they themselves
@@ -135,7 +135,7 @@ impl Draft<'_> {
         out.extend_from_slice(&self.grant.lifetime.map_or(NONE, millis).to_be_bytes());
         out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
         out.extend_from_slice(&self.status.to_be_bytes());
-        out.push(u8::from(self.grant.s_maxage));
+        out.push(u8::from(self.grant.s_maxage) | u8::from(self.grant.is_targeted) << 1);
         out.push(u8::try_from(stamps.len()).ok()?);
         out.extend(stamps.iter().flatten());
         out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
@@ -239,6 +239,7 @@ impl Entry {
             lifetime: self.lifetime(),
             max_age: u64_at(&self.bytes, 36).filter(|seconds| *seconds != NONE),
             s_maxage: self.bytes[46] & 1 != 0,
+            is_targeted: self.bytes[46] & 2 != 0,
             directives: std::str::from_utf8(&directives).ok()?.to_owned(),
         };
         let status = StatusCode::from_u16(self.status()).ok()?;
@@ -316,6 +317,7 @@ mod tests {
                 lifetime: Some(Duration::from_secs(30)),
                 max_age: Some(5),
                 s_maxage: true,
+                is_targeted: false,
                 directives: "must-revalidate".to_owned(),
             },
             generated: 1_700_000_000_000,

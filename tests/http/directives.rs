@@ -82,4 +82,13 @@ on_every_store! {
         }
         assert_eq!(app.runs(), 1);
     }
+
+    async fn with_that_setting_a_range_is_ignored_too(store: Store) {
+        let app = App::counting(store.cache_with(settings().request_directives(false)));
+        let client = serve(router(app)).await;
+        for outcome in ["MISS", "HIT", "HIT"] {
+            let reply = client.get_with("/read", &[("range", "bytes=0-1")]).await;
+            assert_eq!((reply.outcome(), reply.text()), (outcome, "run 0"));
+        }
+    }
 }

@@ -121,7 +121,7 @@ async fn left_after<'a>(store: Store, paths: &[&'a str], evict: (&str, &str)) ->
         client.get(path).await;
     }
     let reply = client.send(evict.0, evict.1, &[]).await;
-    assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "BYPASS"));
+    assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "EVICTED"));
     let mut left = Vec::new();
     for path in paths {
         if is_stored(&client, path).await {

@@ -265,7 +265,7 @@ on_every_store! {
             assert_eq!(client.get(&path).await.outcome(), "HIT", "{module}");
             let json = [("content-type", "application/json")];
             let put = client.send_body("PUT", &path, &json, "\"put\"").await;
-            assert_eq!(put.outcome(), "BYPASS", "{module}");
+            assert_eq!(put.outcome(), "STORED", "{module}");
             let hit = client.get(&path).await;
             assert_eq!((hit.outcome(), hit.text()), ("HIT", put.text()), "{module}");
             assert!(client.send("DELETE", &path, &[]).await.status.is_success());
@@ -295,7 +295,7 @@ on_every_store! {
         let before = ["MISS run 0", "MISS run 1", "MISS run 2", "MISS run 3", "MISS run 4"];
         assert_eq!(outcomes().await, before);
         let reply = client.send_body("POST", "/all/1", &[], "new").await;
-        assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "new1"));
+        assert_eq!((reply.outcome(), reply.text()), ("EVICTED", "new1"));
         let after = ["MISS run 5", "HIT new1", "HIT new1", "MISS run 6", "HIT run 4"];
         assert_eq!(outcomes().await, after);
     }

@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum_redis_cache::{cache_evict, cache_put, cached};
 use test_support::{Client, Reply};
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings};
+use crate::support::{App, Gate, Store, on_every_store, serve, settings, tells_what_is_left};
 
 #[cached(ttl = "100ms", stale_while_revalidate = 30)]
 async fn while_revalidating(State(app): State<App>) -> Response {
@@ -205,7 +205,7 @@ on_every_store! {
         });
         let client = serve(router(app)).await;
         let reply = client.get("/revalidate").await;
-        assert_eq!(reply.field("cache-control"), Some("max-age=1, must-revalidate"));
+        assert_eq!(reply.field("cache-control"), Some("no-cache, must-revalidate"));
         become_stale().await;
         assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 1"));
     }
@@ -215,7 +215,7 @@ on_every_store! {
         for _ in 0..2 {
             let reply = client.get("/told").await;
             let expected = "max-age=30, stale-while-revalidate=60, stale-if-error=3600";
-            assert_eq!(reply.field("cache-control"), Some(expected));
+            assert!(tells_what_is_left(&reply, expected), "{reply:?}");
         }
     }
 }

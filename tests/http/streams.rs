@@ -1,19 +1,22 @@
 //! Bodies of unknown length: never held back, stored only when they ended cleanly.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::cached;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use crate::support::{App, Gate, on_every_store, serve, settings};
+use crate::support::{App, Gate, on_every_store, serve, settings, until};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -45,7 +48,72 @@ async fn read_what_comes(response: axum::http::Response<hyper::body::Incoming>) 
     read
 }
 
+/// A body of known length, of which the second half waits at a gate.
+struct Halves {
+    chunks: Body,
+    length: u64,
+}
+
+impl Halves {
+    fn body(gate: &Gate) -> Body {
+        let gate = gate.clone();
+        let second = stream::once(async move {
+            gate.pass().await;
+            Ok::<_, io::Error>("two")
+        });
+        let chunks = stream::iter([Ok("one ")]).chain(second);
+        Body::new(Self {
+            chunks: Body::from_stream(chunks),
+            length: 7,
+        })
+    }
+}
+
+impl HttpBody for Halves {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.chunks).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.length -= frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
 on_every_store! {
+    async fn a_body_of_known_length_is_not_held_back(store: Store) {
+        let gate = Gate::new();
+        let handlers = gate.clone();
+        let app = App::new(store.cache(), move |_| {
+            let gate = handlers.clone();
+            async move { Halves::body(&gate) }
+        });
+        let client = serve(router(app.clone())).await;
+        let (parts, mut body) = client.open("GET", "/read", &[]).await.into_parts();
+        assert_eq!(parts.headers["content-length"], "7");
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "one ");
+        gate.open();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "two");
+        until("a HIT", async || {
+            // Where the copy is not stored yet, the handler runs again.
+            gate.open();
+            let reply = client.get("/read").await;
+            assert_eq!(reply.text(), "one two");
+            reply.outcome() == "HIT"
+        })
+        .await;
+    }
+
     async fn a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on(store: Store) {
         let app = App::new(store.cache(), |_| async { chunks(vec![Ok("one "), Ok("two")]) });
         let client = serve(router(app)).await;

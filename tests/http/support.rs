@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::response::{IntoResponse, Response};
 use axum_redis_cache::{Cache, Settings};
-use test_support::{Client, RedisServer};
+use test_support::{Client, RedisServer, Reply};
 use tokio::sync::Semaphore;
 
 /// Where the responses of a test are stored.
@@ -142,6 +142,24 @@ pub(crate) async fn serve(router: Router) -> Client {
     let address = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, router).into_future());
     Client::new(address)
+}
+
+/// Returns whether a response tells clients what is left, a moment later, of what it told when it was
+/// new.
+pub(crate) fn tells_what_is_left(reply: &Reply, new: &str) -> bool {
+    let told = reply.field("cache-control").unwrap_or_default();
+    let is_left = |(told, new): (&str, &str)| match (told.split_once('='), new.split_once('=')) {
+        (Some((name, left)), Some((of, all)))
+            if name == of && ["max-age", "s-maxage"].contains(&of) =>
+        {
+            let left: u64 = left.parse().unwrap();
+            let all: u64 = all.parse().unwrap();
+            (all.saturating_sub(5)..=all).contains(&left)
+        }
+        _ => told == new,
+    };
+    told.split(", ").count() == new.split(", ").count()
+        && told.split(", ").zip(new.split(", ")).all(is_left)
 }
 
 /// The nonce of everything that a server has, whose name is by the handler that stored something.

@@ -220,7 +220,7 @@ on_every_store! {
         }
         assert_eq!(client.get("/products/1?x=1").await.outcome(), "HIT");
         assert_eq!(client.get("/shop/1").await.outcome(), "HIT");
-        assert_eq!(client.send("DELETE", "/products/1", &[]).await.outcome(), "BYPASS");
+        assert_eq!(client.send("DELETE", "/products/1", &[]).await.outcome(), "EVICTED");
         for (path, outcome) in paths.into_iter().zip(["MISS", "MISS", "HIT", "HIT"]) {
             assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
         }

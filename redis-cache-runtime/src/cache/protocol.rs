@@ -128,15 +128,17 @@ impl Cache {
         });
     }
 
-    /// Evicts. The only way out for an entry before its time.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) {
+    /// Evicts; `false`: the store has not been told yet. The only way out for an entry before its time.
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> bool {
         let Some(span) = self.observer().span(Operation::Evict) else {
-            return drop(self.tell(evictions).await);
+            return self.tell(evictions).await.is_ok();
         };
         span.evicts(evictions);
-        if let Err(fault) = span.around(self.tell(evictions)).await {
+        let told = span.around(self.tell(evictions)).await;
+        if let Err(fault) = &told {
             span.failed(fault.name());
         }
+        told.is_ok()
     }
 
     /// Tells the store of evictions, now or later.

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::directives::split_list;
-use super::freshness::{Freshness, Grant, StaleWindows, whole_seconds};
+use super::freshness::{Freshness, Grant, StaleWindows};
 
 /// What a route tells clients, when it differs from the lifetime in the store.
 #[derive(Clone, Debug)]
@@ -67,7 +67,8 @@ impl ClientPolicy {
 
 /// The `Cache-Control` of a response.
 ///
-/// Seconds are rounded up, so that a fresh response never says 0.
+/// Seconds are rounded down, so that nothing is promised for longer than it lasts. In its last second
+/// a response says `no-cache`.
 pub(crate) fn cache_control(
     policy: &ClientPolicy,
     grant: &Grant,
@@ -76,21 +77,21 @@ pub(crate) fn cache_control(
     if policy.no_store {
         return HeaderValue::from_static("no-store");
     }
-    let remaining = freshness.remaining().map(whole_seconds);
-    let declared = policy
-        .max_age
-        .map(|it| whole_seconds(it.get()))
-        .or(grant.max_age);
+    let remaining = freshness.remaining();
+    let is_ending =
+        freshness.is_fresh() && remaining.is_some_and(|left| left < Duration::from_secs(1));
     let mut list = List::default();
     if let Some(visibility) = policy.visibility {
         list.push(visibility);
     }
-    match [declared, remaining].into_iter().flatten().min() {
-        Some(seconds) => list.push_seconds("max-age=", seconds),
+    match client_lifetime(policy, grant, freshness) {
+        _ if is_ending => list.push("no-cache"),
+        Some(lifetime) => list.push_seconds("max-age=", lifetime.as_secs()),
+        None if grant.s_maxage => {}
         None => list.push("no-cache"),
     }
-    if let Some(seconds) = remaining.filter(|_| grant.s_maxage) {
-        list.push_seconds("s-maxage=", seconds);
+    if let Some(left) = remaining.filter(|_| grant.s_maxage && !is_ending) {
+        list.push_seconds("s-maxage=", left.as_secs());
     }
     for directive in split_list(&grant.directives) {
         let contradicts = ["public", "private"].contains(&directive) && policy.visibility.is_some();
@@ -98,11 +99,23 @@ pub(crate) fn cache_control(
             list.push(directive);
         }
     }
-    if remaining.is_some() && grant.may_be_stale() {
+    if remaining.is_some() && !is_ending && grant.may_be_stale() {
         push_windows(&mut list, policy, grant, freshness);
     }
     // Everything in it came from fields, or is ASCII.
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
+}
+
+/// How long a client may use the response; `None`: nothing says it. What a handler tells shared caches
+/// alone is not for clients.
+fn client_lifetime(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -> Option<Duration> {
+    let own = grant
+        .max_age
+        .map(|seconds| Duration::from_secs(seconds).saturating_sub(freshness.age()));
+    let declared = policy.max_age.map(Declared::get).or(own);
+    let is_for_clients = declared.is_some() || !grant.s_maxage;
+    let remaining = freshness.remaining().filter(|_| is_for_clients);
+    declared.into_iter().chain(remaining).min()
 }
 
 /// What is left of the windows in which clients may use a stale response, unless the handler says
@@ -113,7 +126,7 @@ fn push_windows(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness
         ("stale-if-error=", policy.stale_if_error),
     ] {
         let Some(window) = window else { continue };
-        let left = whole_seconds(window.get().saturating_sub(freshness.staleness()));
+        let left = window.get().saturating_sub(freshness.staleness()).as_secs();
         let says = |directive: &str| {
             let start = directive.get(..name.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(name))
@@ -154,6 +167,7 @@ mod tests {
             lifetime: Some(Duration::from_secs(30)),
             max_age: None,
             s_maxage: false,
+            is_targeted: false,
             directives: String::new(),
         }
     }
@@ -165,12 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn max_age_counts_down_and_is_never_0_while_fresh() {
+    fn max_age_counts_down_and_never_promises_more_than_is_left() {
         let policy = ClientPolicy::NONE;
         assert_eq!(told(&policy, &grant(), 0), "max-age=30");
-        assert_eq!(told(&policy, &grant(), 1), "max-age=30");
+        assert_eq!(told(&policy, &grant(), 1), "max-age=29");
         assert_eq!(told(&policy, &grant(), 1_000), "max-age=29");
-        assert_eq!(told(&policy, &grant(), 29_999), "max-age=1");
+        assert_eq!(told(&policy, &grant(), 29_000), "max-age=1");
+    }
+
+    #[test]
+    fn in_its_last_second_a_response_says_no_cache() {
+        let shared = Grant {
+            s_maxage: true,
+            ..grant()
+        };
+        for grant in [grant(), shared] {
+            for age_millis in [29_001, 29_999] {
+                assert_eq!(told(&ClientPolicy::NONE, &grant, age_millis), "no-cache");
+            }
+        }
+        assert_eq!(told(&ClientPolicy::NONE, &grant(), 30_000), "max-age=0");
     }
 
     #[test]
@@ -218,9 +246,27 @@ mod tests {
             ..grant()
         };
         assert_eq!(
-            told(&ClientPolicy::NONE, &grant, 10_000),
-            "max-age=5, s-maxage=20"
+            told(&ClientPolicy::NONE, &grant, 3_000),
+            "max-age=2, s-maxage=27"
         );
+        assert_eq!(
+            told(&ClientPolicy::NONE, &grant, 10_000),
+            "max-age=0, s-maxage=20"
+        );
+    }
+
+    #[test]
+    fn what_is_for_shared_caches_alone_is_not_told_to_clients() {
+        let grant = Grant {
+            s_maxage: true,
+            ..grant()
+        };
+        assert_eq!(told(&ClientPolicy::NONE, &grant, 10_000), "s-maxage=20");
+        let policy = ClientPolicy {
+            max_age: Some(Declared::Fixed(Duration::from_secs(5))),
+            ..ClientPolicy::NONE
+        };
+        assert_eq!(told(&policy, &grant, 10_000), "max-age=5, s-maxage=20");
     }
 
     #[test]

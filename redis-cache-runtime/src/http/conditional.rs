@@ -7,7 +7,6 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use super::directives::split_list;
 use crate::key::hex;
 
 /// Hashing a longer body takes long enough to keep other requests waiting.
@@ -65,8 +64,19 @@ fn any_tag_matches(request: &HeaderMap, current: Option<&HeaderValue>) -> bool {
     let lines = request.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = lines
         .filter_map(|line| line.to_str().ok())
-        .flat_map(split_list);
+        .flat_map(split_tags);
     tags.any(|tag| tag == "*" || (current.is_some() && opaque_tag(tag) == current))
+}
+
+/// The members of a list of entity tags: in a tag a comma separates nothing, and a backslash is a
+/// character like others (RFC 9110 §8.8.3).
+fn split_tags(line: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    line.split(move |c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    })
+    .map(|tag| tag.trim_matches([' ', '\t']))
 }
 
 /// An entity tag without its weakness, quotes included; `None` when it is malformed.
@@ -76,9 +86,28 @@ fn opaque_tag(tag: &str) -> Option<&str> {
     quoted.then_some(opaque)
 }
 
-/// A date (RFC 9110 §5.6.7).
+/// A date (RFC 9110 §5.6.7), in upper or lower case (RFC 9111 §4.2).
 pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    let parsed = httpdate::parse_http_date(text);
+    parsed
+        .or_else(|_| httpdate::parse_http_date(&in_title_case(text)))
+        .ok()
+}
+
+/// A date with its names as they are defined: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn in_title_case(date: &str) -> String {
+    let mut is_in_word = false;
+    let cased = date.chars().map(|c| {
+        let cased = if is_in_word {
+            c.to_ascii_lowercase()
+        } else {
+            c.to_ascii_uppercase()
+        };
+        is_in_word = c.is_ascii_alphabetic();
+        cased
+    });
+    cased.collect::<String>().replace("Gmt", "GMT")
 }
 
 #[cfg(test)]
@@ -105,6 +134,8 @@ mod tests {
         assert!(matches("\"x\" , ,W/\"a\"", "\"a\""));
         assert!(matches("\"x,\", \"a,b\"", "\"a,b\""));
         assert!(matches("*", "\"a\""));
+        assert!(matches("\"a\\\", \"b\"", "\"b\""));
+        assert!(matches("\"a\\\", \"b\"", "\"a\\\""));
         assert!(!matches("\"b\"", "\"a\""));
         assert!(!matches("a", "a"));
         assert!(!matches("\"a", "\"a"));
@@ -132,6 +163,22 @@ mod tests {
         let mut both = since("Sun, 06 Nov 1994 08:49:37 GMT");
         both.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\""));
         assert!(!is_not_modified(&both, ok, &response));
+    }
+
+    #[test]
+    fn a_date_is_read_in_upper_and_lower_case() {
+        let read = |text| date(&HeaderValue::from_static(text));
+        let expected = read("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(expected.is_some());
+        for text in [
+            "SUN, 06 NOV 1994 08:49:37 GMT",
+            "sun, 06 nov 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
+            "sun nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+        assert_eq!(read("Sun, 06 Nox 1994 08:49:37 GMT"), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use smallvec::SmallVec;
+
 use super::directives::split_list;
 
 /// The field `X-Redis-Cache`, which says how the cache answered:
@@ -12,6 +14,9 @@ use super::directives::split_list;
 /// | `STALE` | with a stored response that is stale |
 /// | `MISS` | with what the handler made, because nothing was stored that could be reused |
 /// | `BYPASS` | with what the handler made, and the cache was not used |
+/// | `EVICTED` | with what the handler made, after evicting what it changed |
+/// | `STORED` | with what the handler made, after storing it for the next read |
+/// | `PENDING` | with what the handler made; Redis has not been told yet what it evicts |
 ///
 /// ```
 /// use axum::response::Response;
@@ -91,15 +96,28 @@ pub(crate) fn retain_for_not_modified(fields: HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Makes `Vary` name the request fields that select the response.
+/// Makes `Vary` name the request fields that select the response, in one line: there are caches that
+/// obey only the last of several.
 pub(crate) fn add_vary(fields: &mut HeaderMap, nominated: &[HeaderName]) {
-    let present: Vec<String> = list_members(fields, &header::VARY).collect();
-    for name in nominated
-        .iter()
-        .filter(|name| !present.iter().any(|have| have == name.as_str()))
-    {
-        fields.append(header::VARY, HeaderValue::from_name(name.clone()));
+    if let Some(line) = one_vary(fields, nominated) {
+        fields.insert(header::VARY, line);
     }
+}
+
+/// The `Vary` of a response with nominated fields; `None`: it has that already, or it cannot be read.
+fn one_vary(fields: &HeaderMap, nominated: &[HeaderName]) -> Option<HeaderValue> {
+    let lines = fields.get_all(header::VARY).iter().map(HeaderValue::to_str);
+    let lines: SmallVec<[_; 2]> = lines.collect::<Result<_, _>>().ok()?;
+    let present = || lines.iter().flat_map(|line| split_list(line));
+    let is_missing =
+        |name: &&HeaderName| !present().any(|have| have.eq_ignore_ascii_case(name.as_str()));
+    let missing: SmallVec<[_; 4]> = nominated.iter().filter(is_missing).collect();
+    if missing.is_empty() && lines.len() < 2 {
+        return None;
+    }
+    let names = present().chain(missing.into_iter().map(HeaderName::as_str));
+    let names: SmallVec<[_; 4]> = names.collect();
+    HeaderValue::from_str(&names.join(", ")).ok()
 }
 
 /// The lower-case members of a list field, over all its lines.

@@ -9,10 +9,12 @@ use super::directives::{RequestDirectives, split_list};
 pub(crate) struct Grant {
     /// The freshness lifetime; `None`: no expiry.
     pub(crate) lifetime: Option<Duration>,
-    /// `max-age` as the handler declared it, in seconds: what clients are told at most.
+    /// What was left of the handler's `max-age`, in seconds: what clients are told at most.
     pub(crate) max_age: Option<u64>,
     /// Whether the handler declared `s-maxage`, so that shared caches downstream are told it too.
     pub(crate) s_maxage: bool,
+    /// Whether fields tell some shared caches a lifetime of their own.
+    pub(crate) is_targeted: bool,
     /// The handler's other directives.
     pub(crate) directives: String,
 }
@@ -24,6 +26,7 @@ impl Grant {
             lifetime,
             max_age: None,
             s_maxage: false,
+            is_targeted: false,
             directives: String::new(),
         }
     }
@@ -166,7 +169,7 @@ impl Freshness {
     }
 }
 
-/// Rounded up, so that what is fresh never says 0.
+/// Seconds, rounded up.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration
         .as_secs()
@@ -184,6 +187,7 @@ mod tests {
             lifetime: TTL,
             max_age: None,
             s_maxage: false,
+            is_targeted: false,
             directives: String::new(),
         }
     }

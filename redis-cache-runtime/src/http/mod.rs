@@ -7,3 +7,4 @@ pub(crate) mod fields;
 pub(crate) mod freshness;
 pub(crate) mod storable;
 pub(crate) mod structured;
+pub(crate) mod targeted;

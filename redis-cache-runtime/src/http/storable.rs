@@ -8,6 +8,7 @@ use super::conditional::date;
 use super::directives::ResponseDirectives;
 use super::fields::list_members;
 use super::freshness::Grant;
+use super::targeted;
 use crate::request::RequestFields;
 
 /// Why a response is not stored; each is named once per route in the log.
@@ -98,7 +99,7 @@ impl NotStorable {
             Self::TooLarge => "the body is longer than the limit",
             Self::Trailers => "the response has trailers",
             Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
-            Self::Endless => "the length of the body is not known before it is sent",
+            Self::Endless => "the body is not all there when its head is sent",
             Self::DuplicateName => "another handler has the same name: give one `name = \"..\"`",
         }
     }
@@ -147,7 +148,8 @@ impl StorePolicy {
         now: SystemTime,
     ) -> Result<Grant, NotStorable> {
         let directives = ResponseDirectives::of(fields);
-        let lifetime = lifetime(&directives, fields, ttl, now);
+        let age = age(fields, now);
+        let lifetime = lifetime(&directives, fields, ttl, age, now);
         if fields.contains_key(header::SET_COOKIE) {
             Err(NotStorable::SetCookie)
         } else if directives.no_store || directives.private || directives.no_cache {
@@ -165,8 +167,11 @@ impl StorePolicy {
         } else {
             Ok(Grant {
                 lifetime,
-                max_age: directives.max_age,
+                max_age: directives
+                    .max_age
+                    .map(|seconds| seconds.saturating_sub(age.as_secs())),
                 s_maxage: directives.s_maxage.is_some(),
+                is_targeted: targeted::is_any(fields),
                 directives: directives.others,
             })
         }
@@ -185,35 +190,43 @@ impl StorePolicy {
     }
 }
 
-/// The freshness lifetime of a response (RFC 9111 §4.2.1). What the handler declares counts from
-/// when the response was generated elsewhere, if it says so with `Age`. An `Expires`, which is
+/// The age of a response that is passed on now (RFC 9111 §4.2.3), in whole seconds: by its `Age`, of
+/// which the largest counts, or by its `Date`.
+pub(crate) fn age(fields: &HeaderMap, now: SystemTime) -> Duration {
+    let ages = list_members(fields, &header::AGE);
+    let age = ages.filter_map(|age| age.parse().ok()).max().unwrap_or(0);
+    let since = fields
+        .get(header::DATE)
+        .and_then(date)
+        .and_then(|date| now.duration_since(date).ok());
+    Duration::from_secs(since.map_or(0, |since| since.as_secs()).max(age))
+}
+
+/// What is left of the freshness lifetime of a response (RFC 9111 §4.2.1). An `Expires`, which is
 /// often there for old clients, only shortens what the route grants.
 fn lifetime(
     directives: &ResponseDirectives,
     fields: &HeaderMap,
     ttl: Option<Duration>,
+    age: Duration,
     now: SystemTime,
 ) -> Option<Duration> {
     if let Some(declared) = directives.s_maxage.or(directives.max_age) {
-        let age = fields
-            .get(header::AGE)
-            .and_then(|age| age.to_str().ok()?.parse().ok());
-        return Some(Duration::from_secs(
-            declared.saturating_sub(age.unwrap_or(0)),
-        ));
+        return Some(Duration::from_secs(declared).saturating_sub(age));
     }
-    match (expires(fields, now), ttl) {
+    let expires = expires(fields, now).map(|expires| expires.saturating_sub(age));
+    match (expires, ttl) {
         (Some(expires), Some(ttl)) => Some(expires.min(ttl)),
         (expires, ttl) => expires.or(ttl),
     }
 }
 
-/// How long until `Expires`. An invalid date is one in the past (RFC 9111 §5.3).
+/// The time from `Date` to `Expires`. An invalid date is one in the past (RFC 9111 §5.3).
 fn expires(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let expires = date(fields.get(header::EXPIRES)?);
     let generated = fields.get(header::DATE).and_then(date).unwrap_or(now);
-    let left = expires.and_then(|expires| expires.duration_since(generated).ok());
-    Some(left.unwrap_or_default())
+    let lifetime = expires.and_then(|expires| expires.duration_since(generated).ok());
+    Some(lifetime.unwrap_or_default())
 }
 
 /// Whether a status of a write says that its body is what the next read gets.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::runtime::Handle;
@@ -23,14 +24,15 @@ use crate::route::Route;
 pub(crate) enum Captured {
     /// The body, complete.
     Whole(Bytes),
-    /// Its length is not known, so it must not be waited for.
+    /// Its length is not known, or it is not all there yet: it must not be waited for.
     Streaming(Body),
     /// It cannot be stored; the body is as if it had not been touched.
     NotStorable(NotStorable, Body),
 }
 
-/// Reads a body whose length is known, if that is within `limit` and what the handler declared.
-pub(crate) async fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captured {
+/// Reads a body whose length is known, as far as it is there already, if that is within `limit` and
+/// what the handler declared.
+pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captured {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let Some(length) = body.size_hint().exact() else {
         return Captured::Streaming(body);
@@ -44,9 +46,18 @@ pub(crate) async fn capture(body: Body, declared: Option<u64>, limit: usize) -> 
     let mut replay = Replay {
         frames: VecDeque::new(),
         rest: body,
+        left: None,
     };
     let mut received = 0;
-    while let Some(frame) = replay.rest.frame().await {
+    loop {
+        let frame = match replay.rest.frame().now_or_never() {
+            None => {
+                replay.left = Some(length);
+                return Captured::Streaming(Body::new(replay));
+            }
+            Some(None) => break,
+            Some(Some(frame)) => frame,
+        };
         let data = frame.as_ref().ok().and_then(Frame::data_ref);
         received += data.map_or(0, |data| data.len() as u64);
         let broken = frame.is_err() || received > length;
@@ -75,6 +86,8 @@ type FrameResult = Result<Frame<Bytes>, axum::Error>;
 struct Replay {
     frames: VecDeque<FrameResult>,
     rest: Body,
+    /// How much data is still to come, if the body keeps its word.
+    left: Option<u64>,
 }
 
 impl Replay {
@@ -98,10 +111,20 @@ impl HttpBody for Replay {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
-        match self.frames.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
-        }
+        let frame = match self.frames.pop_front() {
+            Some(frame) => Some(frame),
+            None => ready!(Pin::new(&mut self.rest).poll_frame(cx)),
+        };
+        let data = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let received = data.map_or(0, |data| data.len() as u64);
+        self.left = self.left.map(|left| left.saturating_sub(received));
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

@@ -9,16 +9,8 @@ use super::outcome::{CacheStatus, Forward, Outcome};
 use crate::http::fields::CACHE_STATUS;
 use crate::http::structured::MAX_INTEGER;
 
-/// Marks the response of a write whose status has been told: several attributes on one handler are
-/// one cache.
-#[derive(Clone)]
-struct Told;
-
 /// Says of a response how its request was answered, after what caches behind the handler said.
 pub(super) fn append_cache_status(response: &mut Response, status: CacheStatus) {
-    if status == CacheStatus::BYPASS && response.extensions_mut().insert(Told).is_some() {
-        return;
-    }
     if let Some(value) = field(status, response.status()) {
         response.headers_mut().append(CACHE_STATUS, value);
     }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::BoxFuture;
-use super::outcome::{Answer, CacheStatus};
+use super::outcome::WriteOutcome;
 use super::pending::PendingEviction;
 use super::run::{Step, Surviving};
 use super::writer::Writer;
@@ -132,12 +132,14 @@ impl Evict {
                 fields.append(CACHE_GROUP_INVALIDATION, evicted);
             }
             self.writer.evicts(self.pending.evictions());
-            self.pending.run().await;
+            let outcome = self.pending.run().await;
+            outcome
+                .unwrap_or(WriteOutcome::Bypass)
+                .tell(response, &cache)
         } else {
             self.pending.cancel();
+            WriteOutcome::Bypass.tell(response, &cache)
         }
-        let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None, None)
     }
 }
 

@@ -275,7 +275,9 @@ impl Inner {
 
     async fn give_up(self) {
         match self.evictions() {
-            Some(evictions) => self.cache.remove(&evictions).await,
+            Some(evictions) => {
+                let _ = self.cache.remove(&evictions).await;
+            }
             None => self.release().await,
         }
     }

@@ -54,6 +54,47 @@ impl Outcome {
     }
 }
 
+/// What a write did to the cache, as `X-Redis-Cache` tells it. Of several attributes on one handler the
+/// last of these counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WriteOutcome {
+    /// Nothing.
+    Bypass,
+    /// It stored what the next read gets.
+    Stored,
+    /// It evicted.
+    Evicted,
+    /// It evicts, and the store has not been told yet.
+    Pending,
+}
+
+impl WriteOutcome {
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Bypass => "BYPASS",
+            Self::Stored => "STORED",
+            Self::Evicted => "EVICTED",
+            Self::Pending => "PENDING",
+        })
+    }
+
+    /// Tells of a write how it was answered.
+    pub(crate) fn tell(self, mut response: Response, cache: &Cache) -> Response {
+        let extensions = response.extensions_mut();
+        let told = extensions.get::<Self>().copied();
+        let outcome = told.map_or(self, |told| told.max(self));
+        extensions.insert(outcome);
+        response
+            .headers_mut()
+            .insert(X_REDIS_CACHE, outcome.value());
+        // Several attributes on one handler are one cache.
+        if told.is_none() && cache.tells_status() {
+            append_cache_status(&mut response, CacheStatus::BYPASS);
+        }
+        response
+    }
+}
+
 /// Why a request was forwarded to the handler (RFC 9211 §2.2). There is no `vary-miss`: what other
 /// variants of a key are stored is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +150,8 @@ pub(crate) struct CacheStatus {
     pub(crate) not_storable: Option<NotStorable>,
     /// Of the response, where it is known.
     pub(crate) freshness: Option<Freshness>,
+    /// What an unsafe request did to the cache.
+    pub(crate) wrote: Option<WriteOutcome>,
 }
 
 impl CacheStatus {
@@ -121,6 +164,7 @@ impl CacheStatus {
         stored: false,
         not_storable: None,
         freshness: None,
+        wrote: None,
     };
 
     /// By a stored response.
@@ -193,22 +237,23 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The response as the client gets it, with the groups that it is in, if that is told: the one
-    /// place where it is said how a request was answered. A read is counted under the name of its
-    /// handler; a write, which has none here, by what it writes and evicts.
+    /// place where it is said how a read was answered, which is counted under the name of its handler.
     pub(crate) fn tell(
         mut self,
         cache: &Cache,
-        reader: Option<&'static str>,
+        handler: &'static str,
         groups: Option<HeaderValue>,
     ) -> Response {
         let status = self.status;
-        if let Some(handler) = reader {
-            let result = status.outcome.name(status.collapsed);
-            let observer = cache.observer();
-            observer.record(Measured::Request { handler, result });
-        }
+        let result = status.outcome.name(status.collapsed);
+        let observer = cache.observer();
+        observer.record(Measured::Request { handler, result });
+        let told = status.wrote.map(WriteOutcome::value);
         let fields = self.response.headers_mut();
-        fields.insert(X_REDIS_CACHE, status.outcome.value());
+        fields.insert(
+            X_REDIS_CACHE,
+            told.unwrap_or_else(|| status.outcome.value()),
+        );
         if let Some(groups) = groups {
             fields.append(CACHE_GROUPS, groups);
         }

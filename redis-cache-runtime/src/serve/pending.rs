@@ -1,5 +1,6 @@
 //! An eviction that is due when a handler has run.
 
+use super::outcome::WriteOutcome;
 use crate::cache::Cache;
 use crate::key::Eviction;
 
@@ -23,12 +24,18 @@ impl PendingEviction {
         &self.evictions
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Evicts; `None`: there was nothing to evict.
+    pub(crate) async fn run(mut self) -> Option<WriteOutcome> {
         if self.evictions.is_empty() {
-            return;
+            return None;
         }
-        self.cache.remove(&self.evictions).await;
+        let is_told = self.cache.remove(&self.evictions).await;
         self.evictions.clear();
+        Some(if is_told {
+            WriteOutcome::Evicted
+        } else {
+            WriteOutcome::Pending
+        })
     }
 
     pub(crate) fn cancel(mut self) {
@@ -42,7 +49,9 @@ impl Drop for PendingEviction {
             return;
         }
         let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
-        let evict = async move { cache.remove(&evictions).await };
+        let evict = async move {
+            let _ = cache.remove(&evictions).await;
+        };
         self.cache.background().spawn(evict);
     }
 }

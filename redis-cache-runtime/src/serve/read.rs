@@ -100,12 +100,12 @@ fn find(
                     answer.status = answer.status.collapsed(forward);
                 }
                 let groups = cache.told_groups(&at.groups);
-                Ok(answer.tell(&cache, Some(route.name()), groups))
+                Ok(answer.tell(&cache, route.name(), groups))
             }
             Err(Plan::Unstored) if sought.request.only_if_cached() => {
                 let response = StatusCode::GATEWAY_TIMEOUT.into_response();
                 let status = CacheStatus::unanswered(forward.outcome());
-                Ok(Answer { response, status }.tell(&cache, Some(route.name()), None))
+                Ok(Answer { response, status }.tell(&cache, route.name(), None))
             }
             Err(plan) => {
                 let at = addressing.into_address();
@@ -127,7 +127,7 @@ fn past_the_cache(
     if request.is_read() && request.only_if_cached() {
         let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
         let status = CacheStatus::unanswered(Outcome::Bypass);
-        return Ok(Answer { response, status }.tell(&cache, Some(route.name()), None));
+        return Ok(Answer { response, status }.tell(&cache, route.name(), None));
     }
     Err(Read(Box::new(Forwarded {
         groups: cache.told_groups(&selected.into_groups(route)),
@@ -223,7 +223,7 @@ impl Step for Read {
                 let refresh = async move { drop(this.complete(handler).await) };
                 let limit = cache.lease_ttl();
                 cache.background().adopt(refresh, limit, Place::current());
-                let stale = stale.tell(&cache, Some(route.name()), groups);
+                let stale = stale.tell(&cache, route.name(), groups);
                 Box::pin(ready(stale))
             }
         }
@@ -243,7 +243,7 @@ impl Step for Read {
             Some(stale) if answer.response.status().is_server_error() => stale,
             _ => answer,
         };
-        answer.tell(&cache, Some(route.name()), groups)
+        answer.tell(&cache, route.name(), groups)
     }
 }
 
@@ -252,7 +252,7 @@ impl Forwarded {
         let (cache, route) = (self.cache.clone(), self.route);
         let groups = self.groups.take();
         let answer = self.complete(handler).await;
-        answer.tell(&cache, Some(route.name()), groups)
+        answer.tell(&cache, route.name(), groups)
     }
 
     /// Runs the handler, and answers with what it makes.
@@ -262,13 +262,18 @@ impl Forwarded {
             let pending =
                 PendingEviction::new(self.cache.clone(), std::mem::take(&mut self.evictions));
             let response = pass_on(self.route, handler.await);
-            if succeeded(response.status()) {
-                pending.run().await;
+            let wrote = if succeeded(response.status()) {
+                pending.run().await
             } else {
                 pending.cancel();
-            }
+                None
+            };
             let made = Some(response.status());
-            let status = CacheStatus { made, ..status };
+            let status = CacheStatus {
+                made,
+                wrote,
+                ..status
+            };
             return Answer { response, status };
         }
         let (cache, route, may_help) = (self.cache.clone(), self.route, self.at.is_some());

@@ -1,6 +1,6 @@
 //! Answers with what the handler made, and fills the cache with it if it is storable.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -19,7 +19,8 @@ use crate::http::cache_control::cache_control;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{add_vary, stored_fields};
 use crate::http::freshness::{Freshness, Grant};
-use crate::http::storable::NotStorable;
+use crate::http::storable::{NotStorable, age};
+use crate::http::targeted;
 use crate::observe::{Writes, Written};
 use crate::request::RequestHead;
 use crate::route::Route;
@@ -27,7 +28,7 @@ use crate::route::Route;
 /// A response, with what is known of it when its body has been read as far as it may be.
 pub(super) enum Examined {
     Whole(Parts, Bytes, Grant),
-    /// The length of the body is not known, so it must not be waited for.
+    /// The body is not all there, or its length is not known: it must not be waited for.
     Streaming(Parts, Body, Grant),
     NotStorable(NotStorable, Response),
 }
@@ -38,12 +39,12 @@ pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response
         Ok(grant) => grant,
         Err(reason) => return Examined::NotStorable(reason, response),
     };
-    add_vary(response.headers_mut(), route.store.vary);
-    // What it says is in the lifetime now.
-    response.headers_mut().remove(header::AGE);
+    let fields = response.headers_mut();
+    add_vary(fields, route.store.vary);
+    take_age(fields, &grant);
     let (mut parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
-    match capture(body, length, cache.max_body_bytes()).await {
+    match capture(body, length, cache.max_body_bytes()) {
         Captured::Whole(body) => {
             add_etag(parts.status, &mut parts.headers, &body).await;
             Examined::Whole(parts, body, grant)
@@ -53,6 +54,16 @@ pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response
             Examined::NotStorable(reason, Response::from_parts(parts, body))
         }
     }
+}
+
+/// Takes out of the fields how old the response is: the lifetime says it now.
+pub(super) fn take_age(fields: &mut HeaderMap, grant: &Grant) {
+    if grant.is_targeted {
+        let age = age(fields, clock::time());
+        targeted::count_down(fields, age);
+    }
+    fields.remove(header::AGE);
+    fields.remove(header::DATE);
 }
 
 pub(super) async fn respond(
@@ -97,7 +108,8 @@ pub(super) async fn respond(
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Answer { response, status };
             }
-            let length = content_length(response.headers());
+            // Nobody reads beyond the length that a body has.
+            let length = content_length(response.headers()).or(body.size_hint().exact());
             let fill = match fill {
                 Some(fill) => fill.unawaited().await,
                 None => None,

@@ -14,6 +14,7 @@ use crate::entry::Entry;
 use crate::http::cache_control::cache_control;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Grant, Reuse};
+use crate::http::targeted;
 use crate::key::Address;
 use crate::request::RequestHead;
 use crate::route::Route;
@@ -111,6 +112,9 @@ fn answer(
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.fields;
+    if stored.grant.is_targeted {
+        targeted::count_down(response.headers_mut(), freshness.age());
+    }
     complete(&mut response, request.map(), cache_control);
     Some((reuse, Answer { response, status }))
 }

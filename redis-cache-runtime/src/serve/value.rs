@@ -135,7 +135,8 @@ pub(crate) async fn write(
     let evictions = vec![Eviction::Key(at.key.clone())];
     let pending = PendingEviction::new(cache.clone(), evictions);
     let Some(json) = json else {
-        return pending.run().await;
+        pending.run().await;
+        return;
     };
     match Fill::begin(cache, at, VALUES, Claim::Override, lifetime).await {
         Begun::Fill(fill, _) => {
@@ -143,7 +144,7 @@ pub(crate) async fn write(
             pending.cancel();
             store(fill, lifetime, &json, None).await;
         }
-        Begun::Held(_) | Begun::Fault => pending.run().await,
+        Begun::Held(_) | Begun::Fault => drop(pending.run().await),
     }
 }
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::body::{Captured, capture};
 use super::evict::succeeded;
 use super::fill::{Begun, Fill};
-use super::outcome::{Answer, CacheStatus};
+use super::outcome::WriteOutcome;
 use super::pending::PendingEviction;
-use super::respond::{content_length, store, stored_head};
+use super::respond::{content_length, store, stored_head, take_age};
 use super::run::{Step, Surviving};
 use super::writer::Writer;
 use super::{BoxFuture, pass_on};
@@ -22,7 +22,7 @@ use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
-use crate::observe::Writes;
+use crate::observe::{Writes, Written};
 use crate::request::{CacheRequest, RequestHead};
 use crate::route::{Route, Selected};
 use crate::store::Claim;
@@ -118,13 +118,12 @@ impl Write {
     /// Answers with what the handler made, after storing it.
     async fn end(self, response: Response) -> Response {
         let (cache, route) = (self.cache.clone(), self.route);
-        let response = pass_on(route, self.store_or_evict(response).await);
-        let status = CacheStatus::BYPASS;
-        Answer { response, status }.tell(&cache, None, None)
+        let (response, outcome) = self.store_or_evict(response).await;
+        outcome.tell(pass_on(route, response), &cache)
     }
 
     /// Stores what the handler made as what the next read gets, or evicts what is there.
-    async fn store_or_evict(self, response: Response) -> Response {
+    async fn store_or_evict(self, response: Response) -> (Response, WriteOutcome) {
         let Self {
             cache,
             route,
@@ -138,21 +137,33 @@ impl Write {
             if let Some(fill) = fill {
                 fill.abandon().await;
             }
-            return response;
+            return (response, WriteOutcome::Bypass);
         }
         let (response, stored) = representation(&cache, route, &request, response).await;
         if let Err(reason) = &stored {
             route.refuse(*reason, Writes::Through, &cache);
         }
-        match (fill, stored) {
+        let is_stored = match (fill, stored) {
             (Some(fill), Ok((head, body))) => {
-                store(fill, route, &head, &body, None).await;
+                store(fill, route, &head, &body, None).await == Written::Stored
             }
-            (Some(fill), Err(_)) => fill.give_up().await,
-            (None, _) => {}
-        }
-        pending.run().await;
-        response
+            (Some(fill), Err(_)) => {
+                fill.give_up().await;
+                false
+            }
+            (None, _) => false,
+        };
+        let evicted = pending.run().await;
+        let outcome = evicted.unwrap_or_else(|| {
+            if is_stored {
+                WriteOutcome::Stored
+            } else if cache.pending_evictions() > 0 {
+                WriteOutcome::Pending
+            } else {
+                WriteOutcome::Evicted
+            }
+        });
+        (response, outcome)
     }
 }
 
@@ -196,7 +207,7 @@ async fn representation(
     };
     let (parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
-    match capture(body, length, cache.max_body_bytes()).await {
+    match capture(body, length, cache.max_body_bytes()) {
         Captured::Whole(body) if body.is_empty() => (
             Response::from_parts(parts, Body::empty()),
             Err(NotStorable::Status),
@@ -211,6 +222,7 @@ async fn representation(
                 stored.headers.remove(header::LOCATION);
             }
             add_vary(&mut stored.headers, route.store.vary);
+            take_age(&mut stored.headers, &grant);
             add_etag(StatusCode::OK, &mut stored.headers, &body).await;
             let head = stored_head(&stored, grant);
             (
