@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Version, header};
 
 use crate::cache::Cache;
 use crate::explanation::Wanted;
@@ -118,6 +118,9 @@ pub(crate) struct RequestFields {
     pub(crate) directives: RequestDirectives,
     /// The request is to be explained.
     pub(crate) wanted: Option<Wanted>,
+    /// A response without content has a `Content-Length` all the same: over HTTP/1 it is sent with the
+    /// response to a HEAD alone.
+    pub(crate) is_told_lengths: bool,
 }
 
 impl CacheRequest {
@@ -152,6 +155,7 @@ impl RequestHead {
                 map,
                 directives,
                 wanted,
+                is_told_lengths: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
             })
         });
         if keep & WRITE == 0 && parts.method == Method::HEAD {

@@ -135,11 +135,14 @@ impl Route {
         self
     }
 
-    /// Whether the key holds who asks, so that responses to requests with `Authorization` may be
-    /// stored.
+    /// Whether the key holds who asks: responses to requests with `Authorization` may be stored then,
+    /// and unless the route says something else, clients are told that they are for one user.
     #[must_use]
     pub const fn identified(mut self, identified: bool) -> Self {
         self.store.identified = identified;
+        if identified {
+            self.client.visibility = Some("private");
+        }
         self
     }
 

@@ -5,6 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::cached;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
 use crate::support::{App, on_every_store, serve, tells_what_is_left};
 
@@ -115,7 +117,24 @@ on_every_store! {
         for outcome in ["MISS", "HIT"] {
             let reply = client.send("HEAD", "/read", &[("if-none-match", "\"v1\"")]).await;
             assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome));
-            assert_eq!(reply.field("content-length"), None);
+            assert_eq!(reply.field("content-length"), Some("4"), "of what a GET gets");
+        }
+    }
+
+    async fn a_304_has_no_content_below_a_layer_that_compresses(store: Store) {
+        let router = router(dated(store)).layer(CompressionLayer::new().compress_when(SizeAbove::new(1)));
+        let client = serve(router).await;
+        for version in ["HTTP/1.1", "HTTP/2"] {
+            for (method, outcome) in [("GET", "MISS"), ("GET", "HIT"), ("HEAD", "HIT")] {
+                let fields = [("if-none-match", "\"v1\""), ("accept-encoding", "gzip")];
+                let reply = match version {
+                    "HTTP/2" => client.send_by_http_2(method, "/read", &fields).await,
+                    _ => client.send(method, "/read", &fields).await,
+                };
+                assert_eq!(reply.status.as_u16(), 304, "{version} {method} {outcome}");
+                assert_eq!(reply.field("content-encoding"), None, "{version} {method}");
+                assert!(reply.body.is_empty());
+            }
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What is never stored, and says `BYPASS`.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
-use axum_redis_cache::cached;
+use axum_redis_cache::{IdentifiesCaller, cached};
 
-use crate::support::{App, Store, on_every_store, serve, settings};
+use crate::support::{App, Store, on_every_store, serve, settings, tells_what_is_left};
 
 #[cached(ttl = 30)]
 async fn plain(State(app): State<App>) -> Response {
@@ -40,6 +43,31 @@ async fn per_user(_headers: HeaderMap, State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// Who asks, by a field of the request.
+struct Caller(String);
+
+impl IdentifiesCaller for Caller {}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(format!("{:?}", parts.headers.get("x-user"))))
+    }
+}
+
+#[cached(ttl = 30, vary_by(caller.0))]
+async fn identified(caller: Caller, State(app): State<App>) -> Response {
+    let _ = caller;
+    app.run().await
+}
+
+#[cached(ttl = 30, vary_by(caller.0), public)]
+async fn identified_public(caller: Caller, State(app): State<App>) -> Response {
+    let _ = caller;
+    app.run().await
+}
+
 fn router(app: App) -> Router {
     Router::new()
         .route("/plain", get(plain))
@@ -48,6 +76,8 @@ fn router(app: App) -> Router {
         .route("/no-store", get(no_store))
         .route("/public", get(public))
         .route("/per-user", get(per_user))
+        .route("/identified", get(identified))
+        .route("/identified-public", get(identified_public))
         .with_state(app)
 }
 
@@ -141,6 +171,22 @@ on_every_store! {
         let own = client.get("/private").await;
         assert_eq!(own.field("cache-control"), Some("max-age=5, private"));
         assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
+    }
+
+    async fn a_response_is_private_if_its_key_tells_who_asks_unless_the_route_is_public(store: Store) {
+        let client = serve(router(App::counting(store.cache()))).await;
+        for outcome in ["MISS", "HIT"] {
+            for (path, told) in [
+                ("/per-user", "private, max-age=30"),
+                ("/identified", "private, max-age=30"),
+                ("/identified-public", "public, max-age=30"),
+                ("/plain", "max-age=30"),
+            ] {
+                let reply = client.get_with(path, &[("x-user", "alice")]).await;
+                assert_eq!(reply.outcome(), outcome);
+                assert!(tells_what_is_left(&reply, told), "{path}: {reply:?}");
+            }
+        }
     }
 
     async fn a_body_of_known_length_that_breaks_is_passed_on_and_not_stored(store: Store) {

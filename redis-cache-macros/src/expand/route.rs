@@ -91,12 +91,16 @@ pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStre
     quote!(#private::Probe::<#ty>::BY)
 }
 
-/// The key accounts for who asks if it holds a value whose extractor identifies the caller.
+/// The key accounts for who asks if it holds a value whose extractor identifies the caller, or the
+/// credentials themselves.
 fn identified(
     private: &TokenStream,
     arguments: &[Argument<'_>],
     route: &Route,
 ) -> Option<TokenStream> {
+    if route.vary.iter().any(|name| name == "authorization") {
+        return Some(quote!(.identified(true)));
+    }
     let is_used = |argument: &Argument<'_>| {
         let mut used = route.used();
         used.any(|value| argument.bindings.iter().any(|name| value.uses(name)))

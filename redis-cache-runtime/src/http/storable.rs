@@ -127,8 +127,7 @@ impl StorePolicy {
 
     /// Whether the request rules out the cache, for reading and for storing.
     pub(crate) fn check_request(&self, request: &RequestFields) -> Result<(), NotStorable> {
-        let accounted =
-            self.public || self.identified || self.vary.contains(&header::AUTHORIZATION);
+        let accounted = self.public || self.identified;
         if request.map.contains_key(header::RANGE) {
             Err(NotStorable::Range)
         } else if request.map.contains_key(header::AUTHORIZATION) && !accounted {

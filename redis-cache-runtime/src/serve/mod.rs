@@ -18,18 +18,15 @@ pub(crate) mod value;
 pub(crate) mod write;
 pub(crate) mod writer;
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::body::HttpBody;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body::Frame;
 
 use crate::http::conditional::is_not_modified;
 use crate::http::fields::{add_vary, retain_for_not_modified};
+use crate::request::RequestFields;
 use crate::route::Route;
 
 /// A future whose type does not name what is in it: compiled here, not for each handler.
@@ -48,39 +45,29 @@ pub(crate) fn pass_on(route: &Route, mut response: Response) -> Response {
     response
 }
 
-/// The body of a 304. Its length is not known, so that no `Content-Length: 0` is made of it, which
-/// would have to be the length of the body it stands for (RFC 9110 §8.6).
-struct NoBody;
-
-impl HttpBody for NoBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
-    }
-}
-
 /// Completes a response that clients may store, and makes it a 304 when that is all they need.
+///
+/// The body of a 304 has a length, which is 0, so that no layer compresses it. Where a `Content-Length`
+/// is sent with it, it is that of the body it stands for (RFC 9110 §8.6).
 pub(crate) fn complete(
     response: &mut Response,
-    request: Option<&HeaderMap>,
+    request: Option<&RequestFields>,
     cache_control: HeaderValue,
 ) {
     let fields = response.headers_mut();
     fields.insert(header::CACHE_CONTROL, cache_control);
     let (status, fields) = (response.status(), response.headers());
-    if request.is_some_and(|request| is_not_modified(request, status, fields)) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        let fields = std::mem::take(response.headers_mut());
-        *response.headers_mut() = retain_for_not_modified(fields);
-        *response.body_mut() = Body::new(NoBody);
+    let Some(request) = request.filter(|it| is_not_modified(&it.map, status, fields)) else {
+        return;
+    };
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    let fields = std::mem::take(response.headers_mut());
+    *response.headers_mut() = retain_for_not_modified(fields);
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact()
+        && request.is_told_lengths
+    {
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_LENGTH, length.into());
     }
 }

@@ -93,14 +93,14 @@ pub(super) async fn respond(
                 status.stored = written == Written::Stored;
             }
             let mut response = Response::from_parts(parts, Body::from(body));
-            complete(&mut response, request.map(), cache_control);
+            complete(&mut response, request.fields.as_deref(), cache_control);
             response
         }
         Examined::Streaming(parts, body, grant) => {
             let cache_control = told(&grant);
             let head = stored_head(&parts, grant);
-            let mut response = Response::from_parts(parts, Body::empty());
-            complete(&mut response, request.map(), cache_control);
+            let mut response = Response::from_parts(parts, body);
+            complete(&mut response, request.fields.as_deref(), cache_control);
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
                 lead.fail();
@@ -108,6 +108,7 @@ pub(super) async fn respond(
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Answer { response, status };
             }
+            let body = std::mem::take(response.body_mut());
             // Nobody reads beyond the length that a body has.
             let length = content_length(response.headers()).or(body.size_hint().exact());
             let fill = match fill {

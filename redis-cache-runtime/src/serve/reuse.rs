@@ -115,6 +115,6 @@ fn answer(
     if stored.grant.is_targeted {
         targeted::count_down(response.headers_mut(), freshness.age());
     }
-    complete(&mut response, request.map(), cache_control);
+    complete(&mut response, request.fields.as_deref(), cache_control);
     Some((reuse, Answer { response, status }))
 }

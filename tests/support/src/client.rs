@@ -3,9 +3,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 /// An HTTP client that sends request targets and fields exactly as they are given.
@@ -50,6 +50,32 @@ impl Client {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// Sends a request without a body by HTTP/2.
+    pub async fn send_by_http_2(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Reply {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .expect("a running server");
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("a handshake");
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://test{target}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Full::new(Bytes::new()))
+            .expect("a valid request");
+        Reply::of(sender.send_request(request).await.expect("a response")).await
     }
 
     /// Sends a request with a body.
