@@ -139,7 +139,7 @@ impl RequestHead {
     /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
     /// then generates the response that is stored, and axum leaves out the body.
     fn take(keep: u8, parts: &mut Parts, url: Url, cache: &Cache) -> Self {
-        if keep & WRITE == 0 && !cache.obeys_requests() {
+        if !cache.obeys_requests() {
             // A server may ignore it (RFC 9110 §14.2).
             parts.headers.remove(header::RANGE);
         }

@@ -207,6 +207,36 @@ on_every_store! {
         }
     }
 
+    async fn a_body_that_breaks_where_it_should_end_is_not_stored(store: Store) {
+        let app = App::new(store.cache(), |_| async {
+            let chunks = futures_util::stream::iter([Ok("body"), Err(std::io::Error::other("x"))]);
+            let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
+                if chunk.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+                chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
+            });
+            Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 4))
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            assert_eq!(client.get("/plain").await.outcome(), "MISS");
+            assert_eq!(app.runs(), run);
+        }
+    }
+
+    async fn what_a_lifetime_leaves_is_told_only_of_what_is_stored(store: Store) {
+        let cache = store.cache_with(settings().max_body_bytes(3));
+        let app = App::new(cache, |_| async {
+            ([("cache-control", "max-age=60"), ("age", "50")], "body")
+        });
+        let client = serve(router(app)).await;
+        let reply = client.get("/plain").await;
+        assert_eq!(reply.outcome(), "BYPASS");
+        assert_eq!(reply.field("cache-control"), Some("max-age=60"));
+        assert_eq!(reply.field("age"), Some("50"));
+    }
+
     async fn a_request_for_a_range_passes_through(store: Store) {
         let app = App::counting(store.cache());
         let client = serve(router(app)).await;

@@ -114,6 +114,34 @@ on_every_store! {
         .await;
     }
 
+    async fn a_body_of_known_length_is_stored_even_if_nobody_reads_it(store: Store) {
+        for (method, fields) in [
+            ("GET", &[("if-none-match", "\"v1\"")][..]),
+            ("HEAD", &[]),
+            ("GET", &[]),
+        ] {
+            let gate = Gate::new();
+            let handlers = gate.clone();
+            let app = App::new(store.cache(), move |_| {
+                let gate = handlers.clone();
+                async move { ([("etag", "\"v1\"")], Halves::body(&gate)) }
+            });
+            let client = serve(router(app.clone())).await;
+            let response = client.open(method, "/read", fields).await;
+            assert_eq!(response.headers()["x-redis-cache"], "MISS");
+            drop(response);
+            gate.entered().await;
+            gate.open();
+            until("a HIT", async || {
+                let only = [("cache-control", "only-if-cached")];
+                let reply = client.get_with("/read", &only).await;
+                reply.outcome() == "HIT" && reply.text() == "one two"
+            })
+            .await;
+            assert_eq!(app.runs(), 1, "{method} {fields:?}");
+        }
+    }
+
     async fn a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on(store: Store) {
         let app = App::new(store.cache(), |_| async { chunks(vec![Ok("one "), Ok("two")]) });
         let client = serve(router(app)).await;

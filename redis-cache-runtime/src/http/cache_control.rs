@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use smallvec::SmallVec;
 
-use super::directives::split_list;
+use super::directives::{seconds, split_list};
 use super::freshness::{Freshness, Grant, StaleWindows};
 
 /// What a route tells clients, when it differs from the lifetime in the store.
@@ -95,8 +95,15 @@ pub(crate) fn cache_control(
     }
     for directive in split_list(&grant.directives) {
         let contradicts = ["public", "private"].contains(&directive) && policy.visibility.is_some();
-        if !contradicts {
-            list.push(directive);
+        if contradicts {
+            continue;
+        }
+        match window(directive) {
+            Some((name, granted)) => {
+                let left = granted.saturating_sub(freshness.staleness().as_secs());
+                list.push_seconds(&[name, "="].concat(), left);
+            }
+            None => list.push(directive),
         }
     }
     if remaining.is_some() && !is_ending && grant.may_be_stale() {
@@ -116,6 +123,13 @@ fn client_lifetime(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -
     let is_for_clients = declared.is_some() || !grant.s_maxage;
     let remaining = freshness.remaining().filter(|_| is_for_clients);
     declared.into_iter().chain(remaining).min()
+}
+
+/// A window in which a stale response may be used, if a directive of the handler grants one (RFC 5861).
+fn window(directive: &str) -> Option<(&str, u64)> {
+    let (name, value) = directive.split_once('=')?;
+    let is_window = ["stale-while-revalidate", "stale-if-error"].contains(&name);
+    Some((name, seconds(value)?)).filter(|_| is_window)
 }
 
 /// What is left of the windows in which clients may use a stale response, unless the handler says
@@ -296,6 +310,10 @@ mod tests {
         assert_eq!(
             told(&policy, &own, 0),
             "max-age=30, stale-if-error=5, stale-while-revalidate=10"
+        );
+        assert_eq!(
+            told(&policy, &own, 32_000),
+            "max-age=0, stale-if-error=3, stale-while-revalidate=8"
         );
         let endless = Grant {
             lifetime: None,

@@ -132,7 +132,7 @@ pub(crate) fn split_list(line: &str) -> impl Iterator<Item = &str> {
     .filter(|member| !member.is_empty())
 }
 
-fn seconds(value: &str) -> Option<u64> {
+pub(super) fn seconds(value: &str) -> Option<u64> {
     let digits = value.trim_matches('"');
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS))

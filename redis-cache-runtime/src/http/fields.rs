@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use super::directives::split_list;
+use super::targeted::is_targeted;
 
 /// The field `X-Redis-Cache`, which says how the cache answered:
 ///
@@ -89,7 +90,8 @@ pub(crate) fn retain_for_not_modified(fields: HeaderMap) -> HeaderMap {
     let mut name = None;
     for (next, value) in fields {
         name = next.or(name);
-        if let Some(name) = name.as_ref().filter(|name| IN_NOT_MODIFIED.contains(name)) {
+        let is_kept = |name: &&HeaderName| IN_NOT_MODIFIED.contains(name) || is_targeted(name);
+        if let Some(name) = name.as_ref().filter(is_kept) {
             kept.append(name.clone(), value);
         }
     }

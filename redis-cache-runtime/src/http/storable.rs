@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::conditional::date;
-use super::directives::ResponseDirectives;
+use super::directives::{ResponseDirectives, seconds};
 use super::fields::list_members;
 use super::freshness::Grant;
 use super::targeted;
@@ -193,7 +193,7 @@ impl StorePolicy {
 /// which the largest counts, or by its `Date`.
 pub(crate) fn age(fields: &HeaderMap, now: SystemTime) -> Duration {
     let ages = list_members(fields, &header::AGE);
-    let age = ages.filter_map(|age| age.parse().ok()).max().unwrap_or(0);
+    let age = ages.filter_map(|age| seconds(&age)).max().unwrap_or(0);
     let since = fields
         .get(header::DATE)
         .and_then(date)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::directives::split_list;
+use super::directives::{seconds, split_list};
 use super::freshness::whole_seconds;
 
 /// Returns whether there is one.
@@ -13,7 +13,7 @@ pub(crate) fn is_any(fields: &HeaderMap) -> bool {
     fields.keys().any(is_targeted)
 }
 
-fn is_targeted(name: &HeaderName) -> bool {
+pub(super) fn is_targeted(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("cdn-cache-control") || name == "surrogate-control"
 }
@@ -32,26 +32,47 @@ pub(crate) fn count_down(fields: &mut HeaderMap, age: Duration) {
 }
 
 fn counted_down(line: &str, age: u64) -> String {
-    let directives = split_list(line).map(|directive| {
-        let lifetime = lifetime_of(directive);
-        lifetime.map_or_else(
-            || directive.to_owned(),
-            |(name, seconds, rest)| format!("{name}={}{rest}", seconds.saturating_sub(age)),
-        )
+    let lifetimes = split_list(line).filter_map(|directive| {
+        let (name, seconds, _) = granted(directive)?;
+        is_lifetime(name).then_some(seconds)
+    });
+    // The windows for stale responses count from the end of the lifetime.
+    let staleness = age.saturating_sub(lifetimes.max().unwrap_or(0));
+    let directives = split_list(line).map(|directive| match granted(directive) {
+        Some((name, seconds, window)) if is_lifetime(name) => {
+            let window = window.map(|window| format!("+{}", window.saturating_sub(staleness)));
+            let left = seconds.saturating_sub(age);
+            format!("{name}={left}{}", window.unwrap_or_default())
+        }
+        Some((name, seconds, None)) if is_window(name) => {
+            format!("{name}={}", seconds.saturating_sub(staleness))
+        }
+        _ => directive.to_owned(),
     });
     directives.collect::<Vec<_>>().join(", ")
 }
 
-/// Name, seconds and what follows them, of a directive that grants a lifetime.
-fn lifetime_of(directive: &str) -> Option<(&str, u64, &str)> {
-    let (name, value) = directive.split_once('=')?;
-    let is_lifetime = ["max-age", "s-maxage"]
+fn is_lifetime(name: &str) -> bool {
+    ["max-age", "s-maxage"]
         .iter()
-        .any(|lifetime| name.trim().eq_ignore_ascii_case(lifetime));
-    let value = value.trim_start();
-    let end = value.find(|c: char| !c.is_ascii_digit());
-    let (digits, rest) = value.split_at(end.unwrap_or(value.len()));
-    is_lifetime.then_some((name, digits.parse().ok()?, rest))
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
+fn is_window(name: &str) -> bool {
+    ["stale-while-revalidate", "stale-if-error"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The name and the seconds of a directive; those after a `+` are of `Surrogate-Control`, for a stale
+/// response.
+fn granted(directive: &str) -> Option<(&str, u64, Option<u64>)> {
+    let (name, value) = directive.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    match value.split_once('+') {
+        Some((value, window)) => Some((name, seconds(value)?, Some(seconds(window)?))),
+        None => Some((name, seconds(value)?, None)),
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +92,15 @@ mod tests {
                 "max-age=55+600, content=\"ESI/1.0\"",
             ),
             ("max-age=soon, no-store", "max-age=soon, no-store"),
-            ("stale-while-revalidate=60", "stale-while-revalidate=60"),
+            (
+                "max-age=60, stale-while-revalidate=60",
+                "max-age=55, stale-while-revalidate=60",
+            ),
+            (
+                "max-age=3, stale-while-revalidate=60",
+                "max-age=0, stale-while-revalidate=58",
+            ),
+            ("max-age=3+60", "max-age=0+58"),
         ] {
             assert_eq!(counted_down(line, 5), expected);
         }

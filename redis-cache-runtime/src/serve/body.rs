@@ -20,6 +20,9 @@ use crate::http::storable::NotStorable;
 use crate::observe::{Place, Writes};
 use crate::route::Route;
 
+/// A body in more pieces than these is not waited for, even if it is all there.
+const MAX_FRAMES: usize = 1024;
+
 /// What became of a body when a copy of it was wanted.
 pub(crate) enum Captured {
     /// The body, complete.
@@ -60,6 +63,11 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
         };
         let data = frame.as_ref().ok().and_then(Frame::data_ref);
         received += data.map_or(0, |data| data.len() as u64);
+        if replay.frames.len() == MAX_FRAMES {
+            replay.frames.push_back(frame);
+            replay.left = Some(length);
+            return Captured::Streaming(Body::new(replay));
+        }
         let broken = frame.is_err() || received > length;
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
@@ -72,11 +80,11 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
             return Captured::NotStorable(reason, Body::new(replay));
         }
     }
-    let whole = replay.concat();
     if received == length {
-        Captured::Whole(whole)
+        Captured::Whole(replay.concat())
     } else {
-        Captured::NotStorable(NotStorable::Incomplete, Body::from(whole))
+        replay.left = Some(length);
+        Captured::NotStorable(NotStorable::Incomplete, Body::new(replay))
     }
 }
 
@@ -140,6 +148,10 @@ pub(crate) struct Tee {
     /// Who polls it is elsewhere in the trace, if anywhere.
     place: Place,
     ended: bool,
+    /// What came after all that was expected.
+    excess: Option<FrameResult>,
+    /// It goes on without a client.
+    is_adopted: bool,
     state: State,
 }
 
@@ -174,6 +186,8 @@ impl Tee {
             route,
             place: Place::current(),
             ended: false,
+            excess: None,
+            is_adopted: false,
             state,
         }
     }
@@ -189,9 +203,29 @@ impl Tee {
             return self.give_up(NotStorable::TooLarge);
         }
         copy.extend_from_slice(data);
-        // The server stops reading a body once it has sent the declared length.
-        if self.declared == u64::try_from(copy.len()).ok() {
-            self.store();
+    }
+
+    /// Looks for the end of a body that is as long as it was declared: the server stops reading once it
+    /// has sent that much.
+    fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
+        let State::Copying { copy, .. } = &self.state else {
+            return;
+        };
+        if self.declared != u64::try_from(copy.len()).ok() {
+            return;
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) => self.end(),
+            Poll::Pending => self.store(),
+            Poll::Ready(Some(frame)) => {
+                let is_trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
+                self.excess = Some(frame);
+                self.give_up(if is_trailers {
+                    NotStorable::Trailers
+                } else {
+                    NotStorable::Incomplete
+                });
+            }
         }
     }
 
@@ -247,10 +281,14 @@ impl HttpBody for Tee {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let this = &mut *self;
+        if let Some(excess) = this.excess.take() {
+            return Poll::Ready(Some(excess));
+        }
         if !this.ended {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     this.keep(&frame);
+                    this.look_for_the_end(cx);
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {
@@ -270,5 +308,36 @@ impl HttpBody for Tee {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A body of known length is read to its end even if its client goes away, or does not want it: it is
+/// bounded, and others can use the copy.
+impl Drop for Tee {
+    fn drop(&mut self) {
+        let State::Copying { fill, .. } = &self.state else {
+            return;
+        };
+        let Some(cache) = fill.cache().cloned() else {
+            return;
+        };
+        if self.ended || self.is_adopted || self.declared.is_none() {
+            return;
+        }
+        let mut rest = Self {
+            body: std::mem::take(&mut self.body),
+            declared: self.declared,
+            limit: self.limit,
+            route: self.route,
+            place: self.place.clone(),
+            ended: false,
+            excess: None,
+            is_adopted: true,
+            state: std::mem::replace(&mut self.state, State::PassingThrough),
+        };
+        let read = async move { while let Some(Ok(_)) = rest.frame().await {} };
+        cache
+            .background()
+            .adopt(read, cache.lease_ttl(), self.place.clone());
     }
 }

@@ -20,7 +20,7 @@ pub(crate) mod writer;
 
 use std::pin::Pin;
 
-use axum::body::HttpBody;
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
@@ -48,9 +48,10 @@ pub(crate) fn pass_on(route: &Route, mut response: Response) -> Response {
 /// Completes a response that clients may store, and makes it a 304 when that is all they need.
 ///
 /// The body of a 304 has a length, which is 0, so that no layer compresses it. Where a `Content-Length`
-/// is sent with it, it is that of the body it stands for (RFC 9110 §8.6).
+/// is sent with it, it is that of the body it stands for, if that is known (RFC 9110 §8.6).
 pub(crate) fn complete(
     response: &mut Response,
+    length: Option<u64>,
     request: Option<&RequestFields>,
     cache_control: HeaderValue,
 ) {
@@ -63,10 +64,8 @@ pub(crate) fn complete(
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     let fields = std::mem::take(response.headers_mut());
     *response.headers_mut() = retain_for_not_modified(fields);
-    let body = std::mem::take(response.body_mut());
-    if let Some(length) = body.size_hint().exact()
-        && request.is_told_lengths
-    {
+    *response.body_mut() = Body::empty();
+    if let Some(length) = length.filter(|_| request.is_told_lengths) {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_LENGTH, length.into());
     }

@@ -39,17 +39,19 @@ pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response
         Ok(grant) => grant,
         Err(reason) => return Examined::NotStorable(reason, response),
     };
-    let fields = response.headers_mut();
-    add_vary(fields, route.store.vary);
-    take_age(fields, &grant);
+    add_vary(response.headers_mut(), route.store.vary);
     let (mut parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
     match capture(body, length, cache.max_body_bytes()) {
         Captured::Whole(body) => {
+            take_age(&mut parts.headers, &grant);
             add_etag(parts.status, &mut parts.headers, &body).await;
             Examined::Whole(parts, body, grant)
         }
-        Captured::Streaming(body) => Examined::Streaming(parts, body, grant),
+        Captured::Streaming(body) => {
+            take_age(&mut parts.headers, &grant);
+            Examined::Streaming(parts, body, grant)
+        }
         Captured::NotStorable(reason, body) => {
             Examined::NotStorable(reason, Response::from_parts(parts, body))
         }
@@ -83,6 +85,7 @@ pub(super) async fn respond(
         status.made = Some(parts.status);
         status.freshness = Some(Freshness::new(grant.lifetime));
     }
+    let fields = request.fields.as_deref();
     let told = |grant: &Grant| cache_control(&route.client, grant, Freshness::new(grant.lifetime));
     let response = match examined {
         Examined::Whole(parts, body, grant) => {
@@ -92,25 +95,22 @@ pub(super) async fn respond(
                 let written = store(fill, route, &head, &body, lead).await;
                 status.stored = written == Written::Stored;
             }
+            let length = u64::try_from(body.len()).ok();
             let mut response = Response::from_parts(parts, Body::from(body));
-            complete(&mut response, request.fields.as_deref(), cache_control);
+            complete(&mut response, length, fields, cache_control);
             response
         }
         Examined::Streaming(parts, body, grant) => {
             let cache_control = told(&grant);
             let head = stored_head(&parts, grant);
-            let mut response = Response::from_parts(parts, body);
-            complete(&mut response, request.fields.as_deref(), cache_control);
+            let mut response = Response::from_parts(parts, Body::empty());
+            // Nobody reads beyond the length that a body has.
+            let length = content_length(response.headers()).or(body.size_hint().exact());
+            complete(&mut response, length, fields, cache_control);
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
                 lead.fail();
             }
-            if response.status() == StatusCode::NOT_MODIFIED {
-                return Answer { response, status };
-            }
-            let body = std::mem::take(response.body_mut());
-            // Nobody reads beyond the length that a body has.
-            let length = content_length(response.headers()).or(body.size_hint().exact());
             let fill = match fill {
                 Some(fill) => fill.unawaited().await,
                 None => None,
@@ -120,6 +120,10 @@ pub(super) async fn respond(
                 Some(fill) => Body::new(Tee::new(body, length, limit, route, fill, head)),
                 None => body,
             };
+            // The body of a 304 is dropped here: what it is a copy of may be stored all the same.
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Answer { response, status };
+            }
             response.map(|_| body)
         }
         Examined::NotStorable(reason, response) => {

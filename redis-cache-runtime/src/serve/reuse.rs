@@ -109,12 +109,14 @@ fn answer(
     }
     let status = CacheStatus::reused(freshness, stored.status);
     let cache_control = cache_control(&route.client, &stored.grant, freshness);
+    let length = u64::try_from(body.len()).ok();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.fields;
     if stored.grant.is_targeted {
         targeted::count_down(response.headers_mut(), freshness.age());
     }
-    complete(&mut response, request.fields.as_deref(), cache_control);
+    let request = request.fields.as_deref();
+    complete(&mut response, length, request, cache_control);
     Some((reuse, Answer { response, status }))
 }

@@ -75,6 +75,8 @@ pub struct Write {
     cache: Cache,
     route: &'static Route,
     request: RequestHead,
+    /// Where its response is stored, if that is known.
+    at: Option<Address>,
     /// Evicted when nothing is stored.
     evictions: Vec<Eviction>,
     fill: Option<Fill>,
@@ -89,6 +91,7 @@ impl Write {
             cache,
         } = request;
         let (evictions, at) = place(&cache, &request, route, declared).await;
+        let written = at.clone();
         let kept_for = cache.kept_for(route);
         let fill = match at {
             None => None,
@@ -110,6 +113,7 @@ impl Write {
             cache,
             route,
             request,
+            at: written,
             evictions,
             fill,
         }
@@ -128,6 +132,7 @@ impl Write {
             cache,
             route,
             request,
+            at,
             evictions: _,
             fill,
             pending,
@@ -154,15 +159,13 @@ impl Write {
             (None, _) => false,
         };
         let evicted = pending.run().await;
-        let outcome = evicted.unwrap_or_else(|| {
-            if is_stored {
-                WriteOutcome::Stored
-            } else if cache.pending_evictions() > 0 {
-                WriteOutcome::Pending
-            } else {
-                WriteOutcome::Evicted
-            }
-        });
+        let outcome = if at.is_some_and(|at| cache.is_evicted(&at)) {
+            WriteOutcome::Pending
+        } else if is_stored {
+            WriteOutcome::Stored
+        } else {
+            evicted.unwrap_or(WriteOutcome::Evicted)
+        };
         (response, outcome)
     }
 }
