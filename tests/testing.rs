@@ -109,7 +109,7 @@ async fn without_a_cache_every_handler_runs() {
     }
     assert_eq!(
         send(&app, "DELETE", "/products/42").await,
-        answer("BYPASS", "")
+        answer("EVICTED", "")
     );
     for _ in 0..2 {
         assert_eq!(send(&app, "GET", "/products").await, answer("", "7"));
