@@ -296,7 +296,7 @@ impl Cache {
         self.lifetime(route).map(|ttl| ttl.saturating_add(windows))
     }
 
-    /// Whether what requests say of caches is obeyed.
+    /// Returns whether the directives of requests are obeyed.
     pub(crate) fn obeys_requests(&self) -> bool {
         self.inner.request_directives
     }

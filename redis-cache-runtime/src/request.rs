@@ -28,7 +28,7 @@ pub const PARTS: u8 = 4;
 pub struct Head<T, K, const KEEP: u8> {
     /// The argument.
     pub extracted: T,
-    /// What is for the cache.
+    /// The request as the cache sees it.
     pub request: CacheRequest,
     url: PhantomData<fn() -> K>,
 }

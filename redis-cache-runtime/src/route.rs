@@ -135,7 +135,7 @@ impl Route {
         self
     }
 
-    /// Whether the key holds who asks: responses to requests with `Authorization` may be stored then,
+    /// Says whether the key identifies the caller: responses to requests with `Authorization` may be stored then,
     /// and unless the route says something else, clients are told that they are for one user.
     #[must_use]
     pub const fn identified(mut self, identified: bool) -> Self {

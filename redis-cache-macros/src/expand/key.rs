@@ -55,14 +55,7 @@ fn of_text(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
         let ty = argument.ty;
         quote!(::core::assert!(#private::Probe::<#ty>::IS_TOLD_BY_QUERY, #message);)
     });
-    let checks: Vec<_> = checks.collect();
-    let checks = (!checks.is_empty()).then(|| {
-        quote!(const {
-            #[allow(unused_imports)]
-            use #private::NotDetermined as _;
-            #(#checks)*
-        })
-    });
+    let checks = evaluated(private, &checks.collect::<Vec<_>>());
     quote! {
         #visibility fn key(text: impl #private::KeyText) -> #private::CacheKey {
             #checks
@@ -114,13 +107,7 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
             &#private::Text::new().value(#value),
         )));
     }
-    let checks = (!checks.is_empty()).then(|| {
-        quote!(const {
-            #[allow(unused_imports)]
-            use #private::NotDetermined as _;
-            #(#checks)*
-        })
-    });
+    let checks = evaluated(private, &checks);
     quote! {
         #[allow(non_snake_case)]
         #visibility fn key(#(#parameters),*) -> #private::CacheKey {
@@ -128,6 +115,17 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
             <Self as #private::Handler>::route().key_of_values() #(#values)* .into_key()
         }
     }
+}
+
+/// Assertions about types, evaluated when the function is compiled for a use.
+fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStream> {
+    (!checks.is_empty()).then(|| {
+        quote!(const {
+            #[allow(unused_imports)]
+            use #private::NotDetermined as _;
+            #(#checks)*
+        })
+    })
 }
 
 /// Returns whether a type is spelled like one of these extractors of the URL, whose values can be named. The

@@ -55,9 +55,10 @@ pub(super) fn declared(
         let groups = select::texts(private, &route.groups);
         quote!(.groups_by(|| #private::sorted([#(#groups),*])))
     });
-    let is_fixed = route.fixed_groups().is_some();
-    let made_groups = route.groups.iter().filter(|_| !is_fixed);
-    let patterns: Vec<_> = made_groups.filter_map(pattern_of).collect();
+    let patterns: Vec<_> = match route.fixed_groups() {
+        Some(_) => Vec::new(),
+        None => route.groups.iter().filter_map(pattern_of).collect(),
+    };
     let declares = (!patterns.is_empty()).then(|| quote!(.declares(&[#(#patterns),*])));
     let vary = (!vary.is_empty()).then(|| {
         let count = vary.len();

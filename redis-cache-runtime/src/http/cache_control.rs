@@ -113,8 +113,8 @@ pub(crate) fn cache_control(
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
 }
 
-/// How long a client may use the response; `None`: nothing says it. What a handler tells shared caches
-/// alone is not for clients.
+/// The time for which a client may use the response; `None`: nothing says it. A lifetime that a handler
+/// tells shared caches alone is not for clients.
 fn client_lifetime(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -> Option<Duration> {
     let own = grant
         .max_age

@@ -9,11 +9,12 @@ use super::directives::{RequestDirectives, split_list};
 pub(crate) struct Grant {
     /// The freshness lifetime; `None`: no expiry.
     pub(crate) lifetime: Option<Duration>,
-    /// What was left of the handler's `max-age`, in seconds: what clients are told at most.
+    /// The rest of the handler's `max-age` when the response came, in seconds: clients are told that at
+    /// most.
     pub(crate) max_age: Option<u64>,
     /// Whether the handler declared `s-maxage`, so that shared caches downstream are told it too.
     pub(crate) s_maxage: bool,
-    /// Whether fields tell some shared caches a lifetime of their own.
+    /// Set if fields tell some shared caches a lifetime of their own.
     pub(crate) is_targeted: bool,
     /// The handler's other directives.
     pub(crate) directives: String,

@@ -201,7 +201,7 @@ pub(crate) fn age(fields: &HeaderMap, now: SystemTime) -> Duration {
     Duration::from_secs(since.map_or(0, |since| since.as_secs()).max(age))
 }
 
-/// What is left of the freshness lifetime of a response (RFC 9111 §4.2.1). An `Expires`, which is
+/// The rest of the freshness lifetime of a response (RFC 9111 §4.2.1). An `Expires`, which is
 /// often there for old clients, only shortens what the route grants.
 fn lifetime(
     directives: &ResponseDirectives,

@@ -49,15 +49,12 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
     let mut replay = Replay {
         frames: VecDeque::new(),
         rest: body,
-        left: None,
+        left: Some(length),
     };
     let mut received = 0;
     loop {
         let frame = match replay.rest.frame().now_or_never() {
-            None => {
-                replay.left = Some(length);
-                return Captured::Streaming(Body::new(replay));
-            }
+            None => return Captured::Streaming(Body::new(replay)),
             Some(None) => break,
             Some(Some(frame)) => frame,
         };
@@ -65,13 +62,14 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
         received += data.map_or(0, |data| data.len() as u64);
         if replay.frames.len() == MAX_FRAMES {
             replay.frames.push_back(frame);
-            replay.left = Some(length);
             return Captured::Streaming(Body::new(replay));
         }
         let broken = frame.is_err() || received > length;
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
+            // It is not what its length said.
+            replay.left = None;
             let reason = if broken {
                 NotStorable::Incomplete
             } else {
@@ -83,7 +81,6 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
     if received == length {
         Captured::Whole(replay.concat())
     } else {
-        replay.left = Some(length);
         Captured::NotStorable(NotStorable::Incomplete, Body::new(replay))
     }
 }
@@ -94,7 +91,7 @@ type FrameResult = Result<Frame<Bytes>, axum::Error>;
 struct Replay {
     frames: VecDeque<FrameResult>,
     rest: Body,
-    /// How much data is still to come, if the body keeps its word.
+    /// The length of the data still to come, if the body keeps its word.
     left: Option<u64>,
 }
 
