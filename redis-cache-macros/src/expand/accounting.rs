@@ -173,7 +173,7 @@ fn accounted(
     }
 }
 
-/// Whether it most likely passes. The compiler decides that all the same; only the message is not
+/// Says that a type most likely passes. The compiler decides that all the same; only the message is not
 /// made for the argument, because a trait for each of them takes it several milliseconds.
 fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     let known = [
