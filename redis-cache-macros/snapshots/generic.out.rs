@@ -31,6 +31,11 @@ async fn list<R: Repository + 'static>(
                         ::core::any::type_name::<__AxumRedisCacheHandler>,
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
+                    .reads_early({
+                        #[allow(unused_imports)]
+                        use ::axum_redis_cache::__private::NotDetermined as _;
+                        ::axum_redis_cache::__private::Probe::<HeaderMap>::BY.is_none()
+                    })
             };
             &__AXUM_REDIS_CACHE_ROUTE
         }

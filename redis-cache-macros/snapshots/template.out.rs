@@ -129,6 +129,13 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                     >::IDENTIFIES
                         || ::axum_redis_cache::__private::Probe::<User>::IDENTIFIES,
                 )
+                .reads_early({
+                    #[allow(unused_imports)]
+                    use ::axum_redis_cache::__private::NotDetermined as _;
+                    ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
+                        .is_none()
+                        || ::axum_redis_cache::__private::Probe::<User>::BY.is_none()
+                })
                 .ttl(
                     ::axum_redis_cache::__private::Declared::Lazy({
                         static __AXUM_REDIS_CACHE_DECLARED: ::axum_redis_cache::__private::LazyLock<

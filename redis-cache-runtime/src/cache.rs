@@ -26,6 +26,7 @@ use crate::observe::Observer;
 use crate::route::Route;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
+use crate::serve::turns::Turns;
 use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
@@ -79,6 +80,7 @@ struct Inner {
     store: Store,
     faults: Arc<FaultLog>,
     flights: Arc<Flights>,
+    turns: Arc<Turns>,
     background: Background,
     backlog: Backlog,
     default_ttl: Duration,
@@ -162,6 +164,7 @@ impl Cache {
             store,
             faults,
             flights: Arc::default(),
+            turns: Arc::default(),
             background: Background::default(),
             backlog: Backlog::default(),
             default_ttl: settings.default_ttl,
@@ -256,6 +259,10 @@ impl Cache {
 
     pub(crate) fn observer(&self) -> &Observer {
         self.inner.faults.observer()
+    }
+
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.inner.turns
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {

@@ -47,6 +47,8 @@ pub struct Route {
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
+    /// Its arguments may have been read from what can change, before the handler runs.
+    pub(crate) reads_early: bool,
     /// One bit for each reason that was named in the log.
     refused: AtomicU32,
 }
@@ -68,6 +70,7 @@ impl Route {
             client: ClientPolicy::NONE,
             store: StorePolicy::NONE,
             unless: None,
+            reads_early: false,
             refused: AtomicU32::new(0),
         }
     }
@@ -143,6 +146,13 @@ impl Route {
         if identified {
             self.client.visibility = Some("private");
         }
+        self
+    }
+
+    /// Says whether arguments may have been read from what can change, before the handler runs.
+    #[must_use]
+    pub const fn reads_early(mut self, reads_early: bool) -> Self {
+        self.reads_early = reads_early;
         self
     }
 

@@ -70,19 +70,9 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
         .flat_map(Argument::elements)
         .collect::<Vec<_>>()
     {
-        let used = |name: &Ident| {
-            let mut values = route.used();
-            values.any(|value| value.uses(name))
-        };
-        let ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
-        let bindings = &argument.bindings;
-        let left: Vec<_> = bindings
-            .iter()
-            .filter(|it| !used(it) && !ignored(it))
-            .collect();
-        if left.is_empty() && !bindings.is_empty() {
+        let Some(left) = left(argument, route) else {
             continue;
-        }
+        };
         accounted(&mut checks, private, argument, left.first().copied());
         match &route.key {
             Key::Template(_) => {
@@ -97,6 +87,26 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
         }
     }
     checks
+}
+
+/// The names of an argument that the attribute does not account for; `None` if it accounts for all of
+/// them.
+fn left<'a>(argument: &'a Argument<'_>, route: &Route) -> Option<Vec<&'a Ident>> {
+    let is_used = |name: &Ident| route.used().any(|value| value.uses(name));
+    let is_ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
+    let names = argument.bindings.iter();
+    let left: Vec<_> = names
+        .filter(|name| !is_used(name) && !is_ignored(name))
+        .collect();
+    (argument.bindings.is_empty() || !left.is_empty()).then_some(left)
+}
+
+/// Says that an argument does not compile unless its type says what determines it, and that this is
+/// most likely the case.
+pub(super) fn is_determined(argument: &Argument<'_>, route: &Route) -> bool {
+    !matches!(route.key, Key::Function(_))
+        && left(argument, route).is_some()
+        && is_spelled_like_a_determined_one(argument.ty)
 }
 
 /// The argument needs no mention, because its type says what determines it. The trait of this check

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 
 use super::companion::Companion;
-use super::{at, last_span, path_at, select, url};
+use super::{accounting, at, last_span, path_at, select, url};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Query, Route, Visibility};
 use crate::template::{Piece, Template};
@@ -35,6 +35,7 @@ pub(super) fn declared(
         }
     };
     let identified = identified(private, arguments, route);
+    let reads_early = reads_early(private, arguments, route);
     let ttl = route.ttl.as_ref().map(|ttl| quote!(.ttl(#ttl)));
     let max_age = route
         .max_age
@@ -82,7 +83,7 @@ pub(super) fn declared(
         #[allow(unused_imports)]
         use #private::NotIdentifying as _;
         #private::Route::new(::core::any::type_name::<#name>)
-        #given #reads #key #identified #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
+        #given #reads #key #identified #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
     })
 }
 
@@ -110,6 +111,30 @@ fn identified(
     let used = elements.filter(|argument| !argument.is_generic && is_used(argument));
     let types: Vec<_> = used.map(|argument| argument.ty).collect();
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
+}
+
+/// An argument that neither the URL nor the application determines may have been read from what can
+/// change, before the handler runs.
+fn reads_early(
+    private: &TokenStream,
+    arguments: &[Argument<'_>],
+    route: &Route,
+) -> Option<TokenStream> {
+    let elements = arguments.iter().flat_map(Argument::elements);
+    let unknown: Vec<_> = elements
+        .filter(|argument| !accounting::is_determined(argument, route))
+        .collect();
+    if unknown.iter().any(|argument| argument.is_generic) {
+        return Some(quote!(.reads_early(true)));
+    }
+    let by = unknown.iter().map(|argument| probe(private, argument));
+    (!unknown.is_empty()).then(|| {
+        quote!(.reads_early({
+            #[allow(unused_imports)]
+            use #private::NotDetermined as _;
+            #(#by.is_none())||*
+        }))
+    })
 }
 
 /// The pattern of a group's names: NUL stands for a value. Where there is nothing else, any name would

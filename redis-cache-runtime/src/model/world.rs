@@ -174,6 +174,7 @@ impl Hash for World {
         format!("{:?}", self.store).hash(hasher);
         for process in &self.processes {
             process.flights().summary().hash(hasher);
+            process.turns().summary().hash(hasher);
             process.pending_evictions().hash(hasher);
         }
         self.shared.committed.load(Ordering::SeqCst).hash(hasher);

@@ -16,14 +16,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::fill::{self, Fill};
+use super::waits::{self, Run, Wait};
 use crate::entry::Entry;
 use crate::key::Address;
-
-tokio::task_local! {
-    /// Set while a handler runs that others wait for. What it asks for in turn waits for nobody, so
-    /// that no two runs ever wait for each other.
-    static LEADING: ();
-}
 
 /// The runs that are under way in this process.
 #[derive(Debug, Default)]
@@ -38,6 +33,7 @@ pub(crate) struct Flights {
 #[derive(Debug)]
 struct Flight {
     at: Address,
+    run: Run,
     /// A run in the background, while the stale response is served: nobody waits for it unless
     /// there is none.
     refreshes: bool,
@@ -90,18 +86,15 @@ impl Progress {
     }
 }
 
-/// A request that is not alone.
+/// The part of a request in the run that fills an address.
 pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
+    /// The run waits for this request.
+    Circle,
 }
 
 impl Flights {
-    /// Whether what runs in this task is waited for.
-    pub(crate) fn is_nested() -> bool {
-        LEADING.try_with(|()| ()).is_ok()
-    }
-
     /// Whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.len.load(Ordering::Acquire) == 0
@@ -116,14 +109,14 @@ impl Flights {
     pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
         let table = self.table();
         let flight = table.get(at).filter(|flight| !flight.refreshes)?;
-        Some(Follower::new(flight))
+        Follower::new(flight)
     }
 
     /// Becomes the one that fills an address, or joins it.
     pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
         match self.enter(at, false) {
             Ok(lead) => Role::Leader(lead),
-            Err(flight) => Role::Follower(Follower::new(&flight)),
+            Err(flight) => Follower::new(&flight).map_or(Role::Circle, Role::Follower),
         }
     }
 
@@ -142,8 +135,10 @@ impl Flights {
             vouched: 0,
             phase: Phase::Flying,
         };
+        let run = Run::new();
         let flight = Arc::new(Flight {
             at: at.clone(),
+            run,
             refreshes,
             joined: AtomicU64::new(0),
             arrivals: Notify::new(),
@@ -155,6 +150,7 @@ impl Flights {
             flights: Arc::clone(self),
             flight,
             has_failed: false,
+            _waited_for: waits::wait_for(run),
         })
     }
 
@@ -190,15 +186,22 @@ impl Flights {
 pub(crate) struct Follower {
     progress: watch::Receiver<Progress>,
     number: u64,
+    _wait: Wait,
 }
 
 impl Follower {
-    fn new(flight: &Arc<Flight>) -> Self {
+    /// `None`: the run waits for this request.
+    fn new(flight: &Arc<Flight>) -> Option<Self> {
+        let wait = waits::wait_for(flight.run)?;
         // Subscribed before it is counted, so that nothing it must learn is missed.
         let progress = flight.progress.subscribe();
         let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
         flight.arrivals.notify_one();
-        Self { progress, number }
+        Some(Self {
+            progress,
+            number,
+            _wait: wait,
+        })
     }
 
     /// Waits for the end of the run, until a deadline.
@@ -222,6 +225,8 @@ pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
+    /// The run around this one waits for it.
+    _waited_for: Option<Wait>,
 }
 
 impl Lead {
@@ -250,7 +255,7 @@ impl Lead {
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
             self.vouch(u64::MAX);
         }
-        beside(LEADING.scope((), handler), self.attend(fill)).await
+        beside(self.flight.run.scope(handler), self.attend(fill)).await
     }
 
     /// Ends when what the handler makes can no longer be stored: who comes then starts anew.

@@ -14,7 +14,9 @@ mod respond;
 mod reuse;
 pub(crate) mod run;
 mod search;
+pub(crate) mod turns;
 pub(crate) mod value;
+mod waits;
 pub(crate) mod write;
 pub(crate) mod writer;
 

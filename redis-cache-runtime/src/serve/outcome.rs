@@ -196,9 +196,14 @@ impl CacheStatus {
         .past_the_cache()
     }
 
-    /// The stored response is the work of the run of another request.
+    /// The response is the work of the run of another request.
     pub(crate) fn collapsed(self, forward: Forward) -> Self {
+        let outcome = match forward.outcome() {
+            Outcome::Bypass => Outcome::Bypass,
+            _ => self.outcome,
+        };
         Self {
+            outcome,
             forward: Some(forward),
             collapsed: true,
             ..self

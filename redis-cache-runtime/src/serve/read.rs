@@ -215,7 +215,7 @@ impl Step for Read {
                 let evictions = this.evictions.clone();
                 Box::pin(Surviving::new(cache, evictions, this.answer(handler)))
             }
-            Plan::Bypass | Plan::Unstored => Box::pin(this.answer(handler)),
+            Plan::Bypass | Plan::Unstored | Plan::InTurn(_) => Box::pin(this.answer(handler)),
             Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), this.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 this.plan = Plan::Fill(fill, Some(lead));
@@ -292,6 +292,7 @@ impl Forwarded {
         };
         let made = match &mut self.plan {
             Plan::Fill(fill, Some(lead)) => lead.run(fill, run).await,
+            Plan::InTurn(turn) => turn.run(run).await,
             _ => run.await,
         };
         let examined = match made {

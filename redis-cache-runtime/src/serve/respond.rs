@@ -11,6 +11,7 @@ use super::fill::Fill;
 use super::flight::Lead;
 use super::outcome::{Answer, CacheStatus};
 use super::search::Plan;
+use super::turns::Turn;
 use super::{complete, pass_on};
 use crate::cache::Cache;
 use crate::clock;
@@ -24,6 +25,7 @@ use crate::http::targeted;
 use crate::observe::{Writes, Written};
 use crate::request::RequestHead;
 use crate::route::Route;
+use crate::store::Stamps;
 
 /// A response, with what is known of it when its body has been read as far as it may be.
 pub(super) enum Examined {
@@ -76,10 +78,11 @@ pub(super) async fn respond(
     plan: Plan<Answer>,
     mut status: CacheStatus,
 ) -> Answer {
-    let (fill, lead) = match plan {
-        Plan::Bypass | Plan::Unstored => (None, None),
-        Plan::Fill(fill, lead) => (Some(fill), lead),
-        Plan::Refresh(fill, lead, _) => (Some(fill), Some(lead)),
+    let (fill, lead, turn) = match plan {
+        Plan::Bypass | Plan::Unstored => (None, None, None),
+        Plan::InTurn(turn) => (None, None, Some(*turn)),
+        Plan::Fill(fill, lead) => (Some(fill), lead, None),
+        Plan::Refresh(fill, lead, _) => (Some(fill), Some(lead), None),
     };
     if let Examined::Whole(parts, _, grant) | Examined::Streaming(parts, _, grant) = &examined {
         status.made = Some(parts.status);
@@ -90,7 +93,9 @@ pub(super) async fn respond(
     let response = match examined {
         Examined::Whole(parts, body, grant) => {
             let cache_control = told(&grant);
-            if let Some(fill) = fill {
+            if let Some(turn) = turn {
+                share(turn, &stored_head(&parts, grant), &body);
+            } else if let Some(fill) = fill {
                 let head = stored_head(&parts, grant);
                 let written = store(fill, route, &head, &body, lead).await;
                 status.stored = written == Written::Stored;
@@ -110,6 +115,9 @@ pub(super) async fn respond(
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
                 lead.fail();
+            }
+            if let Some(turn) = turn {
+                turn.fail();
             }
             let fill = match fill {
                 Some(fill) => fill.unawaited().await,
@@ -131,10 +139,25 @@ pub(super) async fn respond(
             (status.made, status.not_storable) = (Some(response.status()), Some(reason));
             route.refuse(reason, Writes::Fill, cache);
             not_stored(fill, lead).await;
+            if let Some(turn) = turn {
+                turn.fail();
+            }
             pass_on(route, response)
         }
     };
     Answer { response, status }
+}
+
+/// Answers those who wait for a run without the store.
+fn share(turn: Turn, head: &StoredHead, body: &[u8]) {
+    if !turn.is_followed() {
+        return;
+    }
+    let entry = head.encode(&Stamps::default(), body);
+    match entry.and_then(Entry::parse) {
+        Some(entry) => turn.land(entry),
+        None => turn.fail(),
+    }
 }
 
 /// Fills the cache with a response, and tells what became of it.

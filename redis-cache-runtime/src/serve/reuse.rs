@@ -42,6 +42,10 @@ impl Sought for Reusable {
         self.route.name()
     }
 
+    fn is_shareable(&self) -> bool {
+        !self.route.reads_early
+    }
+
     fn freshness(answer: &Answer) -> Option<Freshness> {
         answer.status.freshness
     }

@@ -7,9 +7,11 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::fill::{Begun, Fill};
-use super::flight::{Flights, Follower, Landing, Lead, Role};
+use super::flight::{Follower, Landing, Lead, Role};
 use super::outcome::{Forward, Outcome};
 use super::reuse::freshness;
+use super::turns::{Queued, Turn};
+use super::waits::Run;
 use crate::cache::Cache;
 use crate::entry::Entry;
 use crate::fault::Fault;
@@ -20,7 +22,11 @@ use crate::observe::{Operation, Span};
 use crate::store::{Claim, Found};
 
 /// How often it is looked again when what was waited for was not for this search.
-const TURNS: usize = 3;
+const LOOKS: usize = 3;
+
+/// How long a run that others may wait for waits for another process: a circle of waiting that leads
+/// through several processes ends with it.
+const NESTED_WAIT: Duration = Duration::from_secs(1);
 
 /// What a search is for.
 pub(super) trait Sought {
@@ -36,6 +42,12 @@ pub(super) trait Sought {
     /// Whether an entry that may not be reused for this is of use to others.
     fn is_of_use_to_others(&self, _: &Entry) -> bool {
         false
+    }
+
+    /// Returns whether the run of another request may answer it without the store: nothing of that run
+    /// was read before it began.
+    fn is_shareable(&self) -> bool {
+        true
     }
 
     /// Who it is for, as metrics and spans call it.
@@ -76,6 +88,8 @@ pub(super) enum Plan<A> {
     Bypass,
     /// It is not stored.
     Unstored,
+    /// It is not stored, because the store has a fault.
+    InTurn(Box<Turn>),
     /// It is stored, and others may wait for it.
     Fill(Fill, Option<Lead>),
     /// It is stored, and meanwhile the client gets the stale answer.
@@ -132,7 +146,7 @@ impl<'a, S: Sought> Search<'a, S> {
         let answer = match &found {
             Ok(answer) => Some(answer),
             Err(Plan::Refresh(_, _, stale)) => Some(&**stale),
-            Err(Plan::Bypass | Plan::Unstored | Plan::Fill(..)) => None,
+            Err(Plan::Bypass | Plan::Unstored | Plan::InTurn(_) | Plan::Fill(..)) => None,
         };
         if let Some(answer) = answer {
             let freshness = S::freshness(answer);
@@ -170,7 +184,7 @@ impl<'a, S: Sought> Search<'a, S> {
             NoAnswer::Refused => self.alone().await,
             // It may have been late because so many ask for the same.
             NoAnswer::Fault => match self.join() {
-                None => Err(Plan::Unstored),
+                None => self.without_store().await,
                 follower => {
                     self.forward = Forward::Miss;
                     self.fill_or_follow(follower).await
@@ -185,12 +199,13 @@ impl<'a, S: Sought> Search<'a, S> {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.cache.lease_ttl();
-        for _ in 0..TURNS {
+        for _ in 0..LOOKS {
             let follower = match follower.take() {
                 Some(follower) => follower,
                 None => match self.cache.flights().lead_or_join(self.at) {
                     Role::Leader(lead) => return self.lead(lead, deadline).await,
                     Role::Follower(follower) => follower,
+                    Role::Circle => break,
                 },
             };
             match follower.landing(deadline).await {
@@ -207,17 +222,38 @@ impl<'a, S: Sought> Search<'a, S> {
                 Err(NoAnswer::Stale(answer)) => return self.refresh(answer).await,
                 Err(NoAnswer::Refused) => break,
                 Err(NoAnswer::Nothing) => {}
-                Err(NoAnswer::Fault) => return Err(Plan::Unstored),
+                Err(NoAnswer::Fault) => return self.without_store().await,
             }
         }
         self.alone().await
+    }
+
+    /// Waits for its turn to run the handler, or for who has it.
+    async fn without_store(&mut self) -> Searched<S::Answer> {
+        if !self.may_wait() {
+            return Err(Plan::Unstored);
+        }
+        let deadline = Instant::now() + self.cache.lease_ttl();
+        let turns = self.cache.turns();
+        let queued = if self.sought.is_shareable() {
+            turns.share(self.at, deadline).await
+        } else {
+            turns.alone(self.at, deadline).await
+        };
+        match queued {
+            Queued::Turn(turn) => Err(Plan::InTurn(Box::new(turn))),
+            Queued::Answered(entry) => {
+                self.collapsed = true;
+                self.answer_with(&entry)
+            }
+            Queued::Alone => Err(Plan::Unstored),
+        }
     }
 
     /// Whether the run of another may answer it, and it waits for it.
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
-            && !Flights::is_nested()
             // Without Tokio nobody waits.
             && Handle::try_current().is_ok()
     }
@@ -310,7 +346,12 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Takes the lease, or waits for the process that has it.
     async fn lead(&mut self, lead: Lead, deadline: Instant) -> Searched<S::Answer> {
-        for _ in 0..TURNS {
+        let patience = if Run::is_within_one() {
+            deadline.min(Instant::now() + NESTED_WAIT)
+        } else {
+            deadline
+        };
+        for _ in 0..LOOKS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
@@ -322,7 +363,7 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 },
                 Begun::Held(holder) if holder.is_awaited() => {
-                    match self.wait_for_another(&lead, deadline).await {
+                    match self.wait_for_another(&lead, patience).await {
                         Waited::Found(joined, entry, answer) => {
                             self.collapsed = true;
                             lead.found(joined, entry);
@@ -332,7 +373,12 @@ impl<'a, S: Sought> Search<'a, S> {
                         Waited::Enough => break,
                     }
                 }
-                Begun::Held(_) | Begun::Fault => break,
+                Begun::Held(_) => break,
+                // Who follows finds out the same.
+                Begun::Fault => {
+                    drop(lead);
+                    return self.without_store().await;
+                }
             }
         }
         lead.fail();
@@ -362,7 +408,7 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Runs it itself, because the run that was waited for did not help.
-    async fn without_leader(&self) -> Searched<S::Answer> {
+    async fn without_leader(&mut self) -> Searched<S::Answer> {
         if let Some(answer) = self.sought.on_failure(self.cache, self.at).await {
             return Ok(answer);
         }
@@ -374,7 +420,7 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
-    async fn alone(&self) -> Searched<S::Answer> {
+    async fn alone(&mut self) -> Searched<S::Answer> {
         match self.claim(Claim::Alone).await {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
@@ -386,7 +432,8 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
             }
-            Begun::Held(_) | Begun::Fault => Err(Plan::Unstored),
+            Begun::Held(_) => Err(Plan::Unstored),
+            Begun::Fault => self.without_store().await,
         }
     }
 

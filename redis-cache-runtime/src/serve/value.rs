@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::pending::PendingEviction;
 use super::reuse::freshness;
 use super::search::{Plan, Search, Sought};
+use super::turns::Turn;
 use crate::cache::Cache;
 use crate::clock;
 use crate::entry::{Entry, StoredValue};
@@ -22,7 +23,7 @@ use crate::http::freshness::Reuse;
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
 use crate::observe::{Measured, Operation, Writes, Written};
-use crate::store::Claim;
+use crate::store::{Claim, Stamps};
 
 /// What metrics and spans call values: they have no handler.
 const VALUES: &str = "values";
@@ -105,6 +106,7 @@ where
     let (fill, lead) = match found {
         Ok(value) => return Ok(value),
         Err(Plan::Bypass | Plan::Unstored) => return make().await,
+        Err(Plan::InTurn(turn)) => return make_in_turn(*turn, lifetime, &cache, make).await,
         Err(Plan::Fill(fill, lead)) => (fill, lead),
         Err(Plan::Refresh(fill, lead, _)) => (fill, Some(lead)),
     };
@@ -121,6 +123,33 @@ where
         if let Some(lead) = lead {
             lead.fail();
         }
+    }
+    result
+}
+
+/// Makes a value without the store, for all who wait for it.
+async fn make_in_turn<T: Serialize, E>(
+    turn: Turn,
+    lifetime: Option<Duration>,
+    cache: &Cache,
+    make: impl AsyncFnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let result = turn.run(make()).await;
+    if !turn.is_followed() {
+        return result;
+    }
+    let json = result
+        .as_ref()
+        .ok()
+        .and_then(|value| encode(value, Writes::Fill, cache));
+    let head = StoredValue {
+        lifetime,
+        generated: clock::now(),
+    };
+    let entry = json.and_then(|json| head.encode(&Stamps::default(), &json));
+    match entry.and_then(Entry::parse) {
+        Some(entry) => turn.land(entry),
+        None => turn.fail(),
     }
     result
 }

@@ -1,0 +1,236 @@
+//! While Redis is away, a handler is not stormed: one run at a time answers all who came before it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_redis_cache::{Cache, Settings, cached};
+use test_support::{Client, Reply};
+use tokio::task::JoinHandle;
+
+use crate::support::{App, Gate, serve, until};
+
+#[cached(ttl = 30)]
+async fn shared(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, ignore(fields))]
+async fn by_fields(fields: HeaderMap, State(app): State<App>) -> Response {
+    let response = app.run().await;
+    drop(fields);
+    response
+}
+
+/// A cache whose Redis is not there.
+fn without_redis() -> Cache {
+    let settings = Settings::from_url("redis://127.0.0.1:1").unwrap();
+    Cache::connect(settings.socket_timeout(Duration::from_secs(10))).unwrap()
+}
+
+/// How many requests have arrived, and how many runs there were at most at a time.
+#[derive(Clone, Default)]
+struct Counts {
+    arrived: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Counts {
+    async fn run<T>(&self, run: impl Future<Output = T>) -> T {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        let made = run.await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        made
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    async fn arrived(&self, number: usize) {
+        until("the requests arrive", async || {
+            self.arrived.load(Ordering::SeqCst) >= number
+        })
+        .await;
+    }
+}
+
+async fn start(app: App, counts: &Counts) -> Client {
+    let arrived = Arc::clone(&counts.arrived);
+    let count = move |request: Request, next: Next| {
+        arrived.fetch_add(1, Ordering::SeqCst);
+        next.run(request)
+    };
+    let router = Router::new()
+        .route("/shared", get(shared))
+        .route("/fields", get(by_fields))
+        .layer(from_fn(count))
+        .with_state(app);
+    serve(router).await
+}
+
+/// Whose runs wait at a gate, and answer with what `response` makes of their number.
+fn gated(counts: &Counts, gate: &Gate, response: fn(usize) -> Response) -> App {
+    let (counts, gate) = (counts.clone(), gate.clone());
+    App::new(without_redis(), move |number| {
+        let (counts, gate) = (counts.clone(), gate.clone());
+        async move {
+            counts.run(gate.pass()).await;
+            response(number)
+        }
+    })
+}
+
+fn numbered(number: usize) -> Response {
+    number.to_string().into_response()
+}
+
+fn spawn(client: &Client, path: &'static str, count: usize) -> Vec<JoinHandle<Reply>> {
+    let one = |_| {
+        let client = *client;
+        tokio::spawn(async move { client.get(path).await })
+    };
+    (0..count).map(one).collect()
+}
+
+/// Lets every run pass from now on.
+fn open_for_good(gate: &Gate) {
+    for _ in 0..1000 {
+        gate.open();
+    }
+}
+
+#[tokio::test]
+async fn requests_that_arrive_during_a_run_share_the_next_one() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let app = gated(&counts, &gate, numbered);
+    let client = start(app.clone(), &counts).await;
+    let first = spawn(&client, "/shared", 1);
+    gate.entered().await;
+    let others = spawn(&client, "/shared", 199);
+    counts.arrived(200).await;
+    gate.open();
+    // Who comes now may have missed the beginning of this run, and gets the next one.
+    gate.entered().await;
+    let late = spawn(&client, "/shared", 1);
+    counts.arrived(201).await;
+    open_for_good(&gate);
+    for reply in first {
+        let reply = reply.await.unwrap();
+        assert_eq!((reply.text(), reply.outcome()), ("0", "BYPASS"));
+    }
+    for reply in others {
+        let reply = reply.await.unwrap();
+        assert_eq!(reply.outcome(), "BYPASS");
+        assert_ne!(reply.text(), "0", "a run that began before the request");
+    }
+    for reply in late {
+        assert_eq!(reply.await.unwrap().text(), "2", "a run that began before");
+    }
+    assert_eq!((app.runs(), counts.most()), (3, 1));
+}
+
+#[tokio::test]
+async fn responses_that_cannot_be_shared_are_made_a_few_at_a_time() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let with_cookie = |number| ([(header::SET_COOKIE, "a=b")], numbered(number)).into_response();
+    let app = gated(&counts, &gate, with_cookie);
+    let client = start(app.clone(), &counts).await;
+    let replies = spawn(&client, "/shared", 40);
+    counts.arrived(40).await;
+    open_for_good(&gate);
+    let mut texts = std::collections::BTreeSet::new();
+    for reply in replies {
+        texts.insert(reply.await.unwrap().text().to_owned());
+    }
+    assert_eq!((texts.len(), app.runs()), (40, 40));
+    // One whose turn it is, and four others.
+    assert!(counts.most() <= 5, "{} at a time", counts.most());
+}
+
+#[tokio::test]
+async fn what_was_read_before_others_came_is_not_shared_with_them() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let app = gated(&counts, &gate, numbered);
+    let client = start(app.clone(), &counts).await;
+    let replies = spawn(&client, "/fields", 40);
+    for _ in 0..4 {
+        gate.entered().await;
+    }
+    counts.arrived(40).await;
+    open_for_good(&gate);
+    for reply in replies {
+        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!((app.runs(), counts.most()), (40, 4));
+}
+
+#[tokio::test]
+async fn another_takes_the_turn_of_a_client_that_left() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let app = gated(&counts, &gate, numbered);
+    let client = start(app.clone(), &counts).await;
+    let leaving = spawn(&client, "/shared", 1);
+    gate.entered().await;
+    let others = spawn(&client, "/shared", 9);
+    counts.arrived(10).await;
+    leaving[0].abort();
+    gate.entered().await;
+    open_for_good(&gate);
+    for reply in others {
+        assert_ne!(reply.await.unwrap().text(), "0");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_not_shared_without_redis_either() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let app = gated(&counts, &gate, |number| {
+        assert!(number > 0, "the first run panics");
+        numbered(number)
+    });
+    let client = start(app.clone(), &counts).await;
+    let first = spawn(&client, "/shared", 1);
+    gate.entered().await;
+    let others = spawn(&client, "/shared", 9);
+    counts.arrived(10).await;
+    open_for_good(&gate);
+    assert!(first.into_iter().next().unwrap().await.is_err(), "its own");
+    for reply in others {
+        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_made_for_all_who_asked_before() {
+    let (cache, gate, runs) = (without_redis(), Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let ask = || {
+        let (cache, gate, runs) = (cache.clone(), gate.clone(), Arc::clone(&runs));
+        tokio::spawn(async move {
+            let make = async || {
+                let number = runs.fetch_add(1, Ordering::SeqCst);
+                gate.pass().await;
+                number
+            };
+            cache.get_or_insert_with("value", make).await
+        })
+    };
+    let first = ask();
+    gate.entered().await;
+    let others: Vec<_> = (0..20).map(|_| ask()).collect();
+    until("the others have asked", async || cache.faults() >= 21).await;
+    open_for_good(&gate);
+    assert_eq!(first.await.unwrap(), 0);
+    for other in others {
+        assert_ne!(other.await.unwrap(), 0, "made before it was asked for");
+    }
+    assert!(runs.load(Ordering::SeqCst) < 4);
+}
