@@ -1,14 +1,18 @@
 //! `#[cache_evict]`: what is evicted, when, and what is left alone.
 
-use axum::Router;
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use axum_redis_cache::{cache_evict, cached};
 use test_support::Client;
+use tokio::sync::Notify;
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings};
+use crate::support::{App, Gate, Store, on_every_store, serve, settings, stored};
 
 #[cached(ttl = 30)]
 async fn root(State(app): State<App>) -> Response {
@@ -214,6 +218,7 @@ on_every_store! {
         let request = tokio::spawn(async move { client.send("PATCH", "/plain", &[]).await });
         gate.entered().await;
         request.abort();
+        gate.open();
         let evicted = async {
             while is_stored(&client, "/plain").await {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -238,5 +243,55 @@ async fn who_saw_the_answer_of_an_eviction_never_reads_the_old_entry_in_any_proc
         one.send("POST", "/evict/all", &[]).await;
         assert_eq!(other.get("/a").await.text(), "other");
         one.send("POST", "/evict/a", &[]).await;
+    }
+}
+
+#[cached(ttl = 30)]
+async fn kept(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(all)]
+async fn refused(Extension(gate): Extension<Gate>) -> StatusCode {
+    gate.pass().await;
+    StatusCode::FORBIDDEN
+}
+
+/// Says when it is dropped.
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+on_every_store! {
+    async fn a_client_that_leaves_early_evicts_no_more_than_the_answer_would(store: Store) {
+        let (gate, left) = (Gate::new(), Arc::new(Notify::new()));
+        let cache = store.cache();
+        let watched = Arc::clone(&left);
+        let watch = move |request: Request, next: Next| {
+            let watched = OnDrop(Arc::clone(&watched));
+            async move {
+                let response = next.run(request).await;
+                drop(watched);
+                response
+            }
+        };
+        let router = Router::new()
+            .route("/", delete(refused).layer(from_fn(watch)).get(kept))
+            .layer(Extension(gate.clone()))
+            .with_state(App::counting(cache.clone()));
+        let client = serve(router).await;
+        stored(&client, "/").await;
+        let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
+        gate.entered().await;
+        leaving.abort();
+        left.notified().await;
+        gate.open();
+        // Waits for the run that has lost its client.
+        cache.shutdown().await;
+        assert_eq!(client.get("/").await.outcome(), "HIT");
     }
 }

@@ -149,12 +149,9 @@ impl Step for Evict {
     }
 
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let (cache, evictions) = (
-            self.pending.cache().clone(),
-            self.pending.evictions().to_vec(),
-        );
+        let cache = self.pending.cache().clone();
         let run = async move { self.end(handler.await).await };
-        Box::pin(Surviving::new(cache, evictions, run))
+        Box::pin(Surviving::new(cache, run))
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {

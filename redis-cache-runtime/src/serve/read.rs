@@ -212,11 +212,10 @@ impl Step for Read {
         let (cache, route) = (this.cache.clone(), this.route);
         match this.plan {
             Plan::Bypass if !this.evictions.is_empty() => {
-                let evictions = this.evictions.clone();
-                Box::pin(Surviving::new(cache, evictions, this.answer(handler)))
+                Box::pin(Surviving::new(cache, this.answer(handler)))
             }
             Plan::Bypass | Plan::Unstored | Plan::InTurn(_) => Box::pin(this.answer(handler)),
-            Plan::Fill(..) => Box::pin(Surviving::new(cache, Vec::new(), this.answer(handler))),
+            Plan::Fill(..) => Box::pin(Surviving::new(cache, this.answer(handler))),
             Plan::Refresh(fill, lead, stale) => {
                 this.plan = Plan::Fill(fill, Some(lead));
                 let groups = this.groups.take();

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::BoxFuture;
 use crate::cache::Cache;
-use crate::key::Eviction;
 use crate::observe::{Measured, Observer, Place};
 
 /// What one of the attributes does around a handler.
@@ -109,21 +108,14 @@ impl<F: Future> fmt::Debug for Run<F> {
 pub(super) struct Surviving {
     run: Option<BoxFuture<Response>>,
     cache: Cache,
-    /// What is evicted at once when the client goes away: the handler may have changed it already.
-    evictions: Vec<Eviction>,
     place: Place,
 }
 
 impl Surviving {
-    pub(super) fn new(
-        cache: Cache,
-        evictions: Vec<Eviction>,
-        run: impl Future<Output = Response> + Send + 'static,
-    ) -> Self {
+    pub(super) fn new(cache: Cache, run: impl Future<Output = Response> + Send + 'static) -> Self {
         Self {
             run: Some(Box::pin(run)),
             cache,
-            evictions,
             place: Place::current(),
         }
     }
@@ -148,14 +140,8 @@ impl Future for Surviving {
 impl Drop for Surviving {
     fn drop(&mut self) {
         let Some(run) = self.run.take() else { return };
-        let (cache, evictions) = (self.cache.clone(), std::mem::take(&mut self.evictions));
-        let limit = cache.lease_ttl();
-        let rest = async move {
-            if !evictions.is_empty() {
-                cache.remove(&evictions).await;
-            }
-            drop(run.await);
-        };
+        let rest = async move { drop(run.await) };
+        let limit = self.cache.lease_ttl();
         let background = self.cache.background();
         background.adopt(rest, limit, self.place.clone());
     }

@@ -77,8 +77,6 @@ pub struct Write {
     request: RequestHead,
     /// Where its response is stored, if that is known.
     at: Option<Address>,
-    /// Evicted when nothing is stored.
-    evictions: Vec<Eviction>,
     fill: Option<Fill>,
     /// Evicted when the write succeeded, because nothing can be stored.
     pending: PendingEviction,
@@ -104,7 +102,7 @@ impl Write {
             }
         };
         let pending = if fill.is_none() {
-            evictions.clone()
+            evictions
         } else {
             Vec::new()
         };
@@ -114,7 +112,6 @@ impl Write {
             route,
             request,
             at: written,
-            evictions,
             fill,
         }
     }
@@ -133,7 +130,6 @@ impl Write {
             route,
             request,
             at,
-            evictions: _,
             fill,
             pending,
         } = self;
@@ -177,9 +173,8 @@ impl Step for Write {
 
     fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
         let cache = self.cache.clone();
-        let evictions = self.evictions.clone();
         let run = async move { self.end(handler.await).await };
-        Box::pin(Surviving::new(cache, evictions, run))
+        Box::pin(Surviving::new(cache, run))
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {

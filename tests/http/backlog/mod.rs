@@ -101,7 +101,7 @@ async fn is_told_although_the_client_left(method: &'static str, frozen_before: b
         server.freeze();
     }
     request.abort();
-    // The handler stays at its gate: what it has changed until then is not known.
+    server.gate.open();
     let is_pending = async || server.cache.pending_evictions() > 0;
     until("the client is missed", is_pending).await;
     server.answers_without(&old, "/slow").await;
