@@ -4,14 +4,15 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{IdentifiesCaller, cached};
+use test_support::RedisServer;
 
-use crate::support::{App, Store, on_every_store, serve, settings, tells_what_is_left};
+use crate::support::{App, Store, on_every_store, patient, serve, settings, tells_what_is_left};
 
 #[cached(ttl = 30)]
 async fn plain(State(app): State<App>) -> Response {
@@ -282,4 +283,55 @@ impl<B: http_body::Body + Unpin> http_body::Body for Sized<B> {
     fn size_hint(&self) -> http_body::SizeHint {
         http_body::SizeHint::with_exact(self.1)
     }
+}
+
+#[cached(ttl = 3600, group = "brand:{brand}", vary("accept-language"))]
+async fn brand(Path(brand): Path<String>) -> StatusCode {
+    if brand == "known" {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
+#[tokio::test]
+async fn responses_that_are_not_stored_leave_no_name_that_outlives_a_lease() {
+    let prefix = RedisServer::unique_prefix();
+    let settings = patient(RedisServer::shared())
+        .prefix(prefix.clone())
+        .unwrap();
+    let cache = Store::Redis.cache_with(settings);
+    let client = serve(
+        Router::new()
+            .route("/{brand}", get(brand))
+            .with_state(cache),
+    )
+    .await;
+    for number in 0..20 {
+        let reply = client.get(&format!("/{number}")).await;
+        assert_eq!(reply.outcome(), "BYPASS");
+    }
+    let mut redis = RedisServer::shared().connection();
+    let mut names = |pattern: &str| -> Vec<(String, i64)> {
+        let pattern = format!("{prefix}:{pattern}");
+        let names = redis::cmd("KEYS").arg(pattern).query(&mut redis);
+        let names: Vec<String> = names.unwrap();
+        let with_ttl = names.into_iter().map(|name| {
+            let left = redis::cmd("TTL").arg(&name).query(&mut redis).unwrap();
+            (name, left)
+        });
+        with_ttl.collect()
+    };
+    for (name, left) in names("*")
+        .iter()
+        .filter(|(name, _)| !name.contains(":all:"))
+    {
+        assert!((0..=30).contains(left), "{name} is kept for {left} s");
+    }
+    // What is stored has nonces that last as long.
+    assert_eq!(client.get("/known").await.outcome(), "MISS");
+    assert_eq!(client.get("/known").await.outcome(), "HIT");
+    let nonces: Vec<_> = names("*known*");
+    assert_eq!(nonces.len(), 3, "{nonces:?}");
+    assert!(nonces.iter().all(|(_, left)| *left > 3000), "{nonces:?}");
 }

@@ -1,6 +1,6 @@
 //! The names under which the store keeps things.
 
-use super::{Address, CacheKey, Eviction, Variant};
+use super::{Address, CacheKey, Eviction, Groups, Variant};
 
 /// The number of nonces of everything. An entry is stamped with the one of its handler, so
 /// that everything of a handler can be evicted in constant time, and no server of a cluster has to
@@ -64,14 +64,22 @@ impl Names {
 
     /// The names of the nonces an entry is stamped with, in the order of its stamps.
     pub(crate) fn nonces<'a>(&'a self, at: &'a Address) -> impl Iterator<Item = Name<'a>> {
+        self.nonces_by_origin(at).map(|(name, _)| name)
+    }
+
+    /// The same, with whether the requests decide how many of them there are: the name holds a value.
+    pub(crate) fn nonces_by_origin<'a>(
+        &'a self,
+        at: &'a Address,
+    ) -> impl Iterator<Item = (Name<'a>, bool)> {
         let base = at.key.base();
         let base = base.map(|base| tagged(&self.variants, base, None));
         let variants = at.variant.as_ref().map(|_| self.variants(&at.key));
-        let groups = at.groups.iter().map(|group| self.group(group));
-        std::iter::once(self.bucket(at.key.bucket()))
-            .chain(base)
-            .chain(variants)
-            .chain(groups)
+        let are_made = matches!(at.groups, Groups::Made(_));
+        let groups = at.groups.iter();
+        std::iter::once((self.bucket(at.key.bucket()), false))
+            .chain(base.into_iter().chain(variants).map(|name| (name, true)))
+            .chain(groups.map(move |group| (self.group(group), are_made)))
     }
 
     /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a

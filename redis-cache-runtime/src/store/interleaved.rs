@@ -74,7 +74,7 @@ impl InterleavedStore {
             Ok(entry) => entry,
             Err(holder) => return Ok(Claimed::Held(holder)),
         };
-        let stamps = || self.memory.seed(at, times.nonce());
+        let stamps = || self.memory.seed(at, times);
         let stamps = self.command("seed", stamps).await??;
         Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
     }

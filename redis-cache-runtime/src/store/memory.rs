@@ -73,7 +73,7 @@ impl MemoryStore {
         match self.claim(at, claim, token, times.hold) {
             Err(holder) => Ok(Claimed::Held(holder)),
             Ok(entry) => {
-                let stamps = self.seed(at, times.nonce())?;
+                let stamps = self.seed(at, times)?;
                 Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
             }
         }
@@ -101,10 +101,11 @@ impl MemoryStore {
     }
 
     /// Reads the nonces, seeds those that are missing, and makes them last.
-    pub(super) fn seed(&self, at: &Address, ttl: Option<Duration>) -> Result<Stamps, Fault> {
+    pub(super) fn seed(&self, at: &Address, times: LeaseTimes) -> Result<Stamps, Fault> {
         let mut table = self.table();
-        let nonces = self.names.nonces(at);
-        nonces.map(|name| table.seed(name, ttl)).collect()
+        let nonces = self.names.nonces_by_origin(at);
+        let seeded = nonces.map(|(name, holds_value)| table.seed(name, times.nonce(holds_value)));
+        seeded.collect()
     }
 
     pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
@@ -140,13 +141,20 @@ impl MemoryStore {
             }
         }
         if held {
+            for (name, holds_value) in self.names.nonces_by_origin(at) {
+                if holds_value {
+                    table.prolong(name, ttl);
+                }
+            }
             table.set(entry_name, entry, ttl);
         }
         held
     }
 
     pub(crate) fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
-        self.seed(at, ttl).map(drop)
+        let mut table = self.table();
+        let seeded = self.names.nonces(at).map(|name| table.seed(name, ttl));
+        seeded.collect::<Result<Stamps, Fault>>().map(drop)
     }
 
     pub(crate) fn release(&self, at: &Address, claim: Claim, token: Token) {
@@ -217,15 +225,17 @@ impl Table {
             self.set(name, Bytes::copy_from_slice(&nonce), ttl);
             return Ok(nonce);
         };
-        if let Some(item) = self.items.get_mut(write(&mut self.name, name)) {
-            let wanted = expiry(ttl);
-            // `None` lasts longest.
-            item.expires = item
-                .expires
-                .zip(wanted)
-                .map(|(have, wanted)| have.max(wanted));
-        }
+        self.prolong(name, ttl);
         Ok(nonce)
+    }
+
+    /// Makes what there is last at least as long.
+    fn prolong(&mut self, name: Name<'_>, ttl: Option<Duration>) {
+        if let Some(item) = self.items.get_mut(write(&mut self.name, name)) {
+            // `None` lasts longest.
+            let both = item.expires.zip(expiry(ttl));
+            item.expires = both.map(|(have, wanted)| have.max(wanted));
+        }
     }
 
     /// An item that could only stand alone is not kept: it would push everything else out.

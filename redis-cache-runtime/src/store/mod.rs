@@ -217,10 +217,15 @@ pub(crate) struct LeaseTimes {
 }
 
 impl LeaseTimes {
-    /// Nonces outlive the entries stamped with them; an entry may be stored as late as the lease.
-    fn nonce(self) -> Option<Duration> {
+    /// How long a nonce is kept. It outlives the entries stamped with it, which may be stored as late as
+    /// the lease; but one whose name holds a value of a request is kept for an entry only when there is
+    /// one, so that requests whose responses are not stored leave nothing behind.
+    fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
-        self.entry.map(|entry| entry.saturating_add(lease))
+        match self.entry {
+            _ if holds_value => Some(lease),
+            entry => entry.map(|entry| entry.saturating_add(lease)),
+        }
     }
 }
 

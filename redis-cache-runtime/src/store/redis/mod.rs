@@ -106,8 +106,8 @@ impl RedisStore {
             commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
             Purpose::Lookup
         };
-        for name in self.names.nonces(at) {
-            commands.push((name, seed(name, times.nonce())?));
+        for (name, holds_value) in self.names.nonces_by_origin(at) {
+            commands.push((name, seed(name, times.nonce(holds_value))?));
         }
         let values = self.servers.run_all(commands, purpose).await?;
         let mut values = values.into_iter();
@@ -167,7 +167,15 @@ impl RedisStore {
         if lease.claim == Claim::Override {
             command.arg(lease.variants(at).map_or(&[][..], |nonce| nonce));
         }
-        Ok(self.servers.run(lease_name, command).await? == Value::Int(1))
+        let mut commands: Vec<Command<'_>> = Vec::new();
+        for (name, holds_value) in self.names.nonces_by_origin(at) {
+            if holds_value {
+                commands.push((name, seed(name, ttl)?));
+            }
+        }
+        commands.push((lease_name, command));
+        let replies = self.servers.run_all(commands, Purpose::Other).await?;
+        Ok(replies.last() == Some(&Value::Int(1)))
     }
 
     pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
