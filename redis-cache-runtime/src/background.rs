@@ -9,7 +9,7 @@ use futures_util::future::Either;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::observe::Place;
 
@@ -75,6 +75,16 @@ impl Background {
                 drop(permit);
             });
         }
+    }
+
+    /// Runs something beside its caller, until the guard is dropped.
+    pub(crate) fn spawn_until_dropped(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let runtime = Handle::try_current().ok()?;
+        let work = self.tasks.spawn_on(Place::current().around(work), &runtime);
+        Some(AbortOnDropHandle::new(work))
     }
 
     /// Goes on with a run of a handler, for `limit` at most.

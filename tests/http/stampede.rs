@@ -344,6 +344,30 @@ async fn a_slow_run_that_cannot_leave_its_client_keeps_its_lease_too() {
     assert_eq!(client.get("/slow").await.outcome(), "HIT");
 }
 
+/// Longer than a lease is held without being renewed.
+const BLOCKED: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_runs_once_and_is_stored() {
+    let blocks: [fn(); 2] = [
+        || std::thread::sleep(BLOCKED),
+        || tokio::task::block_in_place(|| std::thread::sleep(BLOCKED)),
+    ];
+    for block in blocks {
+        let app = App::new(Store::Redis.cache(), move |run| async move {
+            block();
+            format!("run {run}")
+        });
+        let client = serve(router(app.clone())).await;
+        let requests: Vec<_> = (0..10).map(|_| spawn(client, &[])).collect();
+        for request in requests {
+            assert_eq!(request.await.unwrap().text(), "run 0");
+        }
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
+        assert_eq!(app.runs(), 1);
+    }
+}
+
 #[tokio::test]
 async fn the_lease_of_a_process_that_died_blocks_nobody_for_long() {
     let redis = RedisServer::start();

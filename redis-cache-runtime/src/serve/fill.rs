@@ -26,13 +26,19 @@ pub(crate) struct Fill {
 }
 
 struct Inner {
-    cache: Cache,
-    at: Address,
+    held: Held,
     /// Who it is for, as metrics and spans call it.
     handler: &'static str,
-    lease: Lease,
     /// How long the nonces of the lease outlast it; `None`: for ever.
     kept_for: Option<Duration>,
+}
+
+/// A lease that is held.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) cache: Cache,
+    at: Address,
+    lease: Lease,
     /// When the lease ends, however long the handler takes.
     end: Instant,
 }
@@ -66,13 +72,16 @@ impl Fill {
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             declared_groups::declare_made(&at.groups);
-            let inner = Box::new(Inner {
+            let held = Held {
                 cache,
                 at,
-                handler,
                 lease,
-                kept_for,
                 end,
+            };
+            let inner = Box::new(Inner {
+                held,
+                handler,
+                kept_for,
             });
             Begun::Fill(Self { inner: Some(inner) }, entry)
         });
@@ -80,51 +89,27 @@ impl Fill {
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
-        self.inner.as_ref().map(|inner| &inner.cache)
+        self.inner.as_ref().map(|inner| &inner.held.cache)
     }
 
     /// What the entry must be stamped with.
     pub(crate) fn stamps(&self) -> Option<&Stamps> {
-        self.inner.as_ref().map(|inner| &inner.lease.stamps)
+        self.inner.as_ref().map(|inner| &inner.held.lease.stamps)
     }
 
-    /// When its lease ends, however often it is renewed.
-    pub(crate) fn end(&self) -> Instant {
-        self.inner
-            .as_ref()
-            .map_or_else(Instant::now, |inner| inner.end)
-    }
-
-    /// Whether nothing was evicted since it began; `None` when the store cannot tell.
-    pub(crate) async fn is_current(&self) -> Option<bool> {
-        let inner = self.inner.as_ref()?;
-        let found = inner.cache.look(&inner.at, true).await.ok()?;
-        Some(inner.lease.is_current(&found))
-    }
-
-    /// Holds the lease a while longer; `false` when it was lost.
-    pub(crate) async fn renew(&self) -> bool {
-        let Some(inner) = &self.inner else {
-            return false;
-        };
-        let hold = inner.cache.hold().min(inner.left());
-        let renewed = inner
-            .cache
-            .renew(&inner.at, &inner.lease, inner.lease.token, hold);
-        // A fault is recorded by the cache, and the lease may be held still.
-        !matches!(renewed.await, Ok(false))
+    /// The lease, for those who look after it while the handler runs.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        self.inner.as_ref().map(|inner| &inner.held)
     }
 
     /// Tells the others not to wait for it; what streams may take long. `None` when it is lost.
     pub(crate) async fn unawaited(mut self) -> Option<Self> {
-        let inner = self.inner.as_mut()?;
-        let token = inner.lease.token.unawaited();
-        let renewed = inner
-            .cache
-            .renew(&inner.at, &inner.lease, token, inner.left());
+        let held = &mut self.inner.as_mut()?.held;
+        let token = held.lease.token.unawaited();
+        let renewed = held.cache.renew(&held.at, &held.lease, token, held.left());
         match renewed.await {
             Ok(true) => {
-                inner.lease.token = token;
+                held.lease.token = token;
                 Some(self)
             }
             Ok(false) => {
@@ -133,17 +118,10 @@ impl Fill {
             }
             // It is held under the one token or the other, which the fill gives back when dropped.
             Err(_) => {
-                let (cache, at, claim) = (&inner.cache, inner.at.clone(), inner.lease.claim);
+                let (cache, at, claim) = (&held.cache, held.at.clone(), held.lease.claim);
                 cache.release_later(at, claim, token);
                 None
             }
-        }
-    }
-
-    /// Lets others begin, when what it makes can no longer be stored.
-    pub(crate) async fn release_early(&self) {
-        if let Some(inner) = &self.inner {
-            inner.release().await;
         }
     }
 
@@ -157,14 +135,14 @@ impl Fill {
         lead: Option<Lead>,
     ) -> Written {
         match (lead, &entry) {
-            (Some(lead), Some(entry)) => lead.land(&self, entry.clone()).await,
+            (Some(lead), Some(entry)) => lead.land(self.held(), entry.clone()).await,
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
         let Some(inner) = self.inner.take() else {
             return Written::Superseded;
         };
-        let cache = inner.cache.clone();
+        let cache = inner.held.cache.clone();
         let end = cache.background().to_its_end(inner.end(entry, stale_for));
         end.await.unwrap_or(Written::Superseded)
     }
@@ -172,7 +150,7 @@ impl Fill {
     /// Ends without storing: a read gives its lease back, a write evicts its key.
     pub(crate) async fn give_up(mut self) {
         if let Some(inner) = self.inner.take() {
-            let cache = inner.cache.clone();
+            let cache = inner.held.cache.clone();
             cache.background().to_its_end(inner.give_up()).await;
         }
     }
@@ -180,8 +158,8 @@ impl Fill {
     /// Gives the lease back and leaves the entry as it is.
     pub(crate) async fn abandon(mut self) {
         if let Some(inner) = self.inner.take() {
-            let cache = inner.cache.clone();
-            let release = async move { inner.release().await };
+            let cache = inner.held.cache.clone();
+            let release = async move { inner.held.release().await };
             cache.background().to_its_end(release).await;
         }
     }
@@ -190,28 +168,24 @@ impl Fill {
 impl Drop for Fill {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take() {
-            let cache = inner.cache.clone();
+            let cache = inner.held.cache.clone();
             cache.background().spawn(inner.give_up());
         }
     }
 }
 
 impl Inner {
-    fn left(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
-    }
-
     /// Stores an entry, and says what became of it to those who watch.
     async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
-        let (cache, handler) = (self.cache.clone(), self.handler);
-        let writes = match self.lease.claim {
+        let (cache, handler) = (self.held.cache.clone(), self.handler);
+        let writes = match self.held.lease.claim {
             Claim::IfFree | Claim::Alone => Writes::Fill,
             Claim::Override => Writes::Through,
         };
         let written = match cache.observer().span(writes.operation()) {
             None => self.store(entry, stale_for).await,
             Some(span) => {
-                span.about(handler, &self.at);
+                span.about(handler, &self.held.at);
                 span.ttl(entry.as_ref().and_then(Entry::lifetime));
                 let written = span.around(self.store(entry, stale_for)).await;
                 span.written(written);
@@ -247,11 +221,12 @@ impl Inner {
         let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
         // The handler may have granted more than the route declared when the nonces were seeded.
         if outlasts(ttl, self.kept_for) {
-            let _ = self.cache.prolong(&self.at, ttl).await;
+            let _ = self.held.cache.prolong(&self.held.at, ttl).await;
         }
         let stored = self
+            .held
             .cache
-            .fill(&self.at, &self.lease, entry.into_bytes(), ttl);
+            .fill(&self.held.at, &self.held.lease, entry.into_bytes(), ttl);
         match stored.await {
             Ok(true) => Written::Stored,
             Ok(false) => Written::Superseded,
@@ -259,9 +234,9 @@ impl Inner {
             // enough.
             Err(fault) if fault.is_absence() => {
                 if let Some(evictions) = self.evictions() {
-                    self.cache.remove_later(evictions);
+                    self.held.cache.remove_later(evictions);
                 } else {
-                    let cache = self.cache.clone();
+                    let cache = self.held.cache.clone();
                     cache.background().spawn(self.give_up());
                 }
                 Written::Failed(fault.name())
@@ -276,19 +251,46 @@ impl Inner {
     async fn give_up(self) {
         match self.evictions() {
             Some(evictions) => {
-                let _ = self.cache.remove(&evictions).await;
+                let _ = self.held.cache.remove(&evictions).await;
             }
-            None => self.release().await,
+            None => self.held.release().await,
         }
     }
 
     /// What a write that did not end as it should evicts: its lease is part of it.
     fn evictions(&self) -> Option<Vec<Eviction>> {
-        let is_write = self.lease.claim == Claim::Override;
-        is_write.then(|| vec![Eviction::Key(self.at.key.clone())])
+        let is_write = self.held.lease.claim == Claim::Override;
+        is_write.then(|| vec![Eviction::Key(self.held.at.key.clone())])
+    }
+}
+
+impl Held {
+    /// Says whether nothing was evicted since the lease was taken; `None` when the store cannot tell.
+    pub(crate) async fn is_current(&self) -> Option<bool> {
+        let found = self.cache.look(&self.at, true).await.ok()?;
+        Some(self.lease.is_current(&found))
     }
 
-    async fn release(&self) {
+    /// Holds the lease a while longer; `false` when it was lost.
+    pub(crate) async fn renew(&self) -> bool {
+        let hold = self.cache.hold().min(self.left());
+        let lease = &self.lease;
+        let renewed = self.cache.renew(&self.at, lease, lease.token, hold);
+        // A fault is recorded by the cache, and the lease may be held still.
+        !matches!(renewed.await, Ok(false))
+    }
+
+    /// The end of the lease, however often it is renewed.
+    pub(crate) fn end(&self) -> Instant {
+        self.end
+    }
+
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Lets others begin.
+    pub(crate) async fn release(&self) {
         let (claim, token) = (self.lease.claim, self.lease.token);
         self.cache.release(&self.at, claim, token).await;
     }

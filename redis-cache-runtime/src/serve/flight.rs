@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::fill::{self, Fill};
+use super::fill::{self, Fill, Held};
 use super::waits::{self, Run, Wait};
 use crate::entry::Entry;
 use crate::key::Address;
@@ -165,6 +165,18 @@ impl Flights {
         }
     }
 
+    /// Lets who comes now start anew. A run that has ended just now stays as it ended.
+    fn supersede(&self, flight: &Arc<Flight>) {
+        self.leave(flight);
+        flight.progress.send_if_modified(|progress| {
+            let is_flying = matches!(progress.phase, Phase::Flying);
+            if is_flying {
+                progress.phase = Phase::Superseded;
+            }
+            is_flying
+        });
+    }
+
     /// What of it decides about the future.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
@@ -232,98 +244,106 @@ pub(crate) struct Lead {
 impl Lead {
     /// How many have joined: what is looked up from now on is good for them.
     pub(crate) fn joined(&self) -> u64 {
-        self.flight.joined.load(Ordering::SeqCst)
+        self.flight.joined()
     }
 
-    fn vouched(&self) -> u64 {
-        self.flight.progress.borrow().vouched
-    }
-
-    /// Nobody is woken: while there is no response, it changes nothing for them.
-    fn vouch(&self, number: u64) {
-        self.flight.progress.send_if_modified(|progress| {
-            progress.vouched = number.max(progress.vouched);
-            false
-        });
-    }
-
-    /// Runs the handler, which begins after everybody who has joined until now. Beside it, holds the
-    /// lease and vouches for who joins.
+    /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
+    /// the lease and vouches for who joins, also while the handler blocks its thread.
     pub(crate) async fn run<T>(&self, fill: &Fill, handler: impl Future<Output = T>) -> T {
-        self.vouch(self.joined());
+        self.flight.vouch(self.joined());
         #[cfg(test)]
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
-            self.vouch(u64::MAX);
+            self.flight.vouch(u64::MAX);
         }
-        beside(self.flight.run.scope(handler), self.attend(fill)).await
-    }
-
-    /// Ends when what the handler makes can no longer be stored: who comes then starts anew.
-    async fn attend(&self, fill: &Fill) {
-        let end = fill.end();
-        let mut beat = Instant::now() + fill::BEAT;
-        while Instant::now() < end {
-            // What wakes it matters less than what time it is: arrivals may never cease.
-            let _ = timeout_at(beat.min(end), self.flight.arrivals.notified()).await;
-            if Instant::now() >= beat {
-                beat = Instant::now() + fill::BEAT;
-                if !fill.renew().await {
-                    break;
-                }
-            }
-            match self.vouch_for_all(fill).await {
-                Some(true) => {}
-                Some(false) => break,
-                // The store cannot tell. Who joined runs the handler, and the fill may go on.
-                None => self.supersede(),
-            }
-        }
-        self.supersede();
-        fill.release_early().await;
-    }
-
-    /// Looks whether nothing was evicted, for those who joined until now; `None` when the store
-    /// cannot tell.
-    async fn vouch_for_all(&self, fill: &Fill) -> Option<bool> {
-        let joined = self.joined();
-        if joined <= self.vouched() {
-            return Some(true);
-        }
-        let is_current = fill.is_current().await;
-        if is_current == Some(true) {
-            self.vouch(joined);
-        }
-        is_current
-    }
-
-    fn supersede(&self) {
-        self.flights.leave(&self.flight);
-        self.close(Phase::Superseded);
+        let _attended = fill.held().map(|held| {
+            let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
+            let attend = attend(flights, flight, held.clone());
+            held.cache.background().spawn_until_dropped(attend)
+        });
+        // Lets the task begin: it may stand behind this one, on the thread that the handler blocks.
+        tokio::task::yield_now().await;
+        self.flight.run.scope(handler).await
     }
 
     /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
-    pub(crate) async fn land(self, fill: &Fill, entry: Entry) {
-        self.vouch_for_all(fill).await;
+    pub(crate) async fn land(self, held: Option<&Held>, entry: Entry) {
+        if let Some(held) = held {
+            self.flight.vouch_for_all(held).await;
+        }
         self.flights.leave(&self.flight);
-        self.close(Phase::Landed(entry));
+        self.flight.close(Phase::Landed(entry));
     }
 
     /// Shares what a lookup found, with those who had joined when it began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
-        self.vouch(joined);
+        self.flight.vouch(joined);
         self.flights.leave(&self.flight);
-        self.close(Phase::Landed(entry));
+        self.flight.close(Phase::Landed(entry));
     }
 
     /// Lets the followers run the handler themselves.
     pub(crate) fn fail(mut self) {
         self.has_failed = true;
     }
+}
+
+/// Looks after a run until what it makes can no longer be stored: who comes then starts anew.
+async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: Held) {
+    let end = held.end();
+    let mut beat = Instant::now() + fill::BEAT;
+    while Instant::now() < end {
+        // What wakes it matters less than what time it is: arrivals may never cease.
+        let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
+        if Instant::now() >= beat {
+            beat = Instant::now() + fill::BEAT;
+            if !held.renew().await {
+                break;
+            }
+        }
+        match flight.vouch_for_all(&held).await {
+            Some(true) => {}
+            Some(false) => break,
+            // The store cannot tell. Who joined runs the handler, and the fill may go on.
+            None => flights.supersede(&flight),
+        }
+    }
+    flights.supersede(&flight);
+    held.release().await;
+}
+
+impl Flight {
+    fn joined(&self) -> u64 {
+        self.joined.load(Ordering::SeqCst)
+    }
+
+    fn vouched(&self) -> u64 {
+        self.progress.borrow().vouched
+    }
+
+    /// Nobody is woken: while there is no response, it changes nothing for them.
+    fn vouch(&self, number: u64) {
+        self.progress.send_if_modified(|progress| {
+            progress.vouched = number.max(progress.vouched);
+            false
+        });
+    }
+
+    /// Looks whether nothing was evicted, for those who joined until now; `None` when the store
+    /// cannot tell.
+    async fn vouch_for_all(&self, held: &Held) -> Option<bool> {
+        let joined = self.joined();
+        if joined <= self.vouched() {
+            return Some(true);
+        }
+        let is_current = held.is_current().await;
+        if is_current == Some(true) {
+            self.vouch(joined);
+        }
+        is_current
+    }
 
     fn close(&self, phase: Phase) {
-        self.flight
-            .progress
-            .send_modify(|progress| progress.phase = phase);
+        self.progress.send_modify(|progress| progress.phase = phase);
     }
 }
 
@@ -335,24 +355,11 @@ impl Drop for Lead {
             return;
         }
         // A handler that panicked would panic for the next leader too, and they would take turns.
-        self.close(if self.has_failed || std::thread::panicking() {
-            Phase::Failed
-        } else {
-            Phase::Abandoned
-        });
+        self.flight
+            .close(if self.has_failed || std::thread::panicking() {
+                Phase::Failed
+            } else {
+                Phase::Abandoned
+            });
     }
-}
-
-/// Runs one future, and another beside it for as long.
-async fn beside<T>(run: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
-    let (mut run, mut other) = (std::pin::pin!(run), std::pin::pin!(other));
-    let mut other_is_done = false;
-    std::future::poll_fn(|cx| {
-        let run = run.as_mut().poll(cx);
-        if run.is_pending() && !other_is_done {
-            other_is_done = other.as_mut().poll(cx).is_ready();
-        }
-        run
-    })
-    .await
 }
