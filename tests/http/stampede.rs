@@ -344,6 +344,32 @@ async fn a_slow_run_that_cannot_leave_its_client_keeps_its_lease_too() {
     assert_eq!(client.get("/slow").await.outcome(), "HIT");
 }
 
+#[tokio::test]
+async fn requests_do_not_wait_for_a_run_that_will_most_likely_not_be_shared() {
+    let gate = Gate::new();
+    let handler = gate.clone();
+    let app = App::new(Store::Redis.cache(), move |run| {
+        let gate = handler.clone();
+        async move {
+            gate.pass().await;
+            ([("set-cookie", "a=b")], format!("run {run}"))
+        }
+    });
+    let client = serve(router(app)).await;
+    let first = spawn(client, &[]);
+    gate.entered().await;
+    gate.open();
+    assert_eq!(first.await.unwrap().text(), "run 0");
+    let others: Vec<_> = (0..5).map(|_| spawn(client, &[])).collect();
+    for _ in &others {
+        gate.entered().await;
+    }
+    for other in others {
+        gate.open();
+        assert_eq!(other.await.unwrap().outcome(), "BYPASS");
+    }
+}
+
 /// Longer than a lease is held without being renewed.
 const BLOCKED: Duration = Duration::from_secs(2);
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -20,11 +21,19 @@ use super::waits::{self, Run, Wait};
 use crate::entry::Entry;
 use crate::key::Address;
 
+/// How long nobody waits for a run whose like made a response that cannot be shared.
+const UNSHARED: Duration = Duration::from_secs(1);
+
+/// How many such addresses are remembered at once.
+const MAX_UNSHARED: usize = 1024;
+
 /// The runs that are under way in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     table: Mutex<HashMap<Address, Arc<Flight>>>,
     len: AtomicUsize,
+    /// Addresses whose last response could not be shared, with the time until which that is assumed.
+    unshared: Mutex<HashMap<Address, Instant>>,
     /// Lets a test break the protocol, and see that it notices.
     #[cfg(test)]
     pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
@@ -154,6 +163,22 @@ impl Flights {
         })
     }
 
+    /// Returns whether the last response of an address could not be shared, a short time ago.
+    pub(crate) fn is_unshared(&self, at: &Address) -> bool {
+        let unshared = self.unshared();
+        !unshared.is_empty() && unshared.get(at).is_some_and(|end| Instant::now() < *end)
+    }
+
+    fn remember_unshared(&self, at: &Address) {
+        let (now, mut unshared) = (Instant::now(), self.unshared());
+        if unshared.len() >= MAX_UNSHARED {
+            unshared.retain(|_, end| now < *end);
+        }
+        if unshared.len() < MAX_UNSHARED {
+            unshared.insert(at.clone(), now + UNSHARED);
+        }
+    }
+
     fn leave(&self, flight: &Arc<Flight>) {
         let mut table = self.table();
         let is_there = table
@@ -186,6 +211,10 @@ impl Flights {
             format!("{joined} {:?}", *flight.progress.borrow())
         };
         table.values().map(flight).collect()
+    }
+
+    fn unshared(&self) -> MutexGuard<'_, HashMap<Address, Instant>> {
+        self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every critical section leaves it whole, however it ends.
@@ -279,6 +308,13 @@ impl Lead {
         self.flight.vouch(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
+    }
+
+    /// Lets the followers run the handler themselves, and for a short time nobody follow: the response
+    /// cannot be shared, and the next one most likely cannot either.
+    pub(crate) fn fail_to_share(self) {
+        self.flights.remember_unshared(&self.flight.at);
+        self.fail();
     }
 
     /// Lets the followers run the handler themselves.

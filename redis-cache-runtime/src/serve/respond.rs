@@ -114,7 +114,7 @@ pub(super) async fn respond(
             complete(&mut response, length, fields, cache_control);
             // Nobody waits for a stream, which may have no end.
             if let Some(lead) = lead {
-                lead.fail();
+                lead.fail_to_share();
             }
             if let Some(turn) = turn {
                 turn.fail();
@@ -138,7 +138,16 @@ pub(super) async fn respond(
             status = status.past_the_cache();
             (status.made, status.not_storable) = (Some(response.status()), Some(reason));
             route.refuse(reason, Writes::Fill, cache);
-            not_stored(fill, lead).await;
+            // They run the handler themselves, and the first of them may find the lease free.
+            if let Some(fill) = fill {
+                fill.abandon().await;
+            }
+            match lead {
+                // A server in trouble is not asked by all of them at once.
+                Some(lead) if response.status().is_server_error() => lead.fail(),
+                Some(lead) => lead.fail_to_share(),
+                None => {}
+            }
             if let Some(turn) = turn {
                 turn.fail();
             }
@@ -172,16 +181,6 @@ pub(super) async fn store(
     let stale_for = route.windows().granted(&head.grant).longest();
     fill.store(entry.and_then(Entry::parse), stale_for, lead)
         .await
-}
-
-async fn not_stored(fill: Option<Fill>, lead: Option<Lead>) {
-    // They run the handler themselves, and the first of them may find the lease free.
-    if let Some(fill) = fill {
-        fill.abandon().await;
-    }
-    if let Some(lead) = lead {
-        lead.fail();
-    }
 }
 
 pub(super) fn stored_head(parts: &Parts, grant: Grant) -> StoredHead {

@@ -195,7 +195,7 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Leads, or waits for who does.
     async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Searched<S::Answer> {
-        if !self.may_wait() {
+        if !self.may_wait() || self.cache.flights().is_unshared(self.at) {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.cache.lease_ttl();
