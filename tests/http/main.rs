@@ -15,6 +15,7 @@ mod failover;
 mod faults;
 mod freshness;
 mod keys;
+mod layers;
 mod outage;
 mod outcomes;
 mod put;
