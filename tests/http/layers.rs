@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, Response as HttpResponse, StatusCode};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use axum_redis_cache::{cache_evict, cache_put, cached};
 use test_support::{Client, Reply};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -79,6 +80,10 @@ fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::list(SITES.map(HeaderValue::from_static)))
         .allow_credentials(true)
 }
+
+/// A value of this process that a handler gives to layers.
+#[derive(Clone)]
+struct Note;
 
 /// Adds a field that counts the responses.
 fn numbered(
@@ -242,6 +247,23 @@ on_every_store! {
             }
             let reply = version.get(&client, "/read", &[("x-request-id", "mine")]).await;
             assert_eq!((reply.outcome(), reply.field("x-request-id")), ("HIT", Some("mine")));
+        }
+    }
+
+    async fn extensions_of_a_response_reach_layers_only_from_a_run(store: Store) {
+        for version in VERSIONS {
+            let app = App::new(store.cache(), |_| async { (Extension(Note), "body") });
+            let see = |mut response: Response| async {
+                if response.extensions().get::<Note>().is_some() {
+                    response.headers_mut().insert("x-note", HeaderValue::from_static("seen"));
+                }
+                response
+            };
+            let client = serve(router(app).layer(map_response(see))).await;
+            for (outcome, note) in [("MISS", Some("seen")), ("HIT", None), ("HIT", None)] {
+                let reply = version.get(&client, "/read", &[]).await;
+                assert_eq!((reply.outcome(), reply.field("x-note")), (outcome, note), "{version:?}");
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod faults;
 mod freshness;
 mod keys;
 mod layers;
+mod nginx;
 mod outage;
 mod outcomes;
 mod put;
