@@ -18,11 +18,14 @@ pub(super) struct Companion<'a> {
 
 impl<'a> Companion<'a> {
     pub(super) fn new(handler: &'a Handler, krate: &TokenStream, is_beside: bool) -> Self {
-        let name = if is_beside {
+        let mut name = if is_beside {
             handler.signature.ident.clone()
         } else {
             format_ident!("__AxumRedisCacheHandler")
         };
+        // Lints that the user may have forbidden cannot be allowed here. They leave items alone whose
+        // first token and whose name come from an expansion.
+        name.set_span(at(name.span()));
         Self {
             handler,
             private: private(krate),
@@ -52,10 +55,6 @@ impl<'a> Companion<'a> {
             implementation,
         } = own;
         let (name, visibility) = (&self.name, self.visibility());
-        // Lints that the user may have forbidden cannot be allowed here. They leave items alone whose
-        // first token and whose name come from an expansion.
-        let mut name = name.clone();
-        name.set_span(at(name.span()));
         let mut signature = self.handler.signature.clone();
         signature.ident = Ident::new("uncached", at(signature.ident.span()));
         for (position, input) in signature.inputs.iter_mut().enumerate() {
