@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
 use test_support::{Client, Log, RedisServer};
@@ -24,6 +25,11 @@ async fn plain() -> &'static str {
     "body"
 }
 
+#[cached(ttl = 30)]
+async fn not_found() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
 /// One test, because the log is one for the process.
 #[tokio::test]
 async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
@@ -41,12 +47,14 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
     let debug = format!("{:?}", state.cache);
     let router = Router::new()
         .route("/cookie", get(sets_a_cookie))
+        .route("/missing", get(not_found))
         .route("/plain", get(plain));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, router.with_state(state.clone())).into_future());
     for _ in 0..3 {
         client.get("/cookie").await;
+        client.get("/missing").await;
         client
             .get_with("/plain?key=hunter2", &[("authorization", "hunter2")])
             .await;
@@ -59,6 +67,8 @@ async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
     assert_eq!(named("the response sets a cookie"), 1, "{log}");
     assert_eq!(named("the request has Authorization"), 1, "{log}");
     assert_eq!(named("route=\"log::sets_a_cookie\""), 1, "{log}");
+    let not_found = "does not declare the status storable\" status=404";
+    assert_eq!(named(not_found), 1, "{log}");
     assert_eq!(named("Redis refused the credentials"), 1, "{log}");
     assert_eq!(named("a value is not stored"), 1, "{log}");
     assert!(!log.contains("hunter2"), "{log}");

@@ -3,9 +3,7 @@ pub(crate) async fn get_product(
     id: ::axum_redis_cache::__private::Head<Path<u64>, get_product, { 0 }>,
     db: State<Db>,
 ) -> ::axum_redis_cache::__private::Response {
-    #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
-    #[allow(dead_code)]
     struct __AxumRedisCacheChecked(
         ::axum_redis_cache::__private::IsDetermined<Path<u64>>,
         ::axum_redis_cache::__private::IsDetermined<State<Db>>,
@@ -33,10 +31,9 @@ pub(crate) async fn get_product(
     }
 }
 #[doc(hidden)]
-#[allow(dead_code, non_camel_case_types, unreachable_pub)]
 pub(crate) struct get_product {}
 #[doc(hidden)]
-#[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+#[allow(clippy::unused_async)]
 impl get_product {
     pub(crate) async fn uncached(
         Path(id): Path<u64>,
@@ -49,7 +46,6 @@ impl get_product {
         id: impl ::axum_redis_cache::__private::ValueOf<Path<u64>>,
     ) -> ::axum_redis_cache::__private::CacheKey {
         const {
-            #[allow(unused_imports)]
             use ::axum_redis_cache::__private::NotDetermined as _;
             ::core::assert!(
                 !
@@ -71,13 +67,11 @@ impl ::axum_redis_cache::__private::Handler for get_product {
     type Key = ::axum_redis_cache::__private::OfRequest;
     fn route() -> &'static ::axum_redis_cache::__private::Route {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
-            #[allow(unused_imports)]
             use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(
                     ::core::any::type_name::<get_product>,
                 )
                 .reads(|url| {
-                    #[allow(unused_imports)]
                     use ::axum_redis_cache::__private::read::{
                         ByType as _, ByValue as _, Nothing as _,
                     };

@@ -6,13 +6,11 @@ async fn list<R: Repository + 'static>(
         { 0 },
     >,
 ) -> ::axum_redis_cache::__private::Response {
-    #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     #[doc(hidden)]
-    #[allow(dead_code, non_camel_case_types, unreachable_pub)]
     struct __AxumRedisCacheHandler {}
     #[doc(hidden)]
-    #[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+    #[allow(clippy::unused_async)]
     impl __AxumRedisCacheHandler {
         async fn uncached<R: Repository>(
             State(db): State<R>,
@@ -25,7 +23,6 @@ async fn list<R: Repository + 'static>(
         type Key = ::axum_redis_cache::__private::OfTypes;
         fn route() -> &'static ::axum_redis_cache::__private::Route {
             static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
-                #[allow(unused_imports)]
                 use ::axum_redis_cache::__private::NotIdentifying as _;
                 ::axum_redis_cache::__private::Route::new(
                         ::core::any::type_name::<__AxumRedisCacheHandler>,
@@ -44,7 +41,6 @@ async fn list<R: Repository + 'static>(
         ::core::marker::PhantomData<(*const R,)>,
     );
     {
-        #[allow(unused_imports)]
         use ::axum_redis_cache::__private::NotDetermined as _;
         let _ = ::core::option::Option::None::<
             ::axum_redis_cache::__private::IsDetermined<State<R>>,
@@ -61,7 +57,6 @@ async fn list<R: Repository + 'static>(
             ::axum_redis_cache::__private::Selected::of_types::<
                 __AxumRedisCacheTypes<R>,
             >(|url| {
-                #[allow(unused_imports)]
                 use ::axum_redis_cache::__private::read::{
                     ByType as _, ByValue as _, Nothing as _,
                 };

@@ -6,7 +6,6 @@ async fn get_repo(
     >,
     user: User,
 ) -> ::axum_redis_cache::__private::Response {
-    #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     let ::axum_redis_cache::__private::Head {
         request: request,
@@ -47,10 +46,9 @@ async fn get_repo(
     }
 }
 #[doc(hidden)]
-#[allow(dead_code, non_camel_case_types, unreachable_pub)]
 struct get_repo {}
 #[doc(hidden)]
-#[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+#[allow(clippy::unused_async)]
 impl get_repo {
     async fn uncached(
         #[allow(unused_variables)]
@@ -103,11 +101,9 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
     const VARY_BY: ::core::primitive::usize = 1usize;
     fn route() -> &'static ::axum_redis_cache::__private::Route {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
-            #[allow(unused_imports)]
             use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(::core::any::type_name::<get_repo>)
                 .reads(|url| {
-                    #[allow(unused_imports)]
                     use ::axum_redis_cache::__private::read::{
                         ByType as _, ByValue as _, Nothing as _,
                     };

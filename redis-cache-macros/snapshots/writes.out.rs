@@ -10,14 +10,11 @@ async fn rename(
     >,
     repo: Json<Repo>,
 ) -> ::axum_redis_cache::__private::Response {
-    #[allow(unused_imports)]
     use ::axum_redis_cache::__private::InPlace as _;
     static __AXUM_REDIS_CACHE_WRITER: ::axum_redis_cache::__private::Writer = ::axum_redis_cache::__private::Writer::new(
         ::core::any::type_name::<rename>,
     );
-    #[allow(dead_code)]
     const _: () = {
-        #[allow(unused_imports)]
         use ::axum_redis_cache::__private::NotDetermined as _;
         #[allow(unused_imports)]
         use cache_put as _;
@@ -66,10 +63,9 @@ async fn rename(
         .await
 }
 #[doc(hidden)]
-#[allow(dead_code, non_camel_case_types, unreachable_pub)]
 struct rename {}
 #[doc(hidden)]
-#[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+#[allow(clippy::unused_async)]
 impl rename {
     async fn uncached(
         #[allow(unused_variables)]

@@ -324,7 +324,7 @@ fn argument<'a>(position: usize, typed: &'a PatType, generics: &[String]) -> Arg
     };
     let is_generic_name = |word: &Ident| generics.iter().any(|name| word == name);
     Argument {
-        name: name.cloned().unwrap_or_else(|| positional(position)),
+        name: name.map_or_else(|| positional(position), from_an_expansion),
         pattern: &typed.pat,
         ty: &typed.ty,
         is_generic: find_ident(typed.ty.to_token_stream(), &is_generic_name).is_some(),
@@ -357,6 +357,14 @@ fn is_instrument_of_inside(attribute: &Attribute) -> bool {
         && words.any(
             |token| matches!(token, TokenTree::Ident(word) if word == "err" || word == "fields"),
         )
+}
+
+/// The name of a generated argument, which lints leave alone. `debug_handler` repeats arguments in code
+/// that uses none.
+fn from_an_expansion(name: &Ident) -> Ident {
+    let mut name = name.clone();
+    name.set_span(Span::call_site().located_at(name.span()));
+    name
 }
 
 /// A name that the user's code cannot spell.

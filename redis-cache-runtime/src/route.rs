@@ -260,7 +260,7 @@ impl Route {
         ttl: Option<Duration>,
     ) -> Result<Grant, NotStorable> {
         if !status {
-            return Err(NotStorable::Status);
+            return Err(NotStorable::Status(response.status()));
         }
         let grant = self
             .store
@@ -279,7 +279,7 @@ impl Route {
     /// The reasons that were named in the log.
     pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
         let named = self.refused.load(Ordering::Relaxed);
-        let is_named = move |reason: &NotStorable| named & (1 << *reason as u32) != 0;
+        let is_named = move |reason: &NotStorable| named & reason.bit() != 0;
         let reasons = NotStorable::ALL.into_iter().filter(is_named);
         reasons.map(NotStorable::reason)
     }
@@ -291,9 +291,10 @@ impl Route {
             writes,
             written: Written::Refused(reason.name()),
         });
-        let bit = 1 << reason as u32;
+        let bit = reason.bit();
         if self.refused.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            tracing::info!(route = self.name(), reason = reason.reason(), "not stored");
+            let (reason, status) = (reason.reason(), reason.status());
+            tracing::info!(route = self.name(), reason, status, "not stored");
         }
     }
 }

@@ -48,11 +48,10 @@ impl Checks {
             items,
             statements,
         } = self;
-        let scope = quote!(#[allow(unused_imports)] use #private::NotDetermined as _;);
-        let types = (!types.is_empty())
-            .then(|| quote!(#[allow(dead_code)] struct __AxumRedisCacheChecked(#(#types),*);));
-        let items = (!items.is_empty())
-            .then(|| quote!(#[allow(dead_code)] const _: () = { #scope #items };));
+        let scope = quote!(use #private::NotDetermined as _;);
+        let types =
+            (!types.is_empty()).then(|| quote!(struct __AxumRedisCacheChecked(#(#types),*);));
+        let items = (!items.is_empty()).then(|| quote!(const _: () = { #scope #items };));
         let statements = (!statements.is_empty()).then(|| quote!({ #scope #statements }));
         quote!(#types #items #statements)
     }

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{FnArg, Visibility, parse_quote};
 
-use super::{attributes, key, private, route};
+use super::{at, attributes, key, private, route};
 use crate::handler::{Argument, Handler};
 use crate::model::{Key, Route};
 
@@ -18,11 +18,14 @@ pub(super) struct Companion<'a> {
 
 impl<'a> Companion<'a> {
     pub(super) fn new(handler: &'a Handler, krate: &TokenStream, is_beside: bool) -> Self {
-        let name = if is_beside {
+        let mut name = if is_beside {
             handler.signature.ident.clone()
         } else {
             format_ident!("__AxumRedisCacheHandler")
         };
+        // Lints that the user may have forbidden cannot be allowed here. They leave items alone whose
+        // first token and whose name come from an expansion.
+        name.set_span(at(name.span()));
         Self {
             handler,
             private: private(krate),
@@ -31,8 +34,17 @@ impl<'a> Companion<'a> {
         }
     }
 
-    pub(super) fn visibility(&self) -> Option<&Visibility> {
-        self.is_beside.then_some(&self.handler.visibility)
+    /// The visibility of everything in it.
+    pub(super) fn visibility(&self) -> Option<Visibility> {
+        let mut visibility = self.is_beside.then(|| self.handler.visibility.clone())?;
+        match &mut visibility {
+            Visibility::Public(token) => token.span = at(token.span),
+            Visibility::Restricted(restricted) => {
+                restricted.pub_token.span = at(restricted.pub_token.span);
+            }
+            Visibility::Inherited => {}
+        }
+        Some(visibility)
     }
 
     /// The type, with the user's function as it is written, and what a reading handler has.
@@ -44,7 +56,7 @@ impl<'a> Companion<'a> {
         } = own;
         let (name, visibility) = (&self.name, self.visibility());
         let mut signature = self.handler.signature.clone();
-        signature.ident = Ident::new("uncached", signature.ident.span());
+        signature.ident = Ident::new("uncached", at(signature.ident.span()));
         for (position, input) in signature.inputs.iter_mut().enumerate() {
             if let (true, FnArg::Typed(argument)) = (used.contains(&position), input) {
                 argument
@@ -53,19 +65,19 @@ impl<'a> Companion<'a> {
             }
         }
         let body = &self.handler.body;
+        let own_visibility = self.is_beside.then_some(&self.handler.visibility);
         let lints = attributes::of_uncached(self.handler);
         let cfg: Vec<_> = attributes::of_companion(self.handler).collect();
         quote! {
             #(#cfg)*
             #[doc(hidden)]
-            #[allow(dead_code, non_camel_case_types, unreachable_pub)]
             #visibility struct #name {}
             #(#cfg)*
             #[doc(hidden)]
-            #[allow(clippy::unused_async, dead_code, private_interfaces, unreachable_pub)]
+            #[allow(clippy::unused_async)]
             impl #name {
                 #(#lints)*
-                #visibility #signature #body
+                #own_visibility #signature #body
                 #functions
             }
             #implementation

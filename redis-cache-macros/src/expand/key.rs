@@ -121,7 +121,6 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
 fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStream> {
     (!checks.is_empty()).then(|| {
         quote!(const {
-            #[allow(unused_imports)]
             use #private::NotDetermined as _;
             #(#checks)*
         })

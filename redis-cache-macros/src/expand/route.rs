@@ -80,7 +80,6 @@ pub(super) fn declared(
     let no_store = route.no_store.then(|| quote!(.no_store()));
     let unless = route.unless.as_ref().map(|unless| quote!(.unless(#unless)));
     quote!({
-        #[allow(unused_imports)]
         use #private::NotIdentifying as _;
         #private::Route::new(::core::any::type_name::<#name>)
         #given #reads #key #identified #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless

@@ -57,7 +57,6 @@ fn reading(
         .collect();
     (!reads.is_empty()).then(|| {
         quote!(|url| {
-            #[allow(unused_imports)]
             use #private::read::{ByType as _, ByValue as _, Nothing as _};
             #(#reads)*
         })

@@ -70,7 +70,7 @@ pub(super) fn wrapper(
         (Some(items), None)
     };
     let checks = checks.tokens(private);
-    let in_place = quote!(#[allow(unused_imports)] use #private::InPlace as _;);
+    let in_place = quote!(use #private::InPlace as _;);
     let writer = matches!(role, Role::Writer).then(|| {
         let (writer, name) = (writer(), &companion.name);
         quote! {

@@ -1,5 +1,6 @@
 //! What may be stored at all (RFC 9111 §3).
 
+use std::mem::discriminant;
 use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -13,13 +14,13 @@ use crate::request::RequestFields;
 
 /// Why a response is not stored; each is named once per route in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum NotStorable {
     Method,
     Range,
     Authorization,
     RequestNoStore,
-    Status,
+    /// With the status; what stands for all of them has 200.
+    Status(StatusCode),
     SetCookie,
     CacheControl,
     Vary,
@@ -40,7 +41,7 @@ impl NotStorable {
         Self::Range,
         Self::Authorization,
         Self::RequestNoStore,
-        Self::Status,
+        Self::Status(StatusCode::OK),
         Self::SetCookie,
         Self::CacheControl,
         Self::Vary,
@@ -55,6 +56,20 @@ impl NotStorable {
         Self::DuplicateName,
     ];
 
+    /// A bit for each variant.
+    pub(crate) fn bit(self) -> u32 {
+        let is_same = |other: &Self| discriminant(other) == discriminant(&self);
+        Self::ALL.iter().position(is_same).map_or(0, |at| 1 << at)
+    }
+
+    /// The status that is not storable.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
     /// A word for it, for machines: a Token (RFC 9651 §3.3.4).
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -62,7 +77,7 @@ impl NotStorable {
             Self::Range => "range",
             Self::Authorization => "authorization",
             Self::RequestNoStore => "request-no-store",
-            Self::Status => "status",
+            Self::Status(_) => "status",
             Self::SetCookie => "set-cookie",
             Self::CacheControl => "cache-control",
             Self::Vary => "vary",
@@ -88,7 +103,7 @@ impl NotStorable {
                  implements `IdentifiesCaller`"
             }
             Self::RequestNoStore => "the request says no-store",
-            Self::Status => "the route does not declare the status storable",
+            Self::Status(_) => "the route does not declare the status storable",
             Self::SetCookie => "the response sets a cookie",
             Self::CacheControl => "the response says no-store, private or no-cache",
             Self::Vary => "the response varies by a field that the route does not nominate",

@@ -120,7 +120,9 @@ fn answer(
     if stored.grant.is_targeted {
         targeted::count_down(response.headers_mut(), freshness.age());
     }
-    let request = request.fields.as_deref();
+    // nginx keeps its copy as long as once more if a 304 grants no time of its own.
+    let grants_time = freshness.remaining().is_none_or(|left| left.as_secs() > 0);
+    let request = request.fields.as_deref().filter(|_| grants_time);
     complete(&mut response, length, request, cache_control);
     Some((reuse, Answer { response, status }))
 }

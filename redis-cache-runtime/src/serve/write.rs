@@ -206,10 +206,10 @@ async fn representation(
     let (parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
     match capture(body, length, cache.max_body_bytes()) {
-        Captured::Whole(body) if body.is_empty() => (
-            Response::from_parts(parts, Body::empty()),
-            Err(NotStorable::Status),
-        ),
+        Captured::Whole(body) if body.is_empty() => {
+            let reason = NotStorable::Status(parts.status);
+            (Response::from_parts(parts, Body::empty()), Err(reason))
+        }
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();

@@ -31,6 +31,11 @@ impl Client {
         Self { address }
     }
 
+    /// The address of the server.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a GET without further fields.
     pub async fn get(&self, target: &str) -> Reply {
         self.send("GET", target, &[]).await

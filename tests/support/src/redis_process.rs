@@ -1,14 +1,12 @@
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 
 use redis::IntoConnectionInfo;
 
 use crate::guardian::Guardian;
-use crate::waiting::{Attempt, LIMIT};
+use crate::waiting::{Attempt, LIMIT, wait_until_it_says};
 
 /// A `redis-server` on a loopback port, which can be killed and started again.
 pub(crate) struct RedisProcess {
@@ -93,7 +91,7 @@ impl RedisProcess {
     /// Starts it and returns when it listens, or why it does not.
     pub(crate) fn start(&mut self) -> Attempt<()> {
         let mut guardian = Guardian::start(START, KILL, &self.arguments);
-        let id = wait_until_it_listens(guardian.output())?;
+        let id = wait_until_it_says(guardian.output(), id_once_it_listens)?;
         self.running = Some(Running {
             id,
             stopped: AtomicBool::new(false),
@@ -183,24 +181,6 @@ pub(crate) fn signal(name: &str, process: u32) {
         .arg(process.to_string())
         .status();
     assert!(status.expect("kill runs").success());
-}
-
-/// The process id, or what was written by a server that ended before it listened.
-fn wait_until_it_listens(output: ChildStdout) -> Attempt<u32> {
-    let (said, listens) = mpsc::channel();
-    // A server that nobody reads from would hang.
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let mut before = Vec::new();
-        let id = lines.by_ref().find_map(|line| {
-            let id = id_once_it_listens(&line);
-            before.push(line);
-            id
-        });
-        let _ = said.send(id.ok_or(before.join("\n")));
-        lines.for_each(drop);
-    });
-    Ok(listens.recv_timeout(LIMIT)??)
 }
 
 /// Each line begins with the process id, such as in `17:M 25 Nov 2026 02:36:03.123 # Server initialized`.

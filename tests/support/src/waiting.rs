@@ -1,4 +1,7 @@
 use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::process::ChildStdout;
+use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,4 +35,26 @@ pub(crate) fn start_on_free_ports<T>(what: &str, mut attempt: impl FnMut() -> At
         }
     });
     started.unwrap_or_else(|| panic!("{what} does not start: {reason}"))
+}
+
+/// Returns what is found in a line of a server's output, or the whole output of a server that ended
+/// before.
+pub(crate) fn wait_until_it_says<T: Send + 'static>(
+    output: ChildStdout,
+    find: impl Fn(&str) -> Option<T> + Send + 'static,
+) -> Attempt<T> {
+    let (said, found) = mpsc::channel();
+    // A server that nobody reads from would hang.
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let mut before = Vec::new();
+        let first = lines.by_ref().find_map(|line| {
+            let found = find(&line);
+            before.push(line);
+            found
+        });
+        let _ = said.send(first.ok_or(before.join("\n")));
+        lines.for_each(drop);
+    });
+    Ok(found.recv_timeout(LIMIT)??)
 }
