@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use axum_redis_cache::{Cache, Settings};
-use test_support::TempDir;
+use test_support::{RedisServer, TempDir};
 
 /// Says that a process is one of those below.
 const CHILD: &str = "SETTINGS_TEST_CHILD";
@@ -27,7 +27,11 @@ fn child() {
     };
     println!("read: {settings:?}");
     match Cache::connect(settings) {
-        Ok(cache) => println!("connected: {cache:?}"),
+        Ok(cache) => {
+            println!("connected: {cache:?}");
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            println!("ping: {:?}", runtime.block_on(cache.ping()));
+        }
         Err(error) => println!("not connected: {error}"),
     }
 }
@@ -72,6 +76,15 @@ fn wrong_variables_are_refused_in_one_line() {
             "refused: REDIS_DEFAULT_TTL=-1: expected a whole number of seconds; 0 means no expiry",
         ),
         (
+            &[("REDIS_SOCKET_TIMEOUT", "1e19")],
+            "refused: REDIS_SOCKET_TIMEOUT=1e19: expected a number of seconds greater than 0, \
+             such as 0.25, and at most 86400",
+        ),
+        (
+            &[("REDIS_URL", "redis://h?timeout=5")],
+            "refused: REDIS_URL=redis://…: expected no parameter `timeout`, only `db` and `protocol`",
+        ),
+        (
             &[("REDIS_CLUSTER", "true"), ("REDIS_SENTINEL", "true")],
             "refused: REDIS_SENTINEL=true: expected false, because REDIS_CLUSTER is true",
         ),
@@ -103,6 +116,63 @@ fn the_environment_wins_over_the_file() {
         "{output}"
     );
     assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn a_dollar_in_a_password_is_a_dollar_and_lines_of_others_do_not_matter() {
+    let redis = RedisServer::start_with(&["--requirepass", "p4$sw0rd"]);
+    let directory = TempDir::new();
+    let file = format!(
+        "APP_TITLE=My Shop\nAPP_MOTTO=Don't panic\n\nREDIS_PORT={}\nREDIS_PASSWORD=p4$sw0rd\n",
+        redis.address().port()
+    );
+    std::fs::write(
+        directory.path().join(".env"),
+        [file.as_bytes(), b"APP=Caf\xe9\n"].concat(),
+    )
+    .unwrap();
+    let output = start_in(directory.path(), &[("REDIS_HOST", "127.0.0.1")]);
+    assert!(output.contains("ping: Ok(())"), "{output}");
+}
+
+#[test]
+fn the_port_that_an_orchestrator_sets_is_understood() {
+    let redis = RedisServer::start();
+    let address = redis.address().to_string();
+    let port = ("REDIS_PORT", &*format!("tcp://{address}"));
+    for variables in [&[port][..], &[port, ("REDIS_HOST", "127.0.0.1")]] {
+        let output = start(variables);
+        assert!(output.contains("ping: Ok(())"), "{output}");
+    }
+    if cfg!(feature = "sentinel") {
+        let nodes = ("REDIS_SENTINEL_NODES", "127.0.0.1:1");
+        let output = start(&[port, ("REDIS_SENTINEL", "true"), nodes]);
+        assert!(output.contains("connected: "), "{output}");
+        assert!(!output.contains(" is ignored"), "{output}");
+    }
+}
+
+#[test]
+fn a_server_decides_how_many_databases_it_has() {
+    let redis = RedisServer::start_with(&["--databases", "64"]);
+    let (address, url) = (redis.address(), redis.url());
+    let port = address.port().to_string();
+    let fields = |db| {
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &*port),
+            ("REDIS_DB", db),
+        ]
+    };
+    let output = start(&fields("63"));
+    assert!(output.contains("ping: Ok(())"), "{output}");
+    for url in [format!("{url}/63"), format!("{url}?db=63")] {
+        let output = start(&[("REDIS_URL", &url)]);
+        assert!(output.contains("ping: Ok(())"), "{output}");
+    }
+    let output = start(&fields("64"));
+    assert!(!output.contains("ping: Ok(())"), "{output}");
+    assert!(output.contains("database"), "{output}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod access;
 mod builder;
 #[cfg(feature = "redis")]
 mod deployment;
+mod dotenv;
 mod endpoint;
 mod env;
 mod error;
@@ -63,7 +64,7 @@ pub struct Settings {
     url: Option<SecretString>,
     host: Option<String>,
     port: Option<u16>,
-    db: Option<u8>,
+    db: Option<u32>,
     username: Option<String>,
     password: Option<SecretString>,
     ssl: bool,
@@ -149,7 +150,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed or of another scheme.
+    /// The URL is malformed, of another scheme, or has a parameter that is not known.
     pub fn from_url(url: impl Into<String>) -> Result<Self, SettingsError> {
         Self::default().url(url)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
-use super::variables::{CONNECTIONS, DB, HOST, MASTER_NAME, NODES, PORT, PREFIX};
+use super::variables::{CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX};
 use super::{Settings, SettingsError};
 
 /// Where a Sentinel listens unless it is said.
@@ -15,7 +15,7 @@ const SENTINEL_PORT: u16 = 26379;
 impl Settings {
     /// Where Redis is, and who asks: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for
     /// TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in credentials
-    /// are percent-encoded. *Default:* `redis://localhost`.
+    /// are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
     ///
     /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
     ///
@@ -29,7 +29,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed or of another scheme.
+    /// The URL is malformed, of another scheme, or has a parameter that is not known.
     pub fn url(mut self, url: impl Into<String>) -> Result<Self, SettingsError> {
         let url = url.into();
         #[cfg(feature = "redis")]
@@ -61,14 +61,14 @@ impl Settings {
         Ok(self)
     }
 
-    /// The database, 0 to 15, unless there is a [URL](Self::url). A cluster has only database 0.
-    /// *Default:* 0.
+    /// The database, unless there is a [URL](Self::url). A server has 16 of them unless it is
+    /// configured otherwise, a cluster only database 0. *Default:* 0.
     ///
     /// # Errors
     ///
-    /// It is another number.
-    pub fn db(mut self, db: u8) -> Result<Self, SettingsError> {
-        check("db", db, DB, db <= 15)?;
+    /// It is greater than 2147483647, which no server has.
+    pub fn db(mut self, db: u32) -> Result<Self, SettingsError> {
+        check("db", db, DB, db <= LAST_DB)?;
         self.db = Some(db);
         Ok(self)
     }
@@ -215,14 +215,14 @@ impl Settings {
 
     /// How long one operation on Redis may take before the request goes on without the cache. A
     /// lookup has half of it: what comes later may be older than an eviction that another process
-    /// had to give up. *Default:* 250 ms.
+    /// had to give up. A day at most. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
         self
     }
 
-    /// How long one attempt to connect may take. *Default:* 1 s.
+    /// How long one attempt to connect may take, a day at most. *Default:* 1 s.
     #[must_use]
     pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
         self.socket_connect_timeout = timeout;
@@ -269,7 +269,8 @@ impl Settings {
 
     /// How long a handler may take and still have its response stored, how long others wait for it,
     /// and how long it goes on without its client. The lease itself is held for a second and a half
-    /// and renewed, so that nobody waits longer for a process that died. *Default:* 30 s.
+    /// and renewed, so that nobody waits longer for a process that died. A day at most.
+    /// *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
