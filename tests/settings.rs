@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use axum_redis_cache::{Cache, Settings};
+#[cfg(feature = "tls")]
+use test_support::Certificates;
 use test_support::{RedisServer, TempDir};
 
 /// Says that a process is one of those below.
@@ -172,7 +174,59 @@ fn a_server_decides_how_many_databases_it_has() {
     }
     let output = start(&fields("64"));
     assert!(!output.contains("ping: Ok(())"), "{output}");
-    assert!(output.contains("database"), "{output}");
+    let refused =
+        "Redis refused to switch to the database of the settings: DB index is out of range";
+    assert!(output.contains(refused), "{output}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_log_says_why_tls_fails() {
+    let certificates = Certificates::new();
+    let redis = RedisServer::start_with_tls(&certificates, &["--tls-auth-clients", "yes"]);
+    let ca = certificates.ca();
+    let unrelated = certificates.unrelated_ca();
+    let by_address = format!("rediss://{}", redis.address());
+    for (url, ca, reason) in [
+        (
+            &redis.url(),
+            &unrelated,
+            "certificate: UnknownIssuer, see REDIS_SSL_CA_CERTS",
+        ),
+        (&by_address, &ca, "certificate not valid for name"),
+        (&redis.url(), &ca, "CertificateRequired"),
+    ] {
+        let variables = [
+            ("REDIS_URL", &**url),
+            ("REDIS_SSL_CA_CERTS", ca.to_str().unwrap()),
+        ];
+        let output = start(&variables);
+        let named = "cause=TLS with Redis failed: ";
+        assert!(
+            output.contains(named) && output.contains(reason),
+            "{reason}: {output}"
+        );
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_log_warns_of_certificates_that_are_not_verified() {
+    let certificates = Certificates::new();
+    let redis = RedisServer::start_with_tls(&certificates, &[]);
+    let none = ("REDIS_SSL_CERT_REQS", "none");
+    let output = start(&[("REDIS_URL", &redis.url()), none]);
+    assert!(
+        output.contains("WARN") && output.contains("is not verified"),
+        "{output}"
+    );
+    assert!(output.contains("ping: Ok(())"), "{output}");
+    let output = start(&[("REDIS_URL", "redis://localhost"), none]);
+    assert!(
+        output.contains("the setting ssl_cert_reqs is ignored"),
+        "{output}"
+    );
+    assert!(!output.contains("is not verified"), "{output}");
 }
 
 #[test]

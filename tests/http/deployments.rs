@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_redis_cache::{Cache, ConnectionState, Redis, Settings, cache_evict, cached};
+use axum_redis_cache::{Cache, CertReqs, ConnectionState, Redis, Settings, cache_evict, cached};
 use redis::AsyncCommands;
 use test_support::{
     Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer,
@@ -148,6 +148,71 @@ async fn tls_with_a_client_certificate() {
     let misled = settings.ssl_ca_certs(certificates.unrelated_ca());
     let cache = Cache::connect(misled.ssl_check_hostname(false)).unwrap();
     cache.ping().await.unwrap_err();
+}
+
+/// A server with a certificate that it signed itself, which is also one of an authority.
+static SELF_SIGNED: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
+    let certificates = Certificates::new();
+    let (file, key) = (certificates.self_signed(), certificates.self_signed_key());
+    let options = [
+        ["--tls-cert-file", file.to_str().unwrap()],
+        ["--tls-key-file", key.to_str().unwrap()],
+    ];
+    let redis = RedisServer::start_with_tls(&certificates, options.as_flattened());
+    (certificates, redis)
+});
+
+#[tokio::test]
+async fn the_certificate_that_a_server_signed_itself_can_be_trusted() {
+    let (certificates, redis) = &*SELF_SIGNED;
+    let settings = Settings::from_url(redis.url()).unwrap();
+    let trusting = settings.clone().ssl_ca_certs(certificates.self_signed());
+    keeps_its_promises(trusting.clone()).await;
+    // The certificate is for `localhost`.
+    let by_address = trusting
+        .url(format!("rediss://{}", redis.address()))
+        .unwrap();
+    let cache = Cache::connect(by_address.clone()).unwrap();
+    cache.ping().await.unwrap_err();
+    keeps_its_promises(by_address.ssl_check_hostname(false)).await;
+    let other = settings.ssl_ca_certs(certificates.ca());
+    let cache = Cache::connect(other.ssl_check_hostname(false)).unwrap();
+    cache.ping().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn any_certificate_is_accepted_if_the_settings_say_so() {
+    let (certificates, redis) = &*SELF_SIGNED;
+    let settings = Settings::from_url(format!("rediss://{}", redis.address())).unwrap();
+    let settings = settings.ssl_cert_reqs(CertReqs::None);
+    keeps_its_promises(settings.clone()).await;
+    keeps_its_promises(settings.ssl_ca_certs(certificates.ca())).await;
+}
+
+#[tokio::test]
+async fn sentinels_talk_tls_or_not_whatever_the_servers_do() {
+    let (certificates, tls) = &*SELF_SIGNED;
+    let plain = RedisServer::shared();
+    for (server, server_tls, sentinel_files) in [
+        (tls, true, None),
+        (plain, false, Some(certificates)),
+        (tls, true, Some(certificates)),
+    ] {
+        let sentinel = RedisServer::start_sentinel_of(server, sentinel_files);
+        let settings = Settings::default()
+            .sentinel(true)
+            .sentinel_nodes([sentinel.address().to_string()])
+            .unwrap()
+            .ssl(server_tls)
+            .ssl_cert_reqs(CertReqs::None);
+        let same = server_tls == sentinel_files.is_some();
+        if !same {
+            let cache = Cache::connect(settings.clone()).unwrap();
+            cache.ping().await.unwrap_err();
+        }
+        let settings = settings.sentinel_ssl(sentinel_files.is_some());
+        keeps_its_promises(settings).await;
+    }
 }
 
 #[tokio::test]

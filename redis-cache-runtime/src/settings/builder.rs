@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
 use super::variables::{CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX};
-use super::{Settings, SettingsError};
+use super::{CertReqs, Settings, SettingsError};
 
 /// Where a Sentinel listens unless it is said.
 const SENTINEL_PORT: u16 = 26379;
@@ -90,7 +90,7 @@ impl Settings {
     /// Whether to speak TLS (feature `tls`); a `rediss://` URL asks for it, too. *Default:* false.
     ///
     /// TLS is rustls'. It uses the process' default crypto provider; if there is none when the cache
-    /// is connected, ring becomes it. To have another, install it before.
+    /// is connected, ring. To have another, install it before.
     #[must_use]
     pub fn ssl(mut self, tls: bool) -> Self {
         self.ssl = tls;
@@ -113,8 +113,8 @@ impl Settings {
         self
     }
 
-    /// A PEM file with the certificates of the CAs that may have signed that of Redis.
-    /// *Default:* none, those that the system trusts may.
+    /// A PEM file with the certificates of the CAs that may have signed that of Redis, or that of Redis
+    /// itself if it is self-signed. *Default:* none, those that the system trusts may.
     #[must_use]
     pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
         self.ssl_ca_certs = Some(path.into());
@@ -126,6 +126,14 @@ impl Settings {
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
         self.ssl_check_hostname = check;
+        self
+    }
+
+    /// Whether Redis must show a certificate that is trusted. [`CertReqs::None`] accepts any, which is
+    /// for development: the log warns of it. *Default:* [`CertReqs::Required`].
+    #[must_use]
+    pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
+        self.ssl_cert_reqs = certificates;
         self
     }
 
@@ -196,6 +204,14 @@ impl Settings {
     #[must_use]
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(SecretString::from(password.into()));
+        self
+    }
+
+    /// Whether to speak TLS to the Sentinels. The files and the checks are the same as for the
+    /// servers. *Default:* as [`ssl`](Self::ssl).
+    #[must_use]
+    pub fn sentinel_ssl(mut self, tls: bool) -> Self {
+        self.sentinel_ssl = Some(tls);
         self
     }
 

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::access::login;
 use super::variables::{SECONDS, is_wait};
-use super::{Endpoint, Settings, SettingsError, url};
+use super::{CertReqs, Endpoint, Settings, SettingsError, url};
 
 /// In which form Redis is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,12 @@ impl Settings {
             ("sentinel", self.sentinel, "sentinel", sentinel),
             ("ssl", self.ssl, "tls", cfg!(feature = "tls")),
             (
+                "sentinel_ssl",
+                self.is_sentinel_tls(),
+                "tls",
+                cfg!(feature = "tls"),
+            ),
+            (
                 "otel_enabled",
                 self.otel_enabled,
                 "otel",
@@ -162,8 +168,16 @@ impl Settings {
         let by_url = self.url.is_some().then_some("there is a url");
         let by_sentinels = self.sentinel.then_some("the Sentinels say where Redis is");
         let address = by_url.or(by_sentinels);
-        let is_plain = !self.target().is_ok_and(|target| target.tls);
-        let no_tls = is_plain.then_some("neither ssl nor the url asks for TLS");
+        let is_tls = self.is_sentinel_tls() || self.target().is_ok_and(|target| target.tls);
+        let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
+        let no_sentinels = (!self.sentinel).then_some("sentinel is false");
+        let accepts_any = self.ssl_cert_reqs == CertReqs::None;
+        if is_tls && accepts_any {
+            tracing::warn!(
+                "ssl_cert_reqs is none: the certificate of Redis is not verified, so whoever is in between \
+                 can read and change what is sent; this is for development"
+            );
+        }
         for (setting, is_said, reason) in [
             ("host", self.host.is_some(), address),
             ("port", self.port.is_some(), address),
@@ -173,6 +187,8 @@ impl Settings {
             ("ssl_certfile", self.ssl_certfile.is_some(), no_tls),
             ("ssl_keyfile", self.ssl_keyfile.is_some(), no_tls),
             ("ssl_ca_certs", self.ssl_ca_certs.is_some(), no_tls),
+            ("ssl_cert_reqs", accepts_any, no_tls),
+            ("sentinel_ssl", self.sentinel_ssl.is_some(), no_sentinels),
         ] {
             if let (true, Some(reason)) = (is_said, reason) {
                 tracing::warn!("the setting {setting} is ignored, because {reason}");

@@ -159,6 +159,8 @@ mod tests {
             ("REDIS_DB", "-1", "a database number from 0 to 2147483647"),
             ("REDIS_SSL", "maybe", "true or false"),
             ("REDIS_SSL_CHECK_HOSTNAME", "2", "true or false"),
+            ("REDIS_SSL_CERT_REQS", "optional", "required or none"),
+            ("REDIS_SENTINEL_SSL", "?", "true or false"),
             ("REDIS_CLUSTER", "?", "true or false"),
             ("REDIS_SENTINEL", "?", "true or false"),
             ("REDIS_SENTINEL_NODES", "a,b:0", "host[:port] of each"),

@@ -4,8 +4,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Settings;
 use super::error::PEM;
+use super::{CertReqs, Settings};
 
 pub(super) const URL: &str =
     "redis://[user[:password]@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=0]";
@@ -26,6 +26,7 @@ pub(super) const SECONDS: &str =
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
 const BYTES: &str = "a number of bytes";
+const CERT_REQS: &str = "required or none";
 const BOOLEAN: &str = "true or false";
 const TEXT: &str = "any text";
 
@@ -56,7 +57,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 30] = [
+pub(super) const VARIABLES: [Variable; 32] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -68,12 +69,14 @@ pub(super) const VARIABLES: [Variable; 30] = [
     variable!(ssl_keyfile, KEY, path),
     variable!(ssl_ca_certs, CERTIFICATES, path),
     variable!(ssl_check_hostname, BOOLEAN, boolean),
+    variable!(ssl_cert_reqs, CERT_REQS, cert_reqs),
     variable!(cluster, BOOLEAN, boolean),
     variable!(sentinel, BOOLEAN, boolean),
     variable!(sentinel_master_name?, MASTER_NAME, Some),
     variable!(sentinel_nodes?, NODES, list),
     variable!(sentinel_username, TEXT, Some),
     variable!(sentinel_password, TEXT, Some),
+    variable!(sentinel_ssl, BOOLEAN, boolean),
     variable!(max_connections?, CONNECTIONS, number),
     variable!(socket_timeout, SECONDS, seconds),
     variable!(socket_connect_timeout, SECONDS, seconds),
@@ -120,6 +123,14 @@ fn whole_seconds(text: &str) -> Option<Duration> {
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = Duration::try_from_secs_f64(number(text)?).ok()?;
     is_wait(seconds).then_some(seconds)
+}
+
+fn cert_reqs(text: &str) -> Option<CertReqs> {
+    match text.to_ascii_lowercase().as_str() {
+        "required" => Some(CertReqs::Required),
+        "none" => Some(CertReqs::None),
+        _ => None,
+    }
 }
 
 fn boolean(text: &str) -> Option<bool> {

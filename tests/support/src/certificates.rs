@@ -18,8 +18,9 @@ impl Certificates {
         let this = Self {
             directory: TempDir::new(),
         };
-        let ca = this.write_ca("ca");
-        this.write_ca("unrelated-ca");
+        let ca = this.write_ca("ca", &[]);
+        this.write_ca("unrelated-ca", &[]);
+        this.write_ca("self-signed", &["localhost"]);
         this.write_signed("server", ExtendedKeyUsagePurpose::ServerAuth, &ca);
         this.write_signed("client", ExtendedKeyUsagePurpose::ClientAuth, &ca);
         this
@@ -33,6 +34,17 @@ impl Certificates {
     /// The certificate of somebody who signed none of the others.
     pub fn unrelated_ca(&self) -> PathBuf {
         self.file("unrelated-ca.pem")
+    }
+
+    /// The certificate of the server `localhost` that signed itself, as `openssl req -x509` makes it: it
+    /// is also that of an authority.
+    pub fn self_signed(&self) -> PathBuf {
+        self.file("self-signed.pem")
+    }
+
+    /// The key of that server.
+    pub fn self_signed_key(&self) -> PathBuf {
+        self.file("self-signed.key")
     }
 
     /// The certificate of the server `localhost`. It is not valid for `127.0.0.1`.
@@ -63,12 +75,13 @@ impl Certificates {
         std::fs::write(self.file(name), text).expect("a file in an own directory");
     }
 
-    fn write_ca(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
-        let mut params = params(name, &[]);
+    fn write_ca(&self, name: &str, hosts: &[&str]) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = params(name, hosts);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca = CertifiedIssuer::self_signed(params, key()).expect("a certificate");
         self.write(&format!("{name}.pem"), ca.pem());
+        self.write(&format!("{name}.key"), ca.key().serialize_pem());
         ca
     }
 
