@@ -153,31 +153,73 @@ async fn tls_with_a_client_certificate() {
 /// A server with a certificate that it signed itself, which is also one of an authority.
 static SELF_SIGNED: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
     let certificates = Certificates::new();
-    let (file, key) = (certificates.self_signed(), certificates.self_signed_key());
-    let options = [
-        ["--tls-cert-file", file.to_str().unwrap()],
-        ["--tls-key-file", key.to_str().unwrap()],
-    ];
-    let redis = RedisServer::start_with_tls(&certificates, options.as_flattened());
+    let files = certificates.self_signed(true);
+    let redis = RedisServer::start_with_certificate(&certificates, &files);
     (certificates, redis)
 });
+
+/// Checks that a server with a certificate that it signed itself is talked to if that is trusted.
+async fn can_be_trusted(redis: &RedisServer, certificates: &Certificates, file: &std::path::Path) {
+    let settings = Settings::from_url(redis.url()).unwrap();
+    let trusting = settings.clone().ssl_ca_certs(file);
+    keeps_its_promises(trusting.clone()).await;
+    // The certificate is for `localhost`.
+    let url = format!("rediss://{}", redis.address());
+    let by_address = trusting.url(url).unwrap();
+    assert!(!is_answered(by_address.clone()).await);
+    keeps_its_promises(by_address.ssl_check_hostname(false)).await;
+    let other = settings.ssl_ca_certs(certificates.ca());
+    assert!(!is_answered(other.ssl_check_hostname(false)).await);
+}
 
 #[tokio::test]
 async fn the_certificate_that_a_server_signed_itself_can_be_trusted() {
     let (certificates, redis) = &*SELF_SIGNED;
-    let settings = Settings::from_url(redis.url()).unwrap();
-    let trusting = settings.clone().ssl_ca_certs(certificates.self_signed());
-    keeps_its_promises(trusting.clone()).await;
-    // The certificate is for `localhost`.
-    let by_address = trusting
-        .url(format!("rediss://{}", redis.address()))
-        .unwrap();
-    let cache = Cache::connect(by_address.clone()).unwrap();
-    cache.ping().await.unwrap_err();
-    keeps_its_promises(by_address.ssl_check_hostname(false)).await;
-    let other = settings.ssl_ca_certs(certificates.ca());
-    let cache = Cache::connect(other.ssl_check_hostname(false)).unwrap();
-    cache.ping().await.unwrap_err();
+    can_be_trusted(redis, certificates, &certificates.self_signed(true)[0]).await;
+    let files = certificates.self_signed(false);
+    let redis = RedisServer::start_with_certificate(certificates, &files);
+    can_be_trusted(&redis, certificates, &files[0]).await;
+}
+
+async fn is_answered(settings: Settings) -> bool {
+    match Cache::connect(settings) {
+        Ok(cache) => cache.ping().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
+    let (files, redis) = &*TLS;
+    let port = redis.address().port();
+    let plain = Settings::default().port(port).unwrap();
+    let tls = plain.clone().ssl(true);
+    let with_key = tls.clone();
+    let with_key = with_key
+        .ssl_certfile(files.client())
+        .ssl_keyfile(files.client_key());
+    let trusting = with_key.clone().ssl_ca_certs(files.ca());
+    let address = trusting.clone().host("127.0.0.1").unwrap();
+    let misled = with_key.clone().ssl_ca_certs(files.unrelated_ca());
+    let by_url = format!("rediss://localhost:{port}");
+    for (settings, succeeds) in [
+        (trusting.clone(), true),
+        (trusting.clone().ssl(false).url(by_url).unwrap(), true),
+        (address.clone(), false),
+        (address.ssl_check_hostname(false), true),
+        (misled.clone(), false),
+        (misled.ssl_check_hostname(false), false),
+        (with_key, false),
+        (tls.ssl_ca_certs(files.ca()), false),
+        (plain, false),
+    ] {
+        let settings = settings.socket_timeout(Duration::from_secs(10));
+        assert_eq!(
+            is_answered(settings.clone()).await,
+            succeeds,
+            "{settings:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -39,6 +39,16 @@ impl RedisServer {
     /// unless the options are `["--tls-auth-clients", "yes"]`.
     pub fn start_with_tls(certificates: &Certificates, options: &[&str]) -> Self {
         Self::start_over_tls(certificates, "", options)
+    }
+
+    /// Starts a server that talks TLS with that certificate and that key.
+    pub fn start_with_certificate(certificates: &Certificates, files: &[PathBuf; 2]) -> Self {
+        let [file, key] = files;
+        let options = [
+            ["--tls-cert-file", text(file)],
+            ["--tls-key-file", text(key)],
+        ];
+        Self::start_with_tls(certificates, options.as_flattened())
     }
 
     /// Starts a Sentinel that names that server its primary `mymaster`. With certificates it talks TLS,
