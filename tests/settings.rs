@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use axum_redis_cache::{Cache, Settings};
 #[cfg(feature = "tls")]
@@ -289,5 +290,22 @@ fn settings_in_code_that_contradict_each_other_do_not_connect() {
             error.starts_with("ssl_ca_certs=/no/ca.pem: expected "),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn durations_that_never_end_are_refused_or_shortened() {
+    let limits = [
+        Settings::default().socket_timeout(Duration::MAX),
+        Settings::default().socket_connect_timeout(Duration::MAX),
+        Settings::default().lease_ttl(Duration::MAX),
+    ];
+    for settings in limits {
+        let error = Cache::connect(settings.clone()).unwrap_err().to_string();
+        assert!(error.contains("at most 86400"), "{error}");
+        // Without a server there is nothing to refuse.
+        let cache = Cache::in_memory_with(settings);
+        assert_eq!(cache.get_or_insert_with("key", async || 1).await, 1);
+        assert_eq!(cache.get("key").await, Some(1));
     }
 }
