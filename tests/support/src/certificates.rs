@@ -19,8 +19,8 @@ impl Certificates {
             directory: TempDir::new(),
         };
         let any = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = this.write_self_signed("ca", &[], any.clone());
-        this.write_self_signed("unrelated-ca", &[], any.clone());
+        let ca = this.write_self_signed("ca", &[], any);
+        this.write_self_signed("unrelated-ca", &[], any);
         this.write_self_signed("self-signed-ca", &["localhost"], any);
         this.write_self_signed("self-signed", &["localhost"], IsCa::ExplicitNoCa);
         this.write_signed("server", ExtendedKeyUsagePurpose::ServerAuth, &ca);

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 pub(super) struct Sentinels {
-    sentinels: Vec<Server>,
+    asked: Vec<Server>,
     master: String,
     /// How to reach the primary, wherever it is.
     access: Access,
@@ -36,9 +36,9 @@ impl Sentinels {
         sentinel_access: &Access,
         access: Access,
     ) -> Result<Self, SettingsError> {
-        let sentinels = sentinels.iter().map(|at| Server::new(sentinel_access, at));
+        let asked = sentinels.iter().map(|at| Server::new(sentinel_access, at));
         Ok(Self {
-            sentinels: sentinels.collect::<Result<_, _>>()?,
+            asked: asked.collect::<Result<_, _>>()?,
             master,
             access,
             found: Mutex::default(),
@@ -75,8 +75,8 @@ impl Sentinels {
         }
         let first = self.found().sentinel;
         let mut fault = Fault::Unreachable;
-        for turn in 0..self.sentinels.len() {
-            let sentinel = (first + turn) % self.sentinels.len();
+        for turn in 0..self.asked.len() {
+            let sentinel = (first + turn) % self.asked.len();
             let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
@@ -89,7 +89,7 @@ impl Sentinels {
     }
 
     async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
-        let (connection, driver) = self.sentinels[sentinel].connect(shared).await?;
+        let (connection, driver) = self.asked[sentinel].connect(shared).await?;
         let endpoint = self.ask_over(connection.clone(), shared).await?;
         let mut found = self.found();
         found.sentinel = sentinel;
