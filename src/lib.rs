@@ -71,7 +71,7 @@ pub use redis_cache_macros::KeyPart;
 #[cfg(feature = "redis")]
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
-    Cache, CacheKey, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
+    Cache, CacheKey, CertReqs, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
     KeyWriter, LeaseState, PingError, ServerStatus, Settings, SettingsError, Source, Status,
     StoredEntry, Ttl, UrlReader, Values, X_REDIS_CACHE,
 };

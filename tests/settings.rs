@@ -3,9 +3,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use axum_redis_cache::{Cache, Settings};
-use test_support::TempDir;
+#[cfg(feature = "tls")]
+use test_support::Certificates;
+use test_support::{RedisServer, TempDir};
 
 /// Says that a process is one of those below.
 const CHILD: &str = "SETTINGS_TEST_CHILD";
@@ -27,7 +30,11 @@ fn child() {
     };
     println!("read: {settings:?}");
     match Cache::connect(settings) {
-        Ok(cache) => println!("connected: {cache:?}"),
+        Ok(cache) => {
+            println!("connected: {cache:?}");
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            println!("ping: {:?}", runtime.block_on(cache.ping()));
+        }
         Err(error) => println!("not connected: {error}"),
     }
 }
@@ -72,6 +79,15 @@ fn wrong_variables_are_refused_in_one_line() {
             "refused: REDIS_DEFAULT_TTL=-1: expected a whole number of seconds; 0 means no expiry",
         ),
         (
+            &[("REDIS_SOCKET_TIMEOUT", "1e19")],
+            "refused: REDIS_SOCKET_TIMEOUT=1e19: expected a number of seconds greater than 0, \
+             such as 0.25, and at most 86400",
+        ),
+        (
+            &[("REDIS_URL", "redis://h?timeout=5")],
+            "refused: REDIS_URL=redis://…: expected no parameter `timeout`, only `db` and `protocol`",
+        ),
+        (
             &[("REDIS_CLUSTER", "true"), ("REDIS_SENTINEL", "true")],
             "refused: REDIS_SENTINEL=true: expected false, because REDIS_CLUSTER is true",
         ),
@@ -103,6 +119,115 @@ fn the_environment_wins_over_the_file() {
         "{output}"
     );
     assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn a_dollar_in_a_password_is_a_dollar_and_lines_of_others_do_not_matter() {
+    let redis = RedisServer::start_with(&["--requirepass", "p4$sw0rd"]);
+    let directory = TempDir::new();
+    let file = format!(
+        "APP_TITLE=My Shop\nAPP_MOTTO=Don't panic\n\nREDIS_PORT={}\nREDIS_PASSWORD=p4$sw0rd\n",
+        redis.address().port()
+    );
+    std::fs::write(
+        directory.path().join(".env"),
+        [file.as_bytes(), b"APP=Caf\xe9\n"].concat(),
+    )
+    .unwrap();
+    let output = start_in(directory.path(), &[("REDIS_HOST", "127.0.0.1")]);
+    assert!(output.contains("ping: Ok(())"), "{output}");
+}
+
+#[test]
+fn the_port_that_an_orchestrator_sets_is_understood() {
+    let redis = RedisServer::start();
+    let address = redis.address().to_string();
+    let port = ("REDIS_PORT", &*format!("tcp://{address}"));
+    for variables in [&[port][..], &[port, ("REDIS_HOST", "127.0.0.1")]] {
+        let output = start(variables);
+        assert!(output.contains("ping: Ok(())"), "{output}");
+    }
+    if cfg!(feature = "sentinel") {
+        let nodes = ("REDIS_SENTINEL_NODES", "127.0.0.1:1");
+        let output = start(&[port, ("REDIS_SENTINEL", "true"), nodes]);
+        assert!(output.contains("connected: "), "{output}");
+        assert!(!output.contains(" is ignored"), "{output}");
+    }
+}
+
+#[test]
+fn a_server_decides_how_many_databases_it_has() {
+    let redis = RedisServer::start_with(&["--databases", "64"]);
+    let (address, url) = (redis.address(), redis.url());
+    let port = address.port().to_string();
+    let fields = |db| {
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &*port),
+            ("REDIS_DB", db),
+        ]
+    };
+    let output = start(&fields("63"));
+    assert!(output.contains("ping: Ok(())"), "{output}");
+    for url in [format!("{url}/63"), format!("{url}?db=63")] {
+        let output = start(&[("REDIS_URL", &url)]);
+        assert!(output.contains("ping: Ok(())"), "{output}");
+    }
+    let output = start(&fields("64"));
+    assert!(!output.contains("ping: Ok(())"), "{output}");
+    let refused =
+        "Redis refused to switch to the database of the settings: DB index is out of range";
+    assert!(output.contains(refused), "{output}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_log_says_why_tls_fails() {
+    let certificates = Certificates::new();
+    let redis = RedisServer::start_with_tls(&certificates, &["--tls-auth-clients", "yes"]);
+    let ca = certificates.ca();
+    let unrelated = certificates.unrelated_ca();
+    let by_address = format!("rediss://{}", redis.address());
+    for (url, ca, reason) in [
+        (
+            &redis.url(),
+            &unrelated,
+            "certificate: UnknownIssuer, see REDIS_SSL_CA_CERTS",
+        ),
+        (&by_address, &ca, "certificate not valid for name"),
+        (&redis.url(), &ca, "CertificateRequired"),
+    ] {
+        let variables = [
+            ("REDIS_URL", &**url),
+            ("REDIS_SSL_CA_CERTS", ca.to_str().unwrap()),
+        ];
+        let output = start(&variables);
+        let named = "cause=TLS with Redis failed: ";
+        assert!(
+            output.contains(named) && output.contains(reason),
+            "{reason}: {output}"
+        );
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_log_warns_of_certificates_that_are_not_verified() {
+    let certificates = Certificates::new();
+    let redis = RedisServer::start_with_tls(&certificates, &[]);
+    let none = ("REDIS_SSL_CERT_REQS", "none");
+    let output = start(&[("REDIS_URL", &redis.url()), none]);
+    assert!(
+        output.contains("WARN") && output.contains("is not verified"),
+        "{output}"
+    );
+    assert!(output.contains("ping: Ok(())"), "{output}");
+    let output = start(&[("REDIS_URL", "redis://localhost"), none]);
+    assert!(
+        output.contains("the setting ssl_cert_reqs is ignored"),
+        "{output}"
+    );
+    assert!(!output.contains("is not verified"), "{output}");
 }
 
 #[test]
@@ -165,5 +290,22 @@ fn settings_in_code_that_contradict_each_other_do_not_connect() {
             error.starts_with("ssl_ca_certs=/no/ca.pem: expected "),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn durations_that_never_end_are_refused_or_shortened() {
+    let limits = [
+        Settings::default().socket_timeout(Duration::MAX),
+        Settings::default().socket_connect_timeout(Duration::MAX),
+        Settings::default().lease_ttl(Duration::MAX),
+    ];
+    for settings in limits {
+        let error = Cache::connect(settings.clone()).unwrap_err().to_string();
+        assert!(error.contains("at most 86400"), "{error}");
+        // Without a server there is nothing to refuse.
+        let cache = Cache::in_memory_with(settings);
+        assert_eq!(cache.get_or_insert_with("key", async || 1).await, 1);
+        assert_eq!(cache.get("key").await, Some(1));
     }
 }

@@ -7,7 +7,7 @@ use crate::observe::{Measured, Observer};
 /// A failure of the store. It never fails a request; it is logged once per cause and counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(
-    not(all(feature = "cluster", feature = "sentinel")),
+    not(all(feature = "cluster", feature = "sentinel", feature = "tls")),
     allow(dead_code, reason = "not every store fails in every way")
 )]
 pub(crate) enum Fault {
@@ -21,6 +21,10 @@ pub(crate) enum Fault {
     Refused(String),
     #[error("Redis refused the credentials")]
     Credentials,
+    #[error("Redis refused to switch to the database of the settings: {0}")]
+    Database(String),
+    #[error("TLS with Redis failed: {0}")]
+    Tls(String),
     #[error("Redis answered something unexpected")]
     Protocol,
     #[error("the sentinels know no primary named {0}")]
@@ -57,6 +61,8 @@ impl Fault {
             Self::Overflow => 512,
             Self::UnknownPrimary(_) => 1024,
             Self::NoSlots => 2048,
+            Self::Database(_) => 4096,
+            Self::Tls(_) => 8192,
             Self::Disabled => 0,
         }
     }
@@ -69,6 +75,8 @@ impl Fault {
             Self::Disconnected => "disconnected",
             Self::Refused(_) => "refused",
             Self::Credentials => "credentials",
+            Self::Database(_) => "database",
+            Self::Tls(_) => "tls",
             Self::Protocol => "protocol",
             Self::UnknownPrimary(_) => "unknown_primary",
             Self::NoSlots => "no_slots",

@@ -35,7 +35,7 @@ pub use identifies::IdentifiesCaller;
 pub use key::CacheKey;
 pub use key::reader::UrlReader;
 pub use key_part::{KeyPart, KeyWriter};
-pub use settings::{Settings, SettingsError};
+pub use settings::{CertReqs, Settings, SettingsError};
 pub use status::{ConnectionState, PingError, ServerStatus, Status};
 #[cfg(feature = "redis")]
 pub use store::Redis;

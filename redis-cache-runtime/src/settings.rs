@@ -3,8 +3,11 @@
 #[cfg(feature = "redis")]
 mod access;
 mod builder;
+#[cfg(feature = "tls")]
+mod certificate_check;
 #[cfg(feature = "redis")]
 mod deployment;
+mod dotenv;
 mod endpoint;
 mod env;
 mod error;
@@ -19,12 +22,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-#[cfg(any(feature = "cluster", feature = "sentinel"))]
+#[cfg(feature = "redis")]
 pub(crate) use access::Access;
 #[cfg(feature = "redis")]
 pub(crate) use deployment::Deployment;
 pub(crate) use endpoint::Endpoint;
 pub use error::SettingsError;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;
 
 /// Where Redis is and how the cache behaves.
 ///
@@ -63,7 +68,7 @@ pub struct Settings {
     url: Option<SecretString>,
     host: Option<String>,
     port: Option<u16>,
-    db: Option<u8>,
+    db: Option<u32>,
     username: Option<String>,
     password: Option<SecretString>,
     ssl: bool,
@@ -71,12 +76,14 @@ pub struct Settings {
     ssl_keyfile: Option<PathBuf>,
     ssl_ca_certs: Option<PathBuf>,
     ssl_check_hostname: bool,
+    ssl_cert_reqs: CertReqs,
     cluster: bool,
     sentinel: bool,
     sentinel_master_name: String,
     sentinel_nodes: Vec<Endpoint>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretString>,
+    sentinel_ssl: Option<bool>,
     pub(crate) max_connections: usize,
     pub(crate) socket_timeout: Duration,
     pub(crate) socket_connect_timeout: Duration,
@@ -90,6 +97,16 @@ pub struct Settings {
     pub(crate) request_directives: bool,
     pub(crate) cache_status: bool,
     pub(crate) cache_groups: bool,
+}
+
+/// The certificates of servers that are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertReqs {
+    /// Those that are trusted, see [`Settings::ssl_ca_certs`].
+    #[default]
+    Required,
+    /// Any: whoever is between this process and Redis can pretend to be Redis.
+    None,
 }
 
 impl Default for Settings {
@@ -107,12 +124,14 @@ impl Default for Settings {
             ssl_keyfile: None,
             ssl_ca_certs: None,
             ssl_check_hostname: true,
+            ssl_cert_reqs: CertReqs::Required,
             cluster: false,
             sentinel: false,
             sentinel_master_name: "mymaster".to_owned(),
             sentinel_nodes: Vec::new(),
             sentinel_username: None,
             sentinel_password: None,
+            sentinel_ssl: None,
             max_connections: 1,
             socket_timeout: Duration::from_millis(250),
             socket_connect_timeout: Duration::from_secs(1),
@@ -149,7 +168,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed or of another scheme.
+    /// The URL is malformed, of another scheme, or has a parameter that is not known.
     pub fn from_url(url: impl Into<String>) -> Result<Self, SettingsError> {
         Self::default().url(url)
     }

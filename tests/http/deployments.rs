@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_redis_cache::{Cache, ConnectionState, Redis, Settings, cache_evict, cached};
+use axum_redis_cache::{Cache, CertReqs, ConnectionState, Redis, Settings, cache_evict, cached};
 use redis::AsyncCommands;
 use test_support::{
     Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer,
@@ -148,6 +148,113 @@ async fn tls_with_a_client_certificate() {
     let misled = settings.ssl_ca_certs(certificates.unrelated_ca());
     let cache = Cache::connect(misled.ssl_check_hostname(false)).unwrap();
     cache.ping().await.unwrap_err();
+}
+
+/// A server with a certificate that it signed itself, which is also one of an authority.
+static SELF_SIGNED: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
+    let certificates = Certificates::new();
+    let files = certificates.self_signed(true);
+    let redis = RedisServer::start_with_certificate(&certificates, &files);
+    (certificates, redis)
+});
+
+/// Checks that a server with a certificate that it signed itself is talked to if that is trusted.
+async fn can_be_trusted(redis: &RedisServer, certificates: &Certificates, file: &std::path::Path) {
+    let settings = Settings::from_url(redis.url()).unwrap();
+    let trusting = settings.clone().ssl_ca_certs(file);
+    keeps_its_promises(trusting.clone()).await;
+    // The certificate is for `localhost`.
+    let url = format!("rediss://{}", redis.address());
+    let by_address = trusting.url(url).unwrap();
+    assert!(!is_answered(by_address.clone()).await);
+    keeps_its_promises(by_address.ssl_check_hostname(false)).await;
+    let other = settings.ssl_ca_certs(certificates.ca());
+    assert!(!is_answered(other.ssl_check_hostname(false)).await);
+}
+
+#[tokio::test]
+async fn the_certificate_that_a_server_signed_itself_can_be_trusted() {
+    let (certificates, redis) = &*SELF_SIGNED;
+    can_be_trusted(redis, certificates, &certificates.self_signed(true)[0]).await;
+    let files = certificates.self_signed(false);
+    let redis = RedisServer::start_with_certificate(certificates, &files);
+    can_be_trusted(&redis, certificates, &files[0]).await;
+}
+
+async fn is_answered(settings: Settings) -> bool {
+    match Cache::connect(settings) {
+        Ok(cache) => cache.ping().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
+    let (files, redis) = &*TLS;
+    let port = redis.address().port();
+    let plain = Settings::default().port(port).unwrap();
+    let tls = plain.clone().ssl(true);
+    let with_key = tls.clone();
+    let with_key = with_key
+        .ssl_certfile(files.client())
+        .ssl_keyfile(files.client_key());
+    let trusting = with_key.clone().ssl_ca_certs(files.ca());
+    let address = trusting.clone().host("127.0.0.1").unwrap();
+    let misled = with_key.clone().ssl_ca_certs(files.unrelated_ca());
+    let by_url = format!("rediss://localhost:{port}");
+    for (settings, succeeds) in [
+        (trusting.clone(), true),
+        (trusting.clone().ssl(false).url(by_url).unwrap(), true),
+        (address.clone(), false),
+        (address.ssl_check_hostname(false), true),
+        (misled.clone(), false),
+        (misled.ssl_check_hostname(false), false),
+        (with_key, false),
+        (tls.ssl_ca_certs(files.ca()), false),
+        (plain, false),
+    ] {
+        let settings = settings.socket_timeout(Duration::from_secs(10));
+        assert_eq!(
+            is_answered(settings.clone()).await,
+            succeeds,
+            "{settings:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn any_certificate_is_accepted_if_the_settings_say_so() {
+    let (certificates, redis) = &*SELF_SIGNED;
+    let settings = Settings::from_url(format!("rediss://{}", redis.address())).unwrap();
+    let settings = settings.ssl_cert_reqs(CertReqs::None);
+    keeps_its_promises(settings.clone()).await;
+    keeps_its_promises(settings.ssl_ca_certs(certificates.ca())).await;
+}
+
+#[tokio::test]
+async fn sentinels_talk_tls_or_not_whatever_the_servers_do() {
+    let (certificates, tls) = &*SELF_SIGNED;
+    let plain = RedisServer::shared();
+    for (server, server_tls, sentinel_files) in [
+        (tls, true, None),
+        (plain, false, Some(certificates)),
+        (tls, true, Some(certificates)),
+    ] {
+        let sentinel = RedisServer::start_sentinel_of(server, sentinel_files);
+        let settings = Settings::default()
+            .sentinel(true)
+            .sentinel_nodes([sentinel.address().to_string()])
+            .unwrap()
+            .ssl(server_tls)
+            .ssl_cert_reqs(CertReqs::None);
+        let same = server_tls == sentinel_files.is_some();
+        if !same {
+            let cache = Cache::connect(settings.clone()).unwrap();
+            cache.ping().await.unwrap_err();
+        }
+        let settings = settings.sentinel_ssl(sentinel_files.is_some());
+        keeps_its_promises(settings).await;
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum_redis_cache::cached;
 use test_support::{Client, Reply};
 
-use crate::support::{App, Store, on_every_store, serve};
+use crate::support::{App, Store, on_every_store, serve, settings};
 
 #[cached(ttl = 3600)]
 async fn read(State(app): State<App>) -> Response {
@@ -19,6 +19,21 @@ async fn read(State(app): State<App>) -> Response {
 
 #[cached(ttl = 2)]
 async fn short(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(
+    ttl = Duration::MAX,
+    max_age = Duration::MAX,
+    stale_while_revalidate = Duration::MAX,
+    stale_if_error = Duration::MAX
+)]
+async fn endless(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 18_446_744_073_709_551_615)]
+async fn seconds(State(app): State<App>) -> Response {
     app.run().await
 }
 
@@ -80,6 +95,41 @@ fn max_age(reply: &Reply) -> Option<u64> {
 }
 
 on_every_store! {
+    async fn a_duration_may_be_as_long_as_it_likes(store: Store) {
+        let settings = settings().default_ttl(Duration::MAX);
+        let cache = store.cache_with(settings);
+        let app = App::new(cache.clone(), |run| async move {
+            let longest = "max-age=18446744073709551615, stale-if-error=18446744073709551615";
+            ([("cache-control", longest)], format!("run {run}"))
+        });
+        let router = Router::new()
+            .route("/endless", get(endless))
+            .route("/seconds", get(seconds))
+            .with_state(app);
+        let client = serve(router).await;
+        for path in ["/endless", "/seconds"] {
+            for outcome in ["MISS", "HIT"] {
+                let reply = client.get(path).await;
+                assert_eq!(reply.outcome(), outcome, "{path}");
+                // RFC 9111 §1.2.2 has caches take anything longer for 2147483648, which counts down.
+                let told = reply.field("cache-control").unwrap();
+                assert!(told.contains("max-age=21474836"), "{told}");
+                assert!(!told.contains("18446744073709"), "{told}");
+            }
+            let longest = "max-stale=18446744073709551615, max-age=18446744073709551615";
+            let reply = client.get_with(path, &[("cache-control", longest)]).await;
+            assert_eq!(reply.outcome(), "HIT", "{path}");
+        }
+        let values = cache.ttl(Duration::MAX);
+        values.set("value", &1).await;
+        assert_eq!(values.get("value").await, Some(1));
+        cache.ttl(u64::MAX).set("seconds", &2).await;
+        assert_eq!(cache.get("seconds").await, Some(2));
+        assert_eq!(cache.get_or_insert_with("default", async || 3).await, 3);
+        assert_eq!(cache.get("default").await, Some(3));
+        assert_eq!(cache.faults(), 0);
+    }
+
     async fn a_response_that_was_older_than_its_lifetime_when_it_came_is_not_stored(store: Store) {
         is_not_stored(store, || {
             vec![("date", date(-100)), ("cache-control", "max-age=60".to_owned())]

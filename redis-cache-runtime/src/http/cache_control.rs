@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use smallvec::SmallVec;
 
-use super::directives::{seconds, split_list};
+use super::directives::{MAX_SECONDS, seconds, split_list};
 use super::freshness::{Freshness, Grant, StaleWindows};
 
 /// What a route tells clients, when it differs from the lifetime in the store.
@@ -167,6 +167,7 @@ impl List {
 
     fn push_seconds(&mut self, name: &str, seconds: u64) {
         self.push(name);
+        let seconds = seconds.min(MAX_SECONDS);
         self.text
             .extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 /// The longest delta-seconds that need be told apart (RFC 9111 §1.2.2).
-const MAX_SECONDS: u64 = 1 << 31;
+pub(super) const MAX_SECONDS: u64 = 1 << 31;
 
 /// The directives of a request that this cache obeys (RFC 9111 §5.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
 #[cfg(feature = "tls")]
+use super::CertReqs;
+#[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{Endpoint, Settings, SettingsError};
 
@@ -17,6 +19,9 @@ pub(crate) struct Access {
     redis: RedisConnectionInfo,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
+    /// Whether certificates are checked by redis-rs.
+    #[cfg(feature = "tls")]
+    verifies: bool,
 }
 
 impl Settings {
@@ -26,17 +31,26 @@ impl Settings {
         self.access_of(target.redis, target.tls)
     }
 
+    pub(super) fn is_sentinel_tls(&self) -> bool {
+        self.sentinel && self.sentinel_ssl.unwrap_or(self.ssl)
+    }
+
     /// For the Sentinels, which have credentials of their own.
     pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
         let password = self.sentinel_password.as_ref();
         let redis = login(self.sentinel_username.as_deref(), password);
-        self.access_of(redis, self.ssl)
+        self.access_of(redis, self.is_sentinel_tls())
     }
 
     #[cfg(feature = "tls")]
     fn access_of(&self, redis: RedisConnectionInfo, tls: bool) -> Result<Access, SettingsError> {
         let tls = tls.then(|| Tls::read(self)).transpose()?;
-        Ok(Access { redis, tls })
+        let verifies = self.ssl_cert_reqs == CertReqs::Required;
+        Ok(Access {
+            redis,
+            tls,
+            verifies,
+        })
     }
 
     /// To ask for TLS was refused.
@@ -65,7 +79,7 @@ impl Access {
     /// A client for one server.
     pub(crate) fn client(&self, endpoint: &Endpoint) -> Result<Client, SettingsError> {
         let address = match endpoint {
-            Endpoint::Tcp { host, port } => self.address(host, *port)?,
+            Endpoint::Tcp { host, port } => self.address(host, *port),
             Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
         };
         let info = address.into_connection_info();
@@ -89,6 +103,12 @@ impl Access {
         Ok(builder)
     }
 
+    /// How to speak TLS, if the servers do.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// The database that is used.
     pub(crate) fn db(&self) -> i64 {
         self.redis.db()
@@ -104,16 +124,18 @@ impl Access {
         false
     }
 
-    #[cfg_attr(
-        not(feature = "tls"),
-        allow(clippy::unnecessary_wraps, clippy::unused_self)
-    )]
-    fn address(&self, host: &str, port: u16) -> Result<ConnectionAddr, SettingsError> {
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
+    fn address(&self, host: &str, port: u16) -> ConnectionAddr {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            return tls.address(host, port);
+        if self.tls.is_some() {
+            return ConnectionAddr::TcpTls {
+                host: host.to_owned(),
+                port,
+                insecure: !self.verifies,
+                tls_params: None,
+            };
         }
-        Ok(ConnectionAddr::Tcp(host.to_owned(), port))
+        ConnectionAddr::Tcp(host.to_owned(), port)
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
-use super::variables::{CONNECTIONS, DB, HOST, MASTER_NAME, NODES, PORT, PREFIX};
-use super::{Settings, SettingsError};
+use super::variables::{CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX};
+use super::{CertReqs, Settings, SettingsError};
 
 /// Where a Sentinel listens unless it is said.
 const SENTINEL_PORT: u16 = 26379;
@@ -15,7 +15,7 @@ const SENTINEL_PORT: u16 = 26379;
 impl Settings {
     /// Where Redis is, and who asks: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for
     /// TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in credentials
-    /// are percent-encoded. *Default:* `redis://localhost`.
+    /// are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
     ///
     /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
     ///
@@ -29,7 +29,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed or of another scheme.
+    /// The URL is malformed, of another scheme, or has a parameter that is not known.
     pub fn url(mut self, url: impl Into<String>) -> Result<Self, SettingsError> {
         let url = url.into();
         #[cfg(feature = "redis")]
@@ -61,14 +61,14 @@ impl Settings {
         Ok(self)
     }
 
-    /// The database, 0 to 15, unless there is a [URL](Self::url). A cluster has only database 0.
-    /// *Default:* 0.
+    /// The database, unless there is a [URL](Self::url). A server has 16 of them unless it is
+    /// configured otherwise, a cluster only database 0. *Default:* 0.
     ///
     /// # Errors
     ///
-    /// It is another number.
-    pub fn db(mut self, db: u8) -> Result<Self, SettingsError> {
-        check("db", db, DB, db <= 15)?;
+    /// It is greater than 2147483647, which no server has.
+    pub fn db(mut self, db: u32) -> Result<Self, SettingsError> {
+        check("db", db, DB, db <= LAST_DB)?;
         self.db = Some(db);
         Ok(self)
     }
@@ -90,7 +90,7 @@ impl Settings {
     /// Whether to speak TLS (feature `tls`); a `rediss://` URL asks for it, too. *Default:* false.
     ///
     /// TLS is rustls'. It uses the process' default crypto provider; if there is none when the cache
-    /// is connected, ring becomes it. To have another, install it before.
+    /// is connected, ring. To have another, install it before.
     #[must_use]
     pub fn ssl(mut self, tls: bool) -> Self {
         self.ssl = tls;
@@ -113,8 +113,8 @@ impl Settings {
         self
     }
 
-    /// A PEM file with the certificates of the CAs that may have signed that of Redis.
-    /// *Default:* none, those that the system trusts may.
+    /// A PEM file with the certificates of the CAs that may have signed that of Redis, or that of Redis
+    /// itself if it is self-signed. *Default:* none, those that the system trusts may.
     #[must_use]
     pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
         self.ssl_ca_certs = Some(path.into());
@@ -126,6 +126,14 @@ impl Settings {
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
         self.ssl_check_hostname = check;
+        self
+    }
+
+    /// Whether Redis must show a certificate that is trusted. [`CertReqs::None`] accepts any, which is
+    /// for development: the log warns of it. *Default:* [`CertReqs::Required`].
+    #[must_use]
+    pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
+        self.ssl_cert_reqs = certificates;
         self
     }
 
@@ -199,6 +207,14 @@ impl Settings {
         self
     }
 
+    /// Whether to speak TLS to the Sentinels. The files and the checks are the same as for the
+    /// servers. *Default:* as [`ssl`](Self::ssl).
+    #[must_use]
+    pub fn sentinel_ssl(mut self, tls: bool) -> Self {
+        self.sentinel_ssl = Some(tls);
+        self
+    }
+
     /// How many connections to keep to each node, 1 to 1024. All requests share them: a connection
     /// takes any number of commands at a time, so that one is enough until Redis answers faster
     /// than a single task can read. *Default:* 1.
@@ -215,14 +231,14 @@ impl Settings {
 
     /// How long one operation on Redis may take before the request goes on without the cache. A
     /// lookup has half of it: what comes later may be older than an eviction that another process
-    /// had to give up. *Default:* 250 ms.
+    /// had to give up. A day at most. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
         self
     }
 
-    /// How long one attempt to connect may take. *Default:* 1 s.
+    /// How long one attempt to connect may take, a day at most. *Default:* 1 s.
     #[must_use]
     pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
         self.socket_connect_timeout = timeout;
@@ -269,7 +285,8 @@ impl Settings {
 
     /// How long a handler may take and still have its response stored, how long others wait for it,
     /// and how long it goes on without its client. The lease itself is held for a second and a half
-    /// and renewed, so that nobody waits longer for a process that died. *Default:* 30 s.
+    /// and renewed, so that nobody waits longer for a process that died. A day at most.
+    /// *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;

@@ -4,8 +4,8 @@ use redis::RedisConnectionInfo;
 use secrecy::ExposeSecret;
 
 use super::access::login;
-use super::variables::SECONDS;
-use super::{Endpoint, Settings, SettingsError, url};
+use super::variables::{SECONDS, is_wait};
+use super::{CertReqs, Endpoint, Settings, SettingsError, url};
 
 /// In which form Redis is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +124,8 @@ impl Settings {
             ("socket_connect_timeout", self.socket_connect_timeout),
             ("lease_ttl", self.lease_ttl),
         ] {
-            if limit.is_zero() {
-                return Err(SettingsError::wrong(setting, 0, SECONDS));
+            if !is_wait(limit) {
+                return Err(SettingsError::wrong(setting, limit.as_secs_f64(), SECONDS));
             }
         }
         Ok(())
@@ -138,6 +138,12 @@ impl Settings {
             ("cluster", self.cluster, "cluster", cluster),
             ("sentinel", self.sentinel, "sentinel", sentinel),
             ("ssl", self.ssl, "tls", cfg!(feature = "tls")),
+            (
+                "sentinel_ssl",
+                self.is_sentinel_tls(),
+                "tls",
+                cfg!(feature = "tls"),
+            ),
             (
                 "otel_enabled",
                 self.otel_enabled,
@@ -162,8 +168,16 @@ impl Settings {
         let by_url = self.url.is_some().then_some("there is a url");
         let by_sentinels = self.sentinel.then_some("the Sentinels say where Redis is");
         let address = by_url.or(by_sentinels);
-        let is_plain = !self.target().is_ok_and(|target| target.tls);
-        let no_tls = is_plain.then_some("neither ssl nor the url asks for TLS");
+        let is_tls = self.is_sentinel_tls() || self.target().is_ok_and(|target| target.tls);
+        let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
+        let no_sentinels = (!self.sentinel).then_some("sentinel is false");
+        let accepts_any = self.ssl_cert_reqs == CertReqs::None;
+        if is_tls && accepts_any {
+            tracing::warn!(
+                "ssl_cert_reqs is none: the certificate of Redis is not verified, so whoever is in between \
+                 can read and change what is sent; this is for development"
+            );
+        }
         for (setting, is_said, reason) in [
             ("host", self.host.is_some(), address),
             ("port", self.port.is_some(), address),
@@ -173,6 +187,8 @@ impl Settings {
             ("ssl_certfile", self.ssl_certfile.is_some(), no_tls),
             ("ssl_keyfile", self.ssl_keyfile.is_some(), no_tls),
             ("ssl_ca_certs", self.ssl_ca_certs.is_some(), no_tls),
+            ("ssl_cert_reqs", accepts_any, no_tls),
+            ("sentinel_ssl", self.sentinel_ssl.is_some(), no_sentinels),
         ] {
             if let (true, Some(reason)) = (is_said, reason) {
                 tracing::warn!("the setting {setting} is ignored, because {reason}");
@@ -182,7 +198,7 @@ impl Settings {
 }
 
 impl Target {
-    fn is_socket(&self) -> bool {
+    pub(super) fn is_socket(&self) -> bool {
         matches!(self.endpoints[..], [Endpoint::Unix(_)])
     }
 }
@@ -257,6 +273,37 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_names_the_database_or_is_refused_by_its_name() {
+        for (text, db) in [
+            ("redis://a?db=3", 3),
+            ("redis://a/?db=3", 3),
+            ("redis://a:1/3?db=3", 3),
+            ("redis://a,b?protocol=resp2&db=63", 63),
+            ("valkey://a/20", 20),
+            ("unix:///run/redis.sock?db=20", 20),
+        ] {
+            let databases: Vec<_> = clients(&url(text)).iter().map(|client| client.1).collect();
+            assert!(
+                databases.iter().all(|named| *named == db),
+                "{text}: {databases:?}"
+            );
+        }
+        for (url, parameter) in [
+            ("redis://a?database=3", "database"),
+            ("redis://a/0?db=0&timeout=5s", "timeout"),
+            ("redis://:hunter2@a?ssl_cert_reqs=none", "ssl_cert_reqs"),
+            ("rediss://a?DB=3", "DB"),
+            ("redis://a?user=hunter2", "user"),
+            ("unix:///run/redis.sock?password=hunter2", "password"),
+        ] {
+            let error = Settings::from_url(url).unwrap_err().to_string();
+            let named = format!("://…: expected no parameter `{parameter}`, only `db`");
+            assert!(error.contains(&named), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_malformed_url_is_refused() {
         for url in [
             "",
@@ -270,7 +317,14 @@ mod tests {
             "redis://a,,b",
             "redis://a b",
             "redis://a/x",
-            "redis://a/16",
+            "redis://a/2147483648",
+            "redis://a/1/2",
+            "redis://a?db=",
+            "redis://a?db=-1",
+            "redis://a?db=2147483648",
+            "redis://a/2?db=3",
+            "redis://a?protocol=9",
+            "unix:///a?db=x",
             "redis://a/-1",
             "rediss://a/#insecure",
             "http://a",
@@ -292,6 +346,18 @@ mod tests {
             (
                 Settings::default().lease_ttl(zero),
                 "lease_ttl=0: expected a number",
+            ),
+            (
+                Settings::default().lease_ttl(std::time::Duration::MAX),
+                "lease_ttl=18446744073709552000: expected a number",
+            ),
+            (
+                Settings::default().socket_timeout(std::time::Duration::MAX),
+                "socket_timeout=18446744073709552000: expected a number",
+            ),
+            (
+                Settings::default().socket_connect_timeout(std::time::Duration::from_secs(86_401)),
+                "socket_connect_timeout=86401: expected a number",
             ),
             (
                 url("redis://a,b"),

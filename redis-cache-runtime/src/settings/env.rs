@@ -3,11 +3,14 @@
 use config::{Config, Environment, Map};
 
 use super::variables::{IN_URL, VARIABLES, Variable};
-use super::{Settings, SettingsError};
+use super::{Endpoint, Settings, SettingsError, dotenv};
+
+/// Where Redis listens unless it is said.
+const PORT: u16 = 6379;
 
 /// The variables of this process and, below them, those of `.env`.
 pub(super) fn variables() -> Result<Config, SettingsError> {
-    layers(dotenv()?, Environment::default())
+    layers(dotenv::variables()?, Environment::default())
 }
 
 /// By name in lower case, without the prefix; the process wins.
@@ -23,24 +26,6 @@ fn layers(dotenv: Map<String, String>, process: Environment) -> Result<Config, S
         })
 }
 
-fn dotenv() -> Result<Map<String, String>, SettingsError> {
-    let malformed = |error| SettingsError::unreadable(".env", reason(error));
-    match dotenvy::dotenv_iter() {
-        Ok(entries) => entries.map(|entry| entry.map_err(malformed)).collect(),
-        Err(error) if error.not_found() => Ok(Map::new()),
-        Err(error) => Err(malformed(error)),
-    }
-}
-
-/// Where a `.env` file is wrong, without the line itself: it may hold a secret.
-fn reason(error: dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::Io(error) => error.to_string(),
-        dotenvy::Error::LineParse(_, column) => format!("a line is malformed at column {column}"),
-        _ => "it is malformed".to_owned(),
-    }
-}
-
 pub(super) fn read(variables: &Config) -> Result<Settings, SettingsError> {
     let said = |variable: &Variable| {
         let text = variables.get_string(variable.name).ok()?;
@@ -50,6 +35,7 @@ pub(super) fn read(variables: &Config) -> Result<Settings, SettingsError> {
         .iter()
         .any(|v| v.name == "url" && said(v).is_some());
     let mut settings = Settings::default();
+    let mut injected = None;
     for variable in &VARIABLES {
         let name = variable.name;
         let Some(text) = said(variable) else {
@@ -60,14 +46,34 @@ pub(super) fn read(variables: &Config) -> Result<Settings, SettingsError> {
             tracing::warn!("REDIS_{name} is ignored, because REDIS_URL is set");
             continue;
         }
-        settings = (variable.set)(settings, &text).ok_or_else(|| match name {
-            "url" => SettingsError::wrong_url(&text, variable.allowed),
-            _ => SettingsError::wrong(name, &text, variable.allowed),
-        })?;
+        if name == "port"
+            && let Some(endpoint) = of_orchestrator(&text)
+        {
+            injected = Some(endpoint);
+            continue;
+        }
+        settings = match name {
+            // Its own error tells more, and nothing secret.
+            "url" => settings.url(text)?,
+            _ => (variable.set)(settings, &text)
+                .ok_or_else(|| SettingsError::wrong(name, &text, variable.allowed))?,
+        };
+    }
+    if let Some(Endpoint::Tcp { host, port }) = injected
+        && !settings.sentinel
+    {
+        tracing::info!("REDIS_PORT names {host}, port {port}, as orchestrators do for a service");
+        settings.host.get_or_insert(host);
+        settings.port = Some(port);
     }
     #[cfg(feature = "redis")]
     settings.check()?;
     Ok(settings)
+}
+
+/// The address in a `REDIS_PORT` that Kubernetes and Docker set where a service is called `redis`.
+fn of_orchestrator(text: &str) -> Option<Endpoint> {
+    Endpoint::parse(text.strip_prefix("tcp://")?, PORT)
 }
 
 #[cfg(test)]
@@ -137,13 +143,24 @@ mod tests {
             ("REDIS_PORT", "0", "a port number from 1 to 65535"),
             (
                 "REDIS_PORT",
-                "tcp://10.0.0.1:6379",
+                "tcp://10.0.0.1:0",
                 "a port number from 1 to 65535",
             ),
-            ("REDIS_DB", "16", "a database number from 0 to 15"),
-            ("REDIS_DB", "-1", "a database number from 0 to 15"),
+            (
+                "REDIS_PORT",
+                "udp://10.0.0.1:6379",
+                "a port number from 1 to 65535",
+            ),
+            (
+                "REDIS_DB",
+                "2147483648",
+                "a database number from 0 to 2147483647",
+            ),
+            ("REDIS_DB", "-1", "a database number from 0 to 2147483647"),
             ("REDIS_SSL", "maybe", "true or false"),
             ("REDIS_SSL_CHECK_HOSTNAME", "2", "true or false"),
+            ("REDIS_SSL_CERT_REQS", "optional", "required or none"),
+            ("REDIS_SENTINEL_SSL", "?", "true or false"),
             ("REDIS_CLUSTER", "?", "true or false"),
             ("REDIS_SENTINEL", "?", "true or false"),
             ("REDIS_SENTINEL_NODES", "a,b:0", "host[:port] of each"),
@@ -217,6 +234,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_port_that_an_orchestrator_sets_is_the_address_of_the_service() {
+        let port = ("REDIS_PORT", "tcp://10.0.0.1:6380");
+        let address = |variables: &[(&str, &str)]| {
+            let settings = with(variables).unwrap();
+            (settings.host, settings.port)
+        };
+        let service = |host: &str| (Some(host.to_owned()), Some(6380));
+        assert_eq!(address(&[port]), service("10.0.0.1"));
+        let six = ("REDIS_PORT", "tcp://[fd00::1]:6380");
+        assert_eq!(address(&[six]), service("fd00::1"));
+        assert_eq!(address(&[port, ("REDIS_HOST", "redis")]), service("redis"));
+        if cfg!(feature = "sentinel") {
+            let nodes = ("REDIS_SENTINEL_NODES", "a");
+            let sentinels = [port, ("REDIS_SENTINEL", "true"), nodes];
+            assert_eq!(address(&sentinels), (None, None));
+        }
+    }
+
     #[cfg(feature = "redis")]
     #[test]
     fn what_a_url_takes_the_place_of_is_not_even_read() {
@@ -238,6 +274,11 @@ mod tests {
             ("REDIS_URL", "http://:hunter2@x"),
             ("REDIS_URL", "u:hunter2@a,redis://b"),
             ("REDIS_URL", "unix:///a?pass=hunter2#"),
+            ("REDIS_URL", "redis://:p?hunter2=1@h"),
+            ("REDIS_URL", "redis://p?hunter2=1@h"),
+            ("REDIS_URL", "redis://h?hunter2%40=1"),
+            ("REDIS_URL", "redis://h?password=hunter2"),
+            ("REDIS_URL", "unix:///a?password=hunter2"),
             ("REDIS_URL", "hunter2"),
             ("REDIS_HOST", "redis://:hunter2@localhost"),
             ("REDIS_PORT", "tcp://u:hunter2@localhost:1"),
@@ -250,8 +291,5 @@ mod tests {
             };
             assert!(!shown.contains("hunter2"), "{name}={value}: {shown}");
         }
-        let malformed = dotenvy::from_read_iter("REDIS_PASSWORD='hunter2".as_bytes()).next();
-        let shown = reason(malformed.unwrap().unwrap_err());
-        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

@@ -97,7 +97,8 @@ impl SettingsError {
     }
 
     /// Of the URL only the scheme is shown, if what stands before `://` looks like one.
-    pub(crate) fn wrong_url(url: &str, expected: &'static str) -> Self {
+    #[cfg(feature = "redis")]
+    pub(crate) fn wrong_url(url: &str, expected: impl Into<Cow<'static, str>>) -> Self {
         let is_scheme = |text: &&str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+';
             text.bytes().all(fits)

@@ -1,104 +1,162 @@
 //! TLS to Redis: the files are read and checked at start.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 #[cfg(feature = "cluster")]
 use redis::cluster::ClusterClientBuilder;
-use redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
-use rustls::RootCertStore;
+use redis::{ClientTlsConfig, TlsCertificates};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use super::certificate_check::{CertificateCheck, NoCheck};
 use super::variables::{CERTIFICATES, KEY};
-use super::{Settings, SettingsError};
+use super::{CertReqs, Settings, SettingsError};
 
 #[derive(Clone)]
-pub(super) struct Tls {
-    certificates: TlsCertificates,
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    /// The same for the client of a whole cluster.
+    #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
+    files: TlsCertificates,
+    #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
     check_hostname: bool,
+}
+
+/// Whom to trust.
+struct Trusted {
+    roots: RootCertStore,
+    /// The certificates of the setting, which may be those of servers.
+    own: Vec<CertificateDer<'static>>,
+}
+
+/// A certificate to show to Redis.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    files: ClientTlsConfig,
 }
 
 impl Tls {
     pub(super) fn read(settings: &Settings) -> Result<Self, SettingsError> {
-        let root_cert = settings.ssl_ca_certs.as_deref();
+        let default = CryptoProvider::get_default().map(Arc::clone);
+        let provider = default.unwrap_or_else(|| Arc::new(ring::default_provider()));
+        let named = settings.ssl_ca_certs.as_deref().map(trusted).transpose()?;
+        let (root_cert, named) = named.unzip();
+        let check: Arc<dyn ServerCertVerifier> = match settings.ssl_cert_reqs {
+            CertReqs::None => Arc::new(NoCheck::new(&provider)),
+            CertReqs::Required => {
+                let Trusted { roots, own } = named.map_or_else(trusted_by_the_system, Ok)?;
+                let check_hostname = settings.ssl_check_hostname;
+                let check = CertificateCheck::new(roots, own, check_hostname, &provider);
+                Arc::new(check.map_err(|error| unusable(&error))?)
+            }
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(check);
+        let (config, client_tls) = match identity(settings)? {
+            None => (builder.with_no_client_auth(), None),
+            Some((path, Identity { chain, key, files })) => {
+                let config = builder.with_client_auth_cert(chain, key).map_err(|_| {
+                    let expected = "the key of {ssl_certfile}";
+                    SettingsError::wrong_file("ssl_keyfile", path, expected)
+                })?;
+                (config, Some(files))
+            }
+        };
         Ok(Self {
-            certificates: TlsCertificates {
-                client_tls: client_certificate(settings)?,
-                root_cert: root_cert.map(authorities).transpose()?,
+            config: Arc::new(config),
+            files: TlsCertificates {
+                client_tls,
+                root_cert,
             },
             check_hostname: settings.ssl_check_hostname,
         })
     }
 
-    pub(super) fn address(&self, host: &str, port: u16) -> Result<ConnectionAddr, SettingsError> {
-        install_provider();
-        let address = ConnectionAddr::TcpTls {
-            host: host.to_owned(),
-            port,
-            // The certificate is verified in any case, if not the host that it is for.
-            insecure: false,
-            tls_params: None,
-        };
-        let client = address
-            .into_connection_info()
-            .and_then(|info| Client::build_with_tls(info, self.certificates.clone()))
-            .map_err(|error| SettingsError::connection(&error))?;
-        let mut address = client.get_connection_info().addr().clone();
-        address.set_danger_accept_invalid_hostnames(!self.check_hostname);
-        Ok(address)
+    /// Speaks TLS on a connection to a host.
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(name, stream).await
     }
 
     #[cfg(feature = "cluster")]
     pub(super) fn of_cluster(&self, builder: ClusterClientBuilder) -> ClusterClientBuilder {
-        install_provider();
+        // redis-rs takes the provider of the process. rustls panics when there is none and not exactly
+        // one is compiled in, which any other crate can bring about.
+        if CryptoProvider::get_default().is_none() {
+            // It fails if another thread was faster, which is as good.
+            let _ = ring::default_provider().install_default();
+        }
         builder
-            .certs(self.certificates.clone())
+            .certs(self.files.clone())
             .danger_accept_invalid_hostnames(!self.check_hostname)
     }
 }
 
-/// rustls panics when there is no default and not exactly one provider is compiled in, which any
-/// other crate can bring about.
-fn install_provider() {
-    if CryptoProvider::get_default().is_none() {
-        // It fails if another thread was faster, which is as good.
-        let _ = ring::default_provider().install_default();
-    }
+fn unusable(error: &dyn std::error::Error) -> SettingsError {
+    SettingsError::wrong("ssl", true, format!("false, because of rustls: {error}"))
 }
 
-fn authorities(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    let (pem, certificates) = certificates("ssl_ca_certs", path)?;
-    let mut store = RootCertStore::empty();
-    for certificate in certificates {
-        store.add(certificate).map_err(|error| {
+/// The certificates of a file, also as they are.
+fn trusted(path: &Path) -> Result<(Vec<u8>, Trusted), SettingsError> {
+    let (pem, own) = certificates("ssl_ca_certs", path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in own.clone() {
+        roots.add(certificate).map_err(|error| {
             let expected = format!("{CERTIFICATES}: {error}");
             SettingsError::wrong_file("ssl_ca_certs", path, expected)
         })?;
     }
-    Ok(pem)
+    Ok((pem, Trusted { roots, own }))
 }
 
-fn client_certificate(settings: &Settings) -> Result<Option<ClientTlsConfig>, SettingsError> {
+fn trusted_by_the_system() -> Result<Trusted, SettingsError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let expected = format!("{CERTIFICATES}, because the system has none");
+        return Err(SettingsError::wrong("ssl_ca_certs", "", expected));
+    }
+    let own = Vec::new();
+    Ok(Trusted { roots, own })
+}
+
+/// The certificate to show and its key, with the path of the key.
+fn identity(settings: &Settings) -> Result<Option<(&Path, Identity)>, SettingsError> {
     let missing = |setting, expected| Err(SettingsError::wrong(setting, "", expected));
-    let (certificate, key) = match (&settings.ssl_certfile, &settings.ssl_keyfile) {
+    let (certificate, path) = match (&settings.ssl_certfile, &settings.ssl_keyfile) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
         (Some(_), None) => return missing("ssl_keyfile", "the key of {ssl_certfile}"),
         (None, Some(_)) => return missing("ssl_certfile", "the certificate of {ssl_keyfile}"),
     };
     let (client_cert, chain) = certificates("ssl_certfile", certificate)?;
-    let client_key = read("ssl_keyfile", key, KEY)?;
-    let wrong_key = |expected| SettingsError::wrong_file("ssl_keyfile", key, expected);
-    let private = PrivateKeyDer::from_pem_slice(&client_key).map_err(|_| wrong_key(KEY))?;
-    let provider = ring::default_provider();
-    CertifiedKey::from_der(chain, private, &provider)
-        .map_err(|_| wrong_key("the key of {ssl_certfile}"))?;
-    Ok(Some(ClientTlsConfig {
+    let client_key = read("ssl_keyfile", path, KEY)?;
+    let key = PrivateKeyDer::from_pem_slice(&client_key);
+    let key = key.map_err(|_| SettingsError::wrong_file("ssl_keyfile", path, KEY))?;
+    let files = ClientTlsConfig {
         client_cert,
         client_key,
-    }))
+    };
+    Ok(Some((path, Identity { chain, key, files })))
 }
 
 fn certificates(
@@ -128,7 +186,7 @@ fn read(
 mod tests {
     use std::path::PathBuf;
 
-    use test_support::{Certificates, RedisServer, TempDir};
+    use test_support::{Certificates, TempDir};
 
     use super::*;
 
@@ -182,39 +240,6 @@ mod tests {
             ),
         ] {
             assert_eq!(settings.access().unwrap_err().to_string(), error);
-        }
-    }
-
-    #[test]
-    fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
-        let files = Certificates::new();
-        let redis = RedisServer::start_with_tls(&files, &["--tls-auth-clients", "yes"]);
-        let port = redis.address().port();
-        let with_key = tls().port(port).unwrap();
-        let with_key = with_key
-            .ssl_certfile(files.client())
-            .ssl_keyfile(files.client_key());
-        let trusting = with_key.clone().ssl_ca_certs(files.ca());
-        let address = trusting.clone().host("127.0.0.1").unwrap();
-        let misled = with_key.clone().ssl_ca_certs(files.unrelated_ca());
-        let by_url = format!("rediss://localhost:{port}");
-        for (settings, succeeds) in [
-            (trusting.clone(), true),
-            (trusting.clone().ssl(false).url(by_url).unwrap(), true),
-            (address.clone(), false),
-            (address.ssl_check_hostname(false), true),
-            (misled.clone(), false),
-            (misled.ssl_check_hostname(false), false),
-            (with_key, false),
-            (tls().port(port).unwrap().ssl_ca_certs(files.ca()), false),
-            (Settings::default().port(port).unwrap(), false),
-        ] {
-            let endpoint = &settings.target().unwrap().endpoints[0];
-            let client = settings.access().unwrap().client(endpoint).unwrap();
-            let pong = client
-                .get_connection()
-                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
-            assert_eq!(pong.is_ok(), succeeds, "{settings:?} {pong:?}");
         }
     }
 }

@@ -1,22 +1,34 @@
-//! What a URL says. redis-rs reads it; this takes care of what it does not know: several nodes.
+//! What a URL says. redis-rs reads it; this takes care of what it does not know: several nodes, and
+//! parameters that it would pass over.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::deployment::Target;
-use super::variables::URL;
+use super::variables::{DB, LAST_DB, URL};
 use super::{Endpoint, SettingsError};
 
 pub(super) fn parse(url: &str) -> Result<Target, SettingsError> {
-    read(url).ok_or_else(|| SettingsError::wrong_url(url, URL))
+    // Its one use would be to turn off every check of certificates.
+    if url.contains('#') {
+        let expected = "no `#`, which is %23 in credentials; see {ssl_cert_reqs} for certificates";
+        return Err(SettingsError::wrong_url(url, expected));
+    }
+    let mut target = read(url).ok_or_else(|| SettingsError::wrong_url(url, URL))?;
+    let is_socket = target.is_socket();
+    if let Some(db) = database(url, is_socket)? {
+        let by_path = target.redis.db();
+        if !is_socket && has_path(url) && by_path != db {
+            let expected = "one database, by the path or by `db`";
+            return Err(SettingsError::wrong_url(url, expected));
+        }
+        target.redis = target.redis.set_db(db);
+    }
+    Ok(target)
 }
 
 fn read(url: &str) -> Option<Target> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
-    // Its one use would be to turn off every check of certificates.
-    if rest.contains('#') {
-        return None;
-    }
     // Whether this build can speak TLS is told later, and better.
     let (plain, tls) = match &*scheme {
         "rediss" => ("redis", true),
@@ -48,7 +60,7 @@ fn read(url: &str) -> Option<Target> {
 
 fn parse_one(url: &str) -> Option<ConnectionInfo> {
     let info = url.into_connection_info().ok()?;
-    (0..=15)
+    (0..=i64::from(LAST_DB))
         .contains(&info.redis_settings().db())
         .then_some(info)
 }
@@ -62,4 +74,41 @@ fn endpoint(info: &ConnectionInfo) -> Option<Endpoint> {
         ConnectionAddr::Unix(path) => Some(Endpoint::Unix(path.clone())),
         _ => None,
     }
+}
+
+/// The database that a parameter names. Refuses parameters that would have no effect.
+fn database(url: &str, is_socket: bool) -> Result<Option<i64>, SettingsError> {
+    let (known, list): (&[&str], _) = if is_socket {
+        let list = "`db`, `user`, `pass` and `protocol`";
+        (&["db", "user", "pass", "protocol"], list)
+    } else {
+        (&["db", "protocol"], "`db` and `protocol`")
+    };
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    let mut database = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !known.contains(&&*name) {
+            // Before an `@` it may be the end of a password.
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+            let expected = if !query.contains('@') && name.chars().all(is_name) {
+                format!("no parameter `{name}`, only {list}")
+            } else {
+                format!("no parameters but {list}")
+            };
+            return Err(SettingsError::wrong_url(url, expected));
+        }
+        if name == "db" {
+            let db = value.parse::<u32>().ok().filter(|db| *db <= LAST_DB);
+            let expected = || SettingsError::wrong_url(url, format!("in `db`, {DB}"));
+            database = Some(i64::from(db.ok_or_else(expected)?));
+        }
+    }
+    Ok(database)
+}
+
+fn has_path(url: &str) -> bool {
+    let before = url.split('?').next().unwrap_or_default();
+    let (_, rest) = before.split_once("://").unwrap_or_default();
+    rest.split_once('/')
+        .is_some_and(|(_, path)| !path.trim_matches('/').is_empty())
 }

@@ -4,14 +4,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Settings;
 use super::error::PEM;
+use super::{CertReqs, Settings};
 
 pub(super) const URL: &str =
     "redis://[user[:password]@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=0]";
 pub(super) const HOST: &str = "a host name or address, without a port";
 pub(super) const PORT: &str = "a port number from 1 to 65535";
-pub(super) const DB: &str = "a database number from 0 to 15";
+pub(super) const DB: &str = "a database number from 0 to 2147483647";
+/// How many databases there are is the server's to say; it counts them in 31 bits.
+pub(super) const LAST_DB: u32 = i32::MAX.unsigned_abs();
 pub(super) const CERTIFICATES: &str = "a file of PEM certificates";
 pub(super) const KEY: &str = "a file with a PEM private key that is not encrypted";
 pub(super) const MASTER_NAME: &str = "at least one character";
@@ -19,9 +21,12 @@ pub(super) const NODES: &str =
     "host[:port] of each, with commas between; the port is 26379 if left out";
 pub(super) const CONNECTIONS: &str = "a number from 1 to 1024";
 pub(super) const PREFIX: &str = "at least one character, and no brace, space or control character";
-pub(super) const SECONDS: &str = "a number of seconds greater than 0, such as 0.25";
+pub(super) const SECONDS: &str =
+    "a number of seconds greater than 0, such as 0.25, and at most 86400";
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
 const BYTES: &str = "a number of bytes";
+const CERT_REQS: &str = "required or none";
 const BOOLEAN: &str = "true or false";
 const TEXT: &str = "any text";
 
@@ -52,7 +57,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 30] = [
+pub(super) const VARIABLES: [Variable; 32] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -64,12 +69,14 @@ pub(super) const VARIABLES: [Variable; 30] = [
     variable!(ssl_keyfile, KEY, path),
     variable!(ssl_ca_certs, CERTIFICATES, path),
     variable!(ssl_check_hostname, BOOLEAN, boolean),
+    variable!(ssl_cert_reqs, CERT_REQS, cert_reqs),
     variable!(cluster, BOOLEAN, boolean),
     variable!(sentinel, BOOLEAN, boolean),
     variable!(sentinel_master_name?, MASTER_NAME, Some),
     variable!(sentinel_nodes?, NODES, list),
     variable!(sentinel_username, TEXT, Some),
     variable!(sentinel_password, TEXT, Some),
+    variable!(sentinel_ssl, BOOLEAN, boolean),
     variable!(max_connections?, CONNECTIONS, number),
     variable!(socket_timeout, SECONDS, seconds),
     variable!(socket_connect_timeout, SECONDS, seconds),
@@ -104,13 +111,26 @@ fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     Some(items.filter(|item| !item.is_empty()))
 }
 
+/// Whether a request can wait that long. Longer is a mistake, and ends where clocks overflow.
+pub(super) fn is_wait(duration: Duration) -> bool {
+    !duration.is_zero() && duration <= LONGEST
+}
+
 fn whole_seconds(text: &str) -> Option<Duration> {
     number(text).map(Duration::from_secs)
 }
 
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = Duration::try_from_secs_f64(number(text)?).ok()?;
-    (!seconds.is_zero()).then_some(seconds)
+    is_wait(seconds).then_some(seconds)
+}
+
+fn cert_reqs(text: &str) -> Option<CertReqs> {
+    match text.to_ascii_lowercase().as_str() {
+        "required" => Some(CertReqs::Required),
+        "none" => Some(CertReqs::None),
+        _ => None,
+    }
 }
 
 fn boolean(text: &str) -> Option<bool> {

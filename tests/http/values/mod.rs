@@ -46,6 +46,16 @@ on_every_store! {
         assert_eq!(cache.faults(), 0);
     }
 
+    async fn a_number_is_found_as_it_was_set(store: Store) {
+        let cache = store.cache();
+        let numbers = [21.760_803_311_092_978, f64::MIN_POSITIVE, f64::MAX, -0.0, 5e-324];
+        cache.set("number", &numbers[0]).await;
+        assert_eq!(cache.get("number").await, Some(numbers[0]));
+        cache.set("numbers", &numbers).await;
+        let found = cache.get::<[f64; 5]>("numbers").await.unwrap();
+        assert_eq!(found.map(f64::to_bits), numbers.map(f64::to_bits));
+    }
+
     async fn any_text_is_a_key(store: Store) {
         let cache = store.cache();
         let long = "x".repeat(2000);

@@ -18,8 +18,11 @@ impl Certificates {
         let this = Self {
             directory: TempDir::new(),
         };
-        let ca = this.write_ca("ca");
-        this.write_ca("unrelated-ca");
+        let any = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = this.write_self_signed("ca", &[], any);
+        this.write_self_signed("unrelated-ca", &[], any);
+        this.write_self_signed("self-signed-ca", &["localhost"], any);
+        this.write_self_signed("self-signed", &["localhost"], IsCa::ExplicitNoCa);
         this.write_signed("server", ExtendedKeyUsagePurpose::ServerAuth, &ca);
         this.write_signed("client", ExtendedKeyUsagePurpose::ClientAuth, &ca);
         this
@@ -33,6 +36,17 @@ impl Certificates {
     /// The certificate of somebody who signed none of the others.
     pub fn unrelated_ca(&self) -> PathBuf {
         self.file("unrelated-ca.pem")
+    }
+
+    /// The certificate of the server `localhost` that signed itself, and its key. With `is_ca` it is also
+    /// that of an authority, as `openssl req -x509` makes it.
+    pub fn self_signed(&self, is_ca: bool) -> [PathBuf; 2] {
+        let name = if is_ca {
+            "self-signed-ca"
+        } else {
+            "self-signed"
+        };
+        ["pem", "key"].map(|kind| self.file(&format!("{name}.{kind}")))
     }
 
     /// The certificate of the server `localhost`. It is not valid for `127.0.0.1`.
@@ -63,12 +77,18 @@ impl Certificates {
         std::fs::write(self.file(name), text).expect("a file in an own directory");
     }
 
-    fn write_ca(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
-        let mut params = params(name, &[]);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fn write_self_signed(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        is_ca: IsCa,
+    ) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = params(name, hosts);
+        params.is_ca = is_ca;
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca = CertifiedIssuer::self_signed(params, key()).expect("a certificate");
         self.write(&format!("{name}.pem"), ca.pem());
+        self.write(&format!("{name}.key"), ca.key().serialize_pem());
         ca
     }
 

@@ -1,5 +1,5 @@
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,7 +24,7 @@ impl RedisServer {
 
     /// Starts a server with options such as `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
-        Self::start_as(options, |_| ())
+        Self::start_as("", options, |_| ())
     }
 
     /// Starts a server that knows that user, who may do everything, and no other.
@@ -32,12 +32,37 @@ impl RedisServer {
         let secret = format!(">{password}");
         let user = ["--user", name, "on", &secret, "~*", "&*", "+@all"];
         let options = [&user[..], &["--user", "default", "off"]].concat();
-        Self::start_as(&options, |process| process.log_in_as(name, password))
+        Self::start_as("", &options, |process| process.log_in_as(name, password))
     }
 
     /// Starts a server that talks TLS, and nothing else on its port. Clients need no certificate,
     /// unless the options are `["--tls-auth-clients", "yes"]`.
     pub fn start_with_tls(certificates: &Certificates, options: &[&str]) -> Self {
+        Self::start_over_tls(certificates, "", options)
+    }
+
+    /// Starts a server that talks TLS with that certificate and that key.
+    pub fn start_with_certificate(certificates: &Certificates, files: &[PathBuf; 2]) -> Self {
+        let [file, key] = files;
+        let options = [
+            ["--tls-cert-file", text(file)],
+            ["--tls-key-file", text(key)],
+        ];
+        Self::start_with_tls(certificates, options.as_flattened())
+    }
+
+    /// Starts a Sentinel that names that server its primary `mymaster`. With certificates it talks TLS,
+    /// whatever the server does.
+    pub fn start_sentinel_of(primary: &Self, certificates: Option<&Certificates>) -> Self {
+        let port = primary.process.port();
+        let configuration = format!("sentinel monitor mymaster 127.0.0.1 {port} 1");
+        match certificates {
+            Some(files) => Self::start_over_tls(files, &configuration, &["--sentinel"]),
+            None => Self::start_as(&configuration, &["--sentinel"], |_| ()),
+        }
+    }
+
+    fn start_over_tls(certificates: &Certificates, configuration: &str, options: &[&str]) -> Self {
         let (server, key) = (certificates.server(), certificates.server_key());
         let ca = certificates.ca();
         let files = [
@@ -47,16 +72,20 @@ impl RedisServer {
             ["--tls-auth-clients", "optional"],
         ];
         let options = [files.as_flattened(), options].concat();
-        let mut server = Self::start_as(&options, RedisProcess::use_tls);
+        let mut server = Self::start_as(configuration, &options, RedisProcess::use_tls);
         server.tls = true;
         server
     }
 
-    fn start_as(options: &[&str], configure: impl Fn(&mut RedisProcess)) -> Self {
+    fn start_as(
+        configuration: &str,
+        options: &[&str],
+        configure: impl Fn(&mut RedisProcess),
+    ) -> Self {
         start_on_free_ports("redis-server", || {
             let [port] = free_ports();
             let directory = TempDir::new();
-            let mut process = RedisProcess::new(directory.path(), port, "", options);
+            let mut process = RedisProcess::new(directory.path(), port, configuration, options);
             configure(&mut process);
             process.start()?;
             Ok(Self {

@@ -1,15 +1,14 @@
 //! Where the primary is.
 
-use redis::Client;
-
 use super::link::Shared;
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
+use super::server::Server;
 use crate::fault::Fault;
 
 pub(super) enum Finder {
     /// Always in the same place.
-    Fixed(Client),
+    Fixed(Server),
     #[cfg(feature = "sentinel")]
     Sentinels(Sentinels),
 }
@@ -20,9 +19,9 @@ pub(super) enum Finder {
 )]
 impl Finder {
     /// The primary, and how many were found until it was.
-    pub(super) async fn find(&self, shared: &Shared) -> Result<(Client, u64), Fault> {
+    pub(super) async fn find(&self, shared: &Shared) -> Result<(Server, u64), Fault> {
         match self {
-            Self::Fixed(client) => Ok((client.clone(), 0)),
+            Self::Fixed(server) => Ok((server.clone(), 0)),
             #[cfg(feature = "sentinel")]
             Self::Sentinels(sentinels) => sentinels.find(shared).await,
         }

@@ -16,6 +16,7 @@ use super::health::{End, Health};
 use super::history::{History, Introduction};
 use super::kept::{Kept, LAST_RETRY, Loss, Open, State};
 use super::request::until;
+use super::server::Driver;
 use crate::fault::{Fault, FaultLog};
 use crate::settings::Settings;
 use crate::status::ConnectionState;
@@ -29,7 +30,7 @@ const QUEUE: usize = 1024;
 /// What all connections of a cache have in common.
 pub(super) struct Shared {
     pub(super) config: AsyncConnectionConfig,
-    #[cfg(feature = "cluster")]
+    #[cfg(any(feature = "cluster", feature = "tls"))]
     pub(super) connect_timeout: Duration,
     /// How many connections there are to each server.
     pub(super) connections: usize,
@@ -62,7 +63,7 @@ impl Shared {
         let retries = LAST_RETRY + crate::cache::LAST_RETRY;
         Self {
             config,
-            #[cfg(feature = "cluster")]
+            #[cfg(any(feature = "cluster", feature = "tls"))]
             connect_timeout: settings.socket_connect_timeout,
             connections: settings.max_connections,
             db,
@@ -102,6 +103,7 @@ struct Opener {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
+    _driver: Driver,
     health: Arc<Health>,
     /// How much had arrived when this clone was made.
     replies_before: u64,
@@ -169,9 +171,8 @@ impl Open for Opener {
 
     /// A connection to a primary that answers in time.
     async fn open(&self) -> Result<Connected, Fault> {
-        let (client, found) = self.finder.find(&self.shared).await?;
-        let connecting = client.get_multiplexed_async_connection_with_config(&self.shared.config);
-        let mut connection = connecting.await.map_err(|error| Fault::from(&error))?;
+        let (server, found) = self.finder.find(&self.shared).await?;
+        let (mut connection, driver) = server.connect(&self.shared).await?;
         let introduced = timeout(self.shared.budget, self.introduce(&mut connection));
         let broke = introduced.await.map_err(|_| Fault::Timeout)??;
         let was_away = self.was_away.swap(false, Ordering::Relaxed);
@@ -179,6 +180,7 @@ impl Open for Opener {
         let settled = came_back.map(|came_back| came_back + self.shared.settling);
         Ok(Connected {
             connection,
+            _driver: driver,
             health: Arc::new(Health::new(settled)),
             replies_before: 0,
             found,

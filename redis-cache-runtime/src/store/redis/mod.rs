@@ -13,6 +13,7 @@ mod node;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod server;
 mod servers;
 #[cfg(all(test, feature = "cluster"))]
 mod settling;
@@ -235,6 +236,8 @@ impl From<&RedisError> for Fault {
             Some(code) => Self::Refused(code.to_owned()),
             None if error.kind() == ErrorKind::AuthenticationFailed => Self::Credentials,
             None if error.is_timeout() => Self::Timeout,
+            #[cfg(feature = "tls")]
+            None if error.is_io_error() => server::fault_of_io(error),
             None if error.is_unrecoverable_error() || error.is_io_error() => Self::Disconnected,
             None => Self::Protocol,
         }

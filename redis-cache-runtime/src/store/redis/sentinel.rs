@@ -2,16 +2,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
 use super::link::Shared;
+use super::server::{Driver, Server};
 use crate::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 pub(super) struct Sentinels {
-    clients: Vec<Client>,
+    asked: Vec<Server>,
     master: String,
     /// How to reach the primary, wherever it is.
     access: Access,
@@ -26,7 +26,7 @@ struct Found {
     number: u64,
     /// The sentinel that answered last.
     sentinel: usize,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<(MultiplexedConnection, Driver)>,
 }
 
 impl Sentinels {
@@ -36,9 +36,9 @@ impl Sentinels {
         sentinel_access: &Access,
         access: Access,
     ) -> Result<Self, SettingsError> {
-        let clients = sentinels.iter().map(|at| sentinel_access.client(at));
+        let asked = sentinels.iter().map(|at| Server::new(sentinel_access, at));
         Ok(Self {
-            clients: clients.collect::<Result<_, _>>()?,
+            asked: asked.collect::<Result<_, _>>()?,
             master,
             access,
             found: Mutex::default(),
@@ -47,15 +47,15 @@ impl Sentinels {
 
     /// The primary, and how many were found until it was. Each time another sentinel is asked first:
     /// the last one may not know yet that the primary it named is gone.
-    pub(super) async fn find(&self, shared: &Shared) -> Result<(Client, u64), Fault> {
+    pub(super) async fn find(&self, shared: &Shared) -> Result<(Server, u64), Fault> {
         {
             let mut found = self.found();
             found.connection = None;
             found.sentinel += 1;
         }
         let (endpoint, number) = self.ask(shared).await?;
-        let client = self.access.client(&endpoint);
-        Ok((client.map_err(|_| Fault::Protocol)?, number))
+        let server = Server::new(&self.access, &endpoint);
+        Ok((server.map_err(|_| Fault::Protocol)?, number))
     }
 
     /// Whether no other primary took the place of the one of that number. While no sentinel answers,
@@ -68,34 +68,32 @@ impl Sentinels {
     /// Asks the sentinel that answered last, and the others when it does not.
     async fn ask(&self, shared: &Shared) -> Result<(Endpoint, u64), Fault> {
         let connection = self.found().connection.clone();
-        if let Some(connection) = connection
+        if let Some((connection, _driver)) = connection
             && let Ok(endpoint) = self.ask_over(connection, shared).await
         {
             return Ok(self.note(endpoint));
         }
         let first = self.found().sentinel;
         let mut fault = Fault::Unreachable;
-        for turn in 0..self.clients.len() {
-            let sentinel = (first + turn) % self.clients.len();
+        for turn in 0..self.asked.len() {
+            let sentinel = (first + turn) % self.asked.len();
             let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
-                Err(why) => fault = why,
+                // One that was there tells more than one that was not.
+                Err(why) if fault.is_absence() || !why.is_absence() => fault = why,
+                Err(_) => {}
             }
         }
         Err(fault)
     }
 
     async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
-        let client = &self.clients[sentinel];
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&shared.config)
-            .await
-            .map_err(|error| Fault::from(&error))?;
+        let (connection, driver) = self.asked[sentinel].connect(shared).await?;
         let endpoint = self.ask_over(connection.clone(), shared).await?;
         let mut found = self.found();
         found.sentinel = sentinel;
-        found.connection = Some(connection);
+        found.connection = Some((connection, driver));
         Ok(endpoint)
     }
 

@@ -20,6 +20,7 @@ use super::node::Node;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
+use super::server::Server;
 use crate::fault::{Fault, FaultLog};
 use crate::key::Name;
 use crate::settings::{Deployment, Settings, SettingsError};
@@ -56,8 +57,8 @@ impl Servers {
         };
         let kind = match deployment {
             Deployment::Standalone(endpoint) => {
-                let client = access.client(&endpoint)?;
-                node(endpoint.to_string(), Finder::Fixed(client))
+                let server = Server::new(&access, &endpoint)?;
+                node(endpoint.to_string(), Finder::Fixed(server))
             }
             #[cfg(feature = "sentinel")]
             Deployment::Sentinel { sentinels, master } => {

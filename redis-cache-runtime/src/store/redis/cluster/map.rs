@@ -14,6 +14,7 @@ use crate::store::redis::history::History;
 use crate::store::redis::kept::{Loss, Open};
 use crate::store::redis::link::Shared;
 use crate::store::redis::node::Node;
+use crate::store::redis::server::Server;
 
 /// How many nodes are asked at once what the cluster looks like.
 const MAX_ASKED: usize = 8;
@@ -84,10 +85,8 @@ impl Mapper {
     /// nodes that know are none that commands are sent to.
     async fn ask(&self, endpoint: Endpoint) -> Result<(Endpoint, String), Fault> {
         let asked = async {
-            let client = self.access.client(&endpoint).map_err(|_| Fault::Protocol)?;
-            let connecting =
-                client.get_multiplexed_async_connection_with_config(&self.shared.config);
-            let mut connection = connecting.await.map_err(|error| Fault::from(&error))?;
+            let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
+            let (mut connection, _driver) = server.connect(&self.shared).await?;
             let mut nodes = redis::cmd("CLUSTER");
             let nodes = nodes.arg("NODES").query_async(&mut connection).await;
             nodes.map_err(|error| Fault::from(&error))
@@ -103,12 +102,12 @@ impl Mapper {
             if let Some(node) = last.and_then(|last| last.node(endpoint)) {
                 return Ok((endpoint.clone(), node));
             }
-            let client = self.access.client(endpoint).map_err(|_| Fault::Protocol)?;
+            let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
             let history = match last {
                 None => History::of_a_stranger(),
                 Some(_) => History::of_a_successor(),
             };
-            let finder = Finder::Fixed(client);
+            let finder = Finder::Fixed(server);
             let node = Node::new(endpoint.to_string(), &self.shared, finder, history);
             Ok((endpoint.clone(), Arc::new(node)))
         };
@@ -127,7 +126,9 @@ impl Open for Mapper {
         for view in join_all(asked).await {
             match view {
                 Ok(view) => views.push(view),
-                Err(why) => fault = why,
+                // One that was there tells more than one that was not.
+                Err(why) if fault.is_absence() || !why.is_absence() => fault = why,
+                Err(_) => {}
             }
         }
         if views.is_empty() {
