@@ -13,9 +13,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::observe::Place;
 
-/// Runs of handlers that go on without their clients at once; further ones are dropped, as axum
-/// drops every run whose client has gone.
-const MAX_ORPHANS: usize = 1024;
+/// Stale responses that are refreshed at once.
+const MAX_REFRESHES: usize = 1024;
 
 /// Leases at once that wait to be given back.
 const MAX_CHORES: usize = 1024;
@@ -23,21 +22,24 @@ const MAX_CHORES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
-    orphans: Arc<Semaphore>,
+    detached: Arc<Semaphore>,
+    refreshes: Arc<Semaphore>,
     chores: Arc<Semaphore>,
 }
 
-impl Default for Background {
-    fn default() -> Self {
+impl Background {
+    /// Lets as many runs go on without their clients at once. Further ones are dropped, as axum drops
+    /// every run whose client has gone.
+    pub(crate) fn new(max_detached_runs: usize) -> Self {
+        let max_detached_runs = max_detached_runs.min(Semaphore::MAX_PERMITS);
         Self {
             tasks: TaskTracker::new(),
-            orphans: Arc::new(Semaphore::new(MAX_ORPHANS)),
+            detached: Arc::new(Semaphore::new(max_detached_runs)),
+            refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
             chores: Arc::new(Semaphore::new(MAX_CHORES)),
         }
     }
-}
 
-impl Background {
     /// Runs something that must not stop half-way when the client goes away; `None` only if it
     /// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it
     /// is run where it is.
@@ -87,16 +89,31 @@ impl Background {
         Some(AbortOnDropHandle::new(work))
     }
 
-    /// Goes on with a run of a handler, for `limit` at most.
+    /// Goes on with the run of a handler whose client has gone, for `limit` at most.
     pub(crate) fn adopt(
         &self,
         run: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
         place: Place,
     ) {
+        self.run_one_of(&self.detached, run, limit, place);
+    }
+
+    /// Runs a handler to refresh a stale response, for `limit` at most.
+    pub(crate) fn refresh(&self, run: impl Future<Output = ()> + Send + 'static, limit: Duration) {
+        self.run_one_of(&self.refreshes, run, limit, Place::current());
+    }
+
+    fn run_one_of(
+        &self,
+        permits: &Arc<Semaphore>,
+        run: impl Future<Output = ()> + Send + 'static,
+        limit: Duration,
+        place: Place,
+    ) {
         let (Ok(runtime), Ok(permit)) = (
             Handle::try_current(),
-            Arc::clone(&self.orphans).try_acquire_owned(),
+            Arc::clone(permits).try_acquire_owned(),
         ) else {
             return;
         };

@@ -165,7 +165,7 @@ impl Cache {
             faults,
             flights: Arc::default(),
             turns: Arc::default(),
-            background: Background::default(),
+            background: Background::new(settings.max_detached_runs),
             backlog: Backlog::default(),
             default_ttl: settings.default_ttl,
             lease_ttl: settings.lease_ttl.min(LONGEST_LEASE),

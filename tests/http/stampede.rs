@@ -1,5 +1,6 @@
 //! Many requests at once for what is not stored: one runs the handler, the others share its response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cached};
 use test_support::{Client, RedisServer, Reply};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
@@ -342,6 +344,46 @@ async fn a_slow_run_that_cannot_leave_its_client_keeps_its_lease_too() {
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["HIT", "MISS"]);
     assert_eq!(client.get("/slow").await.outcome(), "HIT");
+}
+
+#[tokio::test]
+async fn no_more_runs_go_on_without_their_clients_than_the_settings_allow() {
+    let (gate, dropped) = (Gate::new(), Arc::new(Notify::new()));
+    let (handler, watched) = (gate.clone(), Arc::clone(&dropped));
+    let cache = Store::Redis.cache_with(settings().max_detached_runs(1));
+    let app = App::new(cache.clone(), move |run| {
+        let (gate, watched) = (handler.clone(), OnDrop(Arc::clone(&watched)));
+        async move {
+            if run < 2 {
+                gate.pass().await;
+            }
+            drop(watched);
+            format!("run {run}")
+        }
+    });
+    let client = serve(router(app)).await;
+    let leaving =
+        ["/item", "/varied"].map(|path| tokio::spawn(async move { client.get(path).await }));
+    for request in leaving {
+        gate.entered().await;
+        request.abort();
+    }
+    // One of the two is stopped, the other goes on.
+    dropped.notified().await;
+    gate.open();
+    cache.shutdown().await;
+    let outcomes = [client.get("/item").await, client.get("/varied").await];
+    let hits = outcomes.iter().filter(|reply| reply.outcome() == "HIT");
+    assert_eq!(hits.count(), 1);
+}
+
+/// Says when it is dropped.
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
-use crate::observe::{Place, Writes};
+use crate::observe::Writes;
 use crate::request::{CacheRequest, MethodKind, RequestHead};
 use crate::route::{Route, Selected};
 
@@ -221,7 +221,7 @@ impl Step for Read {
                 let groups = this.groups.take();
                 let refresh = async move { drop(this.complete(handler).await) };
                 let limit = cache.lease_ttl();
-                cache.background().adopt(refresh, limit, Place::current());
+                cache.background().refresh(refresh, limit);
                 let stale = stale.tell(&cache, route.name(), groups);
                 Box::pin(ready(stale))
             }

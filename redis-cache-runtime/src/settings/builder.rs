@@ -293,6 +293,15 @@ impl Settings {
         self
     }
 
+    /// How many runs of handlers may go on at once after their clients have disconnected, to store what
+    /// they make and to evict what they changed. Further ones are dropped, and evict if they were
+    /// writes. 0: none goes on. *Default:* 1024.
+    #[must_use]
+    pub fn max_detached_runs(mut self, runs: usize) -> Self {
+        self.max_detached_runs = runs;
+        self
+    }
+
     /// The longest body that is stored; longer ones pass through. *Default:* 10 MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {

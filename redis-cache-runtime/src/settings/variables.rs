@@ -25,6 +25,7 @@ pub(super) const SECONDS: &str =
     "a number of seconds greater than 0, such as 0.25, and at most 86400";
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
+const RUNS: &str = "a number of runs";
 const BYTES: &str = "a number of bytes";
 const CERT_REQS: &str = "required or none";
 const BOOLEAN: &str = "true or false";
@@ -57,7 +58,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 32] = [
+pub(super) const VARIABLES: [Variable; 33] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -85,6 +86,7 @@ pub(super) const VARIABLES: [Variable; 32] = [
     variable!(warn_unbounded_cache, BOOLEAN, boolean),
     variable!(otel_enabled, BOOLEAN, boolean),
     variable!(lease_ttl, SECONDS, seconds),
+    variable!(max_detached_runs, RUNS, number),
     variable!(max_body_bytes, BYTES, number),
     variable!(max_memory_bytes, BYTES, number),
     variable!(request_directives, BOOLEAN, boolean),
