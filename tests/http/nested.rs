@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
-use axum_redis_cache::{Cache, cached};
+use axum_redis_cache::{Cache, Settings, cached};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -83,6 +83,18 @@ impl Values {
     }
 }
 
+/// Makes `a` of `b` and `b` of `a` at the same time.
+async fn need_each_other(one: &Values, other: &Values) {
+    let a = one.get("a", &[&["b"]]);
+    one.gate.entered().await;
+    let b = other.get("b", &[&["a"]]);
+    other.gate.entered().await;
+    one.gate.open();
+    other.gate.open();
+    let (a, b) = (soon(a).await, soon(b).await);
+    assert!(a.starts_with("a(b(") && b.starts_with("b(a("), "{a} {b}");
+}
+
 /// Soon enough not to have waited for any bound.
 async fn soon(value: JoinHandle<String>) -> String {
     timeout(Duration::from_secs(10), value)
@@ -112,14 +124,7 @@ on_every_store! {
 
     async fn values_that_need_each_other_are_made_all_the_same(store: Store) {
         let values = Values::new(store.cache());
-        let a = values.get("a", &[&["b"]]);
-        values.gate.entered().await;
-        let b = values.get("b", &[&["a"]]);
-        values.gate.entered().await;
-        values.gate.open();
-        values.gate.open();
-        let (a, b) = (soon(a).await, soon(b).await);
-        assert!(a.starts_with("a(b(") && b.starts_with("b(a("), "{a} {b}");
+        need_each_other(&values, &values).await;
     }
 
     async fn a_circle_through_one_of_several_that_are_awaited_at_once_is_seen(store: Store) {
@@ -148,26 +153,12 @@ on_every_store! {
 async fn values_of_two_processes_that_need_each_other_are_made_all_the_same() {
     let settings = settings();
     let [one, other] = [(); 2].map(|()| Values::new(Store::Redis.cache_with(settings.clone())));
-    let a = one.get("a", &[&["b"]]);
-    one.gate.entered().await;
-    let b = other.get("b", &[&["a"]]);
-    other.gate.entered().await;
-    one.gate.open();
-    other.gate.open();
-    let (a, b) = (soon(a).await, soon(b).await);
-    assert!(a.starts_with("a(b(") && b.starts_with("b(a("), "{a} {b}");
+    need_each_other(&one, &other).await;
 }
 
 #[tokio::test]
-async fn without_redis_pages_wait_for_what_they_share_too() {
-    let cache = axum_redis_cache::Settings::from_url("redis://127.0.0.1:1").unwrap();
-    let values = Values::new(Cache::connect(cache).unwrap());
-    let a = values.get("a", &[&["b"]]);
-    values.gate.entered().await;
-    let b = values.get("b", &[&["a"]]);
-    values.gate.entered().await;
-    values.gate.open();
-    values.gate.open();
-    let (a, b) = (soon(a).await, soon(b).await);
-    assert!(a.starts_with("a(b(") && b.starts_with("b(a("), "{a} {b}");
+async fn values_that_need_each_other_are_made_without_redis_too() {
+    let settings = Settings::from_url("redis://127.0.0.1:1").unwrap();
+    let values = Values::new(Cache::connect(settings).unwrap());
+    need_each_other(&values, &values).await;
 }
