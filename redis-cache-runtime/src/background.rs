@@ -19,6 +19,11 @@ const MAX_REFRESHES: usize = 1024;
 /// Leases at once that wait to be given back.
 const MAX_CHORES: usize = 1024;
 
+tokio::task_local! {
+    /// Set while a run goes on without its client, and while it is dropped.
+    static DETACHED: ();
+}
+
 #[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
@@ -96,7 +101,12 @@ impl Background {
         limit: Duration,
         place: Place,
     ) {
-        self.run_one_of(&self.detached, run, limit, place);
+        self.run_one_of(&self.detached, DETACHED.scope((), run), limit, place);
+    }
+
+    /// Returns whether this is within a run that has lost its client already. All of it ends together.
+    pub(crate) fn is_detached() -> bool {
+        DETACHED.try_with(|()| ()).is_ok()
     }
 
     /// Runs a handler to refresh a stale response, for `limit` at most.

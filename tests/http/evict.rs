@@ -295,3 +295,44 @@ on_every_store! {
         assert_eq!(client.get("/").await.outcome(), "HIT");
     }
 }
+
+#[cached(ttl = 30, group = "one")]
+async fn of_one(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "other")]
+async fn of_other(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cache_evict(group = "one")]
+#[cache_evict(group = "other")]
+async fn evict_both(Extension(gate): Extension<Gate>, stopped: Extension<Arc<Notify>>) {
+    let _stopped = OnDrop(Arc::clone(&stopped));
+    gate.pass().await;
+}
+
+on_every_store! {
+    async fn a_write_that_takes_too_long_without_its_client_ends_as_a_whole(store: Store) {
+        let (gate, stopped) = (Gate::new(), Arc::new(Notify::new()));
+        let lease = std::time::Duration::from_millis(600);
+        let cache = store.cache_with(settings().lease_ttl(lease));
+        let router = Router::new()
+            .route("/", get(of_one).delete(evict_both))
+            .route("/other", get(of_other))
+            .layer(Extension(gate.clone()))
+            .layer(Extension(Arc::clone(&stopped)))
+            .with_state(App::counting(cache.clone()));
+        let client = serve(router).await;
+        let old = [stored(&client, "/").await, stored(&client, "/other").await];
+        let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
+        gate.entered().await;
+        leaving.abort();
+        // What it has changed until then is not known: everything that it evicts goes, once it is over.
+        stopped.notified().await;
+        cache.shutdown().await;
+        assert_ne!(client.get("/").await.text(), old[0]);
+        assert_ne!(client.get("/other").await.text(), old[1]);
+    }
+}

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use axum::response::{IntoResponse, Response};
 
 use super::BoxFuture;
+use crate::background::Background;
 use crate::cache::Cache;
 use crate::observe::{Measured, Observer, Place};
 
@@ -140,6 +141,9 @@ impl Future for Surviving {
 impl Drop for Surviving {
     fn drop(&mut self) {
         let Some(run) = self.run.take() else { return };
+        if Background::is_detached() {
+            return;
+        }
         let rest = async move { drop(run.await) };
         let limit = self.cache.lease_ttl();
         let background = self.cache.background();

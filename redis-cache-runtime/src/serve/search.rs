@@ -220,33 +220,39 @@ impl<'a, S: Sought> Search<'a, S> {
             match self.judge(found) {
                 Ok(answer) => return Ok(answer),
                 Err(NoAnswer::Stale(answer)) => return self.refresh(answer).await,
-                Err(NoAnswer::Refused) => break,
+                Err(NoAnswer::Refused) => return self.alone().await,
                 Err(NoAnswer::Nothing) => {}
                 Err(NoAnswer::Fault) => return self.without_store().await,
             }
         }
-        self.alone().await
+        match self.alone().await {
+            Err(Plan::Unstored) => self.without_store().await,
+            searched => searched,
+        }
     }
 
-    /// Waits for its turn to run the handler, or for who has it.
+    /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
     async fn without_store(&mut self) -> Searched<S::Answer> {
         if !self.may_wait() {
             return Err(Plan::Unstored);
         }
         let deadline = Instant::now() + self.cache.lease_ttl();
         let turns = self.cache.turns();
-        let queued = if self.sought.is_shareable() {
-            turns.share(self.at, deadline).await
-        } else {
-            turns.alone(self.at, deadline).await
-        };
-        match queued {
-            Queued::Turn(turn) => Err(Plan::InTurn(Box::new(turn))),
-            Queued::Answered(entry) => {
-                self.collapsed = true;
-                self.answer_with(&entry)
+        if self.sought.is_shareable() {
+            match turns.share(self.at, deadline).await {
+                Queued::Turn(turn) => return Err(Plan::InTurn(Box::new(turn))),
+                Queued::Alone => return Err(Plan::Unstored),
+                Queued::Answered(entry) => {
+                    if let Some((_, answer)) = self.sought.reuse(&entry) {
+                        self.collapsed = true;
+                        return Ok(answer);
+                    }
+                }
             }
-            Queued::Alone => Err(Plan::Unstored),
+        }
+        match turns.alone(self.at, deadline).await {
+            Some(turn) => Err(Plan::InTurn(Box::new(turn))),
+            None => Err(Plan::Unstored),
         }
     }
 
@@ -370,7 +376,11 @@ impl<'a, S: Sought> Search<'a, S> {
                             return Ok(answer);
                         }
                         Waited::Free => {}
-                        Waited::Enough => break,
+                        // Another may wait for longer, and those who do not share a run.
+                        Waited::Enough => {
+                            drop(lead);
+                            return self.without_store().await;
+                        }
                     }
                 }
                 Begun::Held(_) => break,
@@ -413,15 +423,23 @@ impl<'a, S: Sought> Search<'a, S> {
             return Ok(answer);
         }
         // Of all who waited, one tries to store what it makes.
-        match self.cache.flights().refresh(self.at) {
-            Some(_first) => self.alone().await,
-            None => Err(Plan::Unstored),
+        let first = self.cache.flights().refresh(self.at);
+        if first.is_none() {
+            return Err(Plan::Unstored);
         }
+        let claimed = self.claim(Claim::Alone).await;
+        drop(first);
+        self.alone_with(claimed).await
     }
 
     /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
     async fn alone(&mut self) -> Searched<S::Answer> {
-        match self.claim(Claim::Alone).await {
+        let claimed = self.claim(Claim::Alone).await;
+        self.alone_with(claimed).await
+    }
+
+    async fn alone_with(&mut self, claimed: Begun) -> Searched<S::Answer> {
+        match claimed {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
                 match self.already_there(there) {

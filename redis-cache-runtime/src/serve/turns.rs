@@ -121,20 +121,21 @@ impl Turns {
                 Standing::Circle => return Queued::Alone,
             }
         }
-        self.alone(at, deadline).await
+        let turn = self.alone(at, deadline).await;
+        turn.map_or(Queued::Alone, Queued::Turn)
     }
 
-    /// Waits until few enough run the handler.
-    pub(crate) async fn alone(self: &Arc<Self>, at: &Address, deadline: Instant) -> Queued {
+    /// Waits until few enough run the handler; `None`: for long enough.
+    pub(crate) async fn alone(self: &Arc<Self>, at: &Address, deadline: Instant) -> Option<Turn> {
         let place = Place::new(self, at);
         let permits = Arc::clone(&self.lines().entry(at.clone()).or_default().alone);
         match timeout_at(deadline, permits.acquire_owned()).await {
-            Ok(Ok(permit)) => Queued::Turn(Turn {
+            Ok(Ok(permit)) => Some(Turn {
                 kind: Kind::Alone { _permit: permit },
                 place,
                 _waited_for: None,
             }),
-            _ => Queued::Alone,
+            _ => None,
         }
     }
 
