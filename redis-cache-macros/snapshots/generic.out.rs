@@ -29,7 +29,6 @@ async fn list<R: Repository + 'static>(
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
                     .reads_early({
-                        #[allow(unused_imports)]
                         use ::axum_redis_cache::__private::NotDetermined as _;
                         ::axum_redis_cache::__private::Probe::<HeaderMap>::BY.is_none()
                     })

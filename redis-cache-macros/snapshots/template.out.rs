@@ -126,7 +126,6 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                         || ::axum_redis_cache::__private::Probe::<User>::IDENTIFIES,
                 )
                 .reads_early({
-                    #[allow(unused_imports)]
                     use ::axum_redis_cache::__private::NotDetermined as _;
                     ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
                         .is_none()

@@ -129,7 +129,6 @@ fn reads_early(
     let by = unknown.iter().map(|argument| probe(private, argument));
     (!unknown.is_empty()).then(|| {
         quote!(.reads_early({
-            #[allow(unused_imports)]
             use #private::NotDetermined as _;
             #(#by.is_none())||*
         }))
