@@ -12,6 +12,7 @@ use syn::{
 };
 
 use crate::pattern;
+use crate::span::at;
 
 /// axum has `Handler` implementations for functions of up to this many arguments.
 const MAX_ARGUMENTS: usize = 16;
@@ -363,7 +364,7 @@ fn is_instrument_of_inside(attribute: &Attribute) -> bool {
 /// that uses none.
 fn from_an_expansion(name: &Ident) -> Ident {
     let mut name = name.clone();
-    name.set_span(Span::call_site().located_at(name.span()));
+    name.set_span(at(name.span()));
     name
 }
 

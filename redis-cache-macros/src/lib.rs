@@ -13,6 +13,7 @@ mod parse;
 mod pattern;
 #[cfg(test)]
 mod snapshots;
+mod span;
 mod suggest;
 mod template;
 mod value;

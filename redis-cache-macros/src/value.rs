@@ -8,6 +8,7 @@ use syn::{Expr, ExprField, ExprPath, LitStr, Member};
 
 use crate::handler::Argument;
 use crate::parse::ungroup;
+use crate::span::at;
 use crate::suggest::nearest;
 
 /// An expression over the names that arguments bind.
@@ -98,7 +99,7 @@ impl Value {
 
     /// A reference to the value, where names are bound by reference.
     pub(crate) fn reference(&self) -> TokenStream {
-        let span = Span::call_site().located_at(self.span);
+        let span = at(self.span);
         let tokens = self.tokens();
         match &self.form {
             Form::Place(fields) if fields.is_empty() => tokens,
@@ -112,7 +113,7 @@ impl Value {
         match &self.form {
             Form::Place(fields) => {
                 let root = self.roots.first().map(|(_, root)| root);
-                let span = Span::call_site().located_at(self.span);
+                let span = at(self.span);
                 let fields = fields.iter().map(|field| quote_spanned!(span=> .#field));
                 quote!(#root #(#fields)*)
             }

@@ -27,9 +27,9 @@ use crate::route::Route;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
 use crate::serve::turns::Turns;
-use crate::settings::Settings;
 #[cfg(feature = "redis")]
 use crate::settings::SettingsError;
+use crate::settings::{LONGEST, Settings};
 use crate::store::Store;
 
 pub use values::{Ttl, Values};
@@ -37,9 +37,6 @@ pub use values::{Ttl, Values};
 /// How long what the store did not take waits for the next attempt, at first and later.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 pub(crate) const LAST_RETRY: Duration = Duration::from_millis(250);
-
-/// Longer is as good as for ever.
-const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long `shutdown` waits for what is left to do.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -168,7 +165,7 @@ impl Cache {
             background: Background::new(settings.max_detached_runs),
             backlog: Backlog::default(),
             default_ttl: settings.default_ttl,
-            lease_ttl: settings.lease_ttl.min(LONGEST_LEASE),
+            lease_ttl: settings.lease_ttl.min(LONGEST),
             max_body_bytes: settings.max_body_bytes,
             request_directives: settings.request_directives,
             cache_status: settings.cache_status,

@@ -92,6 +92,17 @@ impl Fault {
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
     }
+
+    /// The one of two that tells more: a server that was there tells more than one that was not, and of
+    /// two such the last.
+    #[cfg(any(feature = "cluster", feature = "sentinel"))]
+    pub(crate) fn or_more_telling(self, other: Self) -> Self {
+        if self.is_absence() || !other.is_absence() {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// Counts faults and names each cause in the log once, until the store works again.

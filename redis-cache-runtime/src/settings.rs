@@ -30,6 +30,7 @@ pub(crate) use endpoint::Endpoint;
 pub use error::SettingsError;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
+pub(crate) use variables::LONGEST;
 
 /// Where Redis is and how the cache behaves.
 ///

@@ -12,7 +12,7 @@ use axum_redis_cache::{cache_evict, cached};
 use test_support::Client;
 use tokio::sync::Notify;
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings, stored};
+use crate::support::{App, Gate, OnDrop, Store, on_every_store, serve, settings, stored};
 
 #[cached(ttl = 30)]
 async fn root(State(app): State<App>) -> Response {
@@ -255,15 +255,6 @@ async fn kept(State(app): State<App>) -> Response {
 async fn refused(Extension(gate): Extension<Gate>) -> StatusCode {
     gate.pass().await;
     StatusCode::FORBIDDEN
-}
-
-/// Says when it is dropped.
-struct OnDrop(Arc<Notify>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
 }
 
 on_every_store! {

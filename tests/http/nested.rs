@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
-use axum_redis_cache::{Cache, Settings, cached};
+use axum_redis_cache::{Cache, cached};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{Gate, Store, on_every_store, serve, settings, until};
+use crate::support::{Gate, Store, on_every_store, serve, settings, until, without_redis};
 
 #[derive(Clone)]
 struct Pages {
@@ -158,7 +158,6 @@ async fn values_of_two_processes_that_need_each_other_are_made_all_the_same() {
 
 #[tokio::test]
 async fn values_that_need_each_other_are_made_without_redis_too() {
-    let settings = Settings::from_url("redis://127.0.0.1:1").unwrap();
-    let values = Values::new(Cache::connect(settings).unwrap());
+    let values = Values::new(without_redis());
     need_each_other(&values, &values).await;
 }

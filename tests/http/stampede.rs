@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use crate::support::{App, Gate, Store, on_every_store, patient, serve, settings};
+use crate::support::{App, Gate, OnDrop, Store, on_every_store, patient, serve, settings};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -375,15 +375,6 @@ async fn no_more_runs_go_on_without_their_clients_than_the_settings_allow() {
     let outcomes = [client.get("/item").await, client.get("/varied").await];
     let hits = outcomes.iter().filter(|reply| reply.outcome() == "HIT");
     assert_eq!(hits.count(), 1);
-}
-
-/// Says when it is dropped.
-struct OnDrop(Arc<Notify>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use axum::extract::FromRef;
 use axum::response::{IntoResponse, Response};
 use axum_redis_cache::{Cache, Settings};
 use test_support::{Client, RedisServer, Reply};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Where the responses of a test are stored.
 #[derive(Clone, Copy)]
@@ -37,6 +37,21 @@ impl Store {
 pub(crate) fn settings() -> Settings {
     let prefix = RedisServer::unique_prefix();
     patient(RedisServer::shared()).prefix(prefix).unwrap()
+}
+
+/// A cache whose Redis is not there.
+pub(crate) fn without_redis() -> Cache {
+    let settings = Settings::from_url("redis://127.0.0.1:1").unwrap();
+    Cache::connect(settings.socket_timeout(Duration::from_secs(10))).unwrap()
+}
+
+/// Says when it is dropped.
+pub(crate) struct OnDrop(pub(crate) Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// A server of the test's own, with the same budget.

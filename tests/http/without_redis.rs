@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,11 +9,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_redis_cache::{Cache, Settings, cached};
+use axum_redis_cache::cached;
 use test_support::{Client, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{App, Gate, serve, until};
+use crate::support::{App, Gate, serve, until, without_redis};
 
 #[cached(ttl = 30)]
 async fn shared(State(app): State<App>) -> Response {
@@ -28,13 +27,7 @@ async fn by_fields(fields: HeaderMap, State(app): State<App>) -> Response {
     response
 }
 
-/// A cache whose Redis is not there.
-fn without_redis() -> Cache {
-    let settings = Settings::from_url("redis://127.0.0.1:1").unwrap();
-    Cache::connect(settings.socket_timeout(Duration::from_secs(10))).unwrap()
-}
-
-/// How many requests have arrived, and how many runs there were at most at a time.
+/// The requests that have arrived, and the most runs at a time.
 #[derive(Clone, Default)]
 struct Counts {
     arrived: Arc<AtomicUsize>,

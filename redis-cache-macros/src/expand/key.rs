@@ -1,6 +1,6 @@
 //! `key` of a companion: the key of a handler's response, by its values.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Pat, PatTupleStruct, Type};
@@ -232,7 +232,7 @@ fn parameters(values: &[Value]) -> Vec<Ident> {
         if names.contains(&name) {
             name = format_ident!("value_{number}");
         }
-        name.set_span(Span::call_site().located_at(value.span()));
+        name.set_span(at(value.span()));
         names.push(name);
     }
     names

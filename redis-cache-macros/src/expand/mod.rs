@@ -40,6 +40,7 @@ use syn::Path;
 
 use crate::handler::{Argument, Handler};
 use crate::model::{Evict, Key, Put, Route, Target};
+use crate::span::at;
 use accounting::Checks;
 use companion::{Companion, Own};
 use wrapper::{Layer, wrapper};
@@ -191,11 +192,6 @@ fn keep(route: &Route) -> Vec<&'static str> {
 
 fn private(krate: &TokenStream) -> TokenStream {
     quote!(#krate::__private)
-}
-
-/// A span for generated code whose errors are about something the user wrote.
-fn at(span: Span) -> Span {
-    Span::call_site().located_at(span)
 }
 
 /// A path whose errors are about something the user wrote.

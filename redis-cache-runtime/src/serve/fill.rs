@@ -89,12 +89,12 @@ impl Fill {
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
-        self.inner.as_ref().map(|inner| &inner.held.cache)
+        self.held().map(|held| &held.cache)
     }
 
     /// What the entry must be stamped with.
     pub(crate) fn stamps(&self) -> Option<&Stamps> {
-        self.inner.as_ref().map(|inner| &inner.held.lease.stamps)
+        self.held().map(|held| &held.lease.stamps)
     }
 
     /// The lease, for those who look after it while the handler runs.

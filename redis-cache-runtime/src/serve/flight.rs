@@ -21,10 +21,10 @@ use super::waits::{self, Run, Wait};
 use crate::entry::Entry;
 use crate::key::Address;
 
-/// How long nobody waits for a run whose like made a response that cannot be shared.
+/// The time for which nobody waits for the run of an address whose last response could not be shared.
 const UNSHARED: Duration = Duration::from_secs(1);
 
-/// How many such addresses are remembered at once.
+/// The most addresses of that kind that are remembered.
 const MAX_UNSHARED: usize = 1024;
 
 /// The runs that are under way in this process.
@@ -166,7 +166,7 @@ impl Flights {
     /// Returns whether the last response of an address could not be shared, a short time ago.
     pub(crate) fn is_unshared(&self, at: &Address) -> bool {
         let unshared = self.unshared();
-        !unshared.is_empty() && unshared.get(at).is_some_and(|end| Instant::now() < *end)
+        unshared.get(at).is_some_and(|end| Instant::now() < *end)
     }
 
     fn remember_unshared(&self, at: &Address) {

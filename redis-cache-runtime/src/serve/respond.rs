@@ -11,7 +11,6 @@ use super::fill::Fill;
 use super::flight::Lead;
 use super::outcome::{Answer, CacheStatus};
 use super::search::Plan;
-use super::turns::Turn;
 use super::{complete, pass_on};
 use crate::cache::Cache;
 use crate::clock;
@@ -94,7 +93,11 @@ pub(super) async fn respond(
         Examined::Whole(parts, body, grant) => {
             let cache_control = told(&grant);
             if let Some(turn) = turn {
-                share(turn, &stored_head(&parts, grant), &body);
+                let head = stored_head(&parts, grant);
+                turn.share(|| {
+                    head.encode(&Stamps::default(), &body)
+                        .and_then(Entry::parse)
+                });
             } else if let Some(fill) = fill {
                 let head = stored_head(&parts, grant);
                 let written = store(fill, route, &head, &body, lead).await;
@@ -155,18 +158,6 @@ pub(super) async fn respond(
         }
     };
     Answer { response, status }
-}
-
-/// Answers those who wait for a run without the store.
-fn share(turn: Turn, head: &StoredHead, body: &[u8]) {
-    if !turn.is_followed() {
-        return;
-    }
-    let entry = head.encode(&Stamps::default(), body);
-    match entry.and_then(Entry::parse) {
-        Some(entry) => turn.land(entry),
-        None => turn.fail(),
-    }
 }
 
 /// Fills the cache with a response, and tells what became of it.

@@ -24,7 +24,7 @@ use crate::store::{Claim, Found};
 /// How often it is looked again when what was waited for was not for this search.
 const LOOKS: usize = 3;
 
-/// How long a run that others may wait for waits for another process: a circle of waiting that leads
+/// The longest wait of a run, which others may wait for, for another process: a circle of waiting that leads
 /// through several processes ends with it.
 const NESTED_WAIT: Duration = Duration::from_secs(1);
 
@@ -44,8 +44,8 @@ pub(super) trait Sought {
         false
     }
 
-    /// Returns whether the run of another request may answer it without the store: nothing of that run
-    /// was read before it began.
+    /// Returns whether a run that is not stored may answer several requests: nothing of it was read before
+    /// it began.
     fn is_shareable(&self) -> bool {
         true
     }
@@ -184,7 +184,7 @@ impl<'a, S: Sought> Search<'a, S> {
             NoAnswer::Refused => self.alone().await,
             // It may have been late because so many ask for the same.
             NoAnswer::Fault => match self.join() {
-                None => self.without_store().await,
+                None => self.unstored().await,
                 follower => {
                     self.forward = Forward::Miss;
                     self.fill_or_follow(follower).await
@@ -222,17 +222,17 @@ impl<'a, S: Sought> Search<'a, S> {
                 Err(NoAnswer::Stale(answer)) => return self.refresh(answer).await,
                 Err(NoAnswer::Refused) => return self.alone().await,
                 Err(NoAnswer::Nothing) => {}
-                Err(NoAnswer::Fault) => return self.without_store().await,
+                Err(NoAnswer::Fault) => return self.unstored().await,
             }
         }
         match self.alone().await {
-            Err(Plan::Unstored) => self.without_store().await,
+            Err(Plan::Unstored) => self.unstored().await,
             searched => searched,
         }
     }
 
     /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
-    async fn without_store(&mut self) -> Searched<S::Answer> {
+    async fn unstored(&mut self) -> Searched<S::Answer> {
         if !self.may_wait() {
             return Err(Plan::Unstored);
         }
@@ -379,7 +379,7 @@ impl<'a, S: Sought> Search<'a, S> {
                         // Another may wait for longer, and those who do not share a run.
                         Waited::Enough => {
                             drop(lead);
-                            return self.without_store().await;
+                            return self.unstored().await;
                         }
                     }
                 }
@@ -387,7 +387,7 @@ impl<'a, S: Sought> Search<'a, S> {
                 // Who follows finds out the same.
                 Begun::Fault => {
                     drop(lead);
-                    return self.without_store().await;
+                    return self.unstored().await;
                 }
             }
         }
@@ -451,7 +451,7 @@ impl<'a, S: Sought> Search<'a, S> {
                 }
             }
             Begun::Held(_) => Err(Plan::Unstored),
-            Begun::Fault => self.without_store().await,
+            Begun::Fault => self.unstored().await,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Runs without the store: of the requests for one address, one runs the handler at a time.
+//! Runs whose responses are not stored, because the store has a fault or another process holds the lease
+//! for too long: of the requests for one address, one runs the handler at a time.
 //!
 //! Requests that arrive during a run share the next one, which begins after all of them came, so nobody
 //! gets anything older than his request. Where a run cannot be shared, a few run at a time.
@@ -17,7 +18,7 @@ use crate::key::Address;
 /// Runs of one address at a time that cannot be shared.
 const ALONE: usize = 4;
 
-/// The runs that are under way without the store.
+/// The runs that are under way and not stored.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     lines: Mutex<HashMap<Address, Line>>,
@@ -53,7 +54,7 @@ enum Phase {
     Abandoned,
 }
 
-/// The way in which a request is answered without the store.
+/// The way in which a request is answered.
 pub(crate) enum Queued {
     /// It runs the handler.
     Turn(Turn),
@@ -187,7 +188,7 @@ impl Turns {
         }
     }
 
-    /// What of it decides about the future.
+    /// The part of it that decides about the future.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let lines = self.lines();
@@ -256,17 +257,15 @@ impl Turn {
         }
     }
 
-    /// Returns whether others wait for what it makes.
-    pub(crate) fn is_followed(&self) -> bool {
-        match &self.kind {
+    /// Shares what the run made, which becomes an entry only if others wait for it.
+    pub(crate) fn share(self, entry: impl FnOnce() -> Option<Entry>) {
+        let is_followed = match &self.kind {
             Kind::Shared(shared) => shared.phase.receiver_count() > 0,
             Kind::Alone { .. } => false,
+        };
+        if is_followed {
+            self.close(entry().map_or(Phase::Failed, Phase::Landed));
         }
-    }
-
-    /// Shares what the run made.
-    pub(crate) fn land(self, entry: Entry) {
-        self.close(Phase::Landed(entry));
     }
 
     /// Lets the followers run the handler themselves, a few at a time.

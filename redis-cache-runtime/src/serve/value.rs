@@ -127,7 +127,7 @@ where
     result
 }
 
-/// Makes a value without the store, for all who wait for it.
+/// Makes a value that is not stored, for all who wait for it.
 async fn make_in_turn<T: Serialize, E>(
     turn: Turn,
     lifetime: Option<Duration>,
@@ -135,22 +135,10 @@ async fn make_in_turn<T: Serialize, E>(
     make: impl AsyncFnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
     let result = turn.run(make()).await;
-    if !turn.is_followed() {
-        return result;
-    }
-    let json = result
-        .as_ref()
-        .ok()
-        .and_then(|value| encode(value, Writes::Fill, cache));
-    let head = StoredValue {
-        lifetime,
-        generated: clock::now(),
-    };
-    let entry = json.and_then(|json| head.encode(&Stamps::default(), &json));
-    match entry.and_then(Entry::parse) {
-        Some(entry) => turn.land(entry),
-        None => turn.fail(),
-    }
+    turn.share(|| {
+        let json = encode(result.as_ref().ok()?, Writes::Fill, cache)?;
+        Entry::parse(entry_of(lifetime, &Stamps::default(), &json)?)
+    });
     result
 }
 
@@ -179,14 +167,19 @@ pub(crate) async fn write(
 
 /// Fills the cache with a value.
 async fn store(fill: Fill, lifetime: Option<Duration>, json: &[u8], lead: Option<Lead>) {
-    let generated = clock::now();
-    let value = StoredValue {
-        lifetime,
-        generated,
-    };
-    let entry = fill.stamps().and_then(|stamps| value.encode(stamps, json));
+    let stamps = fill.stamps();
+    let entry = stamps.and_then(|stamps| entry_of(lifetime, stamps, json));
     fill.store(entry.and_then(Entry::parse), Duration::ZERO, lead)
         .await;
+}
+
+/// The entry of a value that was made just now.
+fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
+    let value = StoredValue {
+        lifetime,
+        generated: clock::now(),
+    };
+    value.encode(stamps, json)
 }
 
 /// The JSON of an entry, if it is a value and fresh.

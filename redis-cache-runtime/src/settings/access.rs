@@ -8,8 +8,6 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
 #[cfg(feature = "tls")]
-use super::CertReqs;
-#[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{Endpoint, Settings, SettingsError};
 
@@ -19,9 +17,6 @@ pub(crate) struct Access {
     redis: RedisConnectionInfo,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
-    /// Whether certificates are checked by redis-rs.
-    #[cfg(feature = "tls")]
-    verifies: bool,
 }
 
 impl Settings {
@@ -45,12 +40,7 @@ impl Settings {
     #[cfg(feature = "tls")]
     fn access_of(&self, redis: RedisConnectionInfo, tls: bool) -> Result<Access, SettingsError> {
         let tls = tls.then(|| Tls::read(self)).transpose()?;
-        let verifies = self.ssl_cert_reqs == CertReqs::Required;
-        Ok(Access {
-            redis,
-            tls,
-            verifies,
-        })
+        Ok(Access { redis, tls })
     }
 
     /// To ask for TLS was refused.
@@ -103,7 +93,7 @@ impl Access {
         Ok(builder)
     }
 
-    /// How to speak TLS, if the servers do.
+    /// The way to speak TLS, if the servers do.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
@@ -127,11 +117,11 @@ impl Access {
     #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
     fn address(&self, host: &str, port: u16) -> ConnectionAddr {
         #[cfg(feature = "tls")]
-        if self.tls.is_some() {
+        if let Some(tls) = &self.tls {
             return ConnectionAddr::TcpTls {
                 host: host.to_owned(),
                 port,
-                insecure: !self.verifies,
+                insecure: !tls.verifies,
                 tls_params: None,
             };
         }

@@ -129,7 +129,7 @@ impl Settings {
         self
     }
 
-    /// Whether Redis must show a certificate that is trusted. [`CertReqs::None`] accepts any, which is
+    /// Says which certificates of Redis are accepted. [`CertReqs::None`] accepts any, which is
     /// for development: the log warns of it. *Default:* [`CertReqs::Required`].
     #[must_use]
     pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
@@ -207,7 +207,7 @@ impl Settings {
         self
     }
 
-    /// Whether to speak TLS to the Sentinels. The files and the checks are the same as for the
+    /// Speaks TLS to the Sentinels, or not. The files and the checks are the same as for the
     /// servers. *Default:* as [`ssl`](Self::ssl).
     #[must_use]
     pub fn sentinel_ssl(mut self, tls: bool) -> Self {
@@ -293,7 +293,7 @@ impl Settings {
         self
     }
 
-    /// How many runs of handlers may go on at once after their clients have disconnected, to store what
+    /// The number of runs of handlers that may go on at once after their clients have disconnected, to store what
     /// they make and to evict what they changed. Further ones are dropped, and evict if they were
     /// writes. 0: none goes on. *Default:* 1024.
     #[must_use]

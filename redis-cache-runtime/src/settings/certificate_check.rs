@@ -38,7 +38,7 @@ impl CertificateCheck {
         })
     }
 
-    /// Whether a certificate is one of those that are trusted, and was refused only because an
+    /// Returns whether a certificate is one of those that are trusted, and was refused only because an
     /// authority's certificate is not for servers. OpenSSL accepts it. Its dates are checked before.
     fn is_own(&self, certificate: &CertificateDer<'_>, error: &Error) -> bool {
         let Error::InvalidCertificate(CertificateError::Other(error)) = error else {

@@ -103,7 +103,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     None
 }
 
-/// Whether nothing but a comment is left on this line.
+/// Returns whether nothing but a comment is left on this line.
 fn is_end(text: &str) -> bool {
     let left = line(text).0.trim_start();
     left.is_empty() || left.starts_with('#')

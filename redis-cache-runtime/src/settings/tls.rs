@@ -28,6 +28,8 @@ pub(crate) struct Tls {
     files: TlsCertificates,
     #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
     check_hostname: bool,
+    /// Set unless any certificate is accepted.
+    pub(super) verifies: bool,
 }
 
 /// Whom to trust.
@@ -81,6 +83,7 @@ impl Tls {
                 root_cert,
             },
             check_hostname: settings.ssl_check_hostname,
+            verifies: settings.ssl_cert_reqs == CertReqs::Required,
         })
     }
 

@@ -1,4 +1,4 @@
-//! What a URL says. redis-rs reads it; this takes care of what it does not know: several nodes, and
+//! URLs of Redis. redis-rs reads them; this takes care of what it does not know: several nodes, and
 //! parameters that it would pass over.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};

@@ -12,7 +12,7 @@ pub(super) const URL: &str =
 pub(super) const HOST: &str = "a host name or address, without a port";
 pub(super) const PORT: &str = "a port number from 1 to 65535";
 pub(super) const DB: &str = "a database number from 0 to 2147483647";
-/// How many databases there are is the server's to say; it counts them in 31 bits.
+/// The last database that a server can have: it counts them in 31 bits.
 pub(super) const LAST_DB: u32 = i32::MAX.unsigned_abs();
 pub(super) const CERTIFICATES: &str = "a file of PEM certificates";
 pub(super) const KEY: &str = "a file with a PEM private key that is not encrypted";
@@ -23,7 +23,8 @@ pub(super) const CONNECTIONS: &str = "a number from 1 to 1024";
 pub(super) const PREFIX: &str = "at least one character, and no brace, space or control character";
 pub(super) const SECONDS: &str =
     "a number of seconds greater than 0, such as 0.25, and at most 86400";
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer is as good as for ever.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
 const RUNS: &str = "a number of runs";
 const BYTES: &str = "a number of bytes";
@@ -113,7 +114,7 @@ fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     Some(items.filter(|item| !item.is_empty()))
 }
 
-/// Whether a request can wait that long. Longer is a mistake, and ends where clocks overflow.
+/// Returns whether a request can wait that long. Longer is a mistake, and ends where clocks overflow.
 pub(super) fn is_wait(duration: Duration) -> bool {
     !duration.is_zero() && duration <= LONGEST
 }

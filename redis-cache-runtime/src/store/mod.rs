@@ -217,7 +217,7 @@ pub(crate) struct LeaseTimes {
 }
 
 impl LeaseTimes {
-    /// How long a nonce is kept. It outlives the entries stamped with it, which may be stored as late as
+    /// The time for which a nonce is kept. It outlives the entries stamped with it, which may be stored as late as
     /// the lease; but one whose name holds a value of a request is kept for an entry only when there is
     /// one, so that requests whose responses are not stored leave nothing behind.
     fn nonce(self, holds_value: bool) -> Option<Duration> {

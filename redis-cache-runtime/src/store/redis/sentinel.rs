@@ -80,9 +80,7 @@ impl Sentinels {
             let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
-                // One that was there tells more than one that was not.
-                Err(why) if fault.is_absence() || !why.is_absence() => fault = why,
-                Err(_) => {}
+                Err(why) => fault = fault.or_more_telling(why),
             }
         }
         Err(fault)

@@ -126,9 +126,7 @@ impl Open for Mapper {
         for view in join_all(asked).await {
             match view {
                 Ok(view) => views.push(view),
-                // One that was there tells more than one that was not.
-                Err(why) if fault.is_absence() || !why.is_absence() => fault = why,
-                Err(_) => {}
+                Err(why) => fault = fault.or_more_telling(why),
             }
         }
         if views.is_empty() {
