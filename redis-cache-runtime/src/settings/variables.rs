@@ -59,7 +59,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 33] = [
+pub(super) const VARIABLES: [Variable; 34] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -89,6 +89,7 @@ pub(super) const VARIABLES: [Variable; 33] = [
     variable!(lease_ttl, SECONDS, seconds),
     variable!(max_detached_runs, RUNS, number),
     variable!(max_body_bytes, BYTES, number),
+    variable!(max_streamed_bytes, BYTES, number),
     variable!(max_memory_bytes, BYTES, number),
     variable!(request_directives, BOOLEAN, boolean),
     variable!(cache_status, BOOLEAN, boolean),
