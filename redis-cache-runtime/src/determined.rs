@@ -56,7 +56,9 @@ pub use values::{ElementOf, UrlPart, ValueOf};
     note = "if the response depends on it, say on what: `vary_by(..)`, or a placeholder in `key`; if \
             it does not: `ignore(..)`",
     note = "implement `Determined` for an extractor of your own if nothing else of a request can \
-            change its value"
+            change its value",
+    note = "if it is an extractor of axum itself, it is one of another version: axum-redis-cache needs \
+            axum 0.8, so write `axum = \"0.8\"` in Cargo.toml; `cargo tree -i axum` lists the versions"
 )]
 pub trait Determined {
     /// What determines the value.
