@@ -16,7 +16,7 @@ use crate::key::reader::UrlReader;
 use crate::key::recorder::Recorded;
 use crate::key_part::KeyPart;
 
-pub use probe::{IsDetermined, NotDetermined, NotIdentifying, Probe, read};
+pub use probe::{IsDetermined, NotAValue, NotDetermined, NotIdentifying, Probe, read};
 pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.
