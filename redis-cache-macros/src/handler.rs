@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, Signature, Token, Type,
-    Visibility, WherePredicate, parse_quote,
+    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, ReturnType, Signature, Token,
+    Type, Visibility, WherePredicate, parse_quote,
 };
 
 use crate::pattern;
@@ -20,6 +20,8 @@ pub(crate) struct Handler {
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: TokenStream,
+    /// The response is documented by the type that the function returns, which aide wants to see.
+    pub(crate) is_documented: bool,
 }
 
 /// An argument of the function.
@@ -41,6 +43,7 @@ impl Parse for Handler {
             visibility: input.parse()?,
             signature: input.parse()?,
             body: input.parse()?,
+            is_documented: false,
         })
     }
 }
@@ -147,6 +150,16 @@ impl Handler {
             bounds.push(parse_quote!('static));
         }
         generics
+    }
+
+    /// The type that documents the response; `None` if nothing asks for it, or if it has no name.
+    pub(crate) fn documentation(&self) -> Option<TokenStream> {
+        let ty = match &self.signature.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+        };
+        let has_name = find_ident(ty.clone(), &|word| word == "impl").is_none();
+        (self.is_documented && has_name).then_some(ty)
     }
 
     pub(crate) fn has_lifetimes(&self) -> bool {

@@ -83,9 +83,13 @@ fn attribute(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
-    let expanded = syn::parse2(item.clone())
-        .map_err(Error::from)
-        .and_then(|handler| expand(kind, args.into(), handler));
+    let expanded =
+        syn::parse2(item.clone())
+            .map_err(Error::from)
+            .and_then(|mut handler: Handler| {
+                handler.is_documented = cfg!(feature = "aide");
+                expand(kind, args.into(), handler)
+            });
     let tokens = expanded.unwrap_or_else(|errors| {
         let errors = errors.write_errors();
         quote!(#item #errors)

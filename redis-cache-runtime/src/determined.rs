@@ -245,6 +245,12 @@ wrappers! {
     [E] Result<T, E>;
 }
 
+#[cfg(feature = "aide")]
+wrappers! {
+    [] aide::NoApi<T>;
+    [A] aide::UseApi<T, A>;
+}
+
 #[cfg(feature = "axum-extra")]
 mod extra {
     use axum_extra::either::Either;

@@ -58,6 +58,8 @@ pub mod __private {
     pub use crate::key::reader::UrlReader;
     pub use crate::key::{CacheKey, sorted_groups as sorted};
     pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
+    #[cfg(feature = "aide")]
+    pub use crate::request::Documented;
     pub use crate::request::{
         ALL_FIELDS, DebugHandlerBelongsBelow, Head, NoUrl, PARTS, WRITE, WholeUrl,
     };
