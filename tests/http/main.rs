@@ -36,6 +36,7 @@ mod streams;
 mod structured;
 mod support;
 mod templates;
+mod trust;
 mod values;
 mod vary;
 mod without_redis;

@@ -8,9 +8,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::health::{End, loss_of};
-use super::link::Connected;
-use crate::fault::Fault;
+use super::health::{End, refuses_evictions};
 
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
@@ -44,14 +42,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the reply may be believed.
-    pub(super) fn check(self, connected: &Connected) -> Result<(), Fault> {
-        match self.purpose() {
-            Purpose::Lookup if !connected.has_settled() => Err(Fault::Settling),
-            _ => Ok(()),
-        }
-    }
-
     /// Boxed, because the future is large and every future around it is moved with it.
     pub(super) fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
         match self {
@@ -71,11 +61,11 @@ impl<'a> Request<'a> {
 
 /// Whether a server refuses more than the command that it answered.
 fn refuses_all(reply: &Value) -> bool {
-    matches!(reply, Value::ServerError(error) if loss_of(error.code()).is_some())
+    matches!(reply, Value::ServerError(error) if refuses_evictions(error.code()))
 }
 
 /// Waits for a reply. One that arrived while this process had no time to read it is not late.
-pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -> End<T> {
+pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) -> End<T> {
     match timeout_at(deadline, reply.as_mut()).await {
         Ok(reply) => Ok(reply),
         // Boxed, because it is rare.
@@ -83,7 +73,7 @@ pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -
     }
 }
 
-async fn if_arrived<T>(mut reply: RedisFuture<'_, T>, late: End<T>) -> End<T> {
+async fn if_arrived<T>(reply: &mut RedisFuture<'_, T>, late: End<T>) -> End<T> {
     // Once for what reads from the socket, and once for what hands it on.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;

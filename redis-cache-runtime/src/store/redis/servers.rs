@@ -14,9 +14,9 @@ use super::commands::what_was_read;
 use super::commands::{delete, read, values_of};
 use super::extractor::Redis;
 use super::finder::Finder;
-use super::history::History;
-use super::link::Shared;
-use super::node::Node;
+use super::link::{Shared, Target};
+use super::node::{Node, Reply};
+use super::replies::Replies;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
@@ -42,18 +42,14 @@ enum Kind {
 pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
-    pub(super) fn new(
-        settings: &Settings,
-        faults: Arc<FaultLog>,
-        on_break: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
         // Contradictions first, files later.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
-        let shared = Arc::new(Shared::new(settings, access.db(), faults, on_break));
+        let shared = Arc::new(Shared::new(settings, access.db(), faults));
         let node = |name, finder| {
-            let history = History::of_a_stranger();
-            Kind::One(Arc::new(Node::new(name, &shared, finder, history)))
+            let target = Target::new(finder, format!("{}:cache:pulse", shared.prefix));
+            Kind::One(Arc::new(Node::new(name, &shared, target)))
         };
         let kind = match deployment {
             Deployment::Standalone(endpoint) => {
@@ -85,7 +81,7 @@ impl Servers {
     /// same time in a cluster. There each has a command of its own, because one for several would be
     /// refused while a slot is on its way to another server. The names are made here, and not carried
     /// along until the reply.
-    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Vec<Value>, Fault>
+    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Replies, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
@@ -93,15 +89,18 @@ impl Servers {
             Kind::One(node) => {
                 let mget = read(names());
                 let request = Request::One(&mget, Purpose::Lookup);
-                self.send(node, request).await.and_then(values_of)
+                let reply = self.send(node, request).await?;
+                Ok(Replies::of_one(values_of(reply.value)?, reply.from))
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = names().map(|name| (name, read([name]))).collect();
                 // Boxed, so that a lookup on one server does not carry it along.
-                let values = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
-                let read = |value| what_was_read(value).ok_or(Fault::Protocol);
-                values.into_iter().map(read).collect()
+                let replies = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
+                let read = |(value, from)| Ok((what_was_read(value).ok_or(Fault::Protocol)?, from));
+                Ok(Replies::of_many(
+                    replies.map(read).collect::<Result<_, Fault>>()?,
+                ))
             }
         }
     }
@@ -133,14 +132,17 @@ impl Servers {
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                self.send(node, Request::One(&command, Purpose::Other))
-                    .await
+                let request = Request::One(&command, Purpose::Other);
+                self.send(node, request).await.map(|reply| reply.value)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = vec![(about, command)];
-                let values = self.run_all(commands, Purpose::Other).await?;
-                values.into_iter().next().ok_or(Fault::Protocol)
+                let mut replies = self.run_all(commands, Purpose::Other).await?;
+                replies
+                    .next()
+                    .map(|(value, _)| value)
+                    .ok_or(Fault::Protocol)
             }
         }
     }
@@ -150,23 +152,27 @@ impl Servers {
         &self,
         commands: Vec<Command<'_>>,
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
-        let values = match &self.kind {
+    ) -> Result<Replies, Fault> {
+        match &self.kind {
             Kind::One(node) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for (_, command) in commands {
                     pipeline.add_command(command);
                 }
-                let request = Request::Many(&pipeline, purpose);
-                self.send(node, request).await.and_then(values_of)?
+                let reply = self.send(node, Request::Many(&pipeline, purpose)).await?;
+                let values = values_of(reply.value)?.into_iter().map(refuse_errors);
+                let values = values.collect::<Result<_, Fault>>()?;
+                Ok(Replies::of_one(values, reply.from))
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let commands: Vec<_> = commands.into_iter().map(routed).collect();
-                cluster.run_all(&commands, purpose).await?
+                let replies = cluster.run_all(&commands, purpose).await?;
+                let refuse = |(value, from)| Ok((refuse_errors(value)?, from));
+                let replies = replies.into_iter().map(refuse);
+                Ok(Replies::of_many(replies.collect::<Result<_, Fault>>()?))
             }
-        };
-        values.into_iter().map(refuse_errors).collect()
+        }
     }
 
     /// Asks every server whether it is there.
@@ -178,7 +184,8 @@ impl Servers {
                 .send(Request::One(&ping, Purpose::Other), deadline)
                 .await;
             let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
-            reply.and_then(refuse_errors).map(drop).map_err(failed)
+            let value = reply.and_then(|reply| refuse_errors(reply.value));
+            value.map(drop).map_err(failed)
         };
         match &self.kind {
             Kind::One(node) => ping(node).await,
@@ -212,9 +219,10 @@ impl Servers {
         }
     }
 
-    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Value, Fault> {
+    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
         let deadline = Instant::now() + request.purpose().budget(self.shared.budget);
-        node.send(request, deadline).await.and_then(refuse_errors)
+        let Reply { value, from } = node.send(request, deadline).await?;
+        refuse_errors(value).map(|value| Reply { value, from })
     }
 }
 

@@ -6,13 +6,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::slots::Layout;
+use super::slots::{Layout, tag};
 use crate::fault::{Fault, FaultLog};
 use crate::settings::{Access, Endpoint};
 use crate::store::redis::finder::Finder;
-use crate::store::redis::history::History;
 use crate::store::redis::kept::{Loss, Open};
-use crate::store::redis::link::Shared;
+use crate::store::redis::link::{Shared, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::server::Server;
 
@@ -86,9 +85,9 @@ impl Mapper {
     async fn ask(&self, endpoint: Endpoint) -> Result<(Endpoint, String), Fault> {
         let asked = async {
             let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
-            let (mut connection, _driver) = server.connect(&self.shared).await?;
+            let mut opened = server.connect(&self.shared).await?;
             let mut nodes = redis::cmd("CLUSTER");
-            let nodes = nodes.arg("NODES").query_async(&mut connection).await;
+            let nodes = nodes.arg("NODES").query_async(&mut opened.connection).await;
             nodes.map_err(|error| Fault::from(&error))
         };
         let view = timeout(self.shared.budget, asked).await;
@@ -98,22 +97,39 @@ impl Mapper {
 
     /// The map of a layout. A node that was not there before takes the place of another.
     fn map(&self, layout: Layout, last: Option<&Map>) -> Result<Map, Fault> {
-        let node = |endpoint: &Endpoint| {
+        let node = |(place, endpoint): (u16, &Endpoint)| {
+            let pulse = self.pulse(&layout, place);
             if let Some(node) = last.and_then(|last| last.node(endpoint)) {
+                node.pulses_at(pulse);
                 return Ok((endpoint.clone(), node));
             }
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
-            let history = match last {
-                None => History::of_a_stranger(),
-                Some(_) => History::of_a_successor(),
+            let target = Target::new(Finder::Fixed(server), pulse);
+            let target = match last {
+                None => target,
+                Some(_) => target.succeeding(),
             };
-            let finder = Finder::Fixed(server);
-            let node = Node::new(endpoint.to_string(), &self.shared, finder, history);
+            let node = Node::new(endpoint.to_string(), &self.shared, target);
             Ok((endpoint.clone(), Arc::new(node)))
         };
-        let nodes = layout.primaries.iter().map(node);
+        let nodes = (0..).zip(&layout.primaries).map(node);
         let nodes = nodes.collect::<Result<_, Fault>>()?;
         Ok(Map { layout, nodes })
+    }
+}
+
+impl Mapper {
+    /// A name for the pulses of a primary, in one of its slots: any one, because a slot that is on its
+    /// way to another node proves nothing.
+    fn pulse(&self, layout: &Layout, place: u16) -> String {
+        let mut slots: Vec<usize> = Vec::new();
+        for (slot, owner) in layout.slots.iter().enumerate() {
+            if *owner == Some(place) {
+                slots.push(slot);
+            }
+        }
+        let slot = fastrand::choice(slots).unwrap_or_default();
+        format!("{}:cache:pulse:{{{}}}", self.shared.prefix, tag(slot))
     }
 }
 
@@ -137,6 +153,10 @@ impl Open for Mapper {
         let map = Arc::new(self.map(layout, last.as_deref())?);
         *last = Some(Arc::clone(&map));
         Ok(map)
+    }
+
+    async fn rest(_: &Arc<Map>) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
     /// Who uses it finds out when it is wrong.

@@ -26,6 +26,7 @@ use super::node::Node;
 use super::request::{Purpose, Request};
 use crate::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
+use crate::store::Incarnation;
 
 /// How long the slots are not asked for again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -83,10 +84,10 @@ impl Cluster {
         &self,
         commands: &[(usize, Cmd)],
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
+    ) -> Result<Vec<(Value, Incarnation)>, Fault> {
         let deadline = Instant::now() + purpose.budget(self.budget);
         let mut map = self.map(deadline).await?;
-        let mut replies = vec![Value::Nil; commands.len()];
+        let mut replies = vec![(Value::Nil, Incarnation::default()); commands.len()];
         let mut on_the_way = Vec::with_capacity(commands.len());
         for (place, (slot, command)) in commands.iter().enumerate() {
             let to = self.primary(&mut map, *slot, deadline).await?;
@@ -100,11 +101,11 @@ impl Cluster {
         }
         for _ in 0..TURNS {
             let mut redirected = Vec::new();
-            for (batch, values) in self.send(on_the_way, purpose, deadline).await? {
+            for (batch, values, from) in self.send(on_the_way, purpose, deadline).await? {
                 for (routed, value) in batch.into_iter().zip(values) {
                     match Redirection::of(&value) {
                         Some(redirection) => redirected.push((routed, redirection)),
-                        None => replies[routed.place] = value,
+                        None => replies[routed.place] = (value, from),
                     }
                 }
             }
@@ -176,7 +177,7 @@ impl Cluster {
         commands: Vec<Routed<'a>>,
         purpose: Purpose,
         deadline: Instant,
-    ) -> Result<Vec<(Vec<Routed<'a>>, Vec<Value>)>, Fault> {
+    ) -> Result<Vec<(Vec<Routed<'a>>, Vec<Value>, Incarnation)>, Fault> {
         let mut batches: Vec<Vec<Routed<'a>>> = Vec::new();
         for command in commands {
             let is_for = |batch: &&mut Vec<Routed<'a>>| Arc::ptr_eq(&batch[0].to, &command.to);
@@ -186,15 +187,19 @@ impl Cluster {
             }
         }
         let sent = batches.into_iter().map(async |batch| {
-            let values = send_to_one(&batch, purpose, deadline).await?;
+            let (values, from) = send_to_one(&batch, purpose, deadline).await?;
             if values.iter().any(is_down) {
                 *self.was_down() = Some(Instant::now());
                 return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
             }
-            Ok((batch, values))
+            Ok((batch, values, from))
         });
         let replies: Result<Vec<_>, Fault> = join_all(sent).await.into_iter().collect();
-        if replies.as_ref().is_err_and(Fault::is_absence) {
+        // A node that is not trusted may no longer have the slot that it is asked about.
+        if replies
+            .as_ref()
+            .is_err_and(|fault| fault.is_absence() || fault.is_doubt())
+        {
             self.refresh();
         }
         replies
@@ -248,7 +253,7 @@ async fn send_to_one(
     batch: &[Routed<'_>],
     purpose: Purpose,
     deadline: Instant,
-) -> Result<Vec<Value>, Fault> {
+) -> Result<(Vec<Value>, Incarnation), Fault> {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for routed in batch {
         if routed.asking {
@@ -257,7 +262,8 @@ async fn send_to_one(
         pipeline.add_command(routed.command.clone());
     }
     let request = Request::Many(&pipeline, purpose);
-    let values = values_of(batch[0].to.send(request, deadline).await?)?;
+    let answer = batch[0].to.send(request, deadline).await?;
+    let values = values_of(answer.value)?;
     if values.len() != pipeline.len() {
         return Err(Fault::Protocol);
     }
@@ -268,7 +274,8 @@ async fn send_to_one(
         }
         values.next().ok_or(Fault::Protocol)
     };
-    batch.iter().map(reply).collect()
+    let values = batch.iter().map(reply).collect::<Result<_, _>>()?;
+    Ok((values, answer.from))
 }
 
 /// Whether a node refuses everything because somebody else is missing.

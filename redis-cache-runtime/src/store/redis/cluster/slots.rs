@@ -19,6 +19,13 @@ pub(in super::super) fn slot(name: &[u8]) -> usize {
     usize::from(State::<XMODEM>::calculate(tag.unwrap_or(name))) % SLOTS
 }
 
+/// A tag of names in a slot.
+pub(super) fn tag(of: usize) -> String {
+    let mut tags = (0_u32..).map(|number| format!("{number:x}"));
+    tags.find(|tag| slot(tag.as_bytes()) == of)
+        .unwrap_or_default()
+}
+
 /// What a cluster looks like.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Layout {
