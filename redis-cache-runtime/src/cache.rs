@@ -42,7 +42,8 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// A cache: put it in the state of an application, and the attributes on its handlers use it.
 ///
 /// It is cheap to clone, and it is an extractor itself. A handler with one of the attributes needs
-/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks:
+/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks; the state may
+/// be behind an [`Arc`]:
 ///
 /// ```
 /// use axum::extract::FromRef;
@@ -320,6 +321,16 @@ impl Drop for Inner {
         if lost > 0 {
             tracing::warn!(lost, "the store was never told of some evictions");
         }
+    }
+}
+
+/// The cache of a state behind an [`Arc`], so that `State<Arc<AppState>>` needs no wrapper.
+impl<S> FromRef<Arc<S>> for Cache
+where
+    Self: FromRef<S>,
+{
+    fn from_ref(state: &Arc<S>) -> Self {
+        Self::from_ref(&**state)
     }
 }
 
