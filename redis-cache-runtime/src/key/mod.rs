@@ -10,6 +10,7 @@ mod path;
 pub(crate) mod reader;
 pub(crate) mod recorder;
 mod scope;
+mod slots;
 mod text;
 mod variant;
 
@@ -21,11 +22,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::key_part::Text;
 use crate::registry::Mounted;
 
-pub(crate) use eviction::Eviction;
+pub(crate) use eviction::{Eviction, Owed, concerns};
 pub use groups::sorted_groups;
 pub(crate) use groups::{Group, Groups, group, is_hashed};
 pub(crate) use names::{BUCKETS, Name, Names};
 pub(crate) use scope::{Scope, unscoped};
+pub(crate) use slots::Slots;
+#[cfg(test)]
+pub(crate) use slots::slot_of_key;
+#[cfg(feature = "cluster")]
+pub(crate) use slots::{SLOTS, slot};
 pub(crate) use variant::{Selecting, Variant};
 
 /// Longer keys and groups are replaced by their SHA-256.

@@ -9,6 +9,8 @@ mod health;
 mod history;
 mod kept;
 mod link;
+#[cfg(feature = "cluster")]
+mod moving;
 mod node;
 mod request;
 #[cfg(feature = "sentinel")]
@@ -31,9 +33,9 @@ use self::commands::{
 pub use self::extractor::Redis;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token};
+use super::{Claim, Claimed, Found, Lease, LeaseTimes, Left, Nonce, Stamps, Token};
 use crate::fault::{Fault, FaultLog};
-use crate::key::{Address, Eviction, Names};
+use crate::key::{Address, Eviction, Names, Owed};
 use crate::settings::{Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
 
@@ -49,9 +51,10 @@ impl RedisStore {
         faults: Arc<FaultLog>,
         on_break: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, SettingsError> {
+        let servers = Servers::new(settings, faults, on_break)?;
         Ok(Self {
-            names: Names::new(&settings.prefix),
-            servers: Servers::new(settings, faults, on_break)?,
+            names: servers.names(&settings.prefix),
+            servers,
         })
     }
 
@@ -175,7 +178,14 @@ impl RedisStore {
             }
         }
         commands.push((lease_name, command));
-        let replies = self.servers.run_all(commands, Purpose::Other).await?;
+        let replies = match self.servers.run_all(commands, Purpose::Other).await {
+            #[cfg(feature = "cluster")]
+            Err(Fault::Refused(code)) if code == "TRYAGAIN" => {
+                // Boxed, because it is rare.
+                return Box::pin(self.put_on_its_way(at, lease, entry, ttl)).await;
+            }
+            replies => replies?,
+        };
         Ok(replies.last() == Some(&Value::Int(1)))
     }
 
@@ -201,11 +211,43 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        let names = evictions
+    /// Evicts. Where some of several servers are away, they alone are left. `Err`: everything is.
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+        let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
-            .flat_map(|eviction| self.names.evicted(eviction));
-        self.servers.delete(names).await
+            .partition(|owed| self.names.is_in_every_slot(&owed.eviction));
+        let sets = named.iter().map(|owed| self.names.evicted(&owed.eviction));
+        let deleted = match sets.collect::<Vec<_>>() {
+            sets if sets.is_empty() => Vec::new(),
+            sets => self.servers.delete(sets).await?,
+        };
+        let (mut fault, mut left) = (None, Vec::new());
+        for (owed, deleted) in named.into_iter().zip(deleted) {
+            if let Err(why) = deleted {
+                fault = Some(why);
+                left.push(owed.clone());
+            }
+        }
+        #[cfg(feature = "cluster")]
+        for Owed { eviction, slots } in swept {
+            let names = |slot| self.names.evicted_in_slot(eviction, slot);
+            if let Err((why, slots)) = self.servers.sweep(slots.as_ref(), names).await {
+                fault = Some(why);
+                left.push(Owed {
+                    eviction: eviction.clone(),
+                    slots: Some(slots),
+                });
+            }
+        }
+        #[cfg(not(feature = "cluster"))]
+        let _ = swept;
+        Ok(fault.map_or(Ok(()), |fault| {
+            Err(Left {
+                fault,
+                owed: left,
+                is_everything: false,
+            })
+        }))
     }
 }
 

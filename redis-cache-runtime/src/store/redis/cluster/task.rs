@@ -1,0 +1,201 @@
+//! Commands for the slots of a cluster, and the parts that they are sent in.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
+
+use super::slots::Place;
+use crate::fault::Fault;
+use crate::key::{Name, slot};
+use crate::store::redis::commands::{delete, read, what_was_read};
+use crate::store::redis::node::Node;
+
+/// A command for one slot.
+pub(in super::super) enum Task<'a> {
+    /// Reads names that are all in the slot.
+    Read(Vec<Name<'a>>),
+    /// Deletes names that are all in the slot, the first of them first.
+    Delete(Vec<Name<'a>>),
+    /// Runs a command that is about a name.
+    Run(Name<'a>, Cmd),
+}
+
+impl Task<'_> {
+    fn slot(&self) -> u16 {
+        match self {
+            Self::Read(names) | Self::Delete(names) => names.first().map_or(0, |name| slot(*name)),
+            Self::Run(name, _) => slot(*name),
+        }
+    }
+}
+
+/// A task on its way, or a part of it.
+pub(super) struct Part<'t> {
+    /// The place of its reply, and of what it is a part of, in the reply.
+    place: usize,
+    within: Option<usize>,
+    pub(super) slot: u16,
+    what: What<'t>,
+    pub(super) next: Next,
+}
+
+#[derive(Clone, Copy)]
+enum What<'t> {
+    Read(&'t [Name<'t>]),
+    Delete(&'t [Name<'t>]),
+    Run(&'t Cmd),
+}
+
+/// The node that a part is sent to next.
+pub(super) enum Next {
+    /// The primary of the slot.
+    Primary,
+    Moved(Named),
+    /// The slot is on its way to that node, which takes commands for it only if asked to.
+    Asked(Named),
+}
+
+/// A node that a redirection names.
+pub(super) struct Named {
+    /// The node that names it: where it names no host, the host is its own.
+    pub(super) by: Arc<Node>,
+    pub(super) place: Place,
+}
+
+impl<'t> Part<'t> {
+    /// A task as a whole.
+    pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> Self {
+        Self {
+            place,
+            within: None,
+            slot: task.slot(),
+            what: match task {
+                Task::Read(names) => What::Read(names),
+                Task::Delete(names) => What::Delete(names),
+                Task::Run(_, command) => What::Run(command),
+            },
+            next: Next::Primary,
+        }
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.next, Next::Asked(_))
+    }
+
+    pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
+        pipeline.add_command(match self.what {
+            What::Read(names) => read(names.iter().copied()),
+            What::Delete(names) => delete(names.iter().copied()),
+            What::Run(command) => command.clone(),
+        });
+    }
+
+    /// The names of this part, each in a part of its own, if there are several: while a slot is on its
+    /// way, no node has all of them.
+    ///
+    /// Deletions come twice. The first ones may meet the lease of a fill on the old node and the entry
+    /// on the new one, or the reverse, and the fill may end in between. What the old node has deleted,
+    /// it does not have the second time, and leaves all names to the new one, in their order.
+    fn split(&self) -> Vec<Self> {
+        let (names, times) = match self.what {
+            What::Read(names) => (names, 1),
+            What::Delete(names) => (names, 2),
+            What::Run(_) => return Vec::new(),
+        };
+        if self.within.is_some() {
+            return Vec::new();
+        }
+        let each = names.chunks(1).cycle().take(names.len() * times);
+        let part = |(within, name)| Self {
+            place: self.place,
+            within: Some(within),
+            slot: self.slot,
+            what: match self.what {
+                What::Delete(_) => What::Delete(name),
+                _ => What::Read(name),
+            },
+            next: Next::Primary,
+        };
+        each.enumerate().map(part).collect()
+    }
+}
+
+/// The replies to tasks.
+pub(super) struct Replies(Vec<Result<Value, Fault>>);
+
+impl Replies {
+    pub(super) fn of(tasks: usize) -> Self {
+        Self(vec![Ok(Value::Nil); tasks])
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Result<Value, Fault>> {
+        self.0
+    }
+
+    /// Takes the reply to a part, and returns what has to be sent for it next.
+    pub(super) fn take<'t>(
+        &mut self,
+        mut part: Part<'t>,
+        by: &Arc<Node>,
+        reply: Value,
+    ) -> Vec<Part<'t>> {
+        let Value::ServerError(error) = reply else {
+            self.put(&part, reply);
+            return Vec::new();
+        };
+        let kind = error.kind();
+        let is_on_its_way = matches!(kind, Some(ServerErrorKind::Ask | ServerErrorKind::TryAgain));
+        if is_on_its_way {
+            let parts = part.split();
+            if !parts.is_empty() {
+                let nothing = vec![Value::Nil; parts.len()];
+                self.set(&part, Ok(Value::Array(nothing)));
+                return parts;
+            }
+        }
+        let named = named(&error).map(|place| Named {
+            by: Arc::clone(by),
+            place,
+        });
+        part.next = match (kind, named) {
+            (Some(ServerErrorKind::Moved), Some(named)) => Next::Moved(named),
+            (Some(ServerErrorKind::Ask), Some(named)) => Next::Asked(named),
+            _ => {
+                self.fail(&part, Fault::Refused(error.code().to_owned()));
+                return Vec::new();
+            }
+        };
+        vec![part]
+    }
+
+    /// Notes why there is no reply to a part, and so none to its task.
+    pub(super) fn fail(&mut self, part: &Part<'_>, fault: Fault) {
+        self.set(part, Err(fault));
+    }
+
+    fn put(&mut self, part: &Part<'_>, reply: Value) {
+        let Some(within) = part.within else {
+            return self.set(part, Ok(reply));
+        };
+        if let Some(Ok(Value::Array(whole))) = self.0.get_mut(part.place)
+            && let Some(value) = whole.get_mut(within)
+        {
+            *value = match part.what {
+                What::Read(_) => what_was_read(reply).unwrap_or(Value::Nil),
+                _ => reply,
+            };
+        }
+    }
+
+    fn set(&mut self, part: &Part<'_>, reply: Result<Value, Fault>) {
+        if let Some(known) = self.0.get_mut(part.place) {
+            *known = reply;
+        }
+    }
+}
+
+/// The node in a redirection, `slot host:port`.
+fn named(error: &ServerError) -> Option<Place> {
+    let (_slot, address) = error.details()?.split_once(' ')?;
+    Place::parse(address)
+}
