@@ -230,8 +230,8 @@ impl RedisStore {
         }
         #[cfg(feature = "cluster")]
         for Owed { eviction, slots } in swept {
-            let names = |slot| self.names.evicted_in_slot(eviction, slot);
-            if let Err((why, slots)) = self.servers.sweep(slots.as_ref(), names).await {
+            let in_slot = |slot| self.names.evicted_in_slot(eviction, slot);
+            if let Err((why, slots)) = self.servers.sweep(slots.as_ref(), in_slot).await {
                 fault = Some(why);
                 left.push(Owed {
                     eviction: eviction.clone(),

@@ -69,7 +69,8 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
+                let names = Names::in_cluster(&settings.prefix);
+                let cluster = Cluster::new(Arc::clone(&shared), access, seeds, names)?;
                 Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]

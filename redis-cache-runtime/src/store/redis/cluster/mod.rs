@@ -3,22 +3,23 @@
 //! Every server has connections, a breaker and a history of its own, so that one that is away costs
 //! the others nothing.
 
+mod down;
 mod lent;
 mod map;
 mod slots;
 mod sweep;
 mod task;
 
-use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use redis::cluster_async::ClusterConnection;
-use redis::{Pipeline, ServerErrorKind, Value};
+use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use self::down::Down;
 use self::lent::Lent;
 use self::map::{Map, Mapper};
 pub(super) use self::task::Task;
@@ -29,6 +30,7 @@ use super::link::Shared;
 use super::node::Node;
 use super::request::{Purpose, Request};
 use crate::fault::Fault;
+use crate::key::Names;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 /// How long the slots are not asked for again.
@@ -43,10 +45,8 @@ pub(super) struct Cluster {
     refreshing: Arc<Semaphore>,
     lent: Lent,
     budget: Duration,
-    /// The nodes that said that the cluster is down, and when they last did. A node is not believed for
-    /// a while after that: it took no eviction either.
-    down: Mutex<Vec<(Weak<Node>, Instant)>>,
-    settling: Duration,
+    down: Arc<Down>,
+    names: Names,
 }
 
 impl Cluster {
@@ -54,11 +54,12 @@ impl Cluster {
         shared: Arc<Shared>,
         access: Access,
         seeds: Vec<Endpoint>,
+        names: Names,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
             budget: shared.budget,
-            down: Mutex::default(),
-            settling: shared.settling,
+            down: Arc::new(Down::new(shared.settling)),
+            names,
             lent: Lent::new(&shared, &access, &seeds)?,
             map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
@@ -84,7 +85,7 @@ impl Cluster {
     ) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let mut map = self.map(deadline).await?;
         let mut replies = Replies::of(tasks.len());
-        let mut parts: Vec<_> = tasks.iter().enumerate().map(Part::whole).collect();
+        let mut parts: Vec<_> = tasks.iter().enumerate().flat_map(Part::whole).collect();
         let mut waits = true;
         for _ in 0..TURNS {
             let mut lost = Vec::new();
@@ -95,14 +96,13 @@ impl Cluster {
                 // Which slots nobody serves is known from a new map; which node another means, is not.
                 let unserved = |part: &Part<'_>| matches!(part.next, Next::Primary);
                 waits &= !(map.is_new() && lost.iter().all(unserved));
-                match self.another(&map, waits, deadline).await {
-                    Some(new) => {
-                        map = new;
-                        parts.extend(lost);
+                if let Some(new) = self.another(&map, waits, deadline).await {
+                    map = new;
+                    parts.extend(lost.into_iter().map(Part::not_moved));
+                } else {
+                    for part in &lost {
+                        replies.fail(part, Fault::Unreachable);
                     }
-                    None => lost
-                        .iter()
-                        .for_each(|part| replies.fail(part, Fault::Unreachable)),
                 }
                 waits = false;
             }
@@ -152,12 +152,8 @@ impl Cluster {
         lost: &mut Vec<Part<'t>>,
     ) -> Vec<(Arc<Node>, Vec<Part<'t>>)> {
         let mut batches: Vec<(Arc<Node>, Vec<Part<'t>>)> = Vec::new();
-        for mut part in parts {
+        for part in parts {
             let Some(node) = self.node_for(map, &part) else {
-                if let Next::Moved(_) = part.next {
-                    // The next map knows better.
-                    part.next = Next::Primary;
-                }
                 lost.push(part);
                 continue;
             };
@@ -185,8 +181,8 @@ impl Cluster {
         for (node, batch, values) in join_all(sent).await {
             match self.checked(&node, values, purpose) {
                 Ok(values) => {
-                    let replied = batch.into_iter().zip(values);
-                    next.extend(replied.flat_map(|(part, value)| replies.take(part, &node, value)));
+                    let pairs = batch.into_iter().zip(values);
+                    next.extend(pairs.flat_map(|(part, value)| replies.take(part, &node, value)));
                 }
                 Err(fault) => batch
                     .iter()
@@ -209,32 +205,31 @@ impl Cluster {
                 self.refresh();
             }
         })?;
-        let (mut down, now) = (self.down(), Instant::now());
-        let is_it = |it: &Weak<Node>| ptr::eq(it.as_ptr(), Arc::as_ptr(node));
-        let is_settling = |since: &Instant| *since + self.settling > now;
-        if values.iter().any(is_down) {
-            down.retain(|(it, since)| is_settling(since) && !is_it(it));
-            down.push((Arc::downgrade(node), now));
+        if self.down.is_said(node, &values) {
             self.refresh();
             return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
         }
-        let mut down = down.iter();
-        if purpose == Purpose::Lookup && down.any(|(it, since)| is_it(it) && is_settling(since)) {
+        if purpose == Purpose::Lookup && self.down.is_settling(node) {
+            self.refresh();
             return Err(Fault::Settling);
         }
         Ok(values)
     }
 
-    fn down(&self) -> MutexGuard<'_, Vec<(Weak<Node>, Instant)>> {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks in the background what the cluster looks like, unless that is being done.
+    /// Asks in the background what the cluster looks like, and which nodes are down if one was a short
+    /// time ago, unless that is being done.
     fn refresh(&self) {
         if let Ok(permit) = Arc::clone(&self.refreshing).try_acquire_owned() {
-            let map = Arc::clone(&self.map);
+            let (map, down) = (Arc::clone(&self.map), Arc::clone(&self.down));
+            let (names, deadline) = (self.names.clone(), Instant::now() + self.budget);
             tokio::spawn(async move {
-                if let Ok(new) = map.opener().open().await {
+                let asked = async {
+                    if let Some(map) = map.current().filter(|_| down.is_any_settling()) {
+                        down.ask_all(&map, &names, deadline).await;
+                    }
+                };
+                let (new, ()) = join(map.opener().open(), asked).await;
+                if let Ok(new) = new {
                     map.set(new);
                 }
                 sleep(PAUSE).await;
@@ -288,9 +283,4 @@ async fn send_to_one(
         values.next().ok_or(Fault::Protocol)
     };
     batch.iter().map(reply).collect()
-}
-
-/// Whether a node refuses everything because somebody else is missing.
-fn is_down(value: &Value) -> bool {
-    matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ClusterDown))
 }

@@ -28,7 +28,7 @@ pub(super) struct Location {
 }
 
 /// A host and a port; without a host, that of whoever names it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) host: Option<String>,
     pub(super) port: u16,
@@ -143,7 +143,7 @@ impl Location {
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|endpoint| match endpoint {
             Endpoint::Tcp { host, .. } => Some(&**host),
-            _ => None,
+            Endpoint::Unix(_) => None,
         })
     }
 }
@@ -160,7 +160,7 @@ impl Known {
         let port = line.place.port;
         let asked = match from {
             Endpoint::Tcp { host, .. } => Some(&**host),
-            _ => None,
+            Endpoint::Unix(_) => None,
         };
         if let Some(preferred) = preferred {
             let host = preferred.host.as_deref().or(asked);

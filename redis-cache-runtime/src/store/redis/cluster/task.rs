@@ -30,6 +30,7 @@ impl Task<'_> {
 }
 
 /// A task on its way, or a part of it.
+#[derive(Clone)]
 pub(super) struct Part<'t> {
     /// The place of its reply, and of what it is a part of, in the reply.
     place: usize,
@@ -47,6 +48,7 @@ enum What<'t> {
 }
 
 /// The node that a part is sent to next.
+#[derive(Clone)]
 pub(super) enum Next {
     /// The primary of the slot.
     Primary,
@@ -56,6 +58,7 @@ pub(super) enum Next {
 }
 
 /// A node that a redirection names.
+#[derive(Clone)]
 pub(super) struct Named {
     /// The node that names it: where it names no host, the host is its own.
     pub(super) by: Arc<Node>,
@@ -63,9 +66,12 @@ pub(super) struct Named {
 }
 
 impl<'t> Part<'t> {
-    /// A task as a whole.
-    pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> Self {
-        Self {
+    /// A task as a whole. A deletion comes twice: if the slot is on its way to another node, the first
+    /// may meet the lease of a fill on one node and the entry on the other, and the fill may end in
+    /// between. What a node has deleted, it does not have the second time, and leaves all of it to the
+    /// other node, in the order of the names.
+    pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
+        let part = Self {
             place,
             within: None,
             slot: task.slot(),
@@ -75,7 +81,17 @@ impl<'t> Part<'t> {
                 Task::Run(_, command) => What::Run(command),
             },
             next: Next::Primary,
+        };
+        let again = matches!(task, Task::Delete(_)).then(|| part.clone());
+        std::iter::once(part).chain(again)
+    }
+
+    /// What a map that came after a redirection says is as right as the redirection.
+    pub(super) fn not_moved(mut self) -> Self {
+        if let Next::Moved(_) = self.next {
+            self.next = Next::Primary;
         }
+        self
     }
 
     pub(super) fn is_asking(&self) -> bool {
@@ -92,31 +108,23 @@ impl<'t> Part<'t> {
 
     /// The names of this part, each in a part of its own, if there are several: while a slot is on its
     /// way, no node has all of them.
-    ///
-    /// Deletions come twice. The first ones may meet the lease of a fill on the old node and the entry
-    /// on the new one, or the reverse, and the fill may end in between. What the old node has deleted,
-    /// it does not have the second time, and leaves all names to the new one, in their order.
     fn split(&self) -> Vec<Self> {
-        let (names, times) = match self.what {
-            What::Read(names) => (names, 1),
-            What::Delete(names) => (names, 2),
-            What::Run(_) => return Vec::new(),
+        let (What::Read(names) | What::Delete(names)) = self.what else {
+            return Vec::new();
         };
-        if self.within.is_some() {
+        if names.len() < 2 {
             return Vec::new();
         }
-        let each = names.chunks(1).cycle().take(names.len() * times);
         let part = |(within, name)| Self {
-            place: self.place,
             within: Some(within),
-            slot: self.slot,
             what: match self.what {
                 What::Delete(_) => What::Delete(name),
                 _ => What::Read(name),
             },
             next: Next::Primary,
+            ..*self
         };
-        each.enumerate().map(part).collect()
+        names.chunks(1).enumerate().map(part).collect()
     }
 }
 
@@ -187,8 +195,9 @@ impl Replies {
         }
     }
 
+    /// A fault stays, whatever the other parts lead to.
     fn set(&mut self, part: &Part<'_>, reply: Result<Value, Fault>) {
-        if let Some(known) = self.0.get_mut(part.place) {
+        if let Some(known) = self.0.get_mut(part.place).filter(|known| known.is_ok()) {
             *known = reply;
         }
     }
