@@ -9,7 +9,7 @@ use super::{Address, CacheKey, Eviction, Groups, Variant};
 pub(crate) const BUCKETS: u8 = 64;
 
 /// The number of nonces of everything in each slot of a cluster.
-const BUCKETS_IN_SLOT: u8 = 16;
+const BUCKETS_IN_SLOT: u8 = 4;
 
 /// Builds names; nothing else knows their spelling.
 ///

@@ -14,7 +14,10 @@ use crate::store::redis::request::Purpose;
 
 /// How many slots of a node are swept at a time: what others want of the node, and what this process
 /// does on the same connection, does not wait for all of them.
-const AT_A_TIME: usize = 128;
+const AT_A_TIME: usize = 256;
+
+/// How many budgets a sweep may take while its nodes answer.
+const PATIENCE: u32 = 4;
 
 impl Cluster {
     /// Deletes names in each of some slots, or in all. Returns the slots that are left, and why, if one
@@ -24,7 +27,7 @@ impl Cluster {
         slots: Option<&Slots>,
         names: impl Fn(u16) -> Vec<Name<'a>>,
     ) -> Result<(), (Fault, Slots)> {
-        let deadline = Instant::now() + Purpose::Other.budget(self.budget);
+        let deadline = Instant::now() + self.budget;
         let all = (0..SLOTS).filter(|slot| slots.is_none_or(|slots| slots.contains(*slot)));
         let map = match self.map(deadline).await {
             Ok(map) => map,
@@ -41,7 +44,7 @@ impl Cluster {
         }
         let swept = by_node.iter().map(|(_, slots)| {
             let task = |slot: &u16| Task::Delete(names(*slot));
-            self.sweep_node(slots, task, deadline)
+            self.sweep_node(slots, task)
         });
         let (mut fault, mut left) = (None, Vec::new());
         for (why, slots) in join_all(swept).await.into_iter().filter_map(Result::err) {
@@ -51,17 +54,18 @@ impl Cluster {
         fault.map_or(Ok(()), |fault| Err((fault, left.into_iter().collect())))
     }
 
-    /// Sweeps slots of one node. When it is away, the rest is left.
+    /// Sweeps slots of one node. When it does not answer, or it takes too long, the rest is left.
     async fn sweep_node<'a>(
         &self,
         slots: &[u16],
         task: impl Fn(&u16) -> Task<'a>,
-        deadline: Instant,
     ) -> Result<(), (Fault, Vec<u16>)> {
         let (mut fault, mut left) = (None, Vec::new());
         let mut chunks = slots.chunks(AT_A_TIME);
+        let end = Instant::now() + self.budget * PATIENCE;
         while let Some(chunk) = chunks.next() {
             let tasks: Vec<_> = chunk.iter().map(&task).collect();
+            let deadline = end.min(Instant::now() + self.budget);
             match self.run_all_until(&tasks, Purpose::Other, deadline).await {
                 Ok(replies) => {
                     let failed = chunk.iter().zip(replies);

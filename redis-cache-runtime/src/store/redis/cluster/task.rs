@@ -44,6 +44,9 @@ pub(super) struct Part<'t> {
 enum What<'t> {
     Read(&'t [Name<'t>]),
     Delete(&'t [Name<'t>]),
+    /// Deletes the first of names again that have just been deleted, to learn if there is another node
+    /// where they have to be deleted.
+    DeleteAgain(&'t [Name<'t>]),
     Run(&'t Cmd),
 }
 
@@ -68,8 +71,7 @@ pub(super) struct Named {
 impl<'t> Part<'t> {
     /// A task as a whole. A deletion comes twice: if the slot is on its way to another node, the first
     /// may meet the lease of a fill on one node and the entry on the other, and the fill may end in
-    /// between. What a node has deleted, it does not have the second time, and leaves all of it to the
-    /// other node, in the order of the names.
+    /// between. What a node has deleted, it does not have the second time, and says who may have it.
     pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
         let part = Self {
             place,
@@ -82,7 +84,13 @@ impl<'t> Part<'t> {
             },
             next: Next::Primary,
         };
-        let again = matches!(task, Task::Delete(_)).then(|| part.clone());
+        let again = match part.what {
+            What::Delete(names) => Some(Self {
+                what: What::DeleteAgain(names),
+                ..part.clone()
+            }),
+            _ => None,
+        };
         std::iter::once(part).chain(again)
     }
 
@@ -102,6 +110,7 @@ impl<'t> Part<'t> {
         pipeline.add_command(match self.what {
             What::Read(names) => read(names.iter().copied()),
             What::Delete(names) => delete(names.iter().copied()),
+            What::DeleteAgain(names) => delete(names.first().copied()),
             What::Run(command) => command.clone(),
         });
     }
@@ -109,16 +118,15 @@ impl<'t> Part<'t> {
     /// The names of this part, each in a part of its own, if there are several: while a slot is on its
     /// way, no node has all of them.
     fn split(&self) -> Vec<Self> {
-        let (What::Read(names) | What::Delete(names)) = self.what else {
-            return Vec::new();
+        let names = match self.what {
+            What::Read(names) | What::Delete(names) if names.len() > 1 => names,
+            What::DeleteAgain(names) => names,
+            _ => return Vec::new(),
         };
-        if names.len() < 2 {
-            return Vec::new();
-        }
         let part = |(within, name)| Self {
             within: Some(within),
             what: match self.what {
-                What::Delete(_) => What::Delete(name),
+                What::Delete(_) | What::DeleteAgain(_) => What::Delete(name),
                 _ => What::Read(name),
             },
             next: Next::Primary,
