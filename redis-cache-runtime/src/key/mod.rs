@@ -333,6 +333,31 @@ mod tests {
         assert!(scoped.iter().any(|name| of_scope.contains(name)));
     }
 
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn in_a_cluster_everything_is_evicted_in_the_slot_of_each_entry() {
+        let names = Names::in_cluster("p");
+        for (number, bucket) in (0..100).zip((0..BUCKETS).cycle()) {
+            let at = Address {
+                key: CacheKey::of_handler(format!("h/{number}}}"), bucket).extended("?page=2"),
+                variant: variant("a"),
+                groups: Groups::Fixed(&[]),
+                mounted: None,
+            };
+            let everything = names.nonces(&at).next().unwrap();
+            let slot = slot(everything);
+            assert_eq!(slot, super::slot(names.entry(&at)));
+            assert_eq!(slot, slot_of_key(&at.key));
+            for eviction in [Eviction::All, Eviction::Handler(bucket)] {
+                assert!(names.is_in_every_slot(&eviction));
+                assert!(names.evicted_in_slot(&eviction, slot).contains(&everything));
+            }
+            let key = Eviction::Key(at.key.clone());
+            let mut evicted = names.evicted(&key).into_iter();
+            assert!(evicted.all(|name| super::slot(name) == slot));
+        }
+    }
+
     proptest! {
         #[test]
         fn keys_of_values_are_injective_and_begin_like_no_handler(
