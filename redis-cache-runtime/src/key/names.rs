@@ -25,6 +25,10 @@ pub(crate) struct Names {
 
 /// The names of the nonces of everything, one for each bucket.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "there is one server")
+)]
 enum Everything {
     /// In one server.
     Once(Vec<String>),

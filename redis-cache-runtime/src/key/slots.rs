@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::{CacheKey, Name};
+use super::CacheKey;
+#[cfg(feature = "cluster")]
+use super::Name;
 
 /// The number of slots that a cluster has.
 pub(crate) const SLOTS: u16 = 16384;
 
 /// Returns the slot of a name: that of its hash tag if it has one.
+#[cfg(feature = "cluster")]
 pub(crate) fn slot(name: Name<'_>) -> u16 {
     let bytes = || name.into_iter().flat_map(str::bytes);
     let tag = bytes().position(|byte| byte == b'{').and_then(|open| {
@@ -109,7 +112,7 @@ impl fmt::Debug for Slots {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cluster"))]
 mod tests {
     use super::*;
 
