@@ -67,6 +67,13 @@ impl Backlog {
                 .any(|group| is_waiting(Eviction::Group(group.to_owned().into())))
     }
 
+    /// Whether any of them waits still.
+    pub(crate) fn holds_any_of(&self, evictions: &[Eviction]) -> bool {
+        let waiting = self.waiting();
+        let is_waiting = |eviction: &Eviction| waiting.evictions.contains_key(eviction);
+        is_waiting(&Eviction::All) || evictions.iter().any(is_waiting)
+    }
+
     /// Keeps evictions. `true`: they were too many.
     pub(crate) fn push(&self, owed: Vec<Owed>) -> bool {
         let mut waiting = self.waiting();

@@ -37,6 +37,7 @@ mod streams;
 mod structured;
 mod support;
 mod templates;
+mod trust;
 mod values;
 mod vary;
 mod without_redis;

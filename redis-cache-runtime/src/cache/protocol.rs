@@ -131,14 +131,30 @@ impl Cache {
     /// Evicts; `false`: the store has not been told yet. The only way out for an entry before its time.
     pub(crate) async fn remove(&self, evictions: &[Eviction]) -> bool {
         let Some(span) = self.observer().span(Operation::Evict) else {
-            return self.tell(evictions).await.is_ok();
+            return self.tell_or_hold(evictions).await.is_ok();
         };
         span.evicts(evictions);
-        let told = span.around(self.tell(evictions)).await;
+        let told = span.around(self.tell_or_hold(evictions)).await;
         if let Err(fault) = &told {
             span.failed(fault.name());
         }
         told.is_ok()
+    }
+
+    /// Tells the store of evictions. If it does not take them, waits as long as others may serve what is
+    /// evicted, where the settings say so.
+    async fn tell_or_hold(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        let told = self.tell(evictions).await;
+        match self.inner.held {
+            Some(held) if told.is_err() => {
+                sleep(held).await;
+                if self.inner.backlog.holds_any_of(evictions) {
+                    return told;
+                }
+                Ok(())
+            }
+            _ => told,
+        }
     }
 
     /// Tells the store of evictions, now or later.

@@ -31,7 +31,7 @@ pub(crate) use slots::Slots;
 #[cfg(test)]
 pub(crate) use slots::slot_of_key;
 #[cfg(feature = "cluster")]
-pub(crate) use slots::{SLOTS, slot};
+pub(crate) use slots::{SLOTS, slot, tag};
 pub(crate) use variant::{Selecting, Variant};
 
 /// Longer keys and groups are replaced by their SHA-256.

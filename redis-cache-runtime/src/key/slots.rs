@@ -50,7 +50,7 @@ static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// A short text whose slot that is.
-pub(super) fn tag(slot: u16) -> &'static str {
+pub(crate) fn tag(slot: u16) -> &'static str {
     TAGS.get(usize::from(slot)).map_or("", String::as_str)
 }
 

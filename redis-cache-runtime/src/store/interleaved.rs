@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, Left, MemoryStore, Nonce, Token};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, MemoryStore, Nonce, Token,
+};
 use crate::fault::Fault;
 use crate::key::{Address, Owed};
 use crate::model::gate::{Actor, Fate, Gate, actor};
@@ -76,7 +78,8 @@ impl InterleavedStore {
         };
         let stamps = || self.memory.seed(at, times);
         let stamps = self.command("seed", stamps).await??;
-        Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+        Lease::new(at, claim, token, stamps, Incarnation::default())
+            .map(|lease| Claimed::Taken(lease, entry))
     }
 
     pub(crate) async fn put(

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce,
+};
 use crate::fault::Fault;
 use crate::key::{Address, Eviction, Name, Names, Owed};
 
@@ -74,7 +76,8 @@ impl MemoryStore {
             Err(holder) => Ok(Claimed::Held(holder)),
             Ok(entry) => {
                 let stamps = self.seed(at, times)?;
-                Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+                Lease::new(at, claim, token, stamps, Incarnation::default())
+                    .map(|lease| Claimed::Taken(lease, entry))
             }
         }
     }
@@ -134,7 +137,7 @@ impl MemoryStore {
             Claim::Override => {
                 table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
-                if let Some(variants) = lease.variants(at).filter(|_| held) {
+                if let Some(variants) = lease.variants.as_ref().filter(|_| held) {
                     let value = Bytes::copy_from_slice(variants);
                     table.set(self.names.variants(&at.key), value, ttl);
                 }

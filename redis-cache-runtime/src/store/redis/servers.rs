@@ -12,9 +12,9 @@ use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
 use super::extractor::Redis;
 use super::finder::Finder;
-use super::history::History;
-use super::link::Shared;
-use super::node::Node;
+use super::link::{Shared, Target};
+use super::node::{Node, Reply};
+use super::replies::Replies;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
@@ -42,18 +42,14 @@ enum Kind {
 pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
-    pub(super) fn new(
-        settings: &Settings,
-        faults: Arc<FaultLog>,
-        on_break: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
         // Contradictions first, files later.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
-        let shared = Arc::new(Shared::new(settings, access.db(), faults, on_break));
+        let shared = Arc::new(Shared::new(settings, access.db(), faults));
         let node = |name, finder| {
-            let history = History::of_a_stranger();
-            Kind::One(Arc::new(Node::new(name, &shared, finder, history)))
+            let target = Target::new(finder, format!("{}:cache:pulse", shared.prefix));
+            Kind::One(Arc::new(Node::new(name, &shared, target)))
         };
         let kind = match deployment {
             Deployment::Standalone(endpoint) => {
@@ -94,21 +90,26 @@ impl Servers {
     /// Reads values, in the order of their names: at once from one server, and in a cluster those of
     /// each slot at once, from all servers at the same time. The names are made here, and not carried
     /// along until the reply.
-    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Vec<Value>, Fault>
+    pub(super) async fn read<'a, N>(
+        &self,
+        names: impl FnOnce() -> N,
+        purpose: Purpose,
+    ) -> Result<Replies, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
         match &self.kind {
             Kind::One(node) => {
                 let mget = read(names());
-                let request = Request::One(&mget, Purpose::Lookup);
-                self.send(node, request).await.and_then(values_of)
+                let request = Request::One(&mget, purpose);
+                let reply = self.send(node, request).await?;
+                Ok(Replies::of_one(values_of(reply.value)?, reply.from))
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let names: Vec<_> = names().collect();
                 // Boxed, so that a lookup on one server does not carry it along.
-                Box::pin(read_in_slots(cluster, &names)).await
+                Box::pin(read_in_slots(cluster, &names, purpose)).await
             }
         }
     }
@@ -156,14 +157,17 @@ impl Servers {
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                self.send(node, Request::One(&command, Purpose::Other))
-                    .await
+                let request = Request::One(&command, Purpose::Other);
+                self.send(node, request).await.map(|reply| reply.value)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = vec![(about, command)];
-                let values = self.run_all(commands, Purpose::Other).await?;
-                values.into_iter().next().ok_or(Fault::Protocol)
+                let mut replies = self.run_all(commands, Purpose::Other).await?;
+                replies
+                    .next()
+                    .map(|(value, _)| value)
+                    .ok_or(Fault::Protocol)
             }
         }
     }
@@ -173,25 +177,29 @@ impl Servers {
         &self,
         commands: Vec<Command<'_>>,
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
-        let values = match &self.kind {
+    ) -> Result<Replies, Fault> {
+        match &self.kind {
             Kind::One(node) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for (_, command) in commands {
                     pipeline.add_command(command);
                 }
-                let request = Request::Many(&pipeline, purpose);
-                self.send(node, request).await.and_then(values_of)?
+                let reply = self.send(node, Request::Many(&pipeline, purpose)).await?;
+                let values = values_of(reply.value)?.into_iter().map(refuse_errors);
+                let values = values.collect::<Result<_, Fault>>()?;
+                Ok(Replies::of_one(values, reply.from))
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let task = |(name, command)| Task::Run(name, command);
                 let tasks: Vec<_> = commands.into_iter().map(task).collect();
-                let replies = cluster.run_all(&tasks, purpose).await?;
-                replies.into_iter().collect::<Result<_, _>>()?
+                let mut replies = Vec::with_capacity(tasks.len());
+                for reply in cluster.run_all(&tasks, purpose).await? {
+                    replies.extend(reply?);
+                }
+                Ok(Replies::of_many(replies))
             }
-        };
-        values.into_iter().map(refuse_errors).collect()
+        }
     }
 
     /// Asks every server whether it is there.
@@ -203,7 +211,8 @@ impl Servers {
                 .send(Request::One(&ping, Purpose::Other), deadline)
                 .await;
             let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
-            reply.and_then(refuse_errors).map(drop).map_err(failed)
+            let value = reply.and_then(|reply| refuse_errors(reply.value));
+            value.map(drop).map_err(failed)
         };
         match &self.kind {
             Kind::One(node) => ping(node).await,
@@ -237,15 +246,20 @@ impl Servers {
         }
     }
 
-    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Value, Fault> {
+    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
         let deadline = Instant::now() + request.purpose().budget(self.shared.budget);
-        node.send(request, deadline).await.and_then(refuse_errors)
+        let Reply { value, from } = node.send(request, deadline).await?;
+        refuse_errors(value).map(|value| Reply { value, from })
     }
 }
 
 /// Reads values in a cluster, those of each slot by one command.
 #[cfg(feature = "cluster")]
-async fn read_in_slots(cluster: &Cluster, names: &[Name<'_>]) -> Result<Vec<Value>, Fault> {
+async fn read_in_slots(
+    cluster: &Cluster,
+    names: &[Name<'_>],
+    purpose: Purpose,
+) -> Result<Replies, Fault> {
     let mut by_slot: Vec<(u16, Vec<Name<'_>>)> = Vec::new();
     let mut places = Vec::with_capacity(names.len());
     for name in names {
@@ -261,11 +275,15 @@ async fn read_in_slots(cluster: &Cluster, names: &[Name<'_>]) -> Result<Vec<Valu
     let tasks = by_slot.into_iter().map(|(_, names)| Task::Read(names));
     let tasks: Vec<_> = tasks.collect();
     let mut values = Vec::with_capacity(tasks.len());
-    for reply in cluster.run_all(&tasks, Purpose::Lookup).await? {
-        values.push(values_of(reply?)?.into_iter());
+    for reply in cluster.run_all(&tasks, purpose).await? {
+        values.push(reply?.into_iter());
     }
     let value = |place: usize| values[place].next().ok_or(Fault::Protocol);
-    places.into_iter().map(value).collect()
+    let values = places
+        .into_iter()
+        .map(value)
+        .collect::<Result<_, Fault>>()?;
+    Ok(Replies::of_many(values))
 }
 
 fn refuse_errors(value: Value) -> Result<Value, Fault> {

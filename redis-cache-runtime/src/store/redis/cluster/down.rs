@@ -67,7 +67,7 @@ impl Down {
             let command = read(name);
             let request = Request::One(&command, Purpose::Other);
             let reply = node.send(request, deadline).await.ok()?;
-            self.is_said(node, &[reply]).then_some(())
+            self.is_said(node, &[reply.value]).then_some(())
         });
         join_all(asked).await;
     }

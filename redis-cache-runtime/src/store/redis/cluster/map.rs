@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 use super::slots::{Layout, Location, View};
 use super::task::Named;
 use crate::fault::{Fault, FaultLog};
+use crate::key::{SLOTS, tag};
 use crate::settings::{Access, Endpoint};
 use crate::store::redis::finder::Finder;
-use crate::store::redis::history::History;
 use crate::store::redis::kept::{Loss, Open};
-use crate::store::redis::link::Shared;
+use crate::store::redis::link::{Shared, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::server::Server;
 
@@ -127,11 +127,11 @@ impl Mapper {
     async fn ask(&self, endpoint: Endpoint) -> Result<View, Fault> {
         let asked = async {
             let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
-            let (mut connection, _driver) = server.connect(&self.shared).await?;
+            let mut opened = server.connect(&self.shared).await?;
             let mut commands = Pipeline::with_capacity(2);
             commands.cmd("CLUSTER").arg("NODES");
             commands.cmd("CLUSTER").arg("SLOTS");
-            let replies = connection.req_packed_commands(&commands, 0, 2).await;
+            let replies = opened.connection.req_packed_commands(&commands, 0, 2).await;
             replies.map_err(|error| Fault::from(&error))
         };
         let replies = timeout(self.shared.budget, asked).await;
@@ -151,29 +151,45 @@ impl Mapper {
 
     /// The map of a layout. A node that was not there before takes the place of another.
     fn map(&self, layout: Layout, last: Option<&Map>) -> Result<Map, Fault> {
-        let node = |location: &Location, is_spare: bool| {
+        let node = |(place, location): (usize, &Location)| {
             let endpoint = &location.endpoint;
+            let pulse = self.pulse(&layout, place);
             if let Some(node) = last.and_then(|last| last.node(endpoint)) {
+                node.pulses_at(pulse);
                 return Ok((location.clone(), node));
             }
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
-            let history = match last {
-                None if !is_spare => History::of_a_stranger(),
+            let target = Target::new(Finder::Fixed(server), pulse);
+            let target = match last {
+                None if place < layout.primaries.len() => target,
                 // A spare may take the place of another without being met in between.
-                _ => History::of_a_successor(),
+                _ => target.succeeding(),
             };
-            let finder = Finder::Fixed(server);
-            let node = Node::new(endpoint.to_string(), &self.shared, finder, history);
+            let node = Node::new(endpoint.to_string(), &self.shared, target);
             Ok((location.clone(), Arc::new(node)))
         };
-        let primaries = layout.primaries.iter().map(|primary| node(primary, false));
-        let spares = layout.spares.iter().map(|spare| node(spare, true));
-        let nodes = primaries.chain(spares).collect::<Result<_, Fault>>()?;
+        let locations = layout.primaries.iter().chain(&layout.spares);
+        let nodes = locations.enumerate().map(node);
+        let nodes = nodes.collect::<Result<_, Fault>>()?;
         Ok(Map {
             layout,
             nodes,
             since: Instant::now(),
         })
+    }
+}
+
+impl Mapper {
+    /// A name for the pulses of a primary, in one of its slots: any one, because a slot that is on its
+    /// way to another node proves nothing.
+    fn pulse(&self, layout: &Layout, place: usize) -> String {
+        let is_its = |slot: &u16| {
+            let owner = layout.slots.get(usize::from(*slot)).copied().flatten();
+            owner.is_some_and(|owner| usize::from(owner) == place)
+        };
+        let slots: Vec<u16> = (0..SLOTS).filter(is_its).collect();
+        let slot = fastrand::choice(slots).unwrap_or_default();
+        format!("{}:cache:pulse:{{{}}}", self.shared.prefix, tag(slot))
     }
 }
 
@@ -197,6 +213,10 @@ impl Open for Mapper {
         let map = Arc::new(self.map(layout, last.as_deref())?);
         *last = Some(Arc::clone(&map));
         Ok(map)
+    }
+
+    async fn rest(_: &Arc<Map>) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
     /// Who uses it finds out when it is wrong.

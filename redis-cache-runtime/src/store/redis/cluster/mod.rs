@@ -23,7 +23,7 @@ use self::down::Down;
 use self::lent::Lent;
 use self::map::{Map, Mapper};
 pub(super) use self::task::Task;
-use self::task::{Next, Part, Replies};
+use self::task::{Answer, Next, Part, Replies};
 use super::commands::values_of;
 use super::kept::{Kept, Open};
 use super::link::Shared;
@@ -32,6 +32,7 @@ use super::request::{Purpose, Request};
 use crate::fault::Fault;
 use crate::key::Names;
 use crate::settings::{Access, Endpoint, SettingsError};
+use crate::store::Incarnation;
 
 /// How long the slots are not asked for again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +73,7 @@ impl Cluster {
         &self,
         tasks: &'t [Task<'t>],
         purpose: Purpose,
-    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+    ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
         let deadline = Instant::now() + purpose.budget(self.budget);
         self.run_all_until(tasks, purpose, deadline).await
     }
@@ -82,7 +83,7 @@ impl Cluster {
         tasks: &'t [Task<'t>],
         purpose: Purpose,
         deadline: Instant,
-    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+    ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
         let mut map = self.map(deadline).await?;
         let mut replies = Replies::of(tasks.len());
         let mut parts: Vec<_> = tasks.iter().enumerate().flat_map(Part::whole).collect();
@@ -180,9 +181,10 @@ impl Cluster {
         let mut next = Vec::new();
         for (node, batch, values) in join_all(sent).await {
             match self.checked(&node, values, purpose) {
-                Ok(values) => {
+                Ok((values, from)) => {
                     let pairs = batch.into_iter().zip(values);
-                    next.extend(pairs.flat_map(|(part, value)| replies.take(part, &node, value)));
+                    let take = |(part, value)| replies.take(part, &node, (value, from));
+                    next.extend(pairs.flat_map(take));
                 }
                 Err(fault) => batch
                     .iter()
@@ -197,23 +199,24 @@ impl Cluster {
     fn checked(
         &self,
         node: &Arc<Node>,
-        values: Result<Vec<Value>, Fault>,
+        sent: Result<(Vec<Value>, Incarnation), Fault>,
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
-        let values = values.inspect_err(|fault| {
-            if fault.is_absence() {
+    ) -> Result<(Vec<Value>, Incarnation), Fault> {
+        // A node that is not trusted may no longer have the slot that it is asked about.
+        let sent = sent.inspect_err(|fault| {
+            if fault.is_absence() || fault.is_doubt() {
                 self.refresh();
             }
         })?;
-        if self.down.is_said(node, &values) {
+        if self.down.is_said(node, &sent.0) {
             self.refresh();
             return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
         }
-        if purpose == Purpose::Lookup && self.down.is_settling(node) {
+        if purpose.is_lookup() && self.down.is_settling(node) {
             self.refresh();
             return Err(Fault::Settling);
         }
-        Ok(values)
+        Ok(sent)
     }
 
     /// Asks in the background what the cluster looks like, and which nodes are down if one was a short
@@ -262,7 +265,7 @@ async fn send_to_one(
     batch: &[Part<'_>],
     purpose: Purpose,
     deadline: Instant,
-) -> Result<Vec<Value>, Fault> {
+) -> Result<(Vec<Value>, Incarnation), Fault> {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for part in batch {
         if part.is_asking() {
@@ -271,7 +274,8 @@ async fn send_to_one(
         part.add_to(&mut pipeline);
     }
     let request = Request::Many(&pipeline, purpose);
-    let values = values_of(node.send(request, deadline).await?)?;
+    let answer = node.send(request, deadline).await?;
+    let values = values_of(answer.value)?;
     if values.len() != pipeline.len() {
         return Err(Fault::Protocol);
     }
@@ -282,5 +286,6 @@ async fn send_to_one(
         }
         values.next().ok_or(Fault::Protocol)
     };
-    batch.iter().map(reply).collect()
+    let values = batch.iter().map(reply).collect::<Result<_, _>>()?;
+    Ok((values, answer.from))
 }

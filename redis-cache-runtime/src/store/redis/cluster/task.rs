@@ -7,7 +7,8 @@ use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 use super::slots::Place;
 use crate::fault::Fault;
 use crate::key::{Name, slot};
-use crate::store::redis::commands::{delete, read, what_was_read};
+use crate::store::Incarnation;
+use crate::store::redis::commands::{delete, read, values_of, what_was_read};
 use crate::store::redis::node::Node;
 
 /// A command for one slot.
@@ -136,15 +137,18 @@ impl<'t> Part<'t> {
     }
 }
 
+/// What was read for a task, or the reply to it, each with the node that sent it.
+pub(in super::super) type Answer = Vec<(Value, Incarnation)>;
+
 /// The replies to tasks.
-pub(super) struct Replies(Vec<Result<Value, Fault>>);
+pub(super) struct Replies(Vec<Result<Answer, Fault>>);
 
 impl Replies {
     pub(super) fn of(tasks: usize) -> Self {
-        Self(vec![Ok(Value::Nil); tasks])
+        Self(vec![Ok(Vec::new()); tasks])
     }
 
-    pub(super) fn into_inner(self) -> Vec<Result<Value, Fault>> {
+    pub(super) fn into_inner(self) -> Vec<Result<Answer, Fault>> {
         self.0
     }
 
@@ -153,10 +157,10 @@ impl Replies {
         &mut self,
         mut part: Part<'t>,
         by: &Arc<Node>,
-        reply: Value,
+        (reply, from): (Value, Incarnation),
     ) -> Vec<Part<'t>> {
         let Value::ServerError(error) = reply else {
-            self.put(&part, reply);
+            self.put(&part, reply, from);
             return Vec::new();
         };
         let kind = error.kind();
@@ -164,8 +168,8 @@ impl Replies {
         if is_on_its_way {
             let parts = part.split();
             if !parts.is_empty() {
-                let nothing = vec![Value::Nil; parts.len()];
-                self.set(&part, Ok(Value::Array(nothing)));
+                let nothing = (Value::Nil, Incarnation::default());
+                self.set(&part, Ok(vec![nothing; parts.len()]));
                 return parts;
             }
         }
@@ -189,22 +193,26 @@ impl Replies {
         self.set(part, Err(fault));
     }
 
-    fn put(&mut self, part: &Part<'_>, reply: Value) {
-        let Some(within) = part.within else {
-            return self.set(part, Ok(reply));
+    fn put(&mut self, part: &Part<'_>, reply: Value, from: Incarnation) {
+        let answer = match (part.what, part.within) {
+            (What::Delete(_) | What::DeleteAgain(_), _) => return,
+            (What::Run(_), _) => Ok(vec![(reply, from)]),
+            (What::Read(_), Some(within)) => {
+                if let Some(Ok(whole)) = self.0.get_mut(part.place)
+                    && let Some(value) = whole.get_mut(within)
+                {
+                    *value = (what_was_read(reply).unwrap_or(Value::Nil), from);
+                }
+                return;
+            }
+            (What::Read(_), None) => values_of(reply)
+                .map(|values| values.into_iter().map(|value| (value, from)).collect()),
         };
-        if let Some(Ok(Value::Array(whole))) = self.0.get_mut(part.place)
-            && let Some(value) = whole.get_mut(within)
-        {
-            *value = match part.what {
-                What::Read(_) => what_was_read(reply).unwrap_or(Value::Nil),
-                _ => reply,
-            };
-        }
+        self.set(part, answer);
     }
 
     /// A fault stays, whatever the other parts lead to.
-    fn set(&mut self, part: &Part<'_>, reply: Result<Value, Fault>) {
+    fn set(&mut self, part: &Part<'_>, reply: Result<Answer, Fault>) {
         if let Some(known) = self.0.get_mut(part.place).filter(|known| known.is_ok()) {
             *known = reply;
         }
