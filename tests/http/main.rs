@@ -4,6 +4,7 @@
 mod backlog;
 mod cache_groups;
 mod cache_status;
+mod cluster;
 mod conditional;
 mod corrupt;
 mod deployments;

@@ -11,7 +11,7 @@ use super::{
     Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce,
 };
 use crate::fault::Fault;
-use crate::key::{Address, Eviction, Name, Names};
+use crate::key::{Address, Eviction, Name, Names, Owed};
 
 /// What an item costs beside its name and value: the map's and the list's bookkeeping.
 const ITEM_OVERHEAD: usize = 128;
@@ -168,9 +168,9 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn remove(&self, evictions: &[Eviction]) {
+    pub(crate) fn remove(&self, owed: &[Owed]) {
         let mut table = self.table();
-        for eviction in evictions {
+        for Owed { eviction, .. } in owed {
             table.remove_all(self.names.evicted(eviction));
         }
     }

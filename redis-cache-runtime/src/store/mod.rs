@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use crate::entry::Entry;
 use crate::fault::Fault;
-use crate::key::{Address, Eviction, Name, Names};
+use crate::key::{Address, Eviction, Name, Names, Owed};
 
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
@@ -347,11 +347,37 @@ impl Store {
     }
 
     /// Evicts: one deletion, however many entries it concerns.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Left> {
+        let owed: Vec<_> = evictions.iter().cloned().map(Owed::whole).collect();
+        self.remove_owed(&owed).await
+    }
+
+    /// Evicts what, or where, the store was not told of yet.
+    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), Left> {
         if matches!(self, Self::Disabled) {
             return Ok(());
         }
-        dispatch!(self, store => { store.remove(evictions); Ok(()) },
-            store.remove(evictions).await)
+        let removed = dispatch!(self, store => { store.remove(owed); Ok(Ok(())) },
+            store.remove(owed).await);
+        removed.unwrap_or_else(|fault| Err(Left::everything(fault, owed)))
+    }
+}
+
+/// The evictions that the store did not take.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) fault: Fault,
+    pub(crate) owed: Vec<Owed>,
+    /// Nobody took any, so that it is of no use to go on.
+    pub(crate) is_everything: bool,
+}
+
+impl Left {
+    fn everything(fault: Fault, owed: &[Owed]) -> Self {
+        Self {
+            fault,
+            owed: owed.to_vec(),
+            is_everything: true,
+        }
     }
 }

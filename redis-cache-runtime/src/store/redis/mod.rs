@@ -9,6 +9,8 @@ mod health;
 mod kept;
 mod large;
 mod link;
+#[cfg(feature = "cluster")]
+mod moving;
 mod node;
 mod pulse;
 mod replies;
@@ -35,9 +37,11 @@ pub use self::extractor::Redis;
 use self::large::LargeEntries;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
-use super::{Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, of};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, Nonce, Stamps, Token, of,
+};
 use crate::fault::{Fault, FaultLog};
-use crate::key::{Address, Eviction, Names};
+use crate::key::{Address, Eviction, Names, Owed};
 use crate::settings::{Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
 
@@ -49,9 +53,10 @@ pub(crate) struct RedisStore {
 
 impl RedisStore {
     pub(crate) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
+        let servers = Servers::new(settings, faults)?;
         Ok(Self {
-            names: Names::new(&settings.prefix),
-            servers: Servers::new(settings, faults)?,
+            names: servers.names(&settings.prefix),
+            servers,
             large: LargeEntries::new(),
         })
     }
@@ -181,7 +186,14 @@ impl RedisStore {
         } else {
             Purpose::Other
         };
-        let replies = self.servers.run_all(commands, purpose).await?;
+        let replies = match self.servers.run_all(commands, purpose).await {
+            #[cfg(feature = "cluster")]
+            Err(Fault::Refused(code)) if code == "TRYAGAIN" => {
+                // Boxed, because it is rare.
+                return Box::pin(self.put_on_its_way(at, lease, entry, ttl)).await;
+            }
+            replies => replies?,
+        };
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }
 
@@ -207,11 +219,43 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        let names = evictions
+    /// Evicts. Where some of several servers are away, they alone are left. `Err`: everything is.
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+        let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
-            .flat_map(|eviction| self.names.evicted(eviction));
-        self.servers.delete(names).await
+            .partition(|owed| self.names.is_in_every_slot(&owed.eviction));
+        let sets = named.iter().map(|owed| self.names.evicted(&owed.eviction));
+        let deleted = match sets.collect::<Vec<_>>() {
+            sets if sets.is_empty() => Vec::new(),
+            sets => self.servers.delete(sets).await?,
+        };
+        let (mut fault, mut left) = (None, Vec::new());
+        for (owed, deleted) in named.into_iter().zip(deleted) {
+            if let Err(why) = deleted {
+                fault = Some(why);
+                left.push(owed.clone());
+            }
+        }
+        #[cfg(feature = "cluster")]
+        for Owed { eviction, slots } in swept {
+            let in_slot = |slot| self.names.evicted_in_slot(eviction, slot);
+            if let Err((why, slots)) = self.servers.sweep(slots.as_ref(), in_slot).await {
+                fault = Some(why);
+                left.push(Owed {
+                    eviction: eviction.clone(),
+                    slots: Some(slots),
+                });
+            }
+        }
+        #[cfg(not(feature = "cluster"))]
+        let _ = swept;
+        Ok(fault.map_or(Ok(()), |fault| {
+            Err(Left {
+                fault,
+                owed: left,
+                is_everything: false,
+            })
+        }))
     }
 }
 

@@ -8,9 +8,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
-use super::cluster::{Cluster, slot};
-#[cfg(feature = "cluster")]
-use super::commands::what_was_read;
+use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
 use super::extractor::Redis;
 use super::finder::Finder;
@@ -22,7 +20,9 @@ use super::request::{Purpose, Request};
 use super::sentinel::Sentinels;
 use super::server::Server;
 use crate::fault::{Fault, FaultLog};
-use crate::key::Name;
+use crate::key::{Name, Names};
+#[cfg(feature = "cluster")]
+use crate::key::{Slots, slot};
 use crate::settings::{Deployment, Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
 
@@ -65,7 +65,8 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
+                let names = Names::in_cluster(&settings.prefix);
+                let cluster = Cluster::new(Arc::clone(&shared), access, seeds, names)?;
                 Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]
@@ -77,9 +78,17 @@ impl Servers {
         Ok(Self { shared, kind })
     }
 
-    /// Reads values, in the order of their names: at once from one server, from all of them at the
-    /// same time in a cluster. There each has a command of its own, because one for several would be
-    /// refused while a slot is on its way to another server. The names are made here, and not carried
+    /// The names under which things are kept on these servers.
+    pub(super) fn names(&self, prefix: &str) -> Names {
+        match &self.kind {
+            Kind::One(_) => Names::new(prefix),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => Names::in_cluster(prefix),
+        }
+    }
+
+    /// Reads values, in the order of their names: at once from one server, and in a cluster those of
+    /// each slot at once, from all servers at the same time. The names are made here, and not carried
     /// along until the reply.
     pub(super) async fn read<'a, N>(
         &self,
@@ -97,35 +106,47 @@ impl Servers {
                 Ok(Replies::of_one(values_of(reply.value)?, reply.from))
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {
-                let commands = names().map(|name| (name, read([name]))).collect();
+            Kind::Cluster(cluster) => {
+                let names: Vec<_> = names().collect();
                 // Boxed, so that a lookup on one server does not carry it along.
-                let replies = Box::pin(self.run_all(commands, purpose)).await?;
-                let read = |(value, from)| Ok((what_was_read(value).ok_or(Fault::Protocol)?, from));
-                Ok(Replies::of_many(
-                    replies.map(read).collect::<Result<_, Fault>>()?,
-                ))
+                Box::pin(read_in_slots(cluster, &names, purpose)).await
             }
         }
     }
 
-    /// Deletes names; in a cluster one after the other as far as they are on one server.
-    pub(super) async fn delete<'a>(
+    /// Deletes sets of names, each of which is in one slot of a cluster, and returns what became of each
+    /// set. `Err`: nobody was told of any.
+    pub(super) async fn delete(
         &self,
-        names: impl Iterator<Item = Name<'a>>,
-    ) -> Result<(), Fault> {
+        sets: Vec<Vec<Name<'_>>>,
+    ) -> Result<Vec<Result<(), Fault>>, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let del = delete(names);
-                self.send(node, Request::One(&del, Purpose::Other))
-                    .await
-                    .map(drop)
+                let del = delete(sets.iter().flatten().copied());
+                let deleted = self.send(node, Request::One(&del, Purpose::Other));
+                deleted.await?;
+                Ok(vec![Ok(()); sets.len()])
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {
-                let commands = names.map(|name| (name, delete([name]))).collect();
-                self.run_all(commands, Purpose::Other).await.map(drop)
+            Kind::Cluster(cluster) => {
+                let tasks: Vec<_> = sets.into_iter().map(Task::Delete).collect();
+                let replies = cluster.run_all(&tasks, Purpose::Other).await?;
+                Ok(replies.into_iter().map(|reply| reply.map(drop)).collect())
             }
+        }
+    }
+
+    /// Deletes names in each of some slots of a cluster, or in all. Returns the slots that are left,
+    /// and why.
+    #[cfg(feature = "cluster")]
+    pub(super) async fn sweep<'a>(
+        &self,
+        slots: Option<&Slots>,
+        names: impl Fn(u16) -> Vec<Name<'a>>,
+    ) -> Result<(), (Fault, Slots)> {
+        match &self.kind {
+            Kind::One(_) => Ok(()),
+            Kind::Cluster(cluster) => cluster.sweep(slots, names).await,
         }
     }
 
@@ -170,11 +191,13 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
-                let commands: Vec<_> = commands.into_iter().map(routed).collect();
-                let replies = cluster.run_all(&commands, purpose).await?;
-                let refuse = |(value, from)| Ok((refuse_errors(value)?, from));
-                let replies = replies.into_iter().map(refuse);
-                Ok(Replies::of_many(replies.collect::<Result<_, Fault>>()?))
+                let task = |(name, command)| Task::Run(name, command);
+                let tasks: Vec<_> = commands.into_iter().map(task).collect();
+                let mut replies = Vec::with_capacity(tasks.len());
+                for reply in cluster.run_all(&tasks, purpose).await? {
+                    replies.extend(reply?);
+                }
+                Ok(Replies::of_many(replies))
             }
         }
     }
@@ -230,9 +253,37 @@ impl Servers {
     }
 }
 
+/// Reads values in a cluster, those of each slot by one command.
 #[cfg(feature = "cluster")]
-fn routed((name, command): Command<'_>) -> (usize, Cmd) {
-    (slot(name.concat().as_bytes()), command)
+async fn read_in_slots(
+    cluster: &Cluster,
+    names: &[Name<'_>],
+    purpose: Purpose,
+) -> Result<Replies, Fault> {
+    let mut by_slot: Vec<(u16, Vec<Name<'_>>)> = Vec::new();
+    let mut places = Vec::with_capacity(names.len());
+    for name in names {
+        let slot = slot(*name);
+        let known = by_slot.iter().position(|(known, _)| *known == slot);
+        let place = known.unwrap_or_else(|| {
+            by_slot.push((slot, Vec::new()));
+            by_slot.len() - 1
+        });
+        by_slot[place].1.push(*name);
+        places.push(place);
+    }
+    let tasks = by_slot.into_iter().map(|(_, names)| Task::Read(names));
+    let tasks: Vec<_> = tasks.collect();
+    let mut values = Vec::with_capacity(tasks.len());
+    for reply in cluster.run_all(&tasks, purpose).await? {
+        values.push(reply?.into_iter());
+    }
+    let value = |place: usize| values[place].next().ok_or(Fault::Protocol);
+    let values = places
+        .into_iter()
+        .map(value)
+        .collect::<Result<_, Fault>>()?;
+    Ok(Replies::of_many(values))
 }
 
 fn refuse_errors(value: Value) -> Result<Value, Fault> {
