@@ -15,44 +15,54 @@
 //! | [`testing`] | How do I test an application that caches? |
 //! | [`migrating`] | What becomes of the caching that I have? |
 //!
-//! The references of the attributes are at [`cached`], [`cache_evict`] and [`cache_put`].
+//! The references of the attributes are at [`cached`](macro@crate::cached),
+//! [`cache_evict`](macro@crate::cache_evict) and [`cache_put`](macro@crate::cache_put).
 
-// Links of the chapters are resolved here.
-#[allow(unused_imports, reason = "only documentation names them")]
-use crate::*;
-
+// Of two definitions of a link the first counts: those of the chapters lead to files, these to pages.
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/quick_start.md")]
 pub mod quick_start {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/groups.md")]
 pub mod groups {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/http.md")]
 pub mod http {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/users.md")]
 pub mod users {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/write_through.md")]
 pub mod write_through {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/values.md")]
 pub mod values {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/failures.md")]
 pub mod failures {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/telemetry.md")]
 pub mod telemetry {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/migrating.md")]
 pub mod migrating {}

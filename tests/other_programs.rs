@@ -13,18 +13,24 @@ use axum::extract::{FromRef, Path, Query, State};
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
 use serde::Deserialize;
+#[cfg(feature = "cluster")]
+use test_support::RedisCluster;
 use test_support::{Client, RedisServer};
 use tokio::sync::Semaphore;
 
-/// The commands of the guide, in its order: a group, an entry, everything.
-fn commands() -> Vec<&'static str> {
+/// The blocks of shell commands of the guide: for one server, and what differs in a cluster.
+fn blocks() -> [&'static str; 2] {
     let guide = include_str!("../docs/guide/groups.md");
     let (_, section) = guide
         .split_once("# Evicting from another program\n")
         .unwrap();
-    let (_, block) = section.split_once("```sh\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    let commands: Vec<_> = block
+    let mut blocks = section.split("```sh\n").skip(1);
+    [(); 2].map(|()| blocks.next().unwrap().split_once("```").unwrap().0)
+}
+
+/// The commands of the guide, in its order: a group, an entry, everything.
+fn commands() -> Vec<&'static str> {
+    let commands: Vec<_> = blocks()[0]
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
@@ -40,9 +46,11 @@ const EVERYTHING: usize = 2;
 fn run(command: usize, redis: &RedisServer, prefix: &str) {
     let address = redis.address();
     let client = format!("redis-cli -h {} -p {}", address.ip(), address.port());
-    let command = commands()[command]
-        .replace("redis-cli", &client)
-        .replace("redis:axum:", &format!("{prefix}:"));
+    run_in_shell(&commands()[command].replace("redis-cli", &client), prefix);
+}
+
+fn run_in_shell(command: &str, prefix: &str) {
+    let command = command.replace("redis:axum:", &format!("{prefix}:"));
     let output = Command::new("sh").args(["-ec", &command]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let failed = !output.status.success() || said.contains("ERR");
@@ -139,7 +147,10 @@ const ALL: [Target; 5] = [PRODUCT, PAGE, VARIANT, OTHER_PRODUCT, AUTHOR];
 
 /// A server of HTTP with a cache of its own, as another process has it.
 async fn serve(redis: &RedisServer, prefix: &str) -> (App, Client) {
-    let settings = Settings::from_url(redis.url()).unwrap();
+    serve_with(Settings::from_url(redis.url()).unwrap(), prefix).await
+}
+
+async fn serve_with(settings: Settings, prefix: &str) -> (App, Client) {
     // A budget that a busy machine keeps.
     let settings = settings.socket_timeout(Duration::from_secs(10));
     let app = App::new(Cache::connect(settings.prefix(prefix).unwrap()).unwrap());
@@ -223,6 +234,38 @@ async fn no_run_in_progress_brings_back_what_a_command_evicted() {
     for command in [GROUP, ENTRY, EVERYTHING] {
         for target in [PRODUCT, PAGE, VARIANT] {
             outlasts_a_run(command, target).await;
+        }
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn in_a_cluster_the_same_is_evicted_by_its_commands() {
+    let (cluster, prefix) = (RedisCluster::shared(), RedisServer::unique_prefix());
+    let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
+    let (_, client) = serve_with(settings, &prefix).await;
+    let ports = cluster.addresses().into_iter().map(|it| it.port());
+    let ports: Vec<_> = ports.take(3).map(|port| port.to_string()).collect();
+    let in_cluster = format!("redis-cli -c -p {}", ports[0]);
+    let command = |command: usize| commands()[command].replace("redis-cli", &in_cluster);
+    let everything = blocks()[1]
+        .replace("node1 node2 node3", &ports.join(" "))
+        .replace("-h $node", "-p $node");
+    for (command, evicted) in [
+        (command(GROUP), &[PRODUCT, PAGE, VARIANT, OTHER_PRODUCT][..]),
+        (command(ENTRY), &[PRODUCT, PAGE, VARIANT]),
+        (everything, &ALL),
+    ] {
+        for target in ALL {
+            outcome(&client, target).await;
+            assert_eq!(outcome(&client, target).await, "HIT", "{target:?}");
+        }
+        run_in_shell(&command, &prefix);
+        for target in ALL {
+            let is_evicted = evicted.contains(&target);
+            let expected = if is_evicted { "MISS" } else { "HIT" };
+            let outcome = outcome(&client, target).await;
+            assert_eq!(outcome, expected, "{command}: {target:?}");
         }
     }
 }

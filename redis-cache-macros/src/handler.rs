@@ -5,17 +5,13 @@ use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::visit::Visit;
 use syn::{
-    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, Signature, Token, Type,
-    TypeImplTrait, Visibility, WherePredicate, parse_quote,
+    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, ReturnType, Signature, Token,
+    Type, Visibility, WherePredicate, parse_quote,
 };
 
 use crate::pattern;
 use crate::span::at;
-
-/// axum has `Handler` implementations for functions of up to this many arguments.
-const MAX_ARGUMENTS: usize = 16;
 
 /// A body that does not parse yet is passed on, so that the compiler reports it where it stands.
 #[derive(Clone)]
@@ -24,6 +20,8 @@ pub(crate) struct Handler {
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: TokenStream,
+    /// The response is documented by the type that the function returns, which aide wants to see.
+    pub(crate) is_documented: bool,
 }
 
 /// An argument of the function.
@@ -45,6 +43,7 @@ impl Parse for Handler {
             visibility: input.parse()?,
             signature: input.parse()?,
             body: input.parse()?,
+            is_documented: false,
         })
     }
 }
@@ -61,64 +60,6 @@ impl ToTokens for Handler {
 }
 
 impl Handler {
-    /// Refuses what cannot be a handler, or cannot be wrapped.
-    pub(crate) fn check(&self) -> darling::Result<()> {
-        let signature = &self.signature;
-        let mut errors = darling::Error::accumulator();
-        let mut refuse = |tokens: &dyn ToTokens, message: &str| {
-            errors.push(darling::Error::custom(message).with_span(&tokens.to_token_stream()));
-        };
-        if signature.asyncness.is_none() {
-            refuse(
-                &signature.fn_token,
-                "a handler is an `async fn`: write `async` before `fn`",
-            );
-        }
-        if let Some(constness) = &signature.constness {
-            refuse(constness, "a handler cannot be `const`: remove it");
-        }
-        if let syn::Safety::Unsafe(unsafety) = &signature.safety {
-            refuse(unsafety, "a handler cannot be `unsafe`: remove it");
-        }
-        if let Some(abi) = &signature.abi {
-            refuse(abi, "a handler has no ABI of its own: remove `extern`");
-        }
-        if let Some(variadic) = &signature.variadic {
-            refuse(variadic, "a handler takes extractors only: remove `...`");
-        }
-        if let Some(argument) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
-            let message = "axum calls functions of up to 16 arguments: take several in a tuple, or \
-                           derive `FromRequestParts` for a struct of them";
-            refuse(argument, message);
-        }
-        if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-            let message = "a handler takes no `self`: take the state with `State`";
-            refuse(receiver, message);
-        } else if let Some(word) = find_ident(signature.to_token_stream(), &|word| word == "Self") {
-            let message = "`Self` has no meaning where the function is put: write the type out";
-            refuse(&word, message);
-        }
-        let mut impl_traits = ImplTraits(Vec::new());
-        signature
-            .inputs
-            .iter()
-            .for_each(|input| impl_traits.visit_fn_arg(input));
-        for impl_trait in impl_traits.0 {
-            let message = "axum cannot infer which type this is: make it a type parameter";
-            refuse(&impl_trait, message);
-        }
-        if let Some(attribute) = self
-            .attributes
-            .iter()
-            .find(|it| is_instrument_of_inside(it))
-        {
-            let message = "`err` and `fields` see the generated function here, not the `Result` or the \
-                           arguments of yours: put this attribute above the one that caches";
-            refuse(attribute.path(), message);
-        }
-        errors.finish()
-    }
-
     /// The arguments in order.
     pub(crate) fn arguments(&self) -> Vec<Argument<'_>> {
         let generics = self.generic_names();
@@ -211,11 +152,21 @@ impl Handler {
         generics
     }
 
+    /// The type that documents the response; `None` if nothing asks for it, or if it has no name.
+    pub(crate) fn documentation(&self) -> Option<TokenStream> {
+        let ty = match &self.signature.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+        };
+        let has_name = find_ident(ty.clone(), &|word| word == "impl").is_none();
+        (self.is_documented && has_name).then_some(ty)
+    }
+
     pub(crate) fn has_lifetimes(&self) -> bool {
         self.signature.generics.lifetimes().next().is_some()
     }
 
-    fn generic_names(&self) -> Vec<String> {
+    pub(crate) fn generic_names(&self) -> Vec<String> {
         let params = self.signature.generics.params.iter();
         let names = params.map(|param| match param {
             GenericParam::Type(param) => param.ident.to_string(),
@@ -348,18 +299,6 @@ pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
     last.is_some_and(|last| last.ident.unraw() == name)
 }
 
-/// An `#[instrument]` that wants to see what is inside of the generated function.
-fn is_instrument_of_inside(attribute: &Attribute) -> bool {
-    let Meta::List(list) = &attribute.meta else {
-        return false;
-    };
-    let mut words = list.tokens.clone().into_iter();
-    is_named(attribute, "instrument")
-        && words.any(
-            |token| matches!(token, TokenTree::Ident(word) if word == "err" || word == "fields"),
-        )
-}
-
 /// The name of a generated argument, which lints leave alone. `debug_handler` repeats arguments in code
 /// that uses none.
 fn from_an_expansion(name: &Ident) -> Ident {
@@ -371,14 +310,6 @@ fn from_an_expansion(name: &Ident) -> Ident {
 /// A name that the user's code cannot spell.
 pub(crate) fn positional(position: usize) -> Ident {
     format_ident!("argument_{position}", span = Span::mixed_site())
-}
-
-struct ImplTraits(Vec<TypeImplTrait>);
-
-impl Visit<'_> for ImplTraits {
-    fn visit_type_impl_trait(&mut self, ty: &TypeImplTrait) {
-        self.0.push(ty.clone());
-    }
 }
 
 fn is_type(ty: &Type, name: &Ident) -> bool {

@@ -3,6 +3,7 @@
 //! An attribute is parsed (`options`, `parse`) to what was written, lowered (`model`) to what was decided, and
 //! expanded (`expand`) to one call into the runtime.
 
+mod check;
 mod duration;
 mod expand;
 mod handler;
@@ -19,7 +20,7 @@ mod template;
 mod value;
 
 use darling::{Error, Result};
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::{Attribute, Meta};
 
@@ -82,9 +83,13 @@ fn attribute(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
-    let expanded = syn::parse2(item.clone())
-        .map_err(Error::from)
-        .and_then(|handler| expand(kind, args.into(), handler));
+    let expanded =
+        syn::parse2(item.clone())
+            .map_err(Error::from)
+            .and_then(|mut handler: Handler| {
+                handler.is_documented = cfg!(feature = "aide");
+                expand(kind, args.into(), handler)
+            });
     let tokens = expanded.unwrap_or_else(|errors| {
         let errors = errors.write_errors();
         quote!(#item #errors)
@@ -118,7 +123,8 @@ fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenSt
         };
         attributes.push((other, args));
     }
-    errors.handle(handler.check());
+    let in_block = attributes.iter().any(|(_, args)| is_in_block(args));
+    errors.handle(check::check(&handler, in_block));
     let arguments = handler.arguments();
     if kind == Kind::Cached {
         let (_, args) = attributes.swap_remove(0);
@@ -142,6 +148,12 @@ fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenSt
     let writes: Vec<_> = writes.filter_map(|write| errors.handle(write)).collect();
     errors.finish()?;
     Ok(expand::writes(&handler, &arguments, &writes, &merged))
+}
+
+/// Returns whether the handler is most likely in an `impl` block, where no companion can stand.
+fn is_in_block(args: &TokenStream) -> bool {
+    let mut args = args.clone().into_iter();
+    args.any(|token| matches!(token, TokenTree::Ident(word) if word == "no_companion"))
 }
 
 /// The other attributes of ours below this one, which is the outermost.

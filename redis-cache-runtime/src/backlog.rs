@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::key::{Address, Eviction};
+use crate::key::{Address, Eviction, Owed, Slots, concerns};
 
 /// More evictions than this become one of everything: it loses none of them, and is one entry here.
 const MAX: usize = 4096;
@@ -21,16 +21,24 @@ pub(crate) struct Backlog {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// With the number of the attempt that asked for it last.
-    evictions: HashMap<Eviction, u64>,
+    evictions: HashMap<Eviction, Wait>,
     next: u64,
     /// Somebody takes care of them.
     tended: bool,
 }
 
+/// An eviction that waits.
+#[derive(Debug)]
+struct Wait {
+    /// The number of the attempt that was the last to ask for it, or to fail.
+    number: u64,
+    /// The slots of a cluster that have not taken it, if others have.
+    slots: Option<Slots>,
+}
+
 /// Some of the evictions, as they were when they were taken to the store.
 pub(crate) struct Batch {
-    pub(crate) evictions: Vec<Eviction>,
+    pub(crate) owed: Vec<Owed>,
     next: u64,
 }
 
@@ -45,7 +53,10 @@ impl Backlog {
             return false;
         }
         let waiting = self.waiting();
-        let is_waiting = |eviction: Eviction| waiting.evictions.contains_key(&eviction);
+        let is_waiting = |eviction: Eviction| {
+            let wait = waiting.evictions.get(&eviction);
+            wait.is_some_and(|wait| concerns(wait.slots.as_ref(), &at.key))
+        };
         is_waiting(Eviction::All)
             || is_waiting(Eviction::Handler(at.key.bucket()))
             || is_waiting(Eviction::Key(at.key.clone()))
@@ -56,17 +67,25 @@ impl Backlog {
                 .any(|group| is_waiting(Eviction::Group(group.to_owned().into())))
     }
 
+    /// Whether any of them waits still.
+    pub(crate) fn holds_any_of(&self, evictions: &[Eviction]) -> bool {
+        let waiting = self.waiting();
+        let is_waiting = |eviction: &Eviction| waiting.evictions.contains_key(eviction);
+        is_waiting(&Eviction::All) || evictions.iter().any(is_waiting)
+    }
+
     /// Keeps evictions. `true`: they were too many.
-    pub(crate) fn push(&self, evictions: Vec<Eviction>) -> bool {
+    pub(crate) fn push(&self, owed: Vec<Owed>) -> bool {
         let mut waiting = self.waiting();
         let number = waiting.next;
         waiting.next += 1;
-        let numbered = evictions.into_iter().map(|eviction| (eviction, number));
-        waiting.evictions.extend(numbered);
+        for Owed { eviction, slots } in owed {
+            waiting.wait_for(eviction, slots, number);
+        }
         let overflows = waiting.evictions.len() > MAX;
         if overflows {
             waiting.evictions.clear();
-            waiting.evictions.insert(Eviction::All, number);
+            waiting.wait_for(Eviction::All, None, number);
         }
         self.len.store(waiting.evictions.len(), Ordering::Release);
         overflows
@@ -77,15 +96,33 @@ impl Backlog {
         !std::mem::replace(&mut self.waiting().tended, true)
     }
 
-    /// The next ones to try; `None` when there are none, and then nobody takes care of them.
-    pub(crate) fn batch(&self) -> Option<Batch> {
-        let mut waiting = self.waiting();
-        let evictions: Vec<_> = waiting.evictions.keys().take(BATCH).cloned().collect();
-        waiting.tended = !evictions.is_empty();
-        waiting.tended.then_some(Batch {
-            evictions,
+    /// The number of the attempts so far.
+    pub(crate) fn attempts(&self) -> u64 {
+        self.waiting().next
+    }
+
+    /// The next ones to try of those that were not tried since that many attempts.
+    pub(crate) fn batch(&self, attempts: u64) -> Option<Batch> {
+        let waiting = self.waiting();
+        let is_next = |(_, wait): &(&Eviction, &Wait)| wait.number < attempts;
+        let next = waiting.evictions.iter().filter(is_next).take(BATCH);
+        let owed: Vec<_> = next
+            .map(|(eviction, wait)| Owed {
+                eviction: eviction.clone(),
+                slots: wait.slots.clone(),
+            })
+            .collect();
+        (!owed.is_empty()).then_some(Batch {
+            owed,
             next: waiting.next,
         })
+    }
+
+    /// Returns whether none wait, and notes that nobody takes care of them then.
+    pub(crate) fn is_done(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.tended = !waiting.evictions.is_empty();
+        !waiting.tended
     }
 
     /// Notes that nobody takes care of them any more.
@@ -93,17 +130,21 @@ impl Backlog {
         self.waiting().tended = false;
     }
 
-    /// Forgets a batch that the store took. What was asked for again meanwhile stays.
-    pub(crate) fn settle(&self, batch: &Batch) {
+    /// Forgets those of a batch that the store took, which is all but what is left. What was asked for
+    /// again meanwhile stays.
+    pub(crate) fn settle(&self, batch: &Batch, left: Vec<Owed>) {
         let mut waiting = self.waiting();
-        for eviction in &batch.evictions {
-            if waiting
-                .evictions
-                .get(eviction)
-                .is_some_and(|number| *number < batch.next)
-            {
+        let is_as_it_was = |wait: &Wait| wait.number < batch.next;
+        // Before what is left is put back: a part of it may stay.
+        for Owed { eviction, .. } in &batch.owed {
+            if waiting.evictions.get(eviction).is_some_and(is_as_it_was) {
                 waiting.evictions.remove(eviction);
             }
+        }
+        let number = waiting.next;
+        waiting.next += 1;
+        for Owed { eviction, slots } in left {
+            waiting.wait_for(eviction, slots, number);
         }
         self.len.store(waiting.evictions.len(), Ordering::Release);
     }
@@ -114,10 +155,27 @@ impl Backlog {
     }
 }
 
+impl Waiting {
+    /// Notes that an eviction waits, in more slots if it does already.
+    fn wait_for(&mut self, eviction: Eviction, slots: Option<Slots>, number: u64) {
+        let slots = match (self.evictions.get(&eviction), slots) {
+            (
+                Some(Wait {
+                    slots: Some(known), ..
+                }),
+                Some(more),
+            ) => Some(known.iter().chain(more.iter()).collect()),
+            (Some(Wait { slots: None, .. }), _) | (_, None) => None,
+            (None, more) => more,
+        };
+        self.evictions.insert(eviction, Wait { number, slots });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{CacheKey, Groups};
+    use crate::key::{CacheKey, Groups, slot_of_key};
 
     fn key(text: &str) -> CacheKey {
         CacheKey::of_handler(text.to_owned(), 7)
@@ -132,16 +190,20 @@ mod tests {
         }
     }
 
+    fn push(backlog: &Backlog, eviction: Eviction) {
+        backlog.push(vec![Owed::whole(eviction)]);
+    }
+
     #[test]
     fn what_waits_concerns_its_key_its_group_or_everything() {
         let backlog = Backlog::default();
         assert!(!backlog.concerns(&at("/a", "g")));
-        backlog.push(vec![Eviction::Key(key("/a"))]);
+        push(&backlog, Eviction::Key(key("/a")));
         assert!(backlog.take_care() && !backlog.take_care());
         assert!(backlog.concerns(&at("/a", "g")) && !backlog.concerns(&at("/b", "g")));
-        backlog.push(vec![Eviction::Group("h".into())]);
+        push(&backlog, Eviction::Group("h".into()));
         assert!(backlog.concerns(&at("/b", "h")) && !backlog.concerns(&at("/b", "g")));
-        backlog.push(vec![Eviction::Key(key("/c"))]);
+        push(&backlog, Eviction::Key(key("/c")));
         let page = at("/c", "g");
         let page = Address {
             key: page.key.extended("?page=2"),
@@ -151,7 +213,7 @@ mod tests {
             backlog.concerns(&page),
             "what extends a key is evicted with it"
         );
-        backlog.push(vec![Eviction::Handler(7)]);
+        push(&backlog, Eviction::Handler(7));
         assert!(backlog.concerns(&at("/b", "g")));
     }
 
@@ -159,15 +221,16 @@ mod tests {
     fn what_is_asked_for_again_while_it_is_tried_stays() {
         let backlog = Backlog::default();
         let [a, b] = ["/a", "/b"].map(|text| Eviction::Key(key(text)));
-        backlog.push(vec![a.clone(), b]);
-        let batch = backlog.batch().unwrap();
-        backlog.push(vec![a]);
-        backlog.settle(&batch);
+        push(&backlog, a.clone());
+        push(&backlog, b);
+        let batch = backlog.batch(backlog.attempts()).unwrap();
+        push(&backlog, a);
+        backlog.settle(&batch, Vec::new());
         assert!(backlog.concerns(&at("/a", "g")) && !backlog.concerns(&at("/b", "g")));
-        let batch = backlog.batch().unwrap();
-        backlog.settle(&batch);
+        let batch = backlog.batch(backlog.attempts()).unwrap();
+        backlog.settle(&batch, Vec::new());
         assert_eq!(backlog.len(), 0);
-        assert!(backlog.batch().is_none());
+        assert!(backlog.batch(backlog.attempts()).is_none() && backlog.is_done());
         assert!(backlog.take_care(), "nobody does any more");
     }
 
@@ -175,9 +238,49 @@ mod tests {
     fn too_many_become_an_eviction_of_everything() {
         let backlog = Backlog::default();
         for number in 0..=MAX {
-            backlog.push(vec![Eviction::Key(key(&format!("/{number}")))]);
+            push(&backlog, Eviction::Key(key(&format!("/{number}"))));
         }
         assert_eq!(backlog.len(), 1);
         assert!(backlog.concerns(&at("/other", "g")));
+    }
+
+    #[test]
+    fn an_eviction_that_waits_in_some_slots_concerns_only_them() {
+        let [here, there] = ["/here", "/there"].map(|text| at(text, "g"));
+        let slot = |at: &Address| slot_of_key(&at.key);
+        let only = |at: &Address| -> Option<Slots> { Some([slot(at)].into_iter().collect()) };
+        let owed = |slots| Owed {
+            eviction: Eviction::All,
+            slots,
+        };
+        let backlog = Backlog::default();
+        push(&backlog, Eviction::All);
+        let batch = backlog.batch(backlog.attempts()).unwrap();
+        assert!(backlog.concerns(&here) && backlog.concerns(&there));
+        backlog.settle(&batch, vec![owed(only(&here))]);
+        assert!(backlog.concerns(&here) && !backlog.concerns(&there));
+        backlog.push(vec![owed(only(&there))]);
+        assert!(backlog.concerns(&here) && backlog.concerns(&there));
+
+        let batch = backlog.batch(backlog.attempts()).unwrap();
+        push(&backlog, Eviction::All);
+        backlog.settle(&batch, vec![owed(only(&here))]);
+        assert!(backlog.concerns(&there), "asked for again meanwhile");
+    }
+
+    #[test]
+    fn each_is_tried_once_in_a_round() {
+        let backlog = Backlog::default();
+        for number in 0..=BATCH {
+            push(&backlog, Eviction::Key(key(&format!("/{number}"))));
+        }
+        let attempts = backlog.attempts();
+        for tried in [BATCH, 1] {
+            let batch = backlog.batch(attempts).unwrap();
+            assert_eq!(batch.owed.len(), tried);
+            backlog.settle(&batch, batch.owed.clone());
+        }
+        assert!(backlog.batch(attempts).is_none() && !backlog.is_done());
+        assert_eq!(backlog.len(), BATCH + 1);
     }
 }

@@ -8,8 +8,6 @@ mod values;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "redis")]
-use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
@@ -45,7 +43,8 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// A cache: put it in the state of an application, and the attributes on its handlers use it.
 ///
 /// It is cheap to clone, and it is an extractor itself. A handler with one of the attributes needs
-/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks:
+/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks; the state may
+/// be behind an [`Arc`]:
 ///
 /// ```
 /// use axum::extract::FromRef;
@@ -81,6 +80,8 @@ struct Inner {
     turns: Arc<Turns>,
     background: Background,
     backlog: Backlog,
+    /// How long the answer to a write is held whose evictions the store has not taken.
+    held: Option<Duration>,
     default_ttl: Duration,
     lease_ttl: Duration,
     max_body_bytes: usize,
@@ -105,21 +106,8 @@ impl Cache {
     )]
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
         let faults = Arc::new(FaultLog::new(Observer::new(&settings)));
-        let home: Arc<OnceLock<Weak<Inner>>> = Arc::default();
-        let evict_all = {
-            let home = Arc::clone(&home);
-            move || {
-                if let Some(inner) = home.get().and_then(Weak::upgrade) {
-                    let cache = Self { inner, scope: None };
-                    cache.remove_later(vec![crate::key::Eviction::All]);
-                }
-            }
-        };
-        let store = crate::store::RedisStore::new(&settings, Arc::clone(&faults), evict_all)?;
-        let cache = Self::new(&settings, Store::Redis(store), faults);
-        // Nothing connects before there is a cache to ask for it.
-        let _ = home.set(Arc::downgrade(&cache.inner));
-        Ok(cache)
+        let store = crate::store::RedisStore::new(&settings, Arc::clone(&faults))?;
+        Ok(Self::new(&settings, Store::Redis(store), faults))
     }
 
     /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
@@ -166,6 +154,7 @@ impl Cache {
             turns: Arc::default(),
             background: Background::new(settings.max_detached_runs),
             backlog: Backlog::default(),
+            held: settings.hold_pending.then_some(settings.pulse),
             default_ttl: settings.default_ttl,
             lease_ttl: settings.lease_ttl.min(LONGEST),
             max_body_bytes: settings.max_body_bytes,
@@ -339,6 +328,16 @@ impl Drop for Inner {
         if lost > 0 {
             tracing::warn!(lost, "the store was never told of some evictions");
         }
+    }
+}
+
+/// The cache of a state behind an [`Arc`], so that `State<Arc<AppState>>` needs no wrapper.
+impl<S> FromRef<Arc<S>> for Cache
+where
+    Self: FromRef<S>,
+{
+    fn from_ref(state: &Arc<S>) -> Self {
+        Self::from_ref(&**state)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::key::reader::UrlReader;
 use crate::key::recorder::Recorded;
 use crate::key_part::KeyPart;
 
-pub use probe::{IsDetermined, NotDetermined, NotIdentifying, Probe, read};
+pub use probe::{IsDetermined, NotAValue, NotDetermined, NotIdentifying, Probe, read};
 pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.
@@ -56,7 +56,9 @@ pub use values::{ElementOf, UrlPart, ValueOf};
     note = "if the response depends on it, say on what: `vary_by(..)`, or a placeholder in `key`; if \
             it does not: `ignore(..)`",
     note = "implement `Determined` for an extractor of your own if nothing else of a request can \
-            change its value"
+            change its value",
+    note = "if it is an extractor of axum itself, it is one of another version: axum-redis-cache needs \
+            axum 0.8, so write `axum = \"0.8\"` in Cargo.toml; `cargo tree -i axum` lists the versions"
 )]
 pub trait Determined {
     /// What determines the value.
@@ -241,6 +243,12 @@ macro_rules! wrappers {
 wrappers! {
     [] Option<T>;
     [E] Result<T, E>;
+}
+
+#[cfg(feature = "aide")]
+wrappers! {
+    [] aide::NoApi<T>;
+    [A] aide::UseApi<T, A>;
 }
 
 #[cfg(feature = "axum-extra")]

@@ -41,6 +41,10 @@ pub(crate) enum Fault {
     Overflow,
     #[error("Redis was away, and other processes may have evictions to tell it of")]
     Settling,
+    #[error("Redis refuses evictions, so nothing that it has is believed")]
+    EvictionsRefused,
+    #[error("Redis was late, so nothing that it has is believed until it answers in time")]
+    Late,
     /// Not a fault: there is no store on purpose.
     #[error("the cache is disabled")]
     Disabled,
@@ -63,6 +67,8 @@ impl Fault {
             Self::NoSlots => 2048,
             Self::Database(_) => 4096,
             Self::Tls(_) => 8192,
+            Self::EvictionsRefused => 16384,
+            Self::Late => 32768,
             Self::Disabled => 0,
         }
     }
@@ -84,6 +90,8 @@ impl Fault {
             Self::EvictionPending => "eviction_pending",
             Self::Overflow => "overflow",
             Self::Settling => "settling",
+            Self::EvictionsRefused => "evictions_refused",
+            Self::Late => "late",
             Self::Disabled => "disabled",
         }
     }
@@ -91,6 +99,12 @@ impl Fault {
     /// Whether the store was not there to answer, so that it is not known what it did.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
+    }
+
+    /// Whether the store is there and not believed.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_doubt(&self) -> bool {
+        matches!(self, Self::EvictionsRefused | Self::Late)
     }
 
     /// The one of two that tells more: a server that was there tells more than one that was not, and of

@@ -36,6 +36,12 @@ pub trait IdentifiesCaller {}
 
 impl<T: IdentifiesCaller> IdentifiesCaller for Extension<T> {}
 
+#[cfg(feature = "aide")]
+impl<T: IdentifiesCaller> IdentifiesCaller for aide::NoApi<T> {}
+
+#[cfg(feature = "aide")]
+impl<T: IdentifiesCaller, A> IdentifiesCaller for aide::UseApi<T, A> {}
+
 #[cfg(feature = "axum-extra")]
 impl<C: axum_extra::headers::authorization::Credentials> IdentifiesCaller
     for axum_extra::TypedHeader<axum_extra::headers::Authorization<C>>

@@ -49,8 +49,8 @@ pub mod __private {
     pub use axum::response::Response;
 
     pub use crate::determined::{
-        Determined, ElementOf, IsDetermined, NotDetermined, NotIdentifying, Probe, UrlPart,
-        ValueOf, is_by_url, read, sees_query,
+        Determined, ElementOf, IsDetermined, NotAValue, NotDetermined, NotIdentifying, Probe,
+        UrlPart, ValueOf, is_by_url, read, sees_query,
     };
     pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named_alone};
     pub use crate::http::cache_control::Declared;
@@ -58,6 +58,8 @@ pub mod __private {
     pub use crate::key::reader::UrlReader;
     pub use crate::key::{CacheKey, sorted_groups as sorted};
     pub use crate::key_part::{Any, Kind, KindType, Part, Text, kind_of};
+    #[cfg(feature = "aide")]
+    pub use crate::request::Documented;
     pub use crate::request::{
         ALL_FIELDS, DebugHandlerBelongsBelow, Head, NoUrl, PARTS, WRITE, WholeUrl,
     };

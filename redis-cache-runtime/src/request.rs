@@ -1,5 +1,10 @@
 //! The extractor that lets the attributes see the request.
 
+#[cfg(feature = "aide")]
+mod documented;
+#[cfg(feature = "axum-extra")]
+mod typed_path;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,6 +23,9 @@ use crate::handler::Handler;
 use crate::http::directives::RequestDirectives;
 use crate::key::asked::{Asked, KeptUrl};
 use crate::route::{ReadUrl, Route};
+
+#[cfg(feature = "aide")]
+pub use documented::Documented;
 
 /// Every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;

@@ -50,6 +50,9 @@ pub enum ConnectionState {
     /// It is open again after the server was away, and evictions go through. Lookups do not, until the
     /// other processes had time for theirs.
     Settling,
+    /// It is open, and lookups wait for the server to prove that it takes evictions: it refused some,
+    /// or was late.
+    Untrusted,
     /// It is open.
     Up,
     /// The server is away: requests run their handlers and do not wait. It is tried again in the
@@ -59,10 +62,11 @@ pub enum ConnectionState {
 
 #[cfg(feature = "otel")]
 impl ConnectionState {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Idle,
         Self::Connecting,
         Self::Settling,
+        Self::Untrusted,
         Self::Up,
         Self::Down,
     ];
@@ -72,6 +76,7 @@ impl ConnectionState {
             Self::Idle => "idle",
             Self::Connecting => "connecting",
             Self::Settling => "settling",
+            Self::Untrusted => "untrusted",
             Self::Up => "up",
             Self::Down => "down",
         }

@@ -4,6 +4,7 @@
 mod backlog;
 mod cache_groups;
 mod cache_status;
+mod cluster;
 mod conditional;
 mod corrupt;
 mod deployments;
@@ -36,6 +37,7 @@ mod streams;
 mod structured;
 mod support;
 mod templates;
+mod trust;
 mod values;
 mod vary;
 mod without_redis;

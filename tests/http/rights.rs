@@ -32,8 +32,7 @@ fn grant(connection: &mut Connection, numbers: &[usize]) {
 const ALWAYS: usize = 0;
 const OTHER_DATABASE: usize = 1;
 const CLUSTER: usize = 2;
-const EXTRACTOR_IN_A_CLUSTER: usize = 3;
-const SENTINEL: usize = 4;
+const SENTINEL: usize = 3;
 
 /// What was refused, and to whom.
 fn refusals(connection: &mut Connection) -> Vec<String> {
@@ -152,7 +151,7 @@ async fn another_database_needs_one_more() {
 async fn a_cluster_needs_to_be_asked_who_serves_what() {
     let cluster = RedisCluster::start();
     let connections = || (0..cluster.node_count()).map(|node| cluster.connection(node));
-    connections().for_each(|mut node| grant(&mut node, &[ALWAYS, CLUSTER, EXTRACTOR_IN_A_CLUSTER]));
+    connections().for_each(|mut node| grant(&mut node, &[ALWAYS, CLUSTER]));
     let url = cluster.url().replace("redis://", "redis://shop:secret@");
     let settings = Settings::from_url(url).unwrap();
     everything_works(settings.cluster(true)).await;

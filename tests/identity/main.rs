@@ -22,3 +22,4 @@ mod selected;
 #[allow(dead_code, unused_imports)]
 #[path = "../http/support.rs"]
 mod support;
+mod typed_paths;

@@ -1,11 +1,12 @@
 //! Checks that compile only if the key accounts for everything that a response may depend on.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, Type};
 
+use super::key::is_spelled;
 use super::route::probe;
 use super::{at, first_span, last_span, path_at};
 use crate::handler::Argument;
@@ -29,7 +30,7 @@ impl Checks {
         argument: &Argument<'_>,
         span: Span,
         condition: &TokenStream,
-        message: &str,
+        message: &TokenStream,
     ) {
         let assert = quote_spanned!(span=> ::core::assert!(#condition, #message));
         if argument.is_generic {
@@ -147,22 +148,22 @@ fn accounted(
         format!(
             "if it does, {hint}say on what: `vary_by({name}.field)`, or a placeholder in `key`"
         ),
-        format!("if it does not, or if `vary(\"field-name\")` covers it: {hint}`ignore({name})`"),
+        format!(
+            "if it does not: {hint}`ignore({name})`, which nothing checks; beside \
+             `vary(\"field-name\")` it is right only if the argument reads nothing but that field"
+        ),
         "if nothing but the URL or the application can change it: implement `Determined` for its \
          type"
             .to_owned(),
     ];
+    // A constant of the trait, which the compiler mentions without quoting a bound.
+    let (first, last) = (at(first_span(ty)), at(last_span(ty)));
+    let open = quote_spanned!(first=> <);
+    let close = quote_spanned!(last=> as __Accounted>::YES);
     let check = if argument.is_generic {
-        quote!(fn __check<T: __Accounted>() {} __check::<#ty>();)
+        quote!(let () = #open #ty #close;)
     } else {
-        // The type of a field has to be well-formed, and there is no body to be compiled.
-        let (first, last) = (at(first_span(ty)), at(last_span(ty)));
-        let open = quote_spanned!(first=> __Check<);
-        let close = quote_spanned!(last=> >);
-        quote! {
-            struct __Check<T: __Accounted>(T);
-            struct __Checked(#open #ty #close);
-        }
+        quote!(const _: () = #open #ty #close;)
     };
     let check = quote!({
         #[diagnostic::on_unimplemented(
@@ -170,7 +171,9 @@ fn accounted(
             label = "not determined by the URL or by the application",
             #(note = #notes),*
         )]
-        trait __Accounted {}
+        trait __Accounted {
+            const YES: () = ();
+        }
         #[diagnostic::do_not_recommend]
         impl<T: #private::Determined> __Accounted for T {}
         #check
@@ -201,20 +204,32 @@ fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     last.is_some_and(|last| known.iter().any(|name| last.ident == name))
 }
 
-/// What the URL determines is in the template.
+/// What the URL determines is in the template. A name that stands for all that an argument reads may be
+/// that of a struct, which has no place in a template as a whole unless it is a `KeyPart`.
 fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>, name: &Ident) {
     let by = probe(private, argument);
-    let message = format!(
-        "`{name}` is left out of the key: write `{{{{{name}}}}}` in the template, or, if the response \
-         does not depend on it, `ignore({name})`",
-        name = name.unraw()
-    );
-    checks.assert(
-        argument,
-        at(name.span()),
-        &quote!(!#private::is_by_url(#by)),
-        &message,
-    );
+    let name = name.unraw();
+    let left_out = format!("`{name}` is left out of the key: ");
+    let ignore = format!("or, if the response does not depend on it, `ignore({name})`");
+    let whole = format!("{left_out}write `{{{name}}}` in the template, {ignore}");
+    let span = at(name.span());
+    let message = if argument.bindings.len() == 1
+        && is_spelled(argument.ty, &["Path", "Query", "Form"])
+    {
+        let ty = argument.ty;
+        let fields = format!(
+            "{left_out}write a field of it in the template, such as `{{{name}.field}}`, after which the \
+             other fields join the key; {ignore}"
+        );
+        quote_spanned! {span=> "{}", {
+            use #private::NotAValue as _;
+            if #private::Probe::<#ty>::IS_VALUE { #whole } else { #fields }
+        }}
+    } else {
+        quote!("{}", #whole)
+    };
+    let holds = quote!(!#private::is_by_url(#by));
+    checks.assert(argument, span, &holds, &message);
 }
 
 /// The parameters that are named are all that the response depends on: an argument that can see others
@@ -246,7 +261,7 @@ fn query_is_complete(
         argument,
         span,
         &quote!(!#private::sees_query(#by)),
-        &message,
+        &message.into_token_stream(),
     );
 }
 

@@ -129,7 +129,7 @@ fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStrea
 
 /// Returns whether a type is spelled like one of these extractors of the URL, whose values can be named. The
 /// traits of the parameters decide whether it is one.
-fn is_spelled(ty: &Type, names: &[&str]) -> bool {
+pub(super) fn is_spelled(ty: &Type, names: &[&str]) -> bool {
     let last = match ty {
         Type::Path(path) => path.path.segments.last(),
         _ => None,

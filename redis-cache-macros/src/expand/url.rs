@@ -46,9 +46,10 @@ pub(super) fn of_types(
     route: &Route,
 ) -> TokenStream {
     let types = handler.types();
-    let reading = match reading(private, arguments, route) {
-        Some(reading) => quote!(|url| { #reading }),
-        None => quote!(|_| {}),
+    let reading = if let Some(reading) = reading(private, arguments, route) {
+        quote!(|url| { #reading })
+    } else {
+        quote!(|_| {})
     };
     quote!(#private::Selected::of_types::<#types>(#reading))
 }

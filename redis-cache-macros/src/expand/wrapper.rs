@@ -82,6 +82,13 @@ pub(super) fn wrapper(
         Role::Reader => handler.types_item(),
         Role::Writer => None,
     };
+    let (response, answer) = match handler.documentation() {
+        None => (quote!(#private::Response), answer),
+        Some(ty) => (
+            quote!(#private::Documented<#ty>),
+            quote!(#private::Documented::new({ #answer })),
+        ),
+    };
     let block = quote!(#in_place #inside #types #writer #checks #split #answer);
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(body.span());
@@ -92,7 +99,7 @@ pub(super) fn wrapper(
     let where_clause = &generics.where_clause;
     quote! {
         #(#attributes)*
-        #visibility #asyncness #fn_token #name #generics (#inputs) -> #private::Response
+        #visibility #asyncness #fn_token #name #generics (#inputs) -> #response
         #where_clause #block
         #beside
     }

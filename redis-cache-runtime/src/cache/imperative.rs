@@ -72,8 +72,8 @@ impl Cache {
         Values::new(self).set_many(pairs).await;
     }
 
-    /// The value of a key. Where there is none, it is made and stored, once however many ask. See
-    /// [`Values::get_or_insert_with`].
+    /// The value of a key. Where there is none, it is made and stored, once however many ask: by an
+    /// async function or closure, `async || 42`. See [`Values::get_or_insert_with`].
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -134,7 +134,8 @@ impl Cache {
         self.evict_one(self.eviction_of_all()).await;
     }
 
-    /// Evicts the entry of a key, which a handler names: `get_product::key(42)`.
+    /// Evicts the entry of a key, which a handler names: `get_product::key(42)`. A text is not a key; for
+    /// what a text names, there are [`delete`](Self::delete) and [`delete_group`](Self::delete_group).
     ///
     /// When this is done, no request that starts later is answered with the old entry, in this
     /// process or another. If the store could not be told within the time budget, this process

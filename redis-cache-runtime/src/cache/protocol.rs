@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Cache, FIRST_RETRY, Inner, LAST_RETRY};
 use crate::fault::Fault;
-use crate::key::{Address, Eviction};
+use crate::key::{Address, Eviction, Owed};
 use crate::observe::{Measured, Operation, Started};
 use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Token};
 
@@ -131,24 +131,44 @@ impl Cache {
     /// Evicts; `false`: the store has not been told yet. The only way out for an entry before its time.
     pub(crate) async fn remove(&self, evictions: &[Eviction]) -> bool {
         let Some(span) = self.observer().span(Operation::Evict) else {
-            return self.tell(evictions).await.is_ok();
+            return self.tell_or_hold(evictions).await.is_ok();
         };
         span.evicts(evictions);
-        let told = span.around(self.tell(evictions)).await;
+        let told = span.around(self.tell_or_hold(evictions)).await;
         if let Err(fault) = &told {
             span.failed(fault.name());
         }
         told.is_ok()
     }
 
+    /// Tells the store of evictions. If it does not take them, waits as long as others may serve what is
+    /// evicted, where the settings say so.
+    async fn tell_or_hold(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+        let told = self.tell(evictions).await;
+        match self.inner.held {
+            Some(held) if told.is_err() => {
+                sleep(held).await;
+                if self.inner.backlog.holds_any_of(evictions) {
+                    return told;
+                }
+                Ok(())
+            }
+            _ => told,
+        }
+    }
+
     /// Tells the store of evictions, now or later.
     async fn tell(&self, evictions: &[Eviction]) -> Result<(), Fault> {
         self.evicts(evictions);
         let started = self.observer().start();
-        let removed = self.inner.store.remove(evictions).await;
+        let mut left = Vec::new();
+        let removed = self.inner.store.remove(evictions).await.map_err(|failed| {
+            left = failed.owed;
+            failed.fault
+        });
         let removed = self.recorded("remove", started, removed);
         if removed.is_err() {
-            self.keep(evictions.to_vec());
+            self.keep(left);
         } else if self.pending_evictions() > 0 {
             self.tend();
         }
@@ -158,11 +178,11 @@ impl Cache {
     /// Evicts for this process now, and for the others when the store can be told.
     pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
         self.evicts(&evictions);
-        self.keep(evictions);
+        self.keep(evictions.into_iter().map(Owed::whole).collect());
     }
 
-    fn keep(&self, evictions: Vec<Eviction>) {
-        if self.inner.backlog.push(evictions) {
+    fn keep(&self, owed: Vec<Owed>) {
+        if self.inner.backlog.push(owed) {
             self.inner.faults.record(&Fault::Overflow);
         }
         self.tend();
@@ -213,20 +233,41 @@ impl Tending {
     async fn run(mut self) {
         let mut delay = FIRST_RETRY;
         while let Some(inner) = self.0.upgrade() {
-            let Some(batch) = inner.backlog.batch() else {
+            let has_succeeded = inner.tell_once().await;
+            if inner.backlog.is_done() {
                 tracing::info!("the store has taken every eviction");
                 self.0 = Weak::new();
                 return;
-            };
-            if inner.store.remove(&batch.evictions).await.is_ok() {
-                inner.backlog.settle(&batch);
+            }
+            drop(inner);
+            if has_succeeded {
                 delay = FIRST_RETRY;
                 continue;
             }
-            drop(inner);
             sleep(delay).await;
             delay = LAST_RETRY.min(delay * 2);
         }
+    }
+}
+
+impl Inner {
+    /// Tells the store of every eviction that waits, once: where one server of several is away, what
+    /// others would take does not wait for it. Returns whether the store took them.
+    async fn tell_once(&self) -> bool {
+        let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
+        while let Some(batch) = self.backlog.batch(attempts) {
+            let removed = self.store.remove_owed(&batch.owed).await;
+            let Err(left) = removed else {
+                self.backlog.settle(&batch, Vec::new());
+                continue;
+            };
+            has_succeeded = false;
+            if left.is_everything {
+                break;
+            }
+            self.backlog.settle(&batch, left.owed);
+        }
+        has_succeeded
     }
 }
 

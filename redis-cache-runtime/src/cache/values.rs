@@ -182,7 +182,8 @@ impl Values {
         write_all(self.cache.clone(), self.lifetime, encoded.collect()).await;
     }
 
-    /// The value of a key. Where there is none, it is made and stored.
+    /// The value of a key. Where there is none, it is made and stored: by an async function, or by an
+    /// async closure, `async || count(&db).await`. (A block, `async { .. }`, is not a function.)
     ///
     /// However many ask for it at once, in however many processes, one makes it and the others get
     /// what it made. It is made where it was asked for: when that is dropped, another of those who
@@ -196,7 +197,8 @@ impl Values {
     /// async fn orders(cache: Cache) -> String {
     ///     let orders = cache.group("orders").ttl(60);
     ///     let count: u64 = orders.get_or_insert_with("count", count_orders).await;
-    ///     format!("{count} orders")
+    ///     let double = orders.get_or_insert_with("double", async || 2 * count).await;
+    ///     format!("{count} orders, twice that is {double}")
     /// }
     /// ```
     pub async fn get_or_insert_with<T: Serialize + DeserializeOwned>(

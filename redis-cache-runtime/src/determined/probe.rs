@@ -2,15 +2,15 @@
 
 use std::marker::PhantomData;
 
-use super::{Determined, Source};
+use super::{Determined, Source, UrlValue};
 use crate::identifies::IdentifiesCaller;
 
 /// Is well-formed if values of the type are determined by the URL or by the application.
 #[derive(Debug)]
 pub struct IsDetermined<T: Determined>(PhantomData<T>);
 
-/// Asks a type of which nothing is known what can be asked of it: constants with [`NotDetermined`]
-/// and [`NotIdentifying`] in scope, and methods by [`read`].
+/// Asks a type of which nothing is known what can be asked of it: constants with
+/// [`NotDetermined`], [`NotIdentifying`] and [`NotAValue`] in scope, and methods by [`read`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -43,6 +43,19 @@ pub trait NotIdentifying {
 }
 
 impl<T> NotIdentifying for Probe<T> {}
+
+impl<T: UrlValue> Probe<T> {
+    /// What the extractor reads has a place in a template as a whole.
+    pub const IS_VALUE: bool = true;
+}
+
+/// The answer of [`Probe`] for every other type.
+pub trait NotAValue {
+    /// It has none, or it is not known to have one.
+    const IS_VALUE: bool = false;
+}
+
+impl<T> NotAValue for Probe<T> {}
 
 impl<T> Probe<T> {
     /// A probe of the type.

@@ -3,6 +3,11 @@
 use crate::key_part::{KeyPart, Part};
 
 /// An extractor of the URL, whose values `get_product::key(..)` takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is called like an extractor of axum 0.8, and is none",
+    note = "if it is axum's own, it is one of another version: axum-redis-cache needs axum 0.8, so \
+            write `axum = \"0.8\"` in Cargo.toml; if it is your own, give it another name"
+)]
 pub trait UrlPart {
     /// `true`: the value is one of the path, and not of the query.
     const IS_OF_PATH: bool;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::groups::named;
-use super::{CacheKey, Group};
+use super::slots::slot_of_key;
+use super::{CacheKey, Group, Slots};
 
 /// The entries that an eviction drops.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,29 @@ pub(crate) enum Eviction {
     /// Everything of the handlers in a bucket.
     Handler(u8),
     All,
+}
+
+/// An eviction that the store has to be told of: everywhere, or only in some slots of a cluster,
+/// where the others have taken it.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    pub(crate) eviction: Eviction,
+    pub(crate) slots: Option<Slots>,
+}
+
+impl Owed {
+    /// An eviction that the store was not told of at all.
+    pub(crate) fn whole(eviction: Eviction) -> Self {
+        Self {
+            eviction,
+            slots: None,
+        }
+    }
+}
+
+/// Returns whether some slots, or all of them, hold what belongs to a key.
+pub(crate) fn concerns(slots: Option<&Slots>, key: &CacheKey) -> bool {
+    slots.is_none_or(|slots| slots.contains(slot_of_key(key)))
 }
 
 impl Eviction {

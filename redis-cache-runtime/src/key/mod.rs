@@ -10,6 +10,7 @@ mod path;
 pub(crate) mod reader;
 pub(crate) mod recorder;
 mod scope;
+mod slots;
 mod text;
 mod variant;
 
@@ -21,11 +22,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::key_part::Text;
 use crate::registry::Mounted;
 
-pub(crate) use eviction::Eviction;
+pub(crate) use eviction::{Eviction, Owed, concerns};
 pub use groups::sorted_groups;
 pub(crate) use groups::{Group, Groups, group, is_hashed};
 pub(crate) use names::{BUCKETS, Name, Names};
 pub(crate) use scope::{Scope, unscoped};
+pub(crate) use slots::Slots;
+#[cfg(test)]
+pub(crate) use slots::slot_of_key;
+#[cfg(feature = "cluster")]
+pub(crate) use slots::{SLOTS, slot, tag};
 pub(crate) use variant::{Selecting, Variant};
 
 /// Longer keys and groups are replaced by their SHA-256.
@@ -325,6 +331,31 @@ mod tests {
         assert!(!stamped.iter().any(|name| of_scope.contains(name)));
         let scoped = rendered(scope.key(page), None, "g");
         assert!(scoped.iter().any(|name| of_scope.contains(name)));
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn in_a_cluster_everything_is_evicted_in_the_slot_of_each_entry() {
+        let names = Names::in_cluster("p");
+        for (number, bucket) in (0..100).zip((0..BUCKETS).cycle()) {
+            let at = Address {
+                key: CacheKey::of_handler(format!("h/{number}}}"), bucket).extended("?page=2"),
+                variant: variant("a"),
+                groups: Groups::Fixed(&[]),
+                mounted: None,
+            };
+            let everything = names.nonces(&at).next().unwrap();
+            let slot = slot(everything);
+            assert_eq!(slot, super::slot(names.entry(&at)));
+            assert_eq!(slot, slot_of_key(&at.key));
+            for eviction in [Eviction::All, Eviction::Handler(bucket)] {
+                assert!(names.is_in_every_slot(&eviction));
+                assert!(names.evicted_in_slot(&eviction, slot).contains(&everything));
+            }
+            let key = Eviction::Key(at.key.clone());
+            let mut evicted = names.evicted(&key).into_iter();
+            assert!(evicted.all(|name| super::slot(name) == slot));
+        }
     }
 
     proptest! {

@@ -1,11 +1,15 @@
 //! The names under which the store keeps things.
 
+use super::slots::{slot_of_key, tag};
 use super::{Address, CacheKey, Eviction, Groups, Variant};
 
 /// The number of nonces of everything. An entry is stamped with the one of its handler, so
-/// that everything of a handler can be evicted in constant time, and no server of a cluster has to
-/// answer every lookup. Other handlers may share it: evicting too much is safe.
+/// that everything of a handler can be evicted in constant time. Other handlers may share it: evicting
+/// too much is safe.
 pub(crate) const BUCKETS: u8 = 64;
+
+/// The number of nonces of everything in each slot of a cluster.
+const BUCKETS_IN_SLOT: u8 = 4;
 
 /// Builds names; nothing else knows their spelling.
 ///
@@ -16,7 +20,21 @@ pub(crate) struct Names {
     lease: String,
     variants: String,
     group: String,
-    all: Vec<String>,
+    everything: Everything,
+}
+
+/// The names of the nonces of everything, one for each bucket.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "there is one server")
+)]
+enum Everything {
+    /// In one server.
+    Once(Vec<String>),
+    /// In each slot of a cluster, so that the entries of a node need no other node. Evicting everything
+    /// costs a deletion in each slot, which is rare.
+    InEverySlot { start: String, ends: Vec<String> },
 }
 
 /// A name in the pieces it is made of: written out only where its bytes are needed.
@@ -24,13 +42,27 @@ pub(crate) type Name<'a> = [&'a str; 4];
 
 impl Names {
     pub(crate) fn new(prefix: &str) -> Self {
-        let all = |bucket| format!("{prefix}:cache:all:{bucket}");
+        let name = |bucket| format!("{prefix}:cache:all:{bucket}");
+        Self::with(prefix, Everything::Once((0..BUCKETS).map(name).collect()))
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn in_cluster(prefix: &str) -> Self {
+        let end = |bucket| format!("}}:{bucket}");
+        let everything = Everything::InEverySlot {
+            start: format!("{prefix}:cache:all:{{"),
+            ends: (0..BUCKETS_IN_SLOT).map(end).collect(),
+        };
+        Self::with(prefix, everything)
+    }
+
+    fn with(prefix: &str, everything: Everything) -> Self {
         Self {
             entry: format!("{prefix}:cache:e:{{"),
             lease: format!("{prefix}:cache:l:{{"),
             variants: format!("{prefix}:cache:v:{{"),
             group: format!("{prefix}:cache:g:"),
-            all: (0..BUCKETS).map(all).collect(),
+            everything,
         }
     }
 
@@ -56,10 +88,15 @@ impl Names {
         [&self.group, group, "", ""]
     }
 
-    /// The nonces whose removal evicts everything of the handlers in a bucket.
-    fn bucket(&self, bucket: u8) -> Name<'_> {
-        let name = self.all.get(usize::from(bucket)).or(self.all.first());
-        [name.map_or("", String::as_str), "", "", ""]
+    /// The nonce whose removal evicts everything of the handlers in a bucket, or in one slot of a
+    /// cluster.
+    fn bucket(&self, bucket: u8, slot: impl FnOnce() -> u16) -> Name<'_> {
+        match &self.everything {
+            Everything::Once(names) => [of_bucket(names, bucket), "", "", ""],
+            Everything::InEverySlot { start, ends } => {
+                [start, tag(slot()), of_bucket(ends, bucket), ""]
+            }
+        }
     }
 
     /// The names of the nonces an entry is stamped with, in the order of its stamps.
@@ -77,14 +114,22 @@ impl Names {
         let variants = at.variant.as_ref().map(|_| self.variants(&at.key));
         let are_made = matches!(at.groups, Groups::Made(_));
         let groups = at.groups.iter();
-        std::iter::once((self.bucket(at.key.bucket()), false))
+        let everything = self.bucket(at.key.bucket(), || slot_of_key(&at.key));
+        std::iter::once((everything, false))
             .chain(base.into_iter().chain(variants).map(|name| (name, true)))
             .chain(groups.map(move |group| (self.group(group), are_made)))
     }
 
+    /// Returns whether an eviction removes names in every slot of a cluster, which
+    /// [`evicted_in_slot`](Self::evicted_in_slot) returns instead of [`evicted`](Self::evicted).
+    pub(crate) fn is_in_every_slot(&self, eviction: &Eviction) -> bool {
+        let is_of_everything = matches!(eviction, Eviction::Handler(_) | Eviction::All);
+        is_of_everything && matches!(self.everything, Everything::InEverySlot { .. })
+    }
+
     /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a
     /// fill that is under way holds only the lease. That goes first: where they are not removed at
-    /// once, the fill must not end in between.
+    /// once, the fill must not end in between. In a cluster, all of them are in one slot.
     pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> Vec<Name<'a>> {
         match eviction {
             Eviction::Key(key) => vec![
@@ -93,10 +138,29 @@ impl Names {
                 self.variants(key),
             ],
             Eviction::Group(group) => vec![self.group(group)],
-            Eviction::Handler(bucket) => vec![self.bucket(*bucket)],
-            Eviction::All => (0..BUCKETS).map(|bucket| self.bucket(bucket)).collect(),
+            _ if self.is_in_every_slot(eviction) => Vec::new(),
+            Eviction::Handler(_) | Eviction::All => self.evicted_in_slot(eviction, 0),
         }
     }
+
+    /// The names in a slot whose removal is the eviction there.
+    pub(crate) fn evicted_in_slot(&self, eviction: &Eviction, slot: u16) -> Vec<Name<'_>> {
+        let buckets = match eviction {
+            Eviction::Key(_) | Eviction::Group(_) => 0..0,
+            Eviction::Handler(bucket) => *bucket..bucket + 1,
+            Eviction::All => match &self.everything {
+                Everything::Once(_) => 0..BUCKETS,
+                Everything::InEverySlot { .. } => 0..BUCKETS_IN_SLOT,
+            },
+        };
+        buckets.map(|bucket| self.bucket(bucket, || slot)).collect()
+    }
+}
+
+/// A bucket's own among the texts of all.
+fn of_bucket(texts: &[String], bucket: u8) -> &str {
+    let text = texts.get(usize::from(bucket) % texts.len().max(1));
+    text.map_or("", String::as_str)
 }
 
 /// A name that ends with `}` exactly if it has no variant, so that none passes for another.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
-use super::variables::{CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX};
+use super::variables::{
+    CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX, PULSE, is_pulse,
+};
 use super::{CertReqs, Settings, SettingsError};
 
 /// Where a Sentinel listens unless it is said.
@@ -242,6 +244,28 @@ impl Settings {
     #[must_use]
     pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
         self.socket_connect_timeout = timeout;
+        self
+    }
+
+    /// How long Redis is trusted after it has proved that it takes evictions. It is asked four times as
+    /// often, by deleting a name that nothing has. While it refuses evictions, or hangs, nobody is
+    /// served what was evicted for longer than this. From 0.1 s to a minute. *Default:* 1 s.
+    ///
+    /// # Errors
+    ///
+    /// It is shorter or longer.
+    pub fn pulse(mut self, pulse: Duration) -> Result<Self, SettingsError> {
+        check("pulse", pulse.as_secs_f64(), PULSE, is_pulse(pulse))?;
+        self.pulse = pulse;
+        Ok(self)
+    }
+
+    /// Whether the answer to a write whose eviction Redis has not taken is held for one
+    /// [`pulse`](Self::pulse), so that nobody who has seen it reads the old entry. *Default:* false:
+    /// the answer says `PENDING` at once.
+    #[must_use]
+    pub fn hold_pending(mut self, hold: bool) -> Self {
+        self.hold_pending = hold;
         self
     }
 

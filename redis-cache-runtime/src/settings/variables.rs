@@ -23,6 +23,7 @@ pub(super) const CONNECTIONS: &str = "a number from 1 to 1024";
 pub(super) const PREFIX: &str = "at least one character, and no brace, space or control character";
 pub(super) const SECONDS: &str =
     "a number of seconds greater than 0, such as 0.25, and at most 86400";
+pub(super) const PULSE: &str = "a number of seconds from 0.1 to 60";
 /// Longer is as good as for ever.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
@@ -59,7 +60,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 34] = [
+pub(super) const VARIABLES: [Variable; 36] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -82,6 +83,8 @@ pub(super) const VARIABLES: [Variable; 34] = [
     variable!(max_connections?, CONNECTIONS, number),
     variable!(socket_timeout, SECONDS, seconds),
     variable!(socket_connect_timeout, SECONDS, seconds),
+    variable!(pulse?, PULSE, seconds),
+    variable!(hold_pending, BOOLEAN, boolean),
     variable!(prefix?, PREFIX, Some),
     variable!(default_ttl, WHOLE_SECONDS, whole_seconds),
     variable!(warn_unbounded_cache, BOOLEAN, boolean),
@@ -118,6 +121,11 @@ fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
 /// Returns whether a request can wait that long. Longer is a mistake, and ends where clocks overflow.
 pub(super) fn is_wait(duration: Duration) -> bool {
     !duration.is_zero() && duration <= LONGEST
+}
+
+/// Returns whether a server can be asked that often, and trusted for that long.
+pub(super) fn is_pulse(duration: Duration) -> bool {
+    (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&duration)
 }
 
 fn whole_seconds(text: &str) -> Option<Duration> {

@@ -59,7 +59,7 @@ fn in_redis_of(settings: Settings) -> Store {
     let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
     // A budget that a busy machine keeps.
     let settings = settings.socket_timeout(Duration::from_secs(10));
-    Store::Redis(RedisStore::new(&settings, Arc::default(), || {}).unwrap())
+    Store::Redis(RedisStore::new(&settings, Arc::default()).unwrap())
 }
 
 fn over_tls() -> Settings {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, MemoryStore, Nonce, Token};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, MemoryStore, Nonce, Token,
+};
 use crate::fault::Fault;
-use crate::key::{Address, Eviction};
+use crate::key::{Address, Owed};
 use crate::model::gate::{Actor, Fate, Gate, actor};
 
 thread_local! {
@@ -76,7 +78,8 @@ impl InterleavedStore {
         };
         let stamps = || self.memory.seed(at, times);
         let stamps = self.command("seed", stamps).await??;
-        Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+        Lease::new(at, claim, token, stamps, Incarnation::default())
+            .map(|lease| Claimed::Taken(lease, entry))
     }
 
     pub(crate) async fn put(
@@ -124,9 +127,9 @@ impl InterleavedStore {
         self.command("release", released).await
     }
 
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        self.command("remove", || self.memory.remove(evictions))
-            .await
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+        let removed = || self.memory.remove(owed);
+        self.command("remove", removed).await.map(Ok)
     }
 
     /// A command, when it is its turn.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce,
+};
 use crate::fault::Fault;
-use crate::key::{Address, Eviction, Name, Names};
+use crate::key::{Address, Eviction, Name, Names, Owed};
 
 /// What an item costs beside its name and value: the map's and the list's bookkeeping.
 const ITEM_OVERHEAD: usize = 128;
@@ -74,7 +76,8 @@ impl MemoryStore {
             Err(holder) => Ok(Claimed::Held(holder)),
             Ok(entry) => {
                 let stamps = self.seed(at, times)?;
-                Lease::new(at, claim, token, stamps).map(|lease| Claimed::Taken(lease, entry))
+                Lease::new(at, claim, token, stamps, Incarnation::default())
+                    .map(|lease| Claimed::Taken(lease, entry))
             }
         }
     }
@@ -134,7 +137,7 @@ impl MemoryStore {
             Claim::Override => {
                 table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
-                if let Some(variants) = lease.variants(at).filter(|_| held) {
+                if let Some(variants) = lease.variants.as_ref().filter(|_| held) {
                     let value = Bytes::copy_from_slice(variants);
                     table.set(self.names.variants(&at.key), value, ttl);
                 }
@@ -165,9 +168,9 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn remove(&self, evictions: &[Eviction]) {
+    pub(crate) fn remove(&self, owed: &[Owed]) {
         let mut table = self.table();
-        for eviction in evictions {
+        for Owed { eviction, .. } in owed {
             table.remove_all(self.names.evicted(eviction));
         }
     }

@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use crate::entry::Entry;
 use crate::fault::Fault;
-use crate::key::{Address, Eviction, Name, Names};
+use crate::key::{Address, Eviction, Name, Names, Owed};
 
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
@@ -40,6 +40,17 @@ compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
 /// A random value that is never used twice: no counter or clock, which a lost key would reset.
 pub(crate) type Nonce = [u8; 16];
+
+/// What a server is told from others by, and from itself before it may have lost evictions; all zero
+/// where nothing tells.
+pub(crate) type Incarnation = Nonce;
+
+/// A nonce as one server has it. An entry that was stamped with it on another server, or before its
+/// own was started anew, is not served: evictions may be missing there.
+pub(crate) fn of(mut nonce: Nonce, server: Incarnation) -> Nonce {
+    nonce.iter_mut().zip(server).for_each(|(to, by)| *to ^= by);
+    nonce
+}
 
 /// The nonces a fill began under, in the order of [`Names::nonces`](crate::key::Names::nonces).
 pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
@@ -167,6 +178,8 @@ pub(crate) struct Lease {
     pub(crate) token: Token,
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
+    /// The nonce that a write must leave behind for the variants of its key, if it has any.
+    variants: Option<Nonce>,
 }
 
 /// Where a variant's stamps hold the nonce of its key's variants.
@@ -177,14 +190,24 @@ fn position_of_variants(at: &Address) -> usize {
 impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
-    fn new(at: &Address, claim: Claim, token: Token, mut stamps: Stamps) -> Result<Self, Fault> {
+    fn new(
+        at: &Address,
+        claim: Claim,
+        token: Token,
+        mut stamps: Stamps,
+        server: Incarnation,
+    ) -> Result<Self, Fault> {
+        let mut variants = None;
         if claim == Claim::Override && at.variant.is_some() {
-            stamps[position_of_variants(at)] = random_nonce()?;
+            let nonce = random_nonce()?;
+            stamps[position_of_variants(at)] = of(nonce, server);
+            variants = Some(nonce);
         }
         Ok(Self {
             token,
             claim,
             stamps,
+            variants,
         })
     }
 
@@ -196,12 +219,6 @@ impl Lease {
     /// Whether nothing was evicted since the lease was taken.
     pub(crate) fn is_current(&self, found: &Found) -> bool {
         found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
-    }
-
-    /// The nonce that a write must leave behind for the variants of its key, if it has any.
-    fn variants(&self, at: &Address) -> Option<&Nonce> {
-        let stamp = || self.stamps.get(position_of_variants(at));
-        at.variant.as_ref().and_then(|_| stamp())
     }
 }
 
@@ -330,11 +347,37 @@ impl Store {
     }
 
     /// Evicts: one deletion, however many entries it concerns.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Left> {
+        let owed: Vec<_> = evictions.iter().cloned().map(Owed::whole).collect();
+        self.remove_owed(&owed).await
+    }
+
+    /// Evicts what, or where, the store was not told of yet.
+    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), Left> {
         if matches!(self, Self::Disabled) {
             return Ok(());
         }
-        dispatch!(self, store => { store.remove(evictions); Ok(()) },
-            store.remove(evictions).await)
+        let removed = dispatch!(self, store => { store.remove(owed); Ok(Ok(())) },
+            store.remove(owed).await);
+        removed.unwrap_or_else(|fault| Err(Left::everything(fault, owed)))
+    }
+}
+
+/// The evictions that the store did not take.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) fault: Fault,
+    pub(crate) owed: Vec<Owed>,
+    /// Nobody took any, so that it is of no use to go on.
+    pub(crate) is_everything: bool,
+}
+
+impl Left {
+    fn everything(fault: Fault, owed: &[Owed]) -> Self {
+        Self {
+            fault,
+            owed: owed.to_vec(),
+            is_everything: true,
+        }
     }
 }

@@ -162,14 +162,13 @@ async fn a_fill_from_before_an_eviction_that_redis_did_not_take_is_not_served() 
 }
 
 #[tokio::test]
-async fn a_read_only_redis_serves_hits_and_learns_of_evictions_when_it_is_writable() {
+async fn a_read_only_redis_learns_of_evictions_when_it_is_writable() {
     let redis = RedisServer::start();
     let settings = patient(&redis);
     let server = Server::start_with(redis, settings).await;
     for (method, path, evicted) in [("DELETE", "/item", "/item"), ("POST", "/group", "/item/1")] {
         let old = server.stored(evicted).await;
         server.command(&["REPLICAOF", "127.0.0.1", "1"]);
-        assert_eq!(server.client.get(evicted).await.outcome(), "HIT");
         server.succeeds(method, path).await;
         assert!(server.cache.pending_evictions() > 0);
         server.answers_without(&old, evicted).await;

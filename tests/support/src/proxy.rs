@@ -26,6 +26,8 @@ pub struct Proxy {
 struct Shared {
     upstream: SocketAddr,
     control: watch::Sender<Control>,
+    /// When the link is free, if it is a slow one.
+    free: Mutex<Instant>,
     /// How many more bytes of reply are forwarded before the connection that carries them is reset.
     replies_left: Mutex<Option<usize>>,
 }
@@ -35,12 +37,16 @@ struct Control {
     mode: Mode,
     /// Counts the times when all connections were closed.
     cuts: u64,
+    /// Counts the times when all connections were stranded.
+    strandings: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Pass,
     Delay(Duration),
+    /// So many bytes of replies in a second, over all connections.
+    Limit(u32),
     Hang,
     Refuse,
 }
@@ -61,7 +67,12 @@ impl Proxy {
         let mode = Mode::Pass;
         let shared = Arc::new(Shared {
             upstream,
-            control: watch::Sender::new(Control { mode, cuts: 0 }),
+            control: watch::Sender::new(Control {
+                mode,
+                cuts: 0,
+                strandings: 0,
+            }),
+            free: Mutex::new(Instant::now()),
             replies_left: Mutex::new(None),
         });
         let task = tokio::spawn(Shared::accept(Arc::clone(&shared), listener));
@@ -90,6 +101,19 @@ impl Proxy {
     /// Holds each chunk of replies that long: a slow server.
     pub fn delay(&self, delay: Duration) {
         self.set(Mode::Delay(delay));
+    }
+
+    /// Forwards so many bytes of replies in a second, over all connections: a slow link.
+    pub fn limit(&self, bytes_per_second: u32) {
+        self.set(Mode::Limit(bytes_per_second));
+    }
+
+    /// Forwards nothing any more on all present connections, which nobody learns; new ones pass: a
+    /// network that has forgotten them.
+    pub fn strand(&self) {
+        self.shared
+            .control
+            .send_modify(|control| control.strandings += 1);
     }
 
     /// Forwards nothing any more, and keeps it: a server that hangs.
@@ -206,11 +230,14 @@ impl Shared {
         direction: Direction,
     ) -> io::Result<()> {
         let mut control = self.control.subscribe();
+        let strandings = control.borrow().strandings;
         while let Some((due, chunk)) = held.recv().await {
+            let due = due.max(self.due_on_slow_link(direction, chunk.len()));
             if due > Instant::now() {
                 sleep_until(due).await;
             }
-            let goes_on = control.wait_for(|control| control.mode != Mode::Hang);
+            let goes_on = control
+                .wait_for(|control| control.mode != Mode::Hang && control.strandings == strandings);
             goes_on.await.map_err(io::Error::other)?;
             if direction == Direction::Replies
                 && let Some(last) = self.last_bytes(chunk.len())
@@ -222,6 +249,20 @@ impl Shared {
             to.write_all(&chunk).await?;
         }
         to.shutdown().await
+    }
+
+    /// When a slow link has forwarded what was sent before, and these bytes.
+    fn due_on_slow_link(&self, direction: Direction, length: usize) -> Instant {
+        let now = Instant::now();
+        match self.control.borrow().mode {
+            Mode::Limit(rate) if direction == Direction::Replies => {
+                let length = u32::try_from(length).unwrap_or(u32::MAX);
+                let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+                *free = now.max(*free) + Duration::from_secs(1) * length / rate;
+                *free
+            }
+            _ => now,
+        }
     }
 
     /// How many of these bytes of reply are the last ones before the connection is reset, if so.

@@ -52,6 +52,21 @@ set(KEYS[2], ARGV[2])
 if ARGV[4] ~= '' then set(KEYS[#KEYS], ARGV[4]) end
 return 1";
 
+/// Stores values if the lease is still held, like `FILL`, by a script that names the lease alone: a node
+/// of a cluster runs it while it has no other of the names, of whose slot half has moved to it. If it may
+/// not write there, the lease is gone.
+/// KEYS: lease. ARGV: token, milliseconds (0: for ever), then each name, which is in the slot of the
+/// lease, and its value.
+#[cfg(feature = "cluster")]
+pub(super) const STORE_ALONE: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+for n = 3, #ARGV, 2 do
+  if ARGV[2] == '0' then redis.call('SET', ARGV[n], ARGV[n + 1])
+  else redis.call('SET', ARGV[n], ARGV[n + 1], 'PX', ARGV[2]) end
+end
+return 1";
+
 /// Holds a lease that is still held for longer. KEYS: lease. ARGV: token, its next token,
 /// milliseconds.
 pub(super) const RENEW: &str = "\

@@ -1,22 +1,23 @@
-//! Whether a connection answers in time.
+//! Whether what is read on a connection may be believed.
+//!
+//! A server that does not take evictions must not be believed: the eviction of another process may be
+//! among those that it refused. It proves that it takes them by accepting a pulse, a deletion of a
+//! name that nothing has, which it refuses when it would refuse an eviction. What is read is believed
+//! for a while that begins when the last accepted pulse was sent.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redis::RedisError;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 
 use super::kept::Loss;
+use super::request::Purpose;
+use super::server::Received;
 use crate::fault::Fault;
-
-/// How much a late answer counts against a connection, one in time for it, and how much is too much:
-/// five late ones in a row, or one in five for long.
-const LATE: u32 = 4;
-const IN_TIME: u32 = 1;
-const TOO_LATE: u32 = 20;
-
-/// Answers that are late within so many milliseconds are late together.
-const TOGETHER: u64 = 50;
 
 /// How an operation ended.
 pub(super) type End<T> = Result<Result<T, RedisError>, Elapsed>;
@@ -29,93 +30,256 @@ pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
     }
 }
 
-/// What it means for a connection that its server refused a command.
-pub(super) fn loss_of(refusal: &str) -> Option<Loss> {
-    match refusal {
+/// Returns whether a server that refuses a command with that code refuses evictions, too.
+pub(super) fn refuses_evictions(code: &str) -> bool {
+    const CODES: [&str; 6] = [
+        "READONLY",
+        "BUSY",
+        "LOADING",
+        "MISCONF",
+        "NOREPLICAS",
+        "MASTERDOWN",
+    ];
+    CODES.contains(&code)
+}
+
+/// What it means for a connection that its server refused a command with that code.
+pub(super) fn loss_of(code: &str) -> Option<Loss> {
+    match code {
         // It is no primary any more; another is, or will be.
         "READONLY" => Some(Loss::Closed),
-        // It refuses everything for a while, and took no eviction either.
+        // It refuses everything for a while.
         "BUSY" | "LOADING" => Some(Loss::Hung),
         _ => None,
     }
 }
 
-/// What is known of a connection; shared by its clones, it also tells it from others.
+/// The durations that decide about trust.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long the server is trusted after a pulse.
+    pub(super) pulse: Duration,
+    /// How long an eviction of another process waits for the server.
+    pub(super) budget: Duration,
+    /// How long it takes the other processes to tell a server of what it refused.
+    pub(super) settling: Duration,
+}
+
+/// The state of one connection; shared by its clones, it also tells it from others.
 pub(super) struct Health {
-    /// Counts what arrived.
-    replies: AtomicU64,
-    lateness: AtomicU32,
-    /// When an answer was last late, in milliseconds since the connection was made.
-    last_late: AtomicU64,
+    terms: Terms,
+    received: Received,
     since: Instant,
-    /// Redis had been away, and is believed from then on.
+    /// Until when the server is trusted, in milliseconds since the connection was made; 0: it is not.
+    trusted: AtomicU64,
+    doubts: Mutex<Doubts>,
+    wake: Notify,
+}
+
+/// Why a server is not trusted.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// A pulse is on its way.
+    pulsing: bool,
+    /// The first command that was late since the last pulse in time.
+    late: Option<Late>,
+    /// The server refused an eviction since the last pulse that it accepted.
+    refused: bool,
+    /// Counts refusals.
+    refusals: u64,
+    /// When the other processes have told the server of what it refused.
     settled: Option<Instant>,
 }
 
+/// A command that was late.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    sent: Instant,
+    /// The number of bytes that had arrived then.
+    received: u64,
+}
+
+/// A pulse that was sent.
+pub(super) struct Pulse {
+    sent: Instant,
+    refusals: u64,
+    /// Something must arrive until then, or the connection hangs.
+    pub(super) deadline: Instant,
+    /// The number of bytes that had arrived when the wait began.
+    pub(super) received: u64,
+}
+
+/// Whether a server is trusted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Trusted,
+    /// It is not, and the connection is looked after.
+    Doubted(Fault),
+    /// Nobody has looked after the connection for too long: this process had no time to.
+    Forgotten,
+}
+
 impl Health {
-    pub(super) fn new(settled: Option<Instant>) -> Self {
+    /// The state of a connection that was opened just now, on which no pulse was accepted yet.
+    pub(super) fn new(terms: Terms, received: Received) -> Self {
         Self {
-            replies: AtomicU64::new(0),
-            lateness: AtomicU32::new(0),
-            last_late: AtomicU64::new(0),
+            terms,
+            received,
             since: Instant::now(),
-            settled,
+            trusted: AtomicU64::new(0),
+            doubts: Mutex::default(),
+            wake: Notify::new(),
         }
     }
 
-    /// How much has arrived.
-    pub(super) fn replies(&self) -> u64 {
-        self.replies.load(Ordering::Relaxed)
+    /// The number of bytes that have arrived.
+    pub(super) fn received(&self) -> u64 {
+        self.received.bytes()
     }
 
-    /// Whether what Redis says is to be believed.
-    pub(super) fn has_settled(&self) -> bool {
-        self.settled.is_none_or(|settled| Instant::now() >= settled)
+    /// Whether what was asked by a deadline, and has been answered if it was, may be believed.
+    pub(super) fn standing(&self, deadline: Instant) -> Standing {
+        // Most of the time it is known without a look at the clock.
+        if self.trusted.load(Ordering::Acquire) >= self.millis(deadline) {
+            return Standing::Trusted;
+        }
+        self.standing_at(Instant::now())
     }
 
-    /// Notes how an operation ended, and says what that means for the connection: one that was closed
-    /// is lost, and one on which nothing arrives any more too, because one that hangs never recovers by
-    /// itself.
-    pub(super) fn note<T>(&self, end: &End<T>, replies_before: u64) -> Option<Loss> {
+    fn standing_at(&self, now: Instant) -> Standing {
+        let doubts = self.doubts();
+        let trusted = self.trusted.load(Ordering::Acquire);
+        if trusted > self.millis(now) {
+            Standing::Trusted
+        } else if doubts.refused {
+            Standing::Doubted(Fault::EvictionsRefused)
+        } else if doubts.settled.is_some() {
+            Standing::Doubted(Fault::Settling)
+        } else if trusted > 0 && !doubts.pulsing {
+            Standing::Forgotten
+        } else {
+            Standing::Doubted(Fault::Late)
+        }
+    }
+
+    /// Notes that a pulse is sent.
+    pub(super) fn pulses(&self) -> Pulse {
+        let mut doubts = self.doubts();
+        doubts.pulsing = true;
+        let sent = Instant::now();
+        let waits = doubts.late.unwrap_or_else(|| Late {
+            sent,
+            received: self.received(),
+        });
+        Pulse {
+            sent,
+            refusals: doubts.refusals,
+            deadline: waits.sent + self.terms.budget,
+            received: waits.received,
+        }
+    }
+
+    /// Notes that a pulse was accepted. Returns whether trust begins again after a refusal.
+    pub(super) fn accepted(&self, pulse: &Pulse) -> bool {
+        let now = Instant::now();
+        let mut doubts = self.doubts();
+        doubts.pulsing = false;
+        if doubts.refusals != pulse.refusals {
+            return false;
+        }
+        let recovers = std::mem::take(&mut doubts.refused);
+        if recovers {
+            doubts.settled = Some(now + self.terms.settling);
+        }
+        let until = pulse.sent + self.terms.pulse;
+        // A lookup would have been late.
+        if now - pulse.sent > self.terms.budget / 2 || until <= now {
+            self.trusted.store(0, Ordering::Release);
+            return recovers;
+        }
+        doubts.late = None;
+        let settling = doubts.settled.is_some_and(|settled| now < settled);
+        let until = if settling {
+            0
+        } else {
+            doubts.settled = None;
+            self.millis(until)
+        };
+        self.trusted.store(until, Ordering::Release);
+        recovers
+    }
+
+    /// Notes that other processes may have something to tell the server first.
+    pub(super) fn settles(&self) {
+        self.doubts().settled = Some(Instant::now() + self.terms.settling);
+    }
+
+    /// Notes that a pulse proved nothing.
+    pub(super) fn unanswered(&self) {
+        self.doubts().pulsing = false;
+        self.trusted.store(0, Ordering::Release);
+    }
+
+    /// Notes that the server refuses evictions. Returns whether that is new.
+    pub(super) fn refused(&self) -> bool {
+        let mut doubts = self.doubts();
+        doubts.refusals += 1;
+        doubts.pulsing = false;
+        self.trusted.store(0, Ordering::Release);
+        !std::mem::replace(&mut doubts.refused, true)
+    }
+
+    /// Notes that a command was late.
+    fn late(&self, purpose: Purpose, received: u64) {
+        let waited = purpose.budget(self.terms.budget);
+        let sent = Instant::now().checked_sub(waited);
+        // It may have waited for the connection before it was sent.
+        let sent = sent.map_or(self.since, |sent| sent.max(self.since));
+        let mut doubts = self.doubts();
+        doubts.late.get_or_insert(Late { sent, received });
+        self.trusted.store(0, Ordering::Release);
+        drop(doubts);
+        self.wake.notify_one();
+    }
+
+    /// Waits for the time of the next pulse: soon, if the server is not trusted.
+    pub(super) async fn rest(&self) {
+        let is_trusted = self.trusted.load(Ordering::Acquire) > 0;
+        let pause = self.terms.pulse / if is_trusted { 4 } else { 16 };
+        // It does not matter which of them ends the rest.
+        let _ = timeout(pause, self.wake.notified()).await;
+    }
+
+    /// Notes how an operation ended, and says what that means for the connection: one that was closed is lost, and so is one on which nothing arrived while an
+    /// eviction would have waited, because one that hangs never recovers by itself.
+    pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, received: u64) -> Option<Loss> {
         match end {
-            Ok(Ok(_)) => {
-                self.arrived();
-                None
-            }
+            Ok(Ok(_)) => None,
             Ok(Err(error)) => match Fault::from(error) {
                 Fault::Disconnected => Some(Loss::Closed),
                 Fault::Refused(code) => {
-                    self.arrived();
+                    if refuses_evictions(&code) {
+                        self.refused();
+                    }
                     loss_of(&code)
                 }
                 _ => None,
             },
+            Err(_) if !purpose.is_lookup() && self.received() == received => Some(Loss::Hung),
             Err(_) => {
-                let nothing_arrives = self.replies() == replies_before;
-                (self.was_late() || nothing_arrives).then_some(Loss::Hung)
+                self.late(purpose, received);
+                None
             }
         }
     }
 
-    fn arrived(&self) {
-        self.replies.fetch_add(1, Ordering::Relaxed);
-        let lateness = self.lateness.load(Ordering::Relaxed);
-        if lateness > 0 {
-            // A lost update does not matter.
-            self.lateness
-                .store(lateness.saturating_sub(IN_TIME), Ordering::Relaxed);
-        }
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.since);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it is too late too often. Answers that are late together count once: what holds them
-    /// up may be over.
-    fn was_late(&self) -> bool {
-        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let last = self.last_late.load(Ordering::Relaxed);
-        if now < last + TOGETHER {
-            return false;
-        }
-        self.last_late.store(now, Ordering::Relaxed);
-        self.lateness.fetch_add(LATE, Ordering::Relaxed) + LATE >= TOO_LATE
+    /// Every critical section leaves it whole, however it ends.
+    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

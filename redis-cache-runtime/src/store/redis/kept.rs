@@ -14,14 +14,14 @@ use crate::fault::{Fault, FaultLog};
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 pub(super) const LAST_RETRY: Duration = Duration::from_millis(250);
 
-/// How often what is open is looked after when nobody uses it.
-const PULSE: Duration = Duration::from_millis(500);
-
 /// How something is opened and looked after.
 pub(super) trait Open: Send + Sync + 'static {
     type Opened: Clone + Send + Sync;
 
     fn open(&self) -> impl Future<Output = Result<Self::Opened, Fault>> + Send;
+
+    /// Waits until it is to be looked after again.
+    fn rest(opened: &Self::Opened) -> impl Future<Output = ()> + Send;
 
     /// Finds out whether it is lost, and whether another attempt is worth waiting for then.
     fn check(&self, opened: &Self::Opened) -> impl Future<Output = Option<Loss>> + Send;
@@ -231,7 +231,7 @@ impl<O: Open> Shared<O> {
     /// Notices a loss that no request notices, as long as it is the one in use.
     async fn look_after(this: Weak<Self>, opened: O::Opened) {
         loop {
-            sleep(PULSE).await;
+            O::rest(&opened).await;
             let Some(shared) = this.upgrade() else { return };
             let is_in_use =
                 matches!(&*shared.state.borrow(), State::Up(up) if O::is_same(up, &opened));

@@ -3,23 +3,26 @@
 //! After Redis was away, what it says is not believed for a while: the other processes that saw it
 //! need that time to tell it of their evictions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Value};
+use futures_util::future::join;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, RedisFuture, Value};
 use tokio::time::{Instant, timeout};
 
 use super::finder::Finder;
-use super::health::{End, Health};
-use super::history::{History, Introduction};
+use super::health::{End, Health, Standing, Terms, loss_of};
 use super::kept::{Kept, LAST_RETRY, Loss, Open, State};
-use super::request::until;
-use super::server::Driver;
+use super::pulse::{Answer, PulseName};
+use super::request::{Purpose, until};
+use super::server::Opened;
+use super::server_info::ServerInfo;
 use crate::fault::{Fault, FaultLog};
 use crate::settings::Settings;
 use crate::status::ConnectionState;
+use crate::store::Incarnation;
 
 /// How long it takes a process that has just connected to tell Redis of its evictions.
 const TELLING: Duration = Duration::from_millis(250);
@@ -30,32 +33,28 @@ const QUEUE: usize = 1024;
 /// What all connections of a cache have in common.
 pub(super) struct Shared {
     pub(super) config: AsyncConnectionConfig,
-    #[cfg(any(feature = "cluster", feature = "tls"))]
     pub(super) connect_timeout: Duration,
     /// How many connections there are to each server.
     pub(super) connections: usize,
     /// The database that is used.
     pub(super) db: i64,
+    pub(super) prefix: String,
     /// How long an operation may take, and how long callers wait for an attempt to connect.
     pub(super) budget: Duration,
     /// How long Redis is not believed after it was away.
     pub(super) settling: Duration,
+    /// How long a server is trusted after it accepted a pulse.
+    pulse: Duration,
     pub(super) faults: Arc<FaultLog>,
-    /// Called when a server no longer holds what it held.
-    on_break: Box<dyn Fn() + Send + Sync>,
     /// Whether to warn of a Redis that keeps for ever what has no expiry.
     warns_of_unbounded: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(
-        settings: &Settings,
-        db: i64,
-        faults: Arc<FaultLog>,
-        on_break: impl Fn() + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, db: i64, faults: Arc<FaultLog>) -> Self {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.socket_connect_timeout))
+            // The attempt as a whole has its time.
+            .set_connection_timeout(None)
             // Every operation has its budget already.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
@@ -63,22 +62,30 @@ impl Shared {
         let retries = LAST_RETRY + crate::cache::LAST_RETRY;
         Self {
             config,
-            #[cfg(any(feature = "cluster", feature = "tls"))]
             connect_timeout: settings.socket_connect_timeout,
             connections: settings.max_connections,
             db,
+            prefix: settings.prefix.clone(),
             budget: settings.socket_timeout,
             settling: settings.socket_connect_timeout + retries + TELLING,
+            pulse: settings.pulse,
             faults,
-            on_break: Box::new(on_break),
             warns_of_unbounded: AtomicBool::new(
                 settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
             ),
         }
     }
 
+    fn terms(&self) -> Terms {
+        Terms {
+            pulse: self.pulse,
+            budget: self.budget,
+            settling: self.settling,
+        }
+    }
+
     /// Says once that what never expires is never evicted either.
-    fn warn_of_unbounded(&self, server: &Introduction<'_>) {
+    fn warn_of_unbounded(&self, server: &ServerInfo) {
         if server.keeps_for_ever && self.warns_of_unbounded.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 "what has no ttl of its own is cached without expiry (REDIS_DEFAULT_TTL is 0), and this \
@@ -88,35 +95,77 @@ impl Shared {
     }
 }
 
+/// What the connections to one server have in common.
+pub(super) struct Target {
+    pub(super) finder: Finder,
+    pub(super) pulse: PulseName,
+    /// The last server that was there; `None`: nothing is known of any.
+    incarnation: Mutex<Option<Incarnation>>,
+    /// It serves what another served before.
+    is_successor: bool,
+}
+
 pub(super) struct Link {
     kept: Kept<Opener>,
 }
 
 struct Opener {
     shared: Arc<Shared>,
-    finder: Arc<Finder>,
-    history: Arc<History>,
-    /// Whether Redis was away since there was a connection.
+    target: Arc<Target>,
+    /// Redis was away since there was a connection.
     was_away: AtomicBool,
 }
 
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    _driver: Driver,
+    _opened: Opened,
     health: Arc<Health>,
-    /// How much had arrived when this clone was made.
-    replies_before: u64,
+    /// The number of bytes that had arrived when this clone was made.
+    received: u64,
+    /// The server that it leads to.
+    pub(super) incarnation: Incarnation,
     /// How many primaries the finder had found when this one was.
     found: u64,
 }
 
+impl Target {
+    pub(super) fn new(finder: Finder, pulse: String) -> Self {
+        Self {
+            finder,
+            pulse: PulseName::new(pulse),
+            incarnation: Mutex::default(),
+            is_successor: false,
+        }
+    }
+
+    /// The same, of a server that serves what another served before.
+    #[cfg(feature = "cluster")]
+    pub(super) fn succeeding(self) -> Self {
+        Self {
+            is_successor: true,
+            ..self
+        }
+    }
+
+    /// Notes which server is there. Returns whether that is another than before.
+    fn changes(&self, incarnation: Incarnation) -> bool {
+        let mut known = self
+            .incarnation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match known.replace(incarnation) {
+            Some(before) => before != incarnation,
+            None => self.is_successor,
+        }
+    }
+}
+
 impl Link {
-    pub(super) fn new(shared: Arc<Shared>, finder: Arc<Finder>, history: Arc<History>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, target: Arc<Target>) -> Self {
         let kept = Kept::new(Opener {
             shared,
-            finder,
-            history,
+            target,
             was_away: AtomicBool::new(false),
         });
         Self { kept }
@@ -137,18 +186,26 @@ impl Link {
     }
 
     /// Notes how an operation ended. A connection that was lost is replaced.
-    pub(super) fn note<T>(&self, end: &End<T>, on: &Connected) {
-        if let Some(loss) = on.health.note(end, on.replies_before) {
+    pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, on: &Connected) {
+        if let Some(loss) = on.health.note(end, purpose, on.received) {
             self.kept.lose(on, loss);
         }
+    }
+
+    /// Replaces a connection that nobody has looked after for too long.
+    pub(super) fn replace(&self, forgotten: &Connected) {
+        self.kept.lose(forgotten, Loss::Closed);
     }
 
     pub(super) fn state(&self) -> ConnectionState {
         match self.kept.state() {
             State::Idle => ConnectionState::Idle,
             State::Opening => ConnectionState::Connecting,
-            State::Up(connected) if connected.has_settled() => ConnectionState::Up,
-            State::Up(_) => ConnectionState::Settling,
+            State::Up(connected) => match connected.standing(Instant::now()) {
+                Standing::Trusted | Standing::Forgotten => ConnectionState::Up,
+                Standing::Doubted(Fault::Settling) => ConnectionState::Settling,
+                Standing::Doubted(_) => ConnectionState::Untrusted,
+            },
             State::Down => ConnectionState::Down,
         }
     }
@@ -156,13 +213,13 @@ impl Link {
 
 impl Connected {
     fn now(mut self) -> Self {
-        self.replies_before = self.health.replies();
+        self.received = self.health.received();
         self
     }
 
-    /// Whether what Redis says is to be believed.
-    pub(super) fn has_settled(&self) -> bool {
-        self.health.has_settled()
+    /// Whether what Redis answers by a deadline is to be believed.
+    pub(super) fn standing(&self, deadline: Instant) -> Standing {
+        self.health.standing(deadline)
     }
 }
 
@@ -171,31 +228,35 @@ impl Open for Opener {
 
     /// A connection to a primary that answers in time.
     async fn open(&self) -> Result<Connected, Fault> {
-        let (server, found) = self.finder.find(&self.shared).await?;
-        let (mut connection, driver) = server.connect(&self.shared).await?;
-        let introduced = timeout(self.shared.budget, self.introduce(&mut connection));
-        let broke = introduced.await.map_err(|_| Fault::Timeout)??;
-        let was_away = self.was_away.swap(false, Ordering::Relaxed);
-        let came_back = was_away.then(Instant::now).max(broke);
-        let settled = came_back.map(|came_back| came_back + self.shared.settling);
+        let (server, found) = self.target.finder.find(&self.shared).await?;
+        let opened = server.connect(&self.shared).await?;
+        let health = Health::new(self.shared.terms(), opened.received.clone());
+        let mut connection = opened.connection.clone();
+        let introduced = timeout(self.shared.budget, self.introduce(&mut connection, &health));
+        let incarnation = introduced.await.map_err(|_| Fault::Timeout)??;
         Ok(Connected {
             connection,
-            _driver: driver,
-            health: Arc::new(Health::new(settled)),
-            replies_before: 0,
+            _opened: opened,
+            health: Arc::new(health),
+            received: 0,
+            incarnation,
             found,
         })
     }
 
+    async fn rest(opened: &Connected) {
+        opened.health.rest().await;
+    }
+
     async fn check(&self, opened: &Connected) -> Option<Loss> {
-        if !self.finder.is_current(opened.found, &self.shared).await {
+        if opened.standing(Instant::now()) == Standing::Forgotten {
             return Some(Loss::Closed);
         }
-        let mut connected = opened.clone().now();
-        let ping = redis::cmd("PING");
-        let reply = Box::pin(async { ping.query_async::<Value>(&mut connected.connection).await });
-        let end = until(Instant::now() + self.shared.budget, reply).await;
-        connected.health.note(&end, connected.replies_before)
+        // Pulses must not wait for what finds the primary.
+        let is_current = self.target.finder.is_current(opened.found, &self.shared);
+        let is_current = timeout(self.shared.pulse / 4, is_current);
+        let (loss, is_current) = join(self.pulse(opened), is_current).await;
+        loss.or((is_current == Ok(false)).then_some(Loss::Closed))
     }
 
     fn is_same(one: &Connected, other: &Connected) -> bool {
@@ -216,23 +277,22 @@ impl Open for Opener {
 }
 
 impl Opener {
-    /// Asks a server who it is, and returns when its history last began anew. A replica is of no use,
-    /// nor is one that still reads its data from disk, and one that no longer holds what it held is to
-    /// be emptied.
+    /// Asks a server who it is, and whether it takes evictions. A replica is of no use, nor is one that
+    /// still reads its data from disk.
     async fn introduce(
         &self,
         connection: &mut MultiplexedConnection,
-    ) -> Result<Option<Instant>, Fault> {
-        let info = match redis::cmd("INFO").query_async(connection).await {
-            Ok(Value::BulkString(info)) => info,
-            Ok(Value::VerbatimString { text, .. }) => text.into_bytes(),
-            // Who must not ask learns that it answers, at least.
-            Err(error) if error.code() == Some("NOPERM") => return Ok(None),
-            Err(error) => return Err(Fault::from(&error)),
-            Ok(_) => return Ok(None),
-        };
-        let info = String::from_utf8_lossy(&info);
-        let server = Introduction::parse(&info);
+        health: &Health,
+    ) -> Result<Incarnation, Fault> {
+        let mut commands = redis::pipe();
+        commands
+            .cmd("INFO")
+            .add_command(self.target.pulse.command());
+        let pulse = health.pulses();
+        let replies = connection.req_packed_commands(&commands, 0, 2).await;
+        let replies = replies.map_err(|error| Fault::from(&error))?;
+        let [info, answer]: [Value; 2] = replies.try_into().map_err(|_| Fault::Protocol)?;
+        let server = ServerInfo::of_reply(info)?;
         if server.is_replica {
             return Err(Fault::Refused("READONLY".to_owned()));
         }
@@ -240,11 +300,64 @@ impl Opener {
             return Err(Fault::Refused("LOADING".to_owned()));
         }
         self.shared.warn_of_unbounded(&server);
-        Ok(server.id.and_then(|id| {
-            self.history.meet(id, || {
-                tracing::warn!("Redis may have lost evictions, so everything is evicted");
-                (self.shared.on_break)();
-            })
-        }))
+        if self.target.changes(server.incarnation) {
+            tracing::info!("this Redis may have lost evictions, so what it had stored is not used");
+            self.is_away();
+        }
+        if self.was_away.swap(false, Ordering::Relaxed) {
+            health.settles();
+        }
+        match Answer::of_reply(Ok(answer)).map_err(|error| Fault::from(&error))? {
+            Answer::Accepted => {
+                health.accepted(&pulse);
+            }
+            Answer::Refused(code) => self.refused(health, &code),
+            Answer::Elsewhere => health.unanswered(),
+        }
+        Ok(server.incarnation)
+    }
+
+    /// Finds out whether a server still takes evictions, and what it means for the connection if there
+    /// is no answer.
+    async fn pulse(&self, on: &Connected) -> Option<Loss> {
+        let mut connection = on.connection.clone();
+        let command = self.target.pulse.command();
+        let pulse = on.health.pulses();
+        let mut reply: RedisFuture<'_, Value> = connection.req_packed_command(&command);
+        let (mut deadline, mut received) = (pulse.deadline, pulse.received);
+        let reply = loop {
+            match until(deadline, &mut reply).await {
+                Ok(reply) => break reply,
+                Err(_) if on.health.received() == received => return Some(Loss::Hung),
+                // Something large is on its way.
+                Err(_) => {
+                    received = on.health.received();
+                    deadline = Instant::now() + self.shared.budget;
+                }
+            }
+        };
+        match Answer::of_reply(reply) {
+            Ok(Answer::Accepted) => {
+                if on.health.accepted(&pulse) {
+                    self.shared.faults.recovered();
+                }
+                None
+            }
+            Ok(Answer::Refused(code)) => {
+                self.refused(&on.health, &code);
+                loss_of(&code)
+            }
+            Ok(Answer::Elsewhere) => {
+                on.health.unanswered();
+                None
+            }
+            Err(_) => Some(Loss::Closed),
+        }
+    }
+
+    fn refused(&self, health: &Health, code: &str) {
+        if health.refused() {
+            self.shared.faults.record(&Fault::Refused(code.to_owned()));
+        }
     }
 }

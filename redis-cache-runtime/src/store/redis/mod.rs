@@ -6,14 +6,19 @@ mod commands;
 mod extractor;
 mod finder;
 mod health;
-mod history;
 mod kept;
+mod large;
 mod link;
+#[cfg(feature = "cluster")]
+mod moving;
 mod node;
+mod pulse;
+mod replies;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod server;
+mod server_info;
 mod servers;
 #[cfg(all(test, feature = "cluster"))]
 mod settling;
@@ -29,29 +34,30 @@ use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
 pub use self::extractor::Redis;
+use self::large::LargeEntries;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
-use super::{Claim, Claimed, Found, Lease, LeaseTimes, Nonce, Stamps, Token};
+use super::{
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, Nonce, Stamps, Token, of,
+};
 use crate::fault::{Fault, FaultLog};
-use crate::key::{Address, Eviction, Names};
+use crate::key::{Address, Eviction, Names, Owed};
 use crate::settings::{Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
 
 pub(crate) struct RedisStore {
     names: Names,
     servers: Servers,
+    large: LargeEntries,
 }
 
 impl RedisStore {
-    /// `on_break` is called when a server may have lost evictions that it took.
-    pub(crate) fn new(
-        settings: &Settings,
-        faults: Arc<FaultLog>,
-        on_break: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
+        let servers = Servers::new(settings, faults)?;
         Ok(Self {
-            names: Names::new(&settings.prefix),
-            servers: Servers::new(settings, faults, on_break)?,
+            names: servers.names(&settings.prefix),
+            servers,
+            large: LargeEntries::new(),
         })
     }
 
@@ -76,13 +82,16 @@ impl RedisStore {
                 .chain(self.names.nonces(at))
                 .chain(lease)
         };
-        let mut values = self.servers.read(names).await?.into_iter();
-        let entry = values.next().and_then(bytes);
-        let holder = holder.then(|| values.next_back()).flatten();
+        let purpose = self.large.lookup(self.names.entry(at));
+        let mut replies = self.servers.read(names, purpose).await?;
+        let entry = replies.next().and_then(|(value, _)| bytes(value));
+        let length = entry.as_ref().map_or(0, Bytes::len);
+        self.large.note(self.names.entry(at), length);
+        let holder = holder.then(|| replies.next_back()).flatten();
         Ok(Found {
             entry,
-            nonces: values.map(|value| nonce(&value)).collect(),
-            holder: holder.as_ref().and_then(token),
+            nonces: replies.map(nonce).collect(),
+            holder: holder.and_then(|(value, _)| token(&value)),
         })
     }
 
@@ -105,32 +114,29 @@ impl RedisStore {
             set.arg("NX");
             let entry = self.names.entry(at);
             commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
-            Purpose::Lookup
+            self.large.lookup(entry)
         };
         for (name, holds_value) in self.names.nonces_by_origin(at) {
             commands.push((name, seed(name, times.nonce(holds_value))?));
         }
-        let values = self.servers.run_all(commands, purpose).await?;
-        let mut values = values.into_iter();
-        let set = values.next();
+        let mut replies = self.servers.run_all(commands, purpose).await?;
+        let (set, from) = replies.next().ok_or(Fault::Protocol)?;
         let mut entry = None;
         if claim != Claim::Override {
-            let holder = values
-                .next()
-                .and_then(what_was_read)
-                .as_ref()
-                .and_then(token);
+            let mut next = || what_was_read(replies.next()?.0);
+            let holder = next().as_ref().and_then(token);
+            let there = next();
             // It is sent again on a new connection when it is not known what became of it.
-            let is_taken = set == Some(Value::Okay) || holder == Some(drawn);
+            let is_taken = set == Value::Okay || holder == Some(drawn);
             if !is_taken {
                 // One that ended just now was held by somebody all the same.
                 return Ok(Claimed::Held(holder.unwrap_or(drawn)));
             }
-            entry = values.next().and_then(what_was_read).and_then(bytes);
+            entry = there.and_then(bytes);
         }
-        let stamps: Option<Stamps> = values.map(|value| nonce(&value)).collect();
+        let stamps: Option<Stamps> = replies.map(nonce).collect();
         let stamps = stamps.ok_or(Fault::Protocol)?;
-        Lease::new(at, claim, drawn, stamps).map(|lease| Claimed::Taken(lease, entry))
+        Lease::new(at, claim, drawn, stamps, from).map(|lease| Claimed::Taken(lease, entry))
     }
 
     pub(crate) async fn renew(
@@ -166,7 +172,7 @@ impl RedisStore {
         };
         command.arg(&lease.token.0).arg(entry).arg(millis(ttl));
         if lease.claim == Claim::Override {
-            command.arg(lease.variants(at).map_or(&[][..], |nonce| nonce));
+            command.arg(lease.variants.as_ref().map_or(&[][..], |nonce| nonce));
         }
         let mut commands: Vec<Command<'_>> = Vec::new();
         for (name, holds_value) in self.names.nonces_by_origin(at) {
@@ -175,8 +181,20 @@ impl RedisStore {
             }
         }
         commands.push((lease_name, command));
-        let replies = self.servers.run_all(commands, Purpose::Other).await?;
-        Ok(replies.last() == Some(&Value::Int(1)))
+        let purpose = if self.large.note(entry_name, entry.len()) {
+            Purpose::LargeOther
+        } else {
+            Purpose::Other
+        };
+        let replies = match self.servers.run_all(commands, purpose).await {
+            #[cfg(feature = "cluster")]
+            Err(Fault::Refused(code)) if code == "TRYAGAIN" => {
+                // Boxed, because it is rare.
+                return Box::pin(self.put_on_its_way(at, lease, entry, ttl)).await;
+            }
+            replies => replies?,
+        };
+        Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }
 
     pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
@@ -201,11 +219,43 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Fault> {
-        let names = evictions
+    /// Evicts. Where some of several servers are away, they alone are left. `Err`: everything is.
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+        let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
-            .flat_map(|eviction| self.names.evicted(eviction));
-        self.servers.delete(names).await
+            .partition(|owed| self.names.is_in_every_slot(&owed.eviction));
+        let sets = named.iter().map(|owed| self.names.evicted(&owed.eviction));
+        let deleted = match sets.collect::<Vec<_>>() {
+            sets if sets.is_empty() => Vec::new(),
+            sets => self.servers.delete(sets).await?,
+        };
+        let (mut fault, mut left) = (None, Vec::new());
+        for (owed, deleted) in named.into_iter().zip(deleted) {
+            if let Err(why) = deleted {
+                fault = Some(why);
+                left.push(owed.clone());
+            }
+        }
+        #[cfg(feature = "cluster")]
+        for Owed { eviction, slots } in swept {
+            let in_slot = |slot| self.names.evicted_in_slot(eviction, slot);
+            if let Err((why, slots)) = self.servers.sweep(slots.as_ref(), in_slot).await {
+                fault = Some(why);
+                left.push(Owed {
+                    eviction: eviction.clone(),
+                    slots: Some(slots),
+                });
+            }
+        }
+        #[cfg(not(feature = "cluster"))]
+        let _ = swept;
+        Ok(fault.map_or(Ok(()), |fault| {
+            Err(Left {
+                fault,
+                owed: left,
+                is_everything: false,
+            })
+        }))
     }
 }
 
@@ -216,9 +266,14 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-fn nonce(value: &Value) -> Option<Nonce> {
+/// The nonce that a server has, as it has it: another server's would not match.
+fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
     match value {
-        Value::BulkString(bytes) => bytes.as_slice().try_into().ok(),
+        Value::BulkString(bytes) => bytes
+            .as_slice()
+            .try_into()
+            .ok()
+            .map(|nonce| of(nonce, from)),
         _ => None,
     }
 }

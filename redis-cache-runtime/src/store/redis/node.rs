@@ -8,40 +8,42 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::finder::Finder;
-use super::health::result;
-use super::history::History;
-use super::link::{Connected, Link, Shared};
-use super::request::{Request, until};
+use super::health::{Standing, result};
+use super::link::{Connected, Link, Shared, Target};
+use super::request::{Purpose, Request, until};
 use crate::fault::Fault;
-use crate::status::ServerStatus;
+use crate::status::{ConnectionState, ServerStatus};
+use crate::store::Incarnation;
 
 pub(super) struct Node {
     /// What it is called in reports.
     name: String,
     links: Box<[Link]>,
+    /// What is large goes over it.
+    large: Link,
     next: AtomicUsize,
+    #[cfg(feature = "cluster")]
+    target: Arc<Target>,
+}
+
+/// What a server answered.
+pub(super) struct Reply {
+    pub(super) value: Value,
+    /// The server that answered.
+    pub(super) from: Incarnation,
 }
 
 impl Node {
-    pub(super) fn new(
-        name: String,
-        shared: &Arc<Shared>,
-        finder: Finder,
-        history: History,
-    ) -> Self {
-        let (finder, history) = (Arc::new(finder), Arc::new(history));
-        let link = |_| {
-            Link::new(
-                Arc::clone(shared),
-                Arc::clone(&finder),
-                Arc::clone(&history),
-            )
-        };
+    pub(super) fn new(name: String, shared: &Arc<Shared>, target: Target) -> Self {
+        let target = Arc::new(target);
+        let link = |_| Link::new(Arc::clone(shared), Arc::clone(&target));
         Self {
             name,
             links: (0..shared.connections).map(link).collect(),
+            large: link(0),
             next: AtomicUsize::new(0),
+            #[cfg(feature = "cluster")]
+            target,
         }
     }
 
@@ -53,12 +55,26 @@ impl Node {
         &'a self,
         request: Request<'a>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Value, Fault>> + 'a {
-        let link = self.link();
+    ) -> impl Future<Output = Result<Reply, Fault>> + 'a {
+        let link = if request.purpose().is_large() {
+            &self.large
+        } else {
+            self.link()
+        };
         async move {
             let Some(mut connected) = link.connected() else {
                 return send_anew(link, request, deadline).await;
             };
+            match connected.standing(deadline) {
+                Standing::Doubted(fault) if request.purpose().is_lookup() => {
+                    return Err(fault);
+                }
+                Standing::Forgotten => {
+                    link.replace(&connected);
+                    return send_anew(link, request, deadline).await;
+                }
+                _ => {}
+            }
             match send_on(link, &mut connected, request, deadline).await {
                 Err(Fault::Disconnected) => {}
                 result => return result,
@@ -85,7 +101,7 @@ impl Node {
         let end = timeout_at(deadline, work(connected.connection.clone())).await;
         // What an application asks for may take long for reasons of its own.
         if end.is_ok() {
-            link.note(&end, &connected);
+            link.note(&end, Purpose::Other, &connected);
         }
         end.unwrap_or_else(|_| Err(timed_out()))
     }
@@ -102,29 +118,48 @@ impl Node {
         link
     }
 
+    /// Changes the name that its pulses delete.
+    #[cfg(feature = "cluster")]
+    pub(super) fn pulses_at(&self, name: String) {
+        self.target.pulse.set(name);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     pub(super) fn status(&self) -> ServerStatus {
+        let large = Some(self.large.state()).filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),
-            connections: self.links.iter().map(Link::state).collect(),
+            connections: self.links.iter().map(Link::state).chain(large).collect(),
         }
     }
 }
 
-/// Sends a request on a connection.
+/// Sends a request on a connection. What a lookup finds must be believed when it has arrived.
 async fn send_on(
     link: &Link,
     connected: &mut Connected,
     request: Request<'_>,
     deadline: Instant,
-) -> Result<Value, Fault> {
-    request.check(connected)?;
-    let end = until(deadline, request.send(&mut connected.connection)).await;
-    link.note(&end, connected);
-    result(end)
+) -> Result<Reply, Fault> {
+    let mut reply = request.send(&mut connected.connection);
+    let end = until(deadline, &mut reply).await;
+    drop(reply);
+    link.note(&end, request.purpose(), connected);
+    let value = result(end)?;
+    if request.purpose().is_lookup() {
+        match connected.standing(deadline) {
+            Standing::Trusted => {}
+            Standing::Doubted(fault) => return Err(fault),
+            Standing::Forgotten => return Err(Fault::Late),
+        }
+    }
+    Ok(Reply {
+        value,
+        from: connected.incarnation,
+    })
 }
 
 /// Sends a request when a connection has been opened. Boxed, because it is rare.
@@ -132,10 +167,13 @@ fn send_anew<'a>(
     link: &'a Link,
     request: Request<'a>,
     deadline: Instant,
-) -> BoxFuture<'a, Result<Value, Fault>> {
+) -> BoxFuture<'a, Result<Reply, Fault>> {
     Box::pin(async move {
         let mut connected = link.connect(deadline).await?;
-        send_on(link, &mut connected, request, deadline).await
+        match connected.standing(deadline) {
+            Standing::Doubted(fault) if request.purpose().is_lookup() => Err(fault),
+            _ => send_on(link, &mut connected, request, deadline).await,
+        }
     })
 }
 

@@ -8,9 +8,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::health::{End, loss_of};
-use super::link::Connected;
-use crate::fault::Fault;
+use super::health::{End, refuses_evictions};
 
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
@@ -19,21 +17,29 @@ pub(super) enum Request<'a> {
     Many(&'a Pipeline, Purpose),
 }
 
-/// What a reply is for: that of a lookup is believed only when Redis has settled.
+/// What a reply is for: that of a lookup is believed only if Redis is trusted. What is large goes over
+/// a connection of its own, so that nothing small waits behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lookup,
+    LargeLookup,
     Other,
+    LargeOther,
 }
 
 impl Purpose {
+    pub(super) fn is_lookup(self) -> bool {
+        matches!(self, Self::Lookup | Self::LargeLookup)
+    }
+
+    pub(super) fn is_large(self) -> bool {
+        matches!(self, Self::LargeLookup | Self::LargeOther)
+    }
+
     /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
     /// for Redis as long, must not have given up yet.
     pub(super) fn budget(self, budget: Duration) -> Duration {
-        match self {
-            Self::Lookup => budget / 2,
-            Self::Other => budget,
-        }
+        if self.is_lookup() { budget / 2 } else { budget }
     }
 }
 
@@ -41,14 +47,6 @@ impl<'a> Request<'a> {
     pub(super) fn purpose(self) -> Purpose {
         match self {
             Self::One(_, purpose) | Self::Many(_, purpose) => purpose,
-        }
-    }
-
-    /// Whether the reply may be believed.
-    pub(super) fn check(self, connected: &Connected) -> Result<(), Fault> {
-        match self.purpose() {
-            Purpose::Lookup if !connected.has_settled() => Err(Fault::Settling),
-            _ => Ok(()),
         }
     }
 
@@ -71,11 +69,11 @@ impl<'a> Request<'a> {
 
 /// Whether a server refuses more than the command that it answered.
 fn refuses_all(reply: &Value) -> bool {
-    matches!(reply, Value::ServerError(error) if loss_of(error.code()).is_some())
+    matches!(reply, Value::ServerError(error) if refuses_evictions(error.code()))
 }
 
 /// Waits for a reply. One that arrived while this process had no time to read it is not late.
-pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -> End<T> {
+pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) -> End<T> {
     match timeout_at(deadline, reply.as_mut()).await {
         Ok(reply) => Ok(reply),
         // Boxed, because it is rare.
@@ -83,7 +81,7 @@ pub(super) async fn until<T>(deadline: Instant, mut reply: RedisFuture<'_, T>) -
     }
 }
 
-async fn if_arrived<T>(mut reply: RedisFuture<'_, T>, late: End<T>) -> End<T> {
+async fn if_arrived<T>(reply: &mut RedisFuture<'_, T>, late: End<T>) -> End<T> {
     // Once for what reads from the socket, and once for what hands it on.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;

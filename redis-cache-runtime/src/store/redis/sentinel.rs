@@ -2,11 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
 use super::link::Shared;
-use super::server::{Driver, Server};
+use super::server::{Opened, Server};
 use crate::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
@@ -26,7 +25,7 @@ struct Found {
     number: u64,
     /// The sentinel that answered last.
     sentinel: usize,
-    connection: Option<(MultiplexedConnection, Driver)>,
+    connection: Option<Opened>,
 }
 
 impl Sentinels {
@@ -68,8 +67,8 @@ impl Sentinels {
     /// Asks the sentinel that answered last, and the others when it does not.
     async fn ask(&self, shared: &Shared) -> Result<(Endpoint, u64), Fault> {
         let connection = self.found().connection.clone();
-        if let Some((connection, _driver)) = connection
-            && let Ok(endpoint) = self.ask_over(connection, shared).await
+        if let Some(connection) = connection
+            && let Ok(endpoint) = self.ask_over(&connection, shared).await
         {
             return Ok(self.note(endpoint));
         }
@@ -77,6 +76,8 @@ impl Sentinels {
         let mut fault = Fault::Unreachable;
         for turn in 0..self.asked.len() {
             let sentinel = (first + turn) % self.asked.len();
+            // Whoever asks next begins with another, if this one does not answer.
+            self.found().sentinel = sentinel + 1;
             let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
@@ -87,19 +88,16 @@ impl Sentinels {
     }
 
     async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
-        let (connection, driver) = self.asked[sentinel].connect(shared).await?;
-        let endpoint = self.ask_over(connection.clone(), shared).await?;
+        let opened = self.asked[sentinel].connect(shared).await?;
+        let endpoint = self.ask_over(&opened, shared).await?;
         let mut found = self.found();
         found.sentinel = sentinel;
-        found.connection = Some((connection, driver));
+        found.connection = Some(opened);
         Ok(endpoint)
     }
 
-    async fn ask_over(
-        &self,
-        mut sentinel: MultiplexedConnection,
-        shared: &Shared,
-    ) -> Result<Endpoint, Fault> {
+    async fn ask_over(&self, sentinel: &Opened, shared: &Shared) -> Result<Endpoint, Fault> {
+        let mut sentinel = sentinel.connection.clone();
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
         let named = timeout(shared.budget, ask.query_async(&mut sentinel)).await;

@@ -2,20 +2,19 @@
 
 #[cfg(feature = "tls")]
 use std::error::Error;
-#[cfg(feature = "tls")]
 use std::io;
-#[cfg(feature = "tls")]
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
-#[cfg(feature = "tls")]
-use redis::ConnectionAddr;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
-#[cfg(feature = "tls")]
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-#[cfg(feature = "tls")]
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::time::timeout;
-#[cfg(feature = "tls")]
 use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Shared;
@@ -26,40 +25,91 @@ use crate::settings::{Access, Endpoint, SettingsError};
 
 #[derive(Clone)]
 pub(super) struct Server {
+    endpoint: Endpoint,
     client: Client,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
 
-/// The task that serves a connection, which ends when nobody uses the connection any more.
-#[derive(Clone, Default)]
-pub(super) struct Driver {
-    #[cfg(feature = "tls")]
-    _task: Option<Arc<AbortOnDropHandle<()>>>,
+/// A connection, logged in, that lasts as long as its driver is kept.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) received: Received,
+    /// The task that serves the connection, which ends when nobody uses the connection any more.
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The number of bytes that have arrived on a connection: a large reply on a slow link is progress,
+/// long before it is whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Received(Arc<AtomicU64>);
+
+/// A stream that counts what it receives.
+struct Counted<S> {
+    stream: S,
+    received: Received,
 }
 
 impl Server {
     pub(super) fn new(access: &Access, endpoint: &Endpoint) -> Result<Self, SettingsError> {
         Ok(Self {
+            endpoint: endpoint.clone(),
             client: access.client(endpoint)?,
             #[cfg(feature = "tls")]
             tls: access.tls().cloned(),
         })
     }
 
-    /// A connection, logged in, that lasts as long as its driver is kept.
-    pub(super) async fn connect(
-        &self,
-        shared: &Shared,
-    ) -> Result<(MultiplexedConnection, Driver), Fault> {
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            return Box::pin(self.connect_by(tls, shared)).await;
+    pub(super) async fn connect(&self, shared: &Shared) -> Result<Opened, Fault> {
+        let connecting = Box::pin(self.connect_by_kind(shared));
+        let opened = timeout(shared.connect_timeout, connecting).await;
+        opened.map_err(|_| Fault::Timeout)?
+    }
+
+    async fn connect_by_kind(&self, shared: &Shared) -> Result<Opened, Fault> {
+        match &self.endpoint {
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((&**host, *port)).await;
+                let stream = stream.map_err(|_| Fault::Disconnected)?;
+                stream.set_nodelay(true).map_err(|_| Fault::Disconnected)?;
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &self.tls {
+                    let stream = tls.connect(host, stream).await;
+                    let stream = stream.map_err(|error| fault_of_tls(&error))?;
+                    return self.log_in(stream, shared).await;
+                }
+                self.log_in(stream, shared).await
+            }
+            #[cfg(unix)]
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|_| Fault::Disconnected)?;
+                self.log_in(stream, shared).await
+            }
+            #[cfg(not(unix))]
+            Endpoint::Unix(_) => Err(Fault::Disconnected),
         }
-        let client = &self.client;
-        let connecting = client.get_multiplexed_async_connection_with_config(&shared.config);
-        let connection = connecting.await.map_err(|error| self.fault_of(&error))?;
-        Ok((connection, Driver::default()))
+    }
+
+    async fn log_in<S>(&self, stream: S, shared: &Shared) -> Result<Opened, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let received = Received::default();
+        let stream = Counted {
+            stream,
+            received: received.clone(),
+        };
+        let login = self.client.get_connection_info().redis_settings();
+        let config = shared.config.clone();
+        let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
+        let (connection, driver) = opened.map_err(|error| self.fault_of(&error))?;
+        Ok(Opened {
+            connection,
+            received,
+            _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))),
+        })
     }
 
     /// Names the refusal of `SELECT`, which is a part of the login.
@@ -72,32 +122,55 @@ impl Server {
             fault => fault,
         }
     }
+}
 
-    /// redis-rs could not be told which certificates to accept.
-    #[cfg(feature = "tls")]
-    async fn connect_by(
-        &self,
-        tls: &Tls,
-        shared: &Shared,
-    ) -> Result<(MultiplexedConnection, Driver), Fault> {
-        let info = self.client.get_connection_info();
-        let ConnectionAddr::TcpTls { host, port, .. } = info.addr() else {
-            return Err(Fault::Protocol);
-        };
-        let opening = async {
-            let stream = TcpStream::connect((&**host, *port)).await;
-            let stream = stream.map_err(|_| Fault::Disconnected)?;
-            stream.set_nodelay(true).map_err(|_| Fault::Disconnected)?;
-            let stream = tls.connect(host, stream).await;
-            let stream = stream.map_err(|error| fault_of_tls(&error))?;
-            let (settings, config) = (info.redis_settings(), shared.config.clone());
-            let opened = MultiplexedConnection::new_with_config(settings, stream, config).await;
-            opened.map_err(|error| self.fault_of(&error))
-        };
-        let opened = timeout(shared.connect_timeout, opening).await;
-        let (connection, driver) = opened.map_err(|_| Fault::Timeout)??;
-        let task = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
-        Ok((connection, Driver { _task: Some(task) }))
+impl Received {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let received = buffer.filled().len().saturating_sub(before) as u64;
+        self.received.0.fetch_add(received, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

@@ -8,21 +8,21 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
-use super::cluster::{Cluster, slot};
-#[cfg(feature = "cluster")]
-use super::commands::what_was_read;
+use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
 use super::extractor::Redis;
 use super::finder::Finder;
-use super::history::History;
-use super::link::Shared;
-use super::node::Node;
+use super::link::{Shared, Target};
+use super::node::{Node, Reply};
+use super::replies::Replies;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use super::server::Server;
 use crate::fault::{Fault, FaultLog};
-use crate::key::Name;
+use crate::key::{Name, Names};
+#[cfg(feature = "cluster")]
+use crate::key::{Slots, slot};
 use crate::settings::{Deployment, Settings, SettingsError};
 use crate::status::{PingError, ServerStatus};
 
@@ -42,18 +42,14 @@ enum Kind {
 pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
-    pub(super) fn new(
-        settings: &Settings,
-        faults: Arc<FaultLog>,
-        on_break: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
         // Contradictions first, files later.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
-        let shared = Arc::new(Shared::new(settings, access.db(), faults, on_break));
+        let shared = Arc::new(Shared::new(settings, access.db(), faults));
         let node = |name, finder| {
-            let history = History::of_a_stranger();
-            Kind::One(Arc::new(Node::new(name, &shared, finder, history)))
+            let target = Target::new(finder, format!("{}:cache:pulse", shared.prefix));
+            Kind::One(Arc::new(Node::new(name, &shared, target)))
         };
         let kind = match deployment {
             Deployment::Standalone(endpoint) => {
@@ -69,7 +65,8 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
+                let names = Names::in_cluster(&settings.prefix);
+                let cluster = Cluster::new(Arc::clone(&shared), access, seeds, names)?;
                 Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]
@@ -81,48 +78,75 @@ impl Servers {
         Ok(Self { shared, kind })
     }
 
-    /// Reads values, in the order of their names: at once from one server, from all of them at the
-    /// same time in a cluster. There each has a command of its own, because one for several would be
-    /// refused while a slot is on its way to another server. The names are made here, and not carried
+    /// The names under which things are kept on these servers.
+    pub(super) fn names(&self, prefix: &str) -> Names {
+        match &self.kind {
+            Kind::One(_) => Names::new(prefix),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => Names::in_cluster(prefix),
+        }
+    }
+
+    /// Reads values, in the order of their names: at once from one server, and in a cluster those of
+    /// each slot at once, from all servers at the same time. The names are made here, and not carried
     /// along until the reply.
-    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Vec<Value>, Fault>
+    pub(super) async fn read<'a, N>(
+        &self,
+        names: impl FnOnce() -> N,
+        purpose: Purpose,
+    ) -> Result<Replies, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
         match &self.kind {
             Kind::One(node) => {
                 let mget = read(names());
-                let request = Request::One(&mget, Purpose::Lookup);
-                self.send(node, request).await.and_then(values_of)
+                let request = Request::One(&mget, purpose);
+                let reply = self.send(node, request).await?;
+                Ok(Replies::of_one(values_of(reply.value)?, reply.from))
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {
-                let commands = names().map(|name| (name, read([name]))).collect();
+            Kind::Cluster(cluster) => {
+                let names: Vec<_> = names().collect();
                 // Boxed, so that a lookup on one server does not carry it along.
-                let values = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
-                let read = |value| what_was_read(value).ok_or(Fault::Protocol);
-                values.into_iter().map(read).collect()
+                Box::pin(read_in_slots(cluster, &names, purpose)).await
             }
         }
     }
 
-    /// Deletes names; in a cluster one after the other as far as they are on one server.
-    pub(super) async fn delete<'a>(
+    /// Deletes sets of names, each of which is in one slot of a cluster, and returns what became of each
+    /// set. `Err`: nobody was told of any.
+    pub(super) async fn delete(
         &self,
-        names: impl Iterator<Item = Name<'a>>,
-    ) -> Result<(), Fault> {
+        sets: Vec<Vec<Name<'_>>>,
+    ) -> Result<Vec<Result<(), Fault>>, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let del = delete(names);
-                self.send(node, Request::One(&del, Purpose::Other))
-                    .await
-                    .map(drop)
+                let del = delete(sets.iter().flatten().copied());
+                let deleted = self.send(node, Request::One(&del, Purpose::Other));
+                deleted.await?;
+                Ok(vec![Ok(()); sets.len()])
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {
-                let commands = names.map(|name| (name, delete([name]))).collect();
-                self.run_all(commands, Purpose::Other).await.map(drop)
+            Kind::Cluster(cluster) => {
+                let tasks: Vec<_> = sets.into_iter().map(Task::Delete).collect();
+                let replies = cluster.run_all(&tasks, Purpose::Other).await?;
+                Ok(replies.into_iter().map(|reply| reply.map(drop)).collect())
             }
+        }
+    }
+
+    /// Deletes names in each of some slots of a cluster, or in all. Returns the slots that are left,
+    /// and why.
+    #[cfg(feature = "cluster")]
+    pub(super) async fn sweep<'a>(
+        &self,
+        slots: Option<&Slots>,
+        names: impl Fn(u16) -> Vec<Name<'a>>,
+    ) -> Result<(), (Fault, Slots)> {
+        match &self.kind {
+            Kind::One(_) => Ok(()),
+            Kind::Cluster(cluster) => cluster.sweep(slots, names).await,
         }
     }
 
@@ -133,14 +157,17 @@ impl Servers {
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                self.send(node, Request::One(&command, Purpose::Other))
-                    .await
+                let request = Request::One(&command, Purpose::Other);
+                self.send(node, request).await.map(|reply| reply.value)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = vec![(about, command)];
-                let values = self.run_all(commands, Purpose::Other).await?;
-                values.into_iter().next().ok_or(Fault::Protocol)
+                let mut replies = self.run_all(commands, Purpose::Other).await?;
+                replies
+                    .next()
+                    .map(|(value, _)| value)
+                    .ok_or(Fault::Protocol)
             }
         }
     }
@@ -150,23 +177,29 @@ impl Servers {
         &self,
         commands: Vec<Command<'_>>,
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
-        let values = match &self.kind {
+    ) -> Result<Replies, Fault> {
+        match &self.kind {
             Kind::One(node) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for (_, command) in commands {
                     pipeline.add_command(command);
                 }
-                let request = Request::Many(&pipeline, purpose);
-                self.send(node, request).await.and_then(values_of)?
+                let reply = self.send(node, Request::Many(&pipeline, purpose)).await?;
+                let values = values_of(reply.value)?.into_iter().map(refuse_errors);
+                let values = values.collect::<Result<_, Fault>>()?;
+                Ok(Replies::of_one(values, reply.from))
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
-                let commands: Vec<_> = commands.into_iter().map(routed).collect();
-                cluster.run_all(&commands, purpose).await?
+                let task = |(name, command)| Task::Run(name, command);
+                let tasks: Vec<_> = commands.into_iter().map(task).collect();
+                let mut replies = Vec::with_capacity(tasks.len());
+                for reply in cluster.run_all(&tasks, purpose).await? {
+                    replies.extend(reply?);
+                }
+                Ok(Replies::of_many(replies))
             }
-        };
-        values.into_iter().map(refuse_errors).collect()
+        }
     }
 
     /// Asks every server whether it is there.
@@ -178,7 +211,8 @@ impl Servers {
                 .send(Request::One(&ping, Purpose::Other), deadline)
                 .await;
             let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
-            reply.and_then(refuse_errors).map(drop).map_err(failed)
+            let value = reply.and_then(|reply| refuse_errors(reply.value));
+            value.map(drop).map_err(failed)
         };
         match &self.kind {
             Kind::One(node) => ping(node).await,
@@ -212,15 +246,44 @@ impl Servers {
         }
     }
 
-    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Value, Fault> {
+    async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
         let deadline = Instant::now() + request.purpose().budget(self.shared.budget);
-        node.send(request, deadline).await.and_then(refuse_errors)
+        let Reply { value, from } = node.send(request, deadline).await?;
+        refuse_errors(value).map(|value| Reply { value, from })
     }
 }
 
+/// Reads values in a cluster, those of each slot by one command.
 #[cfg(feature = "cluster")]
-fn routed((name, command): Command<'_>) -> (usize, Cmd) {
-    (slot(name.concat().as_bytes()), command)
+async fn read_in_slots(
+    cluster: &Cluster,
+    names: &[Name<'_>],
+    purpose: Purpose,
+) -> Result<Replies, Fault> {
+    let mut by_slot: Vec<(u16, Vec<Name<'_>>)> = Vec::new();
+    let mut places = Vec::with_capacity(names.len());
+    for name in names {
+        let slot = slot(*name);
+        let known = by_slot.iter().position(|(known, _)| *known == slot);
+        let place = known.unwrap_or_else(|| {
+            by_slot.push((slot, Vec::new()));
+            by_slot.len() - 1
+        });
+        by_slot[place].1.push(*name);
+        places.push(place);
+    }
+    let tasks = by_slot.into_iter().map(|(_, names)| Task::Read(names));
+    let tasks: Vec<_> = tasks.collect();
+    let mut values = Vec::with_capacity(tasks.len());
+    for reply in cluster.run_all(&tasks, purpose).await? {
+        values.push(reply?.into_iter());
+    }
+    let value = |place: usize| values[place].next().ok_or(Fault::Protocol);
+    let values = places
+        .into_iter()
+        .map(value)
+        .collect::<Result<_, Fault>>()?;
+    Ok(Replies::of_many(values))
 }
 
 fn refuse_errors(value: Value) -> Result<Value, Fault> {

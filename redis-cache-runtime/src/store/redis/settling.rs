@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::store::{Claim, LeaseTimes, Token};
 
 fn store(settings: &Settings) -> RedisStore {
-    RedisStore::new(settings, Arc::default(), || {}).unwrap()
+    RedisStore::new(settings, Arc::default()).unwrap()
 }
 
 fn at(key: &str) -> Address {

@@ -106,6 +106,17 @@ impl RedisCluster {
         self.nodes[index].kill();
     }
 
+    /// Returns whether all other nodes know that a node has failed.
+    pub fn is_given_up(&self, index: usize) -> bool {
+        let port = self.nodes[index].port();
+        let gives_up = |process: &RedisProcess| {
+            let nodes = view(&mut process.connection()).expect("CLUSTER NODES");
+            let mut nodes = nodes.iter();
+            nodes.any(|node| node.port == port && node.has_failed())
+        };
+        self.up().all(|(_, process)| gives_up(process))
+    }
+
     /// Starts a node again, empty, on the same port. It becomes a replica of the node that has
     /// replaced it, or is a primary without keys if none has.
     pub fn start_again(&mut self, index: usize) {
@@ -186,7 +197,7 @@ impl RedisCluster {
     }
 
     /// The index of the node that serves a slot, as whoever knows best says.
-    fn server_of(&self, slot: u16) -> usize {
+    pub fn server_of(&self, slot: u16) -> usize {
         wait_until("a primary", || {
             let mut nodes = Vec::new();
             for (_, node) in self.up() {

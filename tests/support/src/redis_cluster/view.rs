@@ -8,6 +8,7 @@ use crate::waiting::Attempt;
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) port: u16,
+    pub(super) bus_port: u16,
     /// The id of its primary, if it is a replica.
     pub(super) primary: Option<String>,
     /// Of what it knows about who serves which slots, the one with the highest is right.
@@ -32,6 +33,10 @@ impl Node {
         self.is_linked && !flags.iter().any(|flag| self.has_flag(flag))
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_flag("fail")
+    }
+
     fn has_flag(&self, name: &str) -> bool {
         self.flags.iter().any(|flag| flag == name)
     }
@@ -39,7 +44,8 @@ impl Node {
     fn from_line(line: &str) -> Option<Self> {
         let mut fields = line.split(' ');
         let id = fields.next()?.to_owned();
-        let (address, _) = fields.next()?.split_once('@')?;
+        let (address, bus_port) = fields.next()?.split_once('@')?;
+        let bus_port = bus_port.split(',').next()?.parse().ok()?;
         let port = address.rsplit(':').next()?.parse().ok()?;
         let flags = fields.next()?.split(',').map(str::to_owned).collect();
         let primary = fields.next().filter(|id| *id != "-").map(str::to_owned);
@@ -54,6 +60,7 @@ impl Node {
         Some(Self {
             id,
             port,
+            bus_port,
             primary,
             epoch,
             slots: slots.map(range).collect::<Option<_>>()?,

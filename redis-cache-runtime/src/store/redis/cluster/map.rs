@@ -4,44 +4,81 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use redis::aio::ConnectionLike;
+use redis::{FromRedisValue, Pipeline, Value};
+use tokio::time::{Instant, timeout};
 
-use super::slots::Layout;
+use super::slots::{Layout, Location, View};
+use super::task::Named;
 use crate::fault::{Fault, FaultLog};
+use crate::key::{SLOTS, tag};
 use crate::settings::{Access, Endpoint};
 use crate::store::redis::finder::Finder;
-use crate::store::redis::history::History;
 use crate::store::redis::kept::{Loss, Open};
-use crate::store::redis::link::Shared;
+use crate::store::redis::link::{Shared, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::server::Server;
 
 /// How many nodes are asked at once what the cluster looks like.
 const MAX_ASKED: usize = 8;
 
+/// How long a map is new.
+const NEW: Duration = Duration::from_secs(1);
+
 /// Which primary serves which slot.
 pub(super) struct Map {
     layout: Layout,
-    /// In the order of the layout's primaries.
-    nodes: Vec<(Endpoint, Arc<Node>)>,
+    /// In the order of the layout's primaries, and after them of its spares.
+    nodes: Vec<(Location, Arc<Node>)>,
+    since: Instant,
 }
 
 impl Map {
-    pub(super) fn primary(&self, slot: usize) -> Option<Arc<Node>> {
-        let place = (*self.layout.slots.get(slot)?)?;
+    pub(super) fn primary(&self, slot: u16) -> Option<Arc<Node>> {
+        let place = (*self.layout.slots.get(usize::from(slot))?)?;
         let (_, node) = self.nodes.get(usize::from(place))?;
         Some(Arc::clone(node))
     }
 
-    /// A primary by its place.
-    pub(super) fn node(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
+    /// A slot that a primary serves.
+    pub(super) fn slot_of(&self, primary: &Arc<Node>) -> Option<u16> {
         let mut nodes = self.nodes.iter();
-        let (_, node) = nodes.find(|(known, _)| known == endpoint)?;
+        let place = nodes.position(|(_, node)| Arc::ptr_eq(node, primary))?;
+        let is_its = |slot: &Option<u16>| slot.is_some_and(|its| usize::from(its) == place);
+        let slot = self.layout.slots.iter().position(is_its)?;
+        u16::try_from(slot).ok()
+    }
+
+    /// The node at an endpoint.
+    fn node(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
+        let mut nodes = self.nodes.iter();
+        let (_, node) = nodes.find(|(known, _)| known.endpoint == *endpoint)?;
         Some(Arc::clone(node))
     }
 
+    /// The node that a redirection names.
+    pub(super) fn named(&self, Named { by, place }: &Named) -> Option<Arc<Node>> {
+        let mut nodes = self.nodes.iter();
+        let is_meant = |location: &Location| match &place.host {
+            Some(host) => location.is_named(host, place.port),
+            None => self.nodes.iter().any(|(its, node)| {
+                let mut hosts = its.hosts();
+                Arc::ptr_eq(node, by) && hosts.any(|host| location.is_named(host, place.port))
+            }),
+        };
+        let (_, node) = nodes.find(|(location, _)| is_meant(location))?;
+        Some(Arc::clone(node))
+    }
+
+    /// Every primary that serves slots.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.nodes.iter().map(|(_, node)| node)
+        let nodes = self.nodes.iter().map(|(_, node)| node);
+        nodes.take(self.layout.primaries.len())
+    }
+
+    /// Returns whether it is so new that another map would say the same.
+    pub(super) fn is_new(&self) -> bool {
+        self.since.elapsed() < NEW
     }
 }
 
@@ -68,7 +105,11 @@ impl Mapper {
     fn to_be_asked(&self) -> Vec<Endpoint> {
         let mut known: Vec<Endpoint> = self.seeds.clone();
         if let Some(map) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            known.extend(map.layout.primaries.iter().cloned());
+            known.extend(
+                map.nodes
+                    .iter()
+                    .map(|(location, _)| location.endpoint.clone()),
+            );
             known.extend(map.layout.others.iter().cloned());
         }
         fastrand::shuffle(&mut known);
@@ -83,37 +124,72 @@ impl Mapper {
 
     /// What a node says the cluster looks like. It is asked on a connection of its own, because most
     /// nodes that know are none that commands are sent to.
-    async fn ask(&self, endpoint: Endpoint) -> Result<(Endpoint, String), Fault> {
+    async fn ask(&self, endpoint: Endpoint) -> Result<View, Fault> {
         let asked = async {
             let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
-            let (mut connection, _driver) = server.connect(&self.shared).await?;
-            let mut nodes = redis::cmd("CLUSTER");
-            let nodes = nodes.arg("NODES").query_async(&mut connection).await;
-            nodes.map_err(|error| Fault::from(&error))
+            let mut opened = server.connect(&self.shared).await?;
+            let mut commands = Pipeline::with_capacity(2);
+            commands.cmd("CLUSTER").arg("NODES");
+            commands.cmd("CLUSTER").arg("SLOTS");
+            let replies = opened.connection.req_packed_commands(&commands, 0, 2).await;
+            replies.map_err(|error| Fault::from(&error))
         };
-        let view = timeout(self.shared.budget, asked).await;
-        let view = view.map_err(|_| Fault::Timeout)??;
-        Ok((endpoint, view))
+        let replies = timeout(self.shared.budget, asked).await;
+        let replies = replies.map_err(|_| Fault::Timeout)??;
+        let Ok::<[Value; 2], _>([nodes, slots]) = replies.try_into() else {
+            return Err(Fault::Protocol);
+        };
+        if let Value::ServerError(error) = &nodes {
+            return Err(Fault::Refused(error.code().to_owned()));
+        }
+        Ok(View {
+            from: endpoint,
+            nodes: String::from_redis_value(nodes).map_err(|_| Fault::Protocol)?,
+            slots,
+        })
     }
 
     /// The map of a layout. A node that was not there before takes the place of another.
     fn map(&self, layout: Layout, last: Option<&Map>) -> Result<Map, Fault> {
-        let node = |endpoint: &Endpoint| {
+        let node = |(place, location): (usize, &Location)| {
+            let endpoint = &location.endpoint;
+            let pulse = self.pulse(&layout, place);
             if let Some(node) = last.and_then(|last| last.node(endpoint)) {
-                return Ok((endpoint.clone(), node));
+                node.pulses_at(pulse);
+                return Ok((location.clone(), node));
             }
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
-            let history = match last {
-                None => History::of_a_stranger(),
-                Some(_) => History::of_a_successor(),
+            let target = Target::new(Finder::Fixed(server), pulse);
+            let target = match last {
+                None if place < layout.primaries.len() => target,
+                // A spare may take the place of another without being met in between.
+                _ => target.succeeding(),
             };
-            let finder = Finder::Fixed(server);
-            let node = Node::new(endpoint.to_string(), &self.shared, finder, history);
-            Ok((endpoint.clone(), Arc::new(node)))
+            let node = Node::new(endpoint.to_string(), &self.shared, target);
+            Ok((location.clone(), Arc::new(node)))
         };
-        let nodes = layout.primaries.iter().map(node);
+        let locations = layout.primaries.iter().chain(&layout.spares);
+        let nodes = locations.enumerate().map(node);
         let nodes = nodes.collect::<Result<_, Fault>>()?;
-        Ok(Map { layout, nodes })
+        Ok(Map {
+            layout,
+            nodes,
+            since: Instant::now(),
+        })
+    }
+}
+
+impl Mapper {
+    /// A name for the pulses of a primary, in one of its slots: any one, because a slot that is on its
+    /// way to another node proves nothing.
+    fn pulse(&self, layout: &Layout, place: usize) -> String {
+        let is_its = |slot: &u16| {
+            let owner = layout.slots.get(usize::from(*slot)).copied().flatten();
+            owner.is_some_and(|owner| usize::from(owner) == place)
+        };
+        let slots: Vec<u16> = (0..SLOTS).filter(is_its).collect();
+        let slot = fastrand::choice(slots).unwrap_or_default();
+        format!("{}:cache:pulse:{{{}}}", self.shared.prefix, tag(slot))
     }
 }
 
@@ -137,6 +213,10 @@ impl Open for Mapper {
         let map = Arc::new(self.map(layout, last.as_deref())?);
         *last = Some(Arc::clone(&map));
         Ok(map)
+    }
+
+    async fn rest(_: &Arc<Map>) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
     /// Who uses it finds out when it is wrong.

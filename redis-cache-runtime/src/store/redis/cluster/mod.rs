@@ -3,35 +3,42 @@
 //! Every server has connections, a breaker and a history of its own, so that one that is away costs
 //! the others nothing.
 
+mod down;
 mod lent;
 mod map;
 mod slots;
+mod sweep;
+mod task;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, Pipeline, ServerErrorKind, Value};
+use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use self::down::Down;
 use self::lent::Lent;
 use self::map::{Map, Mapper};
-pub(super) use self::slots::slot;
+pub(super) use self::task::Task;
+use self::task::{Answer, Next, Part, Replies};
 use super::commands::values_of;
 use super::kept::{Kept, Open};
 use super::link::Shared;
 use super::node::Node;
 use super::request::{Purpose, Request};
 use crate::fault::Fault;
+use crate::key::Names;
 use crate::settings::{Access, Endpoint, SettingsError};
+use crate::store::Incarnation;
 
 /// How long the slots are not asked for again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often commands are sent to where they are redirected.
-const TURNS: usize = 4;
+const TURNS: usize = 6;
 
 pub(super) struct Cluster {
     map: Arc<Kept<Mapper>>,
@@ -39,27 +46,8 @@ pub(super) struct Cluster {
     refreshing: Arc<Semaphore>,
     lent: Lent,
     budget: Duration,
-    /// When a node last said that the cluster is down, and how long none is believed after that:
-    /// none took an eviction either.
-    was_down: Mutex<Option<Instant>>,
-    settling: Duration,
-}
-
-/// A command on its way.
-struct Routed<'a> {
-    /// Where its reply belongs.
-    place: usize,
-    slot: usize,
-    command: &'a Cmd,
-    to: Arc<Node>,
-    /// The slot is on its way to that node, which takes commands for it only if asked to.
-    asking: bool,
-}
-
-/// Where a node sends a command that is not for it.
-struct Redirection {
-    to: Option<Endpoint>,
-    asking: bool,
+    down: Arc<Down>,
+    names: Names,
 }
 
 impl Cluster {
@@ -67,62 +55,66 @@ impl Cluster {
         shared: Arc<Shared>,
         access: Access,
         seeds: Vec<Endpoint>,
+        names: Names,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
             budget: shared.budget,
-            was_down: Mutex::default(),
-            settling: shared.settling,
+            down: Arc::new(Down::new(shared.settling)),
+            names,
             lent: Lent::new(&shared, &access, &seeds)?,
             map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
         })
     }
 
-    /// Runs commands, each on the primary of its slot. The replies are in the order of the commands.
-    pub(super) async fn run_all(
+    /// Runs tasks, each on the primary of its slot. The replies are in the order of the tasks: a node
+    /// that is away fails those for it alone.
+    pub(super) async fn run_all<'t>(
         &self,
-        commands: &[(usize, Cmd)],
+        tasks: &'t [Task<'t>],
         purpose: Purpose,
-    ) -> Result<Vec<Value>, Fault> {
+    ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
         let deadline = Instant::now() + purpose.budget(self.budget);
+        self.run_all_until(tasks, purpose, deadline).await
+    }
+
+    async fn run_all_until<'t>(
+        &self,
+        tasks: &'t [Task<'t>],
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
         let mut map = self.map(deadline).await?;
-        let mut replies = vec![Value::Nil; commands.len()];
-        let mut on_the_way = Vec::with_capacity(commands.len());
-        for (place, (slot, command)) in commands.iter().enumerate() {
-            let to = self.primary(&mut map, *slot, deadline).await?;
-            on_the_way.push(Routed {
-                place,
-                slot: *slot,
-                command,
-                to,
-                asking: false,
-            });
-        }
+        let mut replies = Replies::of(tasks.len());
+        let mut parts: Vec<_> = tasks.iter().enumerate().flat_map(Part::whole).collect();
+        let mut waits = true;
         for _ in 0..TURNS {
-            let mut redirected = Vec::new();
-            for (batch, values) in self.send(on_the_way, purpose, deadline).await? {
-                for (routed, value) in batch.into_iter().zip(values) {
-                    match Redirection::of(&value) {
-                        Some(redirection) => redirected.push((routed, redirection)),
-                        None => replies[routed.place] = value,
+            let mut lost = Vec::new();
+            let batches = self.batches(&map, parts, &mut lost);
+            parts = self.send(batches, purpose, deadline, &mut replies).await;
+            if !lost.is_empty() {
+                self.refresh();
+                // Which slots nobody serves is known from a new map; which node another means, is not.
+                let unserved = |part: &Part<'_>| matches!(part.next, Next::Primary);
+                waits &= !(map.is_new() && lost.iter().all(unserved));
+                if let Some(new) = self.another(&map, waits, deadline).await {
+                    map = new;
+                    parts.extend(lost.into_iter().map(Part::not_moved));
+                } else {
+                    for part in &lost {
+                        replies.fail(part, Fault::Unreachable);
                     }
                 }
+                waits = false;
             }
-            if redirected.is_empty() {
-                return match purpose {
-                    Purpose::Lookup if !self.has_settled() => Err(Fault::Settling),
-                    _ => Ok(replies),
-                };
-            }
-            on_the_way = Vec::with_capacity(redirected.len());
-            for (routed, redirection) in redirected {
-                on_the_way.push(
-                    self.redirect(&mut map, routed, redirection, deadline)
-                        .await?,
-                );
+            if parts.is_empty() {
+                break;
             }
         }
-        Err(Fault::Refused("MOVED".to_owned()))
+        for part in &parts {
+            replies.fail(part, Fault::Refused("MOVED".to_owned()));
+        }
+        Ok(replies.into_inner())
     }
 
     /// The map, which is made when it is first needed.
@@ -133,90 +125,114 @@ impl Cluster {
         }
     }
 
-    /// The primary of a slot. When the map has none, or not any more, another map may.
-    async fn primary(
-        &self,
-        map: &mut Arc<Map>,
-        slot: usize,
-        deadline: Instant,
-    ) -> Result<Arc<Node>, Fault> {
-        if let Some(node) = map.primary(slot) {
-            return Ok(node);
+    /// Another map than that, if it is worth waiting for.
+    async fn another(&self, map: &Arc<Map>, waits: bool, deadline: Instant) -> Option<Arc<Map>> {
+        if !waits {
+            return None;
         }
-        self.refresh();
-        *map = self.map.wait_for_other(map, deadline).await?;
-        map.primary(slot).ok_or(Fault::Unreachable)
+        self.map.wait_for_other(map, deadline).await.ok()
     }
 
-    async fn redirect<'a>(
-        &self,
-        map: &mut Arc<Map>,
-        mut routed: Routed<'a>,
-        redirection: Redirection,
-        deadline: Instant,
-    ) -> Result<Routed<'a>, Fault> {
-        if !redirection.asking {
-            self.refresh();
+    /// The node that a part is for next, if the map has it.
+    fn node_for(&self, map: &Map, part: &Part<'_>) -> Option<Arc<Node>> {
+        match &part.next {
+            Next::Primary => map.primary(part.slot),
+            Next::Moved(named) => {
+                self.refresh();
+                map.named(named)
+            }
+            Next::Asked(named) => map.named(named),
         }
-        let known = redirection.to.and_then(|endpoint| map.node(&endpoint));
-        routed.to = if let Some(node) = known {
-            node
-        } else {
-            self.refresh();
-            *map = self.map.wait_for_other(map, deadline).await?;
-            self.primary(map, routed.slot, deadline).await?
-        };
-        routed.asking = redirection.asking;
-        Ok(routed)
     }
 
-    /// Sends commands to their nodes at the same time, and returns what each node answered.
-    async fn send<'a>(
+    /// Puts together what is for the same node.
+    fn batches<'t>(
         &self,
-        commands: Vec<Routed<'a>>,
+        map: &Map,
+        parts: Vec<Part<'t>>,
+        lost: &mut Vec<Part<'t>>,
+    ) -> Vec<(Arc<Node>, Vec<Part<'t>>)> {
+        let mut batches: Vec<(Arc<Node>, Vec<Part<'t>>)> = Vec::new();
+        for part in parts {
+            let Some(node) = self.node_for(map, &part) else {
+                lost.push(part);
+                continue;
+            };
+            match batches.iter_mut().find(|(to, _)| Arc::ptr_eq(to, &node)) {
+                Some((_, batch)) => batch.push(part),
+                None => batches.push((node, vec![part])),
+            }
+        }
+        batches
+    }
+
+    /// Sends parts to their nodes at the same time, and returns what has to be sent next.
+    async fn send<'t>(
+        &self,
+        batches: Vec<(Arc<Node>, Vec<Part<'t>>)>,
         purpose: Purpose,
         deadline: Instant,
-    ) -> Result<Vec<(Vec<Routed<'a>>, Vec<Value>)>, Fault> {
-        let mut batches: Vec<Vec<Routed<'a>>> = Vec::new();
-        for command in commands {
-            let is_for = |batch: &&mut Vec<Routed<'a>>| Arc::ptr_eq(&batch[0].to, &command.to);
-            match batches.iter_mut().find(is_for) {
-                Some(batch) => batch.push(command),
-                None => batches.push(vec![command]),
-            }
-        }
-        let sent = batches.into_iter().map(async |batch| {
-            let values = send_to_one(&batch, purpose, deadline).await?;
-            if values.iter().any(is_down) {
-                *self.was_down() = Some(Instant::now());
-                return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
-            }
-            Ok((batch, values))
+        replies: &mut Replies,
+    ) -> Vec<Part<'t>> {
+        let sent = batches.into_iter().map(async |(node, batch)| {
+            let values = send_to_one(&node, &batch, purpose, deadline).await;
+            (node, batch, values)
         });
-        let replies: Result<Vec<_>, Fault> = join_all(sent).await.into_iter().collect();
-        if replies.as_ref().is_err_and(Fault::is_absence) {
-            self.refresh();
+        let mut next = Vec::new();
+        for (node, batch, values) in join_all(sent).await {
+            match self.checked(&node, values, purpose) {
+                Ok((values, from)) => {
+                    let pairs = batch.into_iter().zip(values);
+                    let take = |(part, value)| replies.take(part, &node, (value, from));
+                    next.extend(pairs.flat_map(take));
+                }
+                Err(fault) => batch
+                    .iter()
+                    .for_each(|part| replies.fail(part, fault.clone())),
+            }
         }
-        replies
+        next
     }
 
-    /// Whether what the nodes say is to be believed. They are asked before as well: who asks nobody
-    /// does not learn that the cluster is still down.
-    fn has_settled(&self) -> bool {
-        self.was_down()
-            .is_none_or(|down| down.elapsed() >= self.settling)
+    /// What a node said, if that is to be believed. It is asked before as well: who asks nobody does not
+    /// learn that the cluster is still down.
+    fn checked(
+        &self,
+        node: &Arc<Node>,
+        sent: Result<(Vec<Value>, Incarnation), Fault>,
+        purpose: Purpose,
+    ) -> Result<(Vec<Value>, Incarnation), Fault> {
+        // A node that is not trusted may no longer have the slot that it is asked about.
+        let sent = sent.inspect_err(|fault| {
+            if fault.is_absence() || fault.is_doubt() {
+                self.refresh();
+            }
+        })?;
+        if self.down.is_said(node, &sent.0) {
+            self.refresh();
+            return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
+        }
+        if purpose.is_lookup() && self.down.is_settling(node) {
+            self.refresh();
+            return Err(Fault::Settling);
+        }
+        Ok(sent)
     }
 
-    fn was_down(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.was_down.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks in the background what the cluster looks like, unless that is being done.
+    /// Asks in the background what the cluster looks like, and which nodes are down if one was a short
+    /// time ago, unless that is being done.
     fn refresh(&self) {
         if let Ok(permit) = Arc::clone(&self.refreshing).try_acquire_owned() {
-            let map = Arc::clone(&self.map);
+            let (map, down) = (Arc::clone(&self.map), Arc::clone(&self.down));
+            let (names, deadline) = (self.names.clone(), Instant::now() + self.budget);
             tokio::spawn(async move {
-                if let Ok(new) = map.opener().open().await {
+                let asked = async {
+                    if let Some(map) = map.current().filter(|_| down.is_any_settling()) {
+                        down.ask_all(&map, &names, deadline).await;
+                    }
+                };
+                let (new, ()) = join(map.opener().open(), asked).await;
+                if let Ok(new) = new {
                     map.set(new);
                 }
                 sleep(PAUSE).await;
@@ -243,54 +259,33 @@ impl Cluster {
     }
 }
 
-/// Sends commands to the node that they are for.
+/// Sends parts to the node that they are for.
 async fn send_to_one(
-    batch: &[Routed<'_>],
+    node: &Node,
+    batch: &[Part<'_>],
     purpose: Purpose,
     deadline: Instant,
-) -> Result<Vec<Value>, Fault> {
+) -> Result<(Vec<Value>, Incarnation), Fault> {
     let mut pipeline = Pipeline::with_capacity(batch.len());
-    for routed in batch {
-        if routed.asking {
+    for part in batch {
+        if part.is_asking() {
             pipeline.cmd("ASKING");
         }
-        pipeline.add_command(routed.command.clone());
+        part.add_to(&mut pipeline);
     }
     let request = Request::Many(&pipeline, purpose);
-    let values = values_of(batch[0].to.send(request, deadline).await?)?;
+    let answer = node.send(request, deadline).await?;
+    let values = values_of(answer.value)?;
     if values.len() != pipeline.len() {
         return Err(Fault::Protocol);
     }
     let mut values = values.into_iter();
-    let reply = |routed: &Routed<'_>| {
-        if routed.asking {
+    let reply = |part: &Part<'_>| {
+        if part.is_asking() {
             values.next();
         }
         values.next().ok_or(Fault::Protocol)
     };
-    batch.iter().map(reply).collect()
-}
-
-/// Whether a node refuses everything because somebody else is missing.
-fn is_down(value: &Value) -> bool {
-    matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ClusterDown))
-}
-
-impl Redirection {
-    fn of(value: &Value) -> Option<Self> {
-        let Value::ServerError(error) = value else {
-            return None;
-        };
-        let asking = match error.kind()? {
-            ServerErrorKind::Moved => false,
-            ServerErrorKind::Ask => true,
-            _ => return None,
-        };
-        // `slot host:port`
-        let address = error.details().and_then(|details| details.split_once(' '));
-        Some(Self {
-            to: address.and_then(|(_, address)| slots::redirected(address)),
-            asking,
-        })
-    }
+    let values = batch.iter().map(reply).collect::<Result<_, _>>()?;
+    Ok((values, answer.from))
 }

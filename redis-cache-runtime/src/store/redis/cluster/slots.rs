@@ -1,158 +1,277 @@
 //! Which primary serves which slot, put together from what several nodes say.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 
-use crc16::{State, XMODEM};
+use redis::{FromRedisValue, Value};
 
+use crate::key::SLOTS;
 use crate::settings::Endpoint;
 
-/// How many slots a cluster has.
-const SLOTS: usize = 16384;
-
-/// The slot of a name: of what stands in its first braces, or of all of it when nothing does.
-pub(in super::super) fn slot(name: &[u8]) -> usize {
-    let tag = name.iter().position(|byte| *byte == b'{').and_then(|open| {
-        let rest = &name[open + 1..];
-        let close = rest.iter().position(|byte| *byte == b'}')?;
-        (close > 0).then(|| &rest[..close])
-    });
-    usize::from(State::<XMODEM>::calculate(tag.unwrap_or(name))) % SLOTS
-}
-
 /// What a cluster looks like.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     /// The primary of each slot, as its place in `primaries`.
     pub(super) slots: Vec<Option<u16>>,
-    pub(super) primaries: Vec<Endpoint>,
-    /// Replicas, and primaries without slots.
+    pub(super) primaries: Vec<Location>,
+    /// Primaries without slots, to which slots may be on their way.
+    pub(super) spares: Vec<Location>,
+    /// Replicas, and nodes that others have lost.
     pub(super) others: Vec<Endpoint>,
+}
+
+/// Where a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) endpoint: Endpoint,
+    /// Every endpoint by which it may be named.
+    names: Vec<Endpoint>,
+}
+
+/// A host and a port; without a host, that of whoever names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+}
+
+/// What a node says of the cluster.
+pub(super) struct View {
+    /// Where it was asked.
+    pub(super) from: Endpoint,
+    /// What it answered to `CLUSTER NODES`.
+    pub(super) nodes: String,
+    /// What it answered to `CLUSTER SLOTS`, which alone tells the endpoints that clients are to use.
+    pub(super) slots: Value,
 }
 
 /// A line of the reply to `CLUSTER NODES`.
 struct Line<'a> {
-    endpoint: Endpoint,
+    id: &'a str,
+    place: Place,
+    host_name: Option<&'a str>,
     is_primary: bool,
+    has_failed: bool,
     epoch: u64,
     slots: Vec<&'a str>,
 }
 
+/// What the views together say of a node.
+#[derive(Default)]
+struct Known {
+    /// Its endpoints, the one to be used first.
+    endpoints: Vec<(Rank, String, u16)>,
+    is_primary: bool,
+    has_failed: bool,
+    has_slots: bool,
+}
+
+/// Why an endpoint is used rather than another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Its certificate names it.
+    Certified,
+    /// The nodes tell clients to use it.
+    Preferred,
+    Address,
+    /// The node does not know its address, and is where it was asked.
+    Asked,
+    HostName,
+}
+
 impl Layout {
     /// Merges the views of several nodes: of two primaries that claim a slot, the one with the greater
-    /// configuration epoch has it, as the nodes themselves decide it. A view is what `CLUSTER NODES`
-    /// said, and who said it. `None` when no slot has a primary.
-    pub(super) fn merge(views: &[(Endpoint, String)], by_host_name: bool) -> Option<Self> {
-        let mut claims: Vec<Option<(u64, Endpoint)>> = vec![None; SLOTS];
-        let mut known = HashSet::new();
-        for (from, view) in views {
-            let lines = view.lines();
-            for line in lines.filter_map(|line| Line::parse(line, from, by_host_name)) {
-                let slots = line.slots.iter().filter(|_| line.is_primary);
-                for (first, last) in slots.filter_map(|slots| range(slots)) {
+    /// configuration epoch has it, as the nodes themselves decide it. `None` when no slot has a
+    /// primary.
+    pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
+        let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
+        let mut known: BTreeMap<&str, Known> = BTreeMap::new();
+        for view in views {
+            let preferred = preferred(&view.slots);
+            for line in view.nodes.lines().filter_map(Line::parse) {
+                for (first, last) in line.slots().filter_map(range) {
                     for claim in &mut claims[first..=last] {
-                        if claim.as_ref().is_none_or(|(epoch, _)| *epoch < line.epoch) {
-                            *claim = Some((line.epoch, line.endpoint.clone()));
+                        if claim.is_none_or(|(epoch, _)| epoch < line.epoch) {
+                            *claim = Some((line.epoch, line.id));
                         }
                     }
                 }
-                known.insert(line.endpoint);
+                let node = known.entry(line.id).or_default();
+                node.is_primary |= line.is_primary;
+                node.has_failed |= line.has_failed;
+                node.learn(&line, preferred.get(line.id), &view.from, by_host_name);
             }
         }
-        let mut primaries = Vec::new();
-        let owners = claims
-            .into_iter()
-            .map(|claim| claim.map(|(_, owner)| owner));
-        let slots: Vec<_> = owners.map(|owner| place(&mut primaries, owner?)).collect();
-        known.retain(|endpoint| !primaries.contains(endpoint));
-        (!primaries.is_empty()).then(|| Self {
-            slots,
-            primaries,
-            others: known.into_iter().collect(),
+        let mut layout = Self::default();
+        for claim in claims {
+            let owner = claim.map(|(_, owner)| owner);
+            let place = owner.and_then(|owner| {
+                let node = known.get_mut(owner)?;
+                node.has_slots = true;
+                layout.place(node.location()?)
+            });
+            layout.slots.push(place);
+        }
+        for node in known.values().filter(|node| !node.has_slots) {
+            match node.location() {
+                Some(spare) if node.is_primary && !node.has_failed => layout.spares.push(spare),
+                Some(other) => layout.others.push(other.endpoint),
+                None => {}
+            }
+        }
+        (!layout.primaries.is_empty()).then_some(layout)
+    }
+
+    /// The place of a primary in the list, where it is put if it is not there yet.
+    fn place(&mut self, primary: Location) -> Option<u16> {
+        let mut known = self.primaries.iter();
+        let place = known.position(|it| it.endpoint == primary.endpoint);
+        let place = place.unwrap_or_else(|| {
+            self.primaries.push(primary);
+            self.primaries.len() - 1
+        });
+        u16::try_from(place).ok()
+    }
+}
+
+impl Location {
+    pub(super) fn is_named(&self, host: &str, port: u16) -> bool {
+        let tcp = |it: &Endpoint| matches!(it, Endpoint::Tcp { host: h, port: p } if h == host && *p == port);
+        self.names.iter().any(tcp)
+    }
+
+    /// Its hosts.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Tcp { host, .. } => Some(&**host),
+            Endpoint::Unix(_) => None,
         })
     }
 }
 
-/// The place of a primary in the list, where it is put if it is not there yet.
-fn place(primaries: &mut Vec<Endpoint>, endpoint: Endpoint) -> Option<u16> {
-    let known = primaries.iter().position(|it| *it == endpoint);
-    let place = known.unwrap_or_else(|| {
-        primaries.push(endpoint);
-        primaries.len() - 1
-    });
-    u16::try_from(place).ok()
+impl Known {
+    /// Learns from a line where the node is.
+    fn learn(
+        &mut self,
+        line: &Line<'_>,
+        preferred: Option<&Place>,
+        from: &Endpoint,
+        by_host_name: bool,
+    ) {
+        let port = line.place.port;
+        let asked = match from {
+            Endpoint::Tcp { host, .. } => Some(&**host),
+            Endpoint::Unix(_) => None,
+        };
+        if let Some(preferred) = preferred {
+            let host = preferred.host.as_deref().or(asked);
+            self.add(Rank::Preferred, host, preferred.port);
+        }
+        match &line.place.host {
+            Some(host) => self.add(Rank::Address, Some(host), port),
+            None => self.add(Rank::Asked, asked, port),
+        }
+        let rank = if by_host_name {
+            Rank::Certified
+        } else {
+            Rank::HostName
+        };
+        self.add(rank, line.host_name, port);
+    }
+
+    fn add(&mut self, rank: Rank, host: Option<&str>, port: u16) {
+        let endpoint = host.map(|host| (rank, host.to_owned(), port));
+        if let Some(endpoint) = endpoint.filter(|it| !self.endpoints.contains(it)) {
+            self.endpoints.push(endpoint);
+        }
+    }
+
+    fn location(&self) -> Option<Location> {
+        let endpoint = |(_, host, port): &(Rank, String, u16)| Endpoint::Tcp {
+            host: host.clone(),
+            port: *port,
+        };
+        Some(Location {
+            endpoint: self.endpoints.iter().min().map(endpoint)?,
+            names: self.endpoints.iter().map(endpoint).collect(),
+        })
+    }
 }
 
 /// The first and the last slot of `17` or `0-5460`. What a slot is migrated to or from is not served.
 fn range(slots: &str) -> Option<(usize, usize)> {
     let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && last < SLOTS).then_some((first, last))
+    (first <= last && last < usize::from(SLOTS)).then_some((first, last))
 }
 
 impl<'a> Line<'a> {
     /// `id host:port@bus[,name] flags primary ping pong epoch link slot…`
-    fn parse(line: &'a str, from: &Endpoint, by_host_name: bool) -> Option<Self> {
+    fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
-        let (_id, address, flags) = (words.next()?, words.next()?, words.next()?);
+        let (id, address, flags) = (words.next()?, words.next()?, words.next()?);
         let epoch = words.nth(3)?.parse().ok()?;
         let _link = words.next()?;
-        let mut flags = flags.split(',');
-        let is_usable = flags
-            .clone()
-            .all(|flag| !matches!(flag, "noaddr" | "handshake"));
+        let has = |flag| flags.split(',').any(|it| it == flag);
+        if has("noaddr") || has("handshake") {
+            return None;
+        }
+        let (address, extra) = address.split_once(',').unwrap_or((address, ""));
+        let name = extra.split(',').next().unwrap_or_default();
+        let (address, _bus) = address.split_once('@').unwrap_or((address, ""));
         Some(Self {
-            endpoint: endpoint(address, from, by_host_name).filter(|_| is_usable)?,
-            is_primary: flags.any(|flag| flag == "master"),
+            id,
+            place: Place::parse(address)?,
+            host_name: (!name.is_empty() && !name.contains('=')).then_some(name),
+            is_primary: has("master"),
+            has_failed: has("fail"),
             epoch,
             slots: words.collect(),
         })
     }
+
+    /// The slots that it serves.
+    fn slots(&self) -> impl Iterator<Item = &'a str> {
+        let slots = self.slots.iter().copied();
+        slots.filter(|_| self.is_primary)
+    }
 }
 
-/// Where a node is, by what another says. One that does not know its own address says nothing, and is
-/// where it was asked.
-fn endpoint(address: &str, from: &Endpoint, by_host_name: bool) -> Option<Endpoint> {
-    let (address, extra) = address.split_once(',').unwrap_or((address, ""));
-    let name = extra.split(',').next().filter(|name| !name.contains('='));
-    let (address, _bus) = address.split_once('@').unwrap_or((address, ""));
-    let (host, port) = host_and_port(address)?;
-    let host = match (name, from) {
-        (Some(name), _) if by_host_name && !name.is_empty() => name,
-        (_, Endpoint::Tcp { host: asked, .. }) if host.is_empty() => asked,
-        _ => host,
+/// The endpoints that clients are to use, by the ids of their nodes, of a reply to `CLUSTER SLOTS`:
+/// `[first, last, [endpoint, port, id, …], …]` for each range of slots.
+fn preferred(slots: &Value) -> HashMap<String, Place> {
+    let ranges = slots.as_sequence().unwrap_or_default().iter();
+    let nodes = ranges.flat_map(|range| range.as_sequence().unwrap_or_default().iter().skip(2));
+    let node = |node: &Value| {
+        let [endpoint, port, id, ..] = node.as_sequence()? else {
+            return None;
+        };
+        let host: Option<String> = FromRedisValue::from_redis_value_ref(endpoint).ok()?;
+        let port = FromRedisValue::from_redis_value_ref(port).ok()?;
+        let id = FromRedisValue::from_redis_value_ref(id).ok()?;
+        // It is to be named by something that nobody has told it.
+        let is_unknown = host.as_deref() == Some("?");
+        let host = host.filter(|host| !host.is_empty());
+        (!is_unknown && port != 0).then_some((id, Place { host, port }))
     };
-    Some(Endpoint::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    nodes.filter_map(node).collect()
 }
 
-/// The endpoint that a redirection names; `None` if it is where the command was sent already.
-pub(super) fn redirected(address: &str) -> Option<Endpoint> {
-    let (host, port) = host_and_port(address)?;
-    (!matches!(host, "" | "?")).then(|| Endpoint::Tcp {
-        host: host.to_owned(),
-        port,
-    })
-}
-
-fn host_and_port(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    Some((host.trim_matches(['[', ']']), port))
+impl Place {
+    /// `host:port`, perhaps with no host or an unknown one.
+    pub(super) fn parse(address: &str) -> Option<Self> {
+        let (host, port) = address.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let host = host.trim_matches(['[', ']']);
+        Some(Self {
+            host: (!matches!(host, "" | "?")).then(|| host.to_owned()),
+            port,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_slot_is_that_of_the_tag() {
-        assert_eq!(slot(b"123456789"), 0x31C3);
-        assert_eq!(slot(b"a{123456789}b}"), 0x31C3);
-        assert_eq!(slot(b"{}123456789"), slot(b"{}123456789"));
-        assert_ne!(slot(b"{}123456789"), 0x31C3);
-    }
 
     fn at(port: u16) -> Endpoint {
         Endpoint::Tcp {
@@ -162,11 +281,21 @@ mod tests {
     }
 
     fn layout(views: &[&str]) -> Option<Layout> {
-        let views: Vec<_> = views
-            .iter()
-            .map(|view| (at(1), (*view).to_owned()))
-            .collect();
+        let views: Vec<_> = views.iter().map(|nodes| view(nodes, Value::Nil)).collect();
         Layout::merge(&views, false)
+    }
+
+    fn view(nodes: &str, slots: Value) -> View {
+        View {
+            from: at(1),
+            nodes: nodes.to_owned(),
+            slots,
+        }
+    }
+
+    fn endpoints(locations: &[Location]) -> Vec<Endpoint> {
+        let endpoints = locations.iter().map(|location| location.endpoint.clone());
+        endpoints.collect()
     }
 
     #[test]
@@ -179,12 +308,13 @@ mod tests {
             e :0@0 master,noaddr - 0 0 9 disconnected 0-16383\n\
             nonsense\n"])
         .unwrap();
-        assert_eq!(layout.primaries, [at(1), at(2)]);
+        assert_eq!(endpoints(&layout.primaries), [at(1), at(2)]);
+        assert_eq!(endpoints(&layout.spares), [at(4)]);
+        assert_eq!(layout.others, [at(3)]);
         for (slot, primary) in [(0, 0), (99, 0), (200, 0), (100, 1), (300, 1), (16383, 1)] {
             assert_eq!(layout.slots[slot], Some(primary), "{slot}");
         }
         assert_eq!(layout.slots[201], None);
-        assert_eq!(layout.others.len(), 2);
     }
 
     #[test]
@@ -195,7 +325,8 @@ mod tests {
         for views in [[old, new], [new, old]] {
             let layout = layout(&views).unwrap();
             let primary = usize::from(layout.slots[7].unwrap());
-            assert_eq!(layout.primaries[primary], at(2));
+            assert_eq!(layout.primaries[primary].endpoint, at(2));
+            assert!(layout.spares.is_empty(), "it has failed");
         }
     }
 
@@ -210,16 +341,41 @@ mod tests {
         }
     }
 
+    /// A node of the reply to `CLUSTER SLOTS`, which serves everything.
+    fn preferring(endpoint: Value) -> Value {
+        let text = |text: &str| Value::BulkString(text.into());
+        let node = vec![endpoint, Value::Int(7), text("a"), Value::Array(Vec::new())];
+        let (first, last) = (Value::Int(0), Value::Int(16383));
+        Value::Array(vec![Value::Array(vec![first, last, Value::Array(node)])])
+    }
+
     #[test]
-    fn names_are_used_where_certificates_name_them() {
-        let view = "a 10.0.0.1:1@11,one.example,shard-id=1 master - 0 0 1 connected 0-16383";
-        let layout = Layout::merge(&[(at(1), view.to_owned())], true).unwrap();
-        assert_eq!(layout.primaries[0].to_string(), "one.example:1");
-        let six = redirected("2001:db8::1:7000").unwrap();
-        assert!(matches!(six, Endpoint::Tcp { host, port: 7000 } if host == "2001:db8::1"));
-        assert_eq!(redirected("10.0.0.1:7"), Some(at(7)));
-        for unknown in ["?:7", ":7", "10.0.0.1:0", "10.0.0.1"] {
-            assert_eq!(redirected(unknown), None, "{unknown}");
+    fn a_node_is_where_clients_are_told_or_where_its_certificate_names_it() {
+        let nodes = "a 10.0.0.1:1@11,one.example,shard-id=1 master - 0 0 1 connected 0-16383";
+        let text = |text: &str| Value::BulkString(text.into());
+        for (slots, by_host_name, expected) in [
+            (Value::Nil, false, "10.0.0.1:1"),
+            (Value::Nil, true, "one.example:1"),
+            (preferring(text("two.example")), false, "two.example:7"),
+            (preferring(text("two.example")), true, "one.example:1"),
+            (preferring(text("?")), false, "10.0.0.1:1"),
+            (preferring(Value::Nil), false, "10.0.0.1:7"),
+        ] {
+            let layout = Layout::merge(&[view(nodes, slots)], by_host_name).unwrap();
+            let location = &layout.primaries[0];
+            assert_eq!(location.endpoint.to_string(), expected);
+            assert!(location.is_named("10.0.0.1", 1) && location.is_named("one.example", 1));
+        }
+    }
+
+    #[test]
+    fn a_redirection_may_name_no_host() {
+        let host = |address| Place::parse(address).unwrap().host;
+        assert_eq!(host("2001:db8::1:7000").as_deref(), Some("2001:db8::1"));
+        assert_eq!(host("one.example:7").as_deref(), Some("one.example"));
+        assert_eq!((host("?:7"), host(":7")), (None, None));
+        for unknown in ["10.0.0.1:0", "10.0.0.1"] {
+            assert_eq!(Place::parse(unknown), None, "{unknown}");
         }
     }
 }

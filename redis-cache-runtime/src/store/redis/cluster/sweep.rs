@@ -1,0 +1,88 @@
+//! Deletions in every slot.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::task::Task;
+use crate::fault::Fault;
+use crate::key::{Name, SLOTS, Slots};
+use crate::store::redis::node::Node;
+use crate::store::redis::request::Purpose;
+
+/// How many slots of a node are swept at a time: what others want of the node, and what this process
+/// does on the same connection, does not wait for all of them.
+const AT_A_TIME: usize = 256;
+
+/// How many budgets a sweep may take while its nodes answer.
+const PATIENCE: u32 = 4;
+
+impl Cluster {
+    /// Deletes names in each of some slots, or in all. Returns the slots that are left, and why, if one
+    /// is.
+    pub(in super::super) async fn sweep<'a>(
+        &self,
+        slots: Option<&Slots>,
+        names: impl Fn(u16) -> Vec<Name<'a>>,
+    ) -> Result<(), (Fault, Slots)> {
+        let deadline = Instant::now() + self.budget;
+        let all = (0..SLOTS).filter(|slot| slots.is_none_or(|slots| slots.contains(*slot)));
+        let map = match self.map(deadline).await {
+            Ok(map) => map,
+            Err(fault) => return Err((fault, all.collect())),
+        };
+        let mut by_node: Vec<(Option<Arc<Node>>, Vec<u16>)> = Vec::new();
+        for slot in all {
+            let node = map.primary(slot);
+            let ptr = |node: &Option<Arc<Node>>| node.as_ref().map(Arc::as_ptr);
+            match by_node.iter_mut().find(|(it, _)| ptr(it) == ptr(&node)) {
+                Some((_, slots)) => slots.push(slot),
+                None => by_node.push((node, vec![slot])),
+            }
+        }
+        let swept = by_node.iter().map(|(_, slots)| {
+            let task = |slot: &u16| Task::Delete(names(*slot));
+            self.sweep_node(slots, task)
+        });
+        let (mut fault, mut left) = (None, Vec::new());
+        for (why, slots) in join_all(swept).await.into_iter().filter_map(Result::err) {
+            fault = Some(why);
+            left.extend(slots);
+        }
+        fault.map_or(Ok(()), |fault| Err((fault, left.into_iter().collect())))
+    }
+
+    /// Sweeps slots of one node. When it does not answer, or it takes too long, the rest is left.
+    async fn sweep_node<'a>(
+        &self,
+        slots: &[u16],
+        task: impl Fn(&u16) -> Task<'a>,
+    ) -> Result<(), (Fault, Vec<u16>)> {
+        let (mut fault, mut left) = (None, Vec::new());
+        let mut chunks = slots.chunks(AT_A_TIME);
+        let end = Instant::now() + self.budget * PATIENCE;
+        while let Some(chunk) = chunks.next() {
+            let tasks: Vec<_> = chunk.iter().map(&task).collect();
+            let deadline = end.min(Instant::now() + self.budget);
+            match self.run_all_until(&tasks, Purpose::Other, deadline).await {
+                Ok(replies) => {
+                    let failed = chunk.iter().zip(replies);
+                    for (slot, why) in failed.filter_map(|(slot, it)| Some((slot, it.err()?))) {
+                        fault = Some(why);
+                        left.push(*slot);
+                    }
+                }
+                Err(why) => {
+                    fault = Some(why);
+                    left.extend(chunk);
+                }
+            }
+            if fault.as_ref().is_some_and(Fault::is_absence) {
+                left.extend(chunks.by_ref().flatten());
+            }
+        }
+        fault.map_or(Ok(()), |fault| Err((fault, left)))
+    }
+}

@@ -1,0 +1,226 @@
+//! Commands for the slots of a cluster, and the parts that they are sent in.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
+
+use super::slots::Place;
+use crate::fault::Fault;
+use crate::key::{Name, slot};
+use crate::store::Incarnation;
+use crate::store::redis::commands::{delete, read, values_of, what_was_read};
+use crate::store::redis::node::Node;
+
+/// A command for one slot.
+pub(in super::super) enum Task<'a> {
+    /// Reads names that are all in the slot.
+    Read(Vec<Name<'a>>),
+    /// Deletes names that are all in the slot, the first of them first.
+    Delete(Vec<Name<'a>>),
+    /// Runs a command that is about a name.
+    Run(Name<'a>, Cmd),
+}
+
+impl Task<'_> {
+    fn slot(&self) -> u16 {
+        match self {
+            Self::Read(names) | Self::Delete(names) => names.first().map_or(0, |name| slot(*name)),
+            Self::Run(name, _) => slot(*name),
+        }
+    }
+}
+
+/// A task on its way, or a part of it.
+#[derive(Clone)]
+pub(super) struct Part<'t> {
+    /// The place of its reply, and of what it is a part of, in the reply.
+    place: usize,
+    within: Option<usize>,
+    pub(super) slot: u16,
+    what: What<'t>,
+    pub(super) next: Next,
+}
+
+#[derive(Clone, Copy)]
+enum What<'t> {
+    Read(&'t [Name<'t>]),
+    Delete(&'t [Name<'t>]),
+    /// Deletes the first of names again that have just been deleted, to learn if there is another node
+    /// where they have to be deleted.
+    DeleteAgain(&'t [Name<'t>]),
+    Run(&'t Cmd),
+}
+
+/// The node that a part is sent to next.
+#[derive(Clone)]
+pub(super) enum Next {
+    /// The primary of the slot.
+    Primary,
+    Moved(Named),
+    /// The slot is on its way to that node, which takes commands for it only if asked to.
+    Asked(Named),
+}
+
+/// A node that a redirection names.
+#[derive(Clone)]
+pub(super) struct Named {
+    /// The node that names it: where it names no host, the host is its own.
+    pub(super) by: Arc<Node>,
+    pub(super) place: Place,
+}
+
+impl<'t> Part<'t> {
+    /// A task as a whole. A deletion comes twice: if the slot is on its way to another node, the first
+    /// may meet the lease of a fill on one node and the entry on the other, and the fill may end in
+    /// between. What a node has deleted, it does not have the second time, and says who may have it.
+    pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
+        let part = Self {
+            place,
+            within: None,
+            slot: task.slot(),
+            what: match task {
+                Task::Read(names) => What::Read(names),
+                Task::Delete(names) => What::Delete(names),
+                Task::Run(_, command) => What::Run(command),
+            },
+            next: Next::Primary,
+        };
+        let again = match part.what {
+            What::Delete(names) => Some(Self {
+                what: What::DeleteAgain(names),
+                ..part.clone()
+            }),
+            _ => None,
+        };
+        std::iter::once(part).chain(again)
+    }
+
+    /// What a map that came after a redirection says is as right as the redirection.
+    pub(super) fn not_moved(mut self) -> Self {
+        if let Next::Moved(_) = self.next {
+            self.next = Next::Primary;
+        }
+        self
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.next, Next::Asked(_))
+    }
+
+    pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
+        pipeline.add_command(match self.what {
+            What::Read(names) => read(names.iter().copied()),
+            What::Delete(names) => delete(names.iter().copied()),
+            What::DeleteAgain(names) => delete(names.first().copied()),
+            What::Run(command) => command.clone(),
+        });
+    }
+
+    /// The names of this part, each in a part of its own, if there are several: while a slot is on its
+    /// way, no node has all of them.
+    fn split(&self) -> Vec<Self> {
+        let names = match self.what {
+            What::Read(names) | What::Delete(names) if names.len() > 1 => names,
+            What::DeleteAgain(names) => names,
+            _ => return Vec::new(),
+        };
+        let part = |(within, name)| Self {
+            within: Some(within),
+            what: match self.what {
+                What::Delete(_) | What::DeleteAgain(_) => What::Delete(name),
+                _ => What::Read(name),
+            },
+            next: Next::Primary,
+            ..*self
+        };
+        names.chunks(1).enumerate().map(part).collect()
+    }
+}
+
+/// What was read for a task, or the reply to it, each with the node that sent it.
+pub(in super::super) type Answer = Vec<(Value, Incarnation)>;
+
+/// The replies to tasks.
+pub(super) struct Replies(Vec<Result<Answer, Fault>>);
+
+impl Replies {
+    pub(super) fn of(tasks: usize) -> Self {
+        Self(vec![Ok(Vec::new()); tasks])
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Result<Answer, Fault>> {
+        self.0
+    }
+
+    /// Takes the reply to a part, and returns what has to be sent for it next.
+    pub(super) fn take<'t>(
+        &mut self,
+        mut part: Part<'t>,
+        by: &Arc<Node>,
+        (reply, from): (Value, Incarnation),
+    ) -> Vec<Part<'t>> {
+        let Value::ServerError(error) = reply else {
+            self.put(&part, reply, from);
+            return Vec::new();
+        };
+        let kind = error.kind();
+        let is_on_its_way = matches!(kind, Some(ServerErrorKind::Ask | ServerErrorKind::TryAgain));
+        if is_on_its_way {
+            let parts = part.split();
+            if !parts.is_empty() {
+                let nothing = (Value::Nil, Incarnation::default());
+                self.set(&part, Ok(vec![nothing; parts.len()]));
+                return parts;
+            }
+        }
+        let named = named(&error).map(|place| Named {
+            by: Arc::clone(by),
+            place,
+        });
+        part.next = match (kind, named) {
+            (Some(ServerErrorKind::Moved), Some(named)) => Next::Moved(named),
+            (Some(ServerErrorKind::Ask), Some(named)) => Next::Asked(named),
+            _ => {
+                self.fail(&part, Fault::Refused(error.code().to_owned()));
+                return Vec::new();
+            }
+        };
+        vec![part]
+    }
+
+    /// Notes why there is no reply to a part, and so none to its task.
+    pub(super) fn fail(&mut self, part: &Part<'_>, fault: Fault) {
+        self.set(part, Err(fault));
+    }
+
+    fn put(&mut self, part: &Part<'_>, reply: Value, from: Incarnation) {
+        let answer = match (part.what, part.within) {
+            (What::Delete(_) | What::DeleteAgain(_), _) => return,
+            (What::Run(_), _) => Ok(vec![(reply, from)]),
+            (What::Read(_), Some(within)) => {
+                if let Some(Ok(whole)) = self.0.get_mut(part.place)
+                    && let Some(value) = whole.get_mut(within)
+                {
+                    *value = (what_was_read(reply).unwrap_or(Value::Nil), from);
+                }
+                return;
+            }
+            (What::Read(_), None) => values_of(reply)
+                .map(|values| values.into_iter().map(|value| (value, from)).collect()),
+        };
+        self.set(part, answer);
+    }
+
+    /// A fault stays, whatever the other parts lead to.
+    fn set(&mut self, part: &Part<'_>, reply: Result<Answer, Fault>) {
+        if let Some(known) = self.0.get_mut(part.place).filter(|known| known.is_ok()) {
+            *known = reply;
+        }
+    }
+}
+
+/// The node in a redirection, `slot host:port`.
+fn named(error: &ServerError) -> Option<Place> {
+    let (_slot, address) = error.details()?.split_once(' ')?;
+    Place::parse(address)
+}

@@ -1,0 +1,110 @@
+//! What a server says of itself.
+
+use redis::Value;
+use sha2::{Digest, Sha256};
+
+use crate::fault::Fault;
+use crate::store::Incarnation;
+
+/// What a server says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ServerInfo {
+    pub(super) is_replica: bool,
+    /// It refuses everything else until it has read its data from disk.
+    pub(super) is_loading: bool,
+    /// Another when it may have lost evictions that it took.
+    pub(super) incarnation: Incarnation,
+    /// It never makes room by evicting what does not expire.
+    pub(super) keeps_for_ever: bool,
+}
+
+impl ServerInfo {
+    /// Reads the reply to `INFO`. Of a server that does not know the command, or that lets nobody ask,
+    /// nothing is known.
+    pub(super) fn of_reply(reply: Value) -> Result<Self, Fault> {
+        match reply {
+            Value::BulkString(info) => Ok(Self::parse(&String::from_utf8_lossy(&info))),
+            Value::VerbatimString { text, .. } => Ok(Self::parse(&text)),
+            Value::ServerError(error) if !matches!(error.code(), "ERR" | "NOPERM") => {
+                Err(Fault::Refused(error.code().to_owned()))
+            }
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn parse(info: &str) -> Self {
+        let value = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            lines.find_map(|(it, value)| (it == name).then_some(value.trim()))
+        };
+        let policy = value("maxmemory_policy").unwrap_or_default();
+        Self {
+            is_replica: value("role") == Some("slave"),
+            is_loading: value("loading") == Some("1"),
+            incarnation: incarnation(
+                value("run_id").or_else(|| value("master_replid")),
+                value("master_replid2"),
+            ),
+            keeps_for_ever: value("maxmemory") == Some("0")
+                || policy == "noeviction"
+                || policy.starts_with("volatile-"),
+        }
+    }
+}
+
+/// A server that is started anew may come back with older data, and has another run id. A replica that
+/// is promoted may never have heard of the last evictions, and has another run id than the server
+/// before it. A server that was a replica for a while may have got the data of another: since then its
+/// second replication id is that of the primary that it followed. The first replication id changes
+/// also when nothing is lost, so it does not matter.
+fn incarnation(run_id: Option<&str>, second_replication_id: Option<&str>) -> Incarnation {
+    let Some(run_id) = run_id else {
+        return Incarnation::default();
+    };
+    let mut hash = Sha256::new();
+    hash.update(run_id);
+    hash.update([0]);
+    hash.update(second_replication_id.unwrap_or_default());
+    let hash = hash.finalize();
+    let mut incarnation = Incarnation::default();
+    incarnation
+        .iter_mut()
+        .zip(hash)
+        .for_each(|(to, from)| *to = from);
+    incarnation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_itself_is_understood() {
+        let info = "# Server\r\nrun_id:r\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
+            role:master\r\nmaster_replid:x\r\nmaster_replid2:0\r\n";
+        let expected = ServerInfo {
+            is_replica: false,
+            is_loading: false,
+            incarnation: incarnation(Some("r"), Some("0")),
+            keeps_for_ever: true,
+        };
+        assert_eq!(ServerInfo::parse(info), expected);
+        let bounded = ServerInfo::parse("maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n");
+        assert!(!bounded.keeps_for_ever);
+        assert!(ServerInfo::parse("role:slave\r\n").is_replica);
+        assert!(ServerInfo::parse("loading:1\r\n").is_loading);
+        assert_eq!(ServerInfo::parse(""), ServerInfo::default());
+    }
+
+    #[test]
+    fn a_server_is_another_after_a_restart_and_after_it_followed_a_primary() {
+        let incarnation = |info: &str| ServerInfo::parse(info).incarnation;
+        let before = incarnation("run_id:r\nmaster_replid:x\nmaster_replid2:0\n");
+        let first_replica = incarnation("run_id:r\nmaster_replid:y\nmaster_replid2:0\n");
+        let restarted = incarnation("run_id:s\nmaster_replid:x\nmaster_replid2:0\n");
+        let promoted_again = incarnation("run_id:r\nmaster_replid:y\nmaster_replid2:z\n");
+        assert_eq!(before, first_replica);
+        assert_ne!(before, restarted);
+        assert_ne!(before, promoted_again);
+    }
+}

@@ -1,0 +1,397 @@
+//! What a cluster costs while a node is away, and while a slot is on its way to another node.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
+use test_support::{Client, RedisCluster, RedisServer};
+
+use crate::support::{App, serve, stored, until};
+
+#[cached(ttl = 60, name = "item", key = "{id}")]
+async fn item(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+#[cache_evict(item(id))]
+async fn evict_item(Path(id): Path<u32>) {
+    let _ = id;
+}
+
+#[cache_put(item(id))]
+async fn put_item(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+/// In a group of its own.
+#[cached(
+    ttl = 60,
+    name = "page",
+    key = "{id}",
+    group = "pages",
+    vary("x-variant")
+)]
+async fn page(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+#[cache_evict(group = "pages")]
+async fn evict_pages() {}
+
+#[cache_put(page(id))]
+async fn put_page(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+#[cache_evict(all)]
+async fn evict_all() {}
+
+/// The settings of a process that uses a cluster, with names of its own, and a budget that a busy
+/// machine keeps.
+fn patient(cluster: &RedisCluster) -> Settings {
+    let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
+    let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
+    settings.socket_timeout(Duration::from_secs(10))
+}
+
+async fn start(settings: &Settings) -> (Cache, Client) {
+    let cache = Cache::connect(settings.clone()).unwrap();
+    let router = Router::new()
+        .route("/items/{id}", get(item).delete(evict_item).put(put_item))
+        .route("/pages/{id}", get(page).put(put_page))
+        .route("/pages/evict", post(evict_pages))
+        .route("/evict", post(evict_all))
+        .with_state(App::counting(cache.clone()));
+    (cache, serve(router).await)
+}
+
+/// A cluster that goes on while a node is away.
+fn partial_cluster() -> RedisCluster {
+    RedisCluster::start_with(&["--cluster-require-full-coverage", "no"])
+}
+
+const ITEMS: std::ops::Range<u32> = 0..30;
+
+/// The items whose names are on a node, and the others.
+fn by_node(cluster: &RedisCluster, node: usize) -> (Vec<String>, Vec<String>) {
+    let is_there = |id: &u32| cluster.primary_of(&format!("{{item {id}}}")) == node;
+    let (there, elsewhere): (Vec<u32>, Vec<u32>) = ITEMS.partition(is_there);
+    let paths = |ids: Vec<u32>| ids.iter().map(|id| format!("/items/{id}")).collect();
+    (paths(there), paths(elsewhere))
+}
+
+async fn outcome(client: &Client, path: &str) -> String {
+    let reply = client.get(path).await;
+    assert_eq!(reply.status.as_u16(), 200, "{path}");
+    reply.outcome().to_owned()
+}
+
+async fn expect(client: &Client, path: &str, expected: &str) {
+    assert_eq!(outcome(client, path).await, expected, "{path}");
+}
+
+/// Kills a node, and nobody takes its place.
+fn kill_alone(cluster: &mut RedisCluster, node: usize) {
+    for replica in cluster.replicas_of(node) {
+        cluster.kill(replica);
+    }
+    cluster.kill(node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_away_costs_the_keys_of_the_others_nothing() {
+    for node in 0..2 {
+        let mut cluster = partial_cluster();
+        let (_, client) = start(&patient(&cluster)).await;
+        let (there, elsewhere) = by_node(&cluster, node);
+        for path in there.iter().chain(&elsewhere) {
+            expect(&client, path, "MISS").await;
+        }
+        kill_alone(&mut cluster, node);
+        while !cluster.is_given_up(node) {
+            for path in &elsewhere {
+                expect(&client, path, "HIT").await;
+            }
+        }
+        for path in &there {
+            expect(&client, path, "BYPASS").await;
+        }
+        for path in &elsewhere {
+            expect(&client, path, "HIT").await;
+            let evicted = client.send("DELETE", path, &[]).await;
+            assert_eq!(evicted.outcome(), "EVICTED");
+            expect(&client, path, "MISS").await;
+            expect(&client, path, "HIT").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_of_everything_waits_for_the_node_alone_that_is_away() {
+    let mut cluster = partial_cluster();
+    let settings = patient(&cluster);
+    let [(cache, one), (_, other)] = [start(&settings).await, start(&settings).await];
+    let (there, elsewhere) = by_node(&cluster, 1);
+    for path in there.iter().chain(&elsewhere) {
+        expect(&one, path, "MISS").await;
+        expect(&other, path, "HIT").await;
+    }
+    kill_alone(&mut cluster, 1);
+    let evicted = one.send("POST", "/evict", &[]).await;
+    assert_eq!(evicted.outcome(), "PENDING");
+    assert_eq!(cache.pending_evictions(), 1);
+    for path in &elsewhere {
+        expect(&other, path, "MISS").await;
+        expect(&other, path, "HIT").await;
+        expect(&one, path, "HIT").await;
+    }
+    for path in &there {
+        expect(&one, path, "BYPASS").await;
+        let evicted = one.send("DELETE", path, &[]).await;
+        assert_eq!(evicted.outcome(), "PENDING");
+    }
+    cluster.start_again(1);
+    until("it is told", async || cache.pending_evictions() == 0).await;
+    for path in &there {
+        until("a HIT", async || outcome(&one, path).await == "HIT").await;
+    }
+}
+
+/// Evicts everything in a cluster, and all of it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_evicted_in_every_slot() {
+    let cluster = RedisCluster::shared();
+    let (_, client) = start(&patient(cluster)).await;
+    for outcome in ["MISS", "HIT"] {
+        for id in 0..200 {
+            expect(&client, &format!("/items/{id}"), outcome).await;
+            expect(&client, &format!("/pages/{id}"), outcome).await;
+        }
+    }
+    assert_eq!(
+        client.send("POST", "/evict", &[]).await.outcome(),
+        "EVICTED"
+    );
+    for id in 0..200 {
+        expect(&client, &format!("/items/{id}"), "MISS").await;
+        expect(&client, &format!("/pages/{id}"), "MISS").await;
+    }
+}
+
+/// The number of a run.
+fn number(text: &str) -> u32 {
+    text.trim_start_matches("run ").parse().unwrap()
+}
+
+/// A slot that is on its way.
+struct Moving<'a> {
+    cluster: &'a RedisCluster,
+    slot: u16,
+    way: (usize, usize),
+}
+
+impl<'a> Moving<'a> {
+    fn begin(cluster: &'a RedisCluster, name: &str, to: impl Fn(usize) -> usize) -> Self {
+        let slot = cluster.slot_of(name);
+        let to = to(cluster.server_of(slot));
+        let from = cluster.begin_migration(slot, to);
+        let way = (from, to);
+        Self { cluster, slot, way }
+    }
+
+    /// Moves the names with that in them.
+    fn moves(&self, part: &str) {
+        let is_one = |name: &str| name.contains(part);
+        self.cluster.migrate_keys(self.slot, self.way, is_one);
+    }
+
+    /// Moves the rest. Redis refuses what the new node has already.
+    fn end(self) {
+        let (from, to) = self.way;
+        self.moves("");
+        self.cluster.end_migration(self.slot, from, to);
+    }
+}
+
+/// The names that have moved, by what their names contain.
+const MOVED: [&[&str]; 6] = [
+    &[],
+    &[":e:"],
+    &[":all:"],
+    &[":l:", ":v:"],
+    &[":e:", ":v:"],
+    &[":all:", ":l:", ":e:", ":v:"],
+];
+
+fn next(node: usize) -> usize {
+    (node + 1) % 3
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_slot_is_half_moved_its_entries_are_read_evicted_and_stored() {
+    let cluster = RedisCluster::start();
+    let (cache, client) = start(&patient(&cluster)).await;
+    for (id, moved) in (0..).zip(MOVED) {
+        let path = format!("/items/{id}");
+        expect(&client, &path, "MISS").await;
+        let moving = Moving::begin(&cluster, &format!("{{item {id}}}"), next);
+        for part in moved {
+            moving.moves(part);
+        }
+        // What was moved is of another server, whose entries are misses at first.
+        stored(&client, &path).await;
+        for _ in 0..2 {
+            let evicted = client.send("DELETE", &path, &[]).await;
+            assert_eq!(evicted.outcome(), "EVICTED", "{moved:?}");
+            expect(&client, &path, "MISS").await;
+            expect(&client, &path, "HIT").await;
+        }
+        let put = client.send("PUT", &path, &[]).await;
+        assert_eq!(put.outcome(), "STORED", "{moved:?}");
+        let hit = client.get(&path).await;
+        assert_eq!(
+            (hit.outcome(), hit.text()),
+            ("HIT", put.text()),
+            "{moved:?}"
+        );
+        moving.end();
+        let is_old = number(&stored(&client, &path).await) < number(put.text());
+        assert!(!is_old, "{moved:?}");
+    }
+    assert_eq!(cache.faults(), 0);
+}
+
+/// The entry that a group evicts stays on the old node, and the next one is stored on the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_slot_is_half_moved_an_outdated_entry_is_replaced() {
+    let cluster = RedisCluster::start();
+    let (cache, client) = start(&patient(&cluster)).await;
+    for (id, moved) in (0..).zip(MOVED) {
+        let path = format!("/pages/{id}");
+        let variant: &[_] = &[("x-variant", "b")];
+        let outcome = async |fields| client.get_with(&path, fields).await.outcome().to_owned();
+        let all = [&[][..], variant];
+        for fields in all {
+            assert_eq!(outcome(fields).await, "MISS");
+        }
+        let moving = Moving::begin(&cluster, &format!("{{page {id}}}"), next);
+        for part in moved {
+            moving.moves(part);
+        }
+        for fields in all {
+            until("a HIT", async || outcome(fields).await == "HIT").await;
+        }
+        let evicted = client.send("POST", "/pages/evict", &[]).await;
+        assert_eq!(evicted.outcome(), "EVICTED");
+        for expected in ["MISS", "HIT"] {
+            for fields in all {
+                assert_eq!(outcome(fields).await, expected, "{moved:?}");
+            }
+        }
+        let put = client.send("PUT", &path, variant).await;
+        assert_eq!(put.outcome(), "STORED", "{moved:?}");
+        let hit = client.get_with(&path, variant).await;
+        assert_eq!(
+            (hit.outcome(), hit.text()),
+            ("HIT", put.text()),
+            "{moved:?}"
+        );
+        assert_eq!(outcome(&[]).await, "MISS", "{moved:?}");
+        moving.end();
+        for fields in all {
+            until("a HIT", async || outcome(fields).await == "HIT").await;
+        }
+    }
+    assert_eq!(cache.faults(), 0);
+}
+
+/// A run that began before the slot moved does not bring back what was evicted meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_from_before_a_slot_moved_stores_nothing_old() {
+    let cluster = RedisCluster::start();
+    for (id, moved) in (0..).zip(MOVED) {
+        let settings = patient(&cluster);
+        let gate = crate::support::Gate::new();
+        let cache = Cache::connect(settings.clone()).unwrap();
+        let app = App::counting_with_a_gate(cache, 0, &gate);
+        let router = Router::new()
+            .route("/items/{id}", get(item))
+            .with_state(app);
+        let client = serve(router).await;
+        let (_, other) = start(&settings).await;
+        let path = format!("/items/{id}");
+        let old = tokio::spawn({
+            let path = path.clone();
+            async move { client.get(&path).await }
+        });
+        gate.entered().await;
+        let moving = Moving::begin(&cluster, &format!("{{item {id}}}"), next);
+        for part in moved {
+            moving.moves(part);
+        }
+        let evicted = other.send("DELETE", &path, &[]).await;
+        assert_eq!(evicted.outcome(), "EVICTED", "{moved:?}");
+        gate.open();
+        assert_eq!(old.await.unwrap().text(), "run 0");
+        expect(&other, &path, "MISS").await;
+        expect(&other, &path, "HIT").await;
+        moving.end();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_may_be_on_its_way_to_a_node_that_serves_none_yet() {
+    let cluster = RedisCluster::start();
+    cluster.detach(5);
+    let (cache, client) = start(&patient(&cluster)).await;
+    let path = "/items/7";
+    expect(&client, path, "MISS").await;
+    expect(&client, path, "HIT").await;
+    let moving = Moving::begin(&cluster, "{item 7}", |_| 5);
+    moving.moves("");
+    // A node that serves no slot cannot prove that it takes evictions, but it does.
+    for _ in 0..2 {
+        outcome(&client, path).await;
+        let evicted = client.send("DELETE", path, &[]).await;
+        assert_eq!(evicted.outcome(), "EVICTED");
+    }
+    moving.end();
+    stored(&client, path).await;
+    assert_eq!(cache.pending_evictions(), 0);
+}
+
+/// Every node tells the others its address, and clients its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_reached_by_the_names_that_they_tell_clients() {
+    let names = ["--cluster-announce-hostname", "localhost"];
+    let preferred = ["--cluster-preferred-endpoint-type", "hostname"];
+    let cluster = RedisCluster::start_with(&[names, preferred].concat());
+    let (cache, client) = start(&patient(&cluster)).await;
+    for outcome in ["MISS", "HIT"] {
+        for id in ITEMS {
+            expect(&client, &format!("/items/{id}"), outcome).await;
+        }
+    }
+    let servers = cache.status().servers;
+    assert_eq!(servers.len(), 3);
+    for server in servers {
+        assert!(server.name.starts_with("localhost:"), "{}", server.name);
+    }
+    let moving = Moving::begin(&cluster, "{item 7}", next);
+    for _ in 0..2 {
+        let evicted = client.send("DELETE", "/items/7", &[]).await;
+        assert_eq!(evicted.outcome(), "EVICTED");
+        expect(&client, "/items/7", "MISS").await;
+        expect(&client, "/items/7", "HIT").await;
+    }
+    moving.end();
+    stored(&client, "/items/7").await;
+    assert_eq!(cache.faults(), 0);
+}
