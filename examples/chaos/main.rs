@@ -10,7 +10,8 @@
 //! Several processes serve an application that caches in one Redis, in a cluster, or in what
 //! sentinels say is the primary. Clients read and write the same few items through all processes, and
 //! some leave in the middle of a request. Meanwhile Redis is killed, stopped, slowed down, emptied
-//! and filled up, connections to it are cut, primaries are replaced, and slots move. A read that is
+//! and filled up, refuses writes, comes back with older data, connections to it are cut, primaries are
+//! replaced, and slots move. A read that is
 //! sent after a write was answered must see that write, or a newer one, on whatever process; and when
 //! everything has come to rest, every process must serve what is in the database.
 //!

@@ -1,6 +1,6 @@
 #[debug_handler]
 pub(crate) async fn get_product(
-    id: ::axum_redis_cache::__private::Head<Path<u64>, get_product, { 0 }>,
+    id: ::axum_redis_cache::__private::Head<Path<u64>, get_product>,
     db: State<Db>,
 ) -> ::axum_redis_cache::__private::Response {
     use ::axum_redis_cache::__private::InPlace as _;
@@ -9,26 +9,14 @@ pub(crate) async fn get_product(
         ::axum_redis_cache::__private::IsDetermined<State<Db>>,
     );
     let ::axum_redis_cache::__private::Head { request: request, extracted: id, .. } = id;
-    match ::axum_redis_cache::__private::read_through(
-            request,
-            <get_product as ::axum_redis_cache::__private::Handler>::route(),
-            ::axum_redis_cache::__private::Selected::new(),
-        )
+    let lookup = ::axum_redis_cache::__private::read_through(
+        request,
+        <get_product as ::axum_redis_cache::__private::Handler>::route(),
+        ::axum_redis_cache::__private::Selected::new(),
+    );
+    ::axum_redis_cache::__private::Run::new(get_product::uncached(id, db))
+        .unless_found(lookup)
         .await
-    {
-        ::core::result::Result::Ok(response) => response,
-        ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run::new(
-                    ::core::option::Option::Some(
-                        <get_product as ::axum_redis_cache::__private::Handler>::route()
-                            .name(),
-                    ),
-                    get_product::uncached(id, db),
-                )
-                .within(step_0)
-                .await
-        }
-    }
 }
 #[doc(hidden)]
 pub(crate) struct get_product {}
@@ -71,14 +59,17 @@ impl ::axum_redis_cache::__private::Handler for get_product {
             ::axum_redis_cache::__private::Route::new(
                     ::core::any::type_name::<get_product>,
                 )
-                .reads(|url| {
-                    use ::axum_redis_cache::__private::read::{
-                        ByType as _, ByValue as _, Nothing as _,
-                    };
-                    (&&&::axum_redis_cache::__private::Probe::<Path<u64>>::new())
-                        .read(url);
-                    (&&&::axum_redis_cache::__private::Probe::<State<Db>>::new())
-                        .read(url);
+                .reads({
+                    fn read(url: &mut ::axum_redis_cache::__private::UrlReader<'_>) {
+                        use ::axum_redis_cache::__private::read::{
+                            ByType as _, ByValue as _, Nothing as _,
+                        };
+                        (&&&::axum_redis_cache::__private::Probe::<Path<u64>>::new())
+                            .read(url);
+                        (&&&::axum_redis_cache::__private::Probe::<State<Db>>::new())
+                            .read(url);
+                    }
+                    read
                 })
                 .ttl(
                     ::axum_redis_cache::__private::Declared::Fixed(

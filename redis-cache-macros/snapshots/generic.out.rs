@@ -3,7 +3,6 @@ async fn list<R: Repository + 'static>(
     headers: ::axum_redis_cache::__private::Head<
         HeaderMap,
         ::axum_redis_cache::__private::WholeUrl,
-        { 0 },
     >,
 ) -> ::axum_redis_cache::__private::Response {
     use ::axum_redis_cache::__private::InPlace as _;
@@ -50,35 +49,24 @@ async fn list<R: Repository + 'static>(
         extracted: headers,
         ..
     } = headers;
-    match ::axum_redis_cache::__private::read_through(
-            request,
-            <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route(),
-            ::axum_redis_cache::__private::Selected::of_types::<
-                __AxumRedisCacheTypes<R>,
-            >(|url| {
-                use ::axum_redis_cache::__private::read::{
-                    ByType as _, ByValue as _, Nothing as _,
-                };
-                (&&&::axum_redis_cache::__private::Probe::<State<R>>::new()).read(url);
-                url.silently(|url| {
-                    (&&&::axum_redis_cache::__private::Probe::<HeaderMap>::new())
-                        .read(url)
-                });
-            }),
+    let lookup = ::axum_redis_cache::__private::read_through(
+        request,
+        <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route(),
+        ::axum_redis_cache::__private::Selected::of_types::<
+            __AxumRedisCacheTypes<R>,
+        >(|url| {
+            use ::axum_redis_cache::__private::read::{
+                ByType as _, ByValue as _, Nothing as _,
+            };
+            (&&&::axum_redis_cache::__private::Probe::<State<R>>::new()).read(url);
+            url.silently(|url| {
+                (&&&::axum_redis_cache::__private::Probe::<HeaderMap>::new()).read(url)
+            });
+        }),
+    );
+    ::axum_redis_cache::__private::Run::new(
+            __AxumRedisCacheHandler::uncached::<R>(db, headers),
         )
+        .unless_found(lookup)
         .await
-    {
-        ::core::result::Result::Ok(response) => response,
-        ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run::new(
-                    ::core::option::Option::Some(
-                        <__AxumRedisCacheHandler as ::axum_redis_cache::__private::Handler>::route()
-                            .name(),
-                    ),
-                    __AxumRedisCacheHandler::uncached::<R>(db, headers),
-                )
-                .within(step_0)
-                .await
-        }
-    }
 }

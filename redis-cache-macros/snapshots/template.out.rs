@@ -1,9 +1,5 @@
 async fn get_repo(
-    argument_0: ::axum_redis_cache::__private::Head<
-        Path<(String, String)>,
-        get_repo,
-        { 0 },
-    >,
+    argument_0: ::axum_redis_cache::__private::Head<Path<(String, String)>, get_repo>,
     user: User,
 ) -> ::axum_redis_cache::__private::Response {
     use ::axum_redis_cache::__private::InPlace as _;
@@ -12,38 +8,26 @@ async fn get_repo(
         extracted: argument_0,
         ..
     } = argument_0;
-    match ::axum_redis_cache::__private::read_through(
-            request,
-            <get_repo as ::axum_redis_cache::__private::Handler>::route(),
-            {
-                #[allow(non_snake_case, unused_variables)]
-                let Path((owner, name)) = &argument_0;
-                #[allow(non_snake_case, unused_variables)]
-                let user = &user;
-                ::axum_redis_cache::__private::Selected::new()
-                    .key(get_repo::key(owner, name))
-                    .vary_by(
-                        ::axum_redis_cache::__private::Text::new()
-                            .value(&user.id)
-                            .literal(";"),
-                    )
-            },
-        )
-        .await
-    {
-        ::core::result::Result::Ok(response) => response,
-        ::core::result::Result::Err(step_0) => {
-            ::axum_redis_cache::__private::Run::new(
-                    ::core::option::Option::Some(
-                        <get_repo as ::axum_redis_cache::__private::Handler>::route()
-                            .name(),
-                    ),
-                    get_repo::uncached(argument_0, user),
+    let lookup = ::axum_redis_cache::__private::read_through(
+        request,
+        <get_repo as ::axum_redis_cache::__private::Handler>::route(),
+        {
+            #[allow(non_snake_case, unused_variables)]
+            let Path((owner, name)) = &argument_0;
+            #[allow(non_snake_case, unused_variables)]
+            let user = &user;
+            ::axum_redis_cache::__private::Selected::new()
+                .key(get_repo::key(owner, name))
+                .vary_by(
+                    ::axum_redis_cache::__private::Text::new()
+                        .value(&user.id)
+                        .literal(";"),
                 )
-                .within(step_0)
-                .await
-        }
-    }
+        },
+    );
+    ::axum_redis_cache::__private::Run::new(get_repo::uncached(argument_0, user))
+        .unless_found(lookup)
+        .await
 }
 #[doc(hidden)]
 struct get_repo {}
@@ -103,20 +87,23 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
         static __AXUM_REDIS_CACHE_ROUTE: ::axum_redis_cache::__private::Route = {
             use ::axum_redis_cache::__private::NotIdentifying as _;
             ::axum_redis_cache::__private::Route::new(::core::any::type_name::<get_repo>)
-                .reads(|url| {
-                    use ::axum_redis_cache::__private::read::{
-                        ByType as _, ByValue as _, Nothing as _,
-                    };
-                    url.silently(|url| {
-                        (&&&::axum_redis_cache::__private::Probe::<
-                            Path<(String, String)>,
-                        >::new())
-                            .read(url)
-                    });
-                    url.beside(|url| {
-                        (&&&::axum_redis_cache::__private::Probe::<User>::new())
-                            .read(url)
-                    });
+                .reads({
+                    fn read(url: &mut ::axum_redis_cache::__private::UrlReader<'_>) {
+                        use ::axum_redis_cache::__private::read::{
+                            ByType as _, ByValue as _, Nothing as _,
+                        };
+                        url.silently(|url| {
+                            (&&&::axum_redis_cache::__private::Probe::<
+                                Path<(String, String)>,
+                            >::new())
+                                .read(url)
+                        });
+                        url.beside(|url| {
+                            (&&&::axum_redis_cache::__private::Probe::<User>::new())
+                                .read(url)
+                        });
+                    }
+                    read
                 })
                 .key_by_template()
                 .identified(

@@ -3,7 +3,7 @@ async fn rename(
         Path<String>,
         ::axum_redis_cache::__private::WholeUrl,
         {
-            0 | ::axum_redis_cache::__private::ALL_FIELDS
+            ::axum_redis_cache::__private::ALL_FIELDS
                 | ::axum_redis_cache::__private::PARTS
                 | ::axum_redis_cache::__private::WRITE
         },
@@ -52,9 +52,8 @@ async fn rename(
         )
         .await;
     ::axum_redis_cache::__private::Run::new(
-            ::core::option::Option::None,
-            ::axum_redis_cache::__private::Run::new(
-                    ::core::option::Option::Some(__AXUM_REDIS_CACHE_WRITER.name()),
+            ::axum_redis_cache::__private::Run::named(
+                    __AXUM_REDIS_CACHE_WRITER.name(),
                     rename::uncached(name, repo),
                 )
                 .within(step_1),

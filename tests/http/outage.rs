@@ -223,3 +223,38 @@ async fn a_redis_that_hangs_again_and_again_fails_no_request() {
     .await;
     stored(&client, "/item").await;
 }
+
+const VERY_BIG: usize = 6 << 20;
+
+#[cached(ttl = 30)]
+async fn very_big() -> String {
+    "a".repeat(VERY_BIG)
+}
+
+#[tokio::test]
+async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address().into()).await;
+    let cache = Store::Redis.cache_with(Settings::from_url(proxy.url()).unwrap());
+    let router = Router::new()
+        .route("/small", get(read))
+        .route("/large", get(very_big))
+        .with_state(App::counting(cache));
+    let client = serve(router).await;
+    let small = stored(&client, "/small").await;
+    stored(&client, "/large").await;
+    // The large entry takes longer than a lookup may.
+    proxy.limit(20 << 20);
+    for _ in 0..3 {
+        let large = client.get("/large");
+        let smalls = async {
+            for _ in 0..20 {
+                let reply = client.get("/small").await;
+                assert_eq!((reply.outcome(), reply.text()), ("HIT", &*small));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (large, ()) = tokio::join!(large, smalls);
+        assert_eq!(large.text().len(), VERY_BIG);
+    }
+}

@@ -28,6 +28,11 @@ impl Servers for One {
         fault("kill-clients", Self::kill_clients),
         fault("flush", Self::flush),
         fault("lose", Self::lose),
+        fault("refuse", Self::refuse),
+        fault("pause-writes", Self::pause_writes),
+        fault("demote", Self::demote),
+        fault("snapshot", Self::snapshot),
+        fault("slow-link", Self::slow_link),
     ];
 
     const CALM: [u64; 2] = [1500, 3000];
@@ -129,6 +134,57 @@ impl One {
             let one = "return redis.call('DEL', redis.call('RANDOMKEY') or '')";
             self.command(&["EVAL", one, "0"]);
         }
+    }
+
+    /// Redis answers lookups and refuses all else.
+    fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
+        checker.set_condition("Redis refuses writes".to_owned());
+        self.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        sleep(between(random, 20, 3000));
+        self.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        checker.set_condition("Redis takes writes again".to_owned());
+    }
+
+    /// Redis answers lookups and lets all else wait.
+    fn pause_writes(&mut self, random: &mut Rng, checker: &Checker) {
+        let pause = between(random, 20, 3000);
+        checker.set_condition(format!("writes paused for {pause:?}"));
+        self.command(&["CLIENT", "PAUSE", &pause.as_millis().to_string(), "WRITE"]);
+        sleep(pause);
+        checker.set_condition("writes go on".to_owned());
+    }
+
+    /// Redis becomes the replica of a server that is not there, and is a primary again.
+    fn demote(&mut self, random: &mut Rng, checker: &Checker) {
+        checker.set_condition("Redis made a replica".to_owned());
+        self.command(&["REPLICAOF", "127.0.0.1", "1"]);
+        sleep(between(random, 20, 2000));
+        self.command(&["REPLICAOF", "NO", "ONE"]);
+        checker.set_condition("Redis is a primary again".to_owned());
+    }
+
+    /// Killed, and started again with what it had some time before.
+    fn snapshot(&mut self, random: &mut Rng, checker: &Checker) {
+        self.command(&["SAVE"]);
+        sleep(between(random, 50, 1000));
+        checker.set_condition("Redis killed".to_owned());
+        self.redis.kill();
+        self.redis.start_again();
+        checker.set_condition("Redis started again with older data".to_owned());
+    }
+
+    /// Replies to all processes share a link that is slow.
+    fn slow_link(&mut self, random: &mut Rng, checker: &Checker) {
+        let rate = random.u32(20_000..500_000);
+        checker.set_condition(format!("{rate} bytes of replies in a second"));
+        for proxy in &self.proxies {
+            proxy.limit(rate);
+        }
+        sleep(between(random, 500, 2000));
+        for proxy in &self.proxies {
+            proxy.pass();
+        }
+        checker.set_condition("a fast link again".to_owned());
     }
 
     fn command(&self, words: &[&str]) {

@@ -21,7 +21,14 @@ pub(crate) async fn serve(servers: &str, address: &str, database: &str) {
     let _ = tokio::task::spawn_blocking(end).await;
 }
 
+/// The answer to a write waits until nobody serves what it evicts, so that what it promises can be
+/// checked also while Redis refuses evictions.
 fn settings(servers: &str, address: &str) -> Settings {
+    let settings = settings_of(servers, address);
+    settings.hold_pending(true)
+}
+
+fn settings_of(servers: &str, address: &str) -> Settings {
     if servers == "sentinel" {
         let settings = Settings::default().sentinel(true);
         return settings.sentinel_nodes(address.split(',')).unwrap();

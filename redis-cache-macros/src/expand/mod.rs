@@ -7,13 +7,11 @@
 //! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!
 //! // Output
-//! pub async fn get(id: Head<Path<u64>, 0>, db: State<Db>) -> Response {
+//! pub async fn get(id: Head<Path<u64>, get>, db: State<Db>) -> Response {
 //!     let (request, id) = id.split();
 //!     let selected = { let Path(id) = &id; Selected::new().key(get::key(id)) };
-//!     match read_through(request, <get as Handler>::route(), selected).await {
-//!         Ok(response) => response,
-//!         Err(step) => Run::new(get::uncached(id, db)).of(name).within(step).await,
-//!     }
+//!     let lookup = read_through(request, <get as Handler>::route(), selected);
+//!     Run::new(get::uncached(id, db)).unless_found(lookup).await
 //! }
 //! pub struct get {}
 //! impl get {
@@ -74,14 +72,13 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     };
     let own = companion::of_cached(handler, &companion, arguments, route);
     let checks = accounting::checks(&private, arguments, route);
-    let named = quote!(<#name as #private::Handler>::route().name());
     wrapper(
         handler,
         arguments,
         &companion,
         &own,
         &checks,
-        &Role::Reader(named),
+        &Role::Reader,
         &[layer],
     )
 }
@@ -128,8 +125,8 @@ pub(crate) fn writes(
 
 /// The work of the generated function around the user's.
 enum Role {
-    /// Answers from the cache; with the name of the handler.
-    Reader(TokenStream),
+    /// Answers from the cache.
+    Reader,
     Writer,
 }
 

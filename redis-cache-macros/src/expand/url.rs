@@ -10,17 +10,35 @@ use crate::model::{Key, Route};
 use crate::pattern;
 use crate::template::Template;
 
-/// `.reads(..)` of a route.
+/// `.reads(..)` of a route. A function, because a closure needs another one to be called by pointer.
+///
+/// ```text
+/// // Input
+/// Path(id): Path<u64>, Query(page): Query<Page>
+///
+/// // Output
+/// .reads({
+///     fn read(url: &mut UrlReader<'_>) {
+///         (&&&Probe::<Path<u64>>::new()).read(url);
+///         (&&&Probe::<Query<Page>>::new()).read(url);
+///     }
+///     read
+/// })
+/// ```
 pub(super) fn reads(
     private: &TokenStream,
     arguments: &[Argument<'_>],
     route: &Route,
 ) -> Option<TokenStream> {
     let reading = reading(private, arguments, route)?;
-    Some(quote!(.reads(#reading)))
+    Some(quote!(.reads({
+        fn read(url: &mut #private::UrlReader<'_>) { #reading }
+        read
+    })))
 }
 
-/// The instance of a generic handler, with what its arguments read.
+/// The instance of a generic handler, with what its arguments read: of types that a function within
+/// another could not name.
 pub(super) fn of_types(
     private: &TokenStream,
     handler: &Handler,
@@ -28,20 +46,14 @@ pub(super) fn of_types(
     route: &Route,
 ) -> TokenStream {
     let types = handler.types();
-    let reading = reading(private, arguments, route).unwrap_or_else(|| quote!(|_| {}));
+    let reading = if let Some(reading) = reading(private, arguments, route) {
+        quote!(|url| { #reading })
+    } else {
+        quote!(|_| {})
+    };
     quote!(#private::Selected::of_types::<#types>(#reading))
 }
 
-/// ```text
-/// // Input
-/// Path(id): Path<u64>, Query(page): Query<Page>
-///
-/// // Output
-/// |url| {
-///     (&&&Probe::<Path<u64>>::new()).read(url);
-///     (&&&Probe::<Query<Page>>::new()).read(url);
-/// }
-/// ```
 fn reading(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -56,10 +68,10 @@ fn reading(
         .map(|argument| one(private, &argument, route))
         .collect();
     (!reads.is_empty()).then(|| {
-        quote!(|url| {
+        quote! {
             use #private::read::{ByType as _, ByValue as _, Nothing as _};
             #(#reads)*
-        })
+        }
     })
 }
 

@@ -79,7 +79,7 @@ pub(super) fn wrapper(
         }
     });
     let types = match role {
-        Role::Reader(_) => handler.types_item(),
+        Role::Reader => handler.types_item(),
         Role::Writer => None,
     };
     let (response, answer) = match handler.documentation() {
@@ -125,7 +125,7 @@ fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bo
         .arguments
         .iter()
         .map(|argument| bind(argument, arguments));
-    quote!(#private::#function(#request, #(#passed),*).await)
+    quote!(#private::#function(#request, #(#passed),*))
 }
 
 /// Everything from the first call of the runtime to the response.
@@ -147,43 +147,34 @@ fn answer(
     let uncached = quote_spanned!(span=> #turbofish (#(#names),*));
     let response = quote_spanned!(span=> #name::uncached #uncached);
     let private = path_at(&companion.private, span);
-    let own_name = match role {
-        Role::Reader(name) => name.clone(),
-        Role::Writer => {
-            let writer = writer();
-            quote!(#writer.name())
-        }
-    };
-    let own_name = quote_spanned!(span=> ::core::option::Option::Some(#own_name));
-    let run = quote_spanned!(span=> #private::Run::new(#own_name, #response));
-    let step = |number| Ident::new(&format!("step_{number}"), Span::mixed_site());
-    let within = |run: TokenStream, step: Ident| {
+    let call = |run: TokenStream, method: &str, argument: &Ident| {
+        let method = Ident::new(method, span);
         if handler.has_lifetimes() {
             // What borrows cannot be moved to a task of its own, which the method does not see.
-            quote_spanned!(span=> #private::InPlace::within(#run, #step))
+            quote_spanned!(span=> #private::InPlace::#method(#run, #argument))
         } else {
-            quote_spanned!(span=> #run.within(#step))
+            quote_spanned!(span=> #run.#method(#argument))
         }
     };
-    if matches!(role, Role::Reader(_)) {
-        let (begun, step) = (begun.first(), step(0));
-        let answer = within(run, step.clone());
-        return quote! {
-            match #begun {
-                ::core::result::Result::Ok(response) => response,
-                ::core::result::Result::Err(#step) => #answer.await,
-            }
-        };
+    if let Role::Reader = role {
+        let lookup = Ident::new("lookup", Span::mixed_site());
+        let run = quote_spanned!(span=> #private::Run::new(#response));
+        let answer = call(run, "unless_found", &lookup);
+        return quote!(let #lookup = #(#begun)*; #answer.await);
     }
-    let steps: Vec<_> = (0..begun.len()).map(step).collect();
+    let writer = writer();
+    let run = quote_spanned!(span=> #private::Run::named(#writer.name(), #response));
+    let steps =
+        (0..begun.len()).map(|number| Ident::new(&format!("step_{number}"), Span::mixed_site()));
+    let steps: Vec<_> = steps.collect();
     let within_another = |run, step: &Ident| {
-        let run = quote_spanned!(span=> #private::Run::new(::core::option::Option::None, #run));
-        within(run, step.clone())
+        let run = quote_spanned!(span=> #private::Run::new(#run));
+        call(run, "within", step)
     };
     let mut outwards = steps.iter().rev();
-    let innermost = outwards.next().map(|step| within(run, step.clone()));
+    let innermost = outwards.next().map(|step| call(run, "within", step));
     let answer = innermost.map(|answer| outwards.fold(answer, within_another));
-    quote!(#(let #steps = #begun;)* #answer.await)
+    quote!(#(let #steps = #begun.await;)* #answer.await)
 }
 
 fn inputs(
@@ -196,11 +187,12 @@ fn inputs(
     let mut keep: Vec<_> = layers.iter().flat_map(|layer| &layer.keep).collect();
     keep.sort_unstable();
     keep.dedup();
-    let keep = keep.into_iter().map(|flag| format_ident!("{flag}"));
-    let keep = quote!({ 0 #(| #private::#keep)* });
+    let flags: Vec<_> = keep.iter().map(|flag| format_ident!("{flag}")).collect();
+    // A constant in a type is one more body to compile: there is none where it says nothing.
+    let keep = (!flags.is_empty()).then(|| quote!(, { #(#private::#flags)|* }));
     let url = layers.iter().find_map(|layer| layer.url.clone());
     let url = url.unwrap_or_else(|| quote!(#private::NoUrl));
-    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #url, #keep>);
+    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #url #keep>);
     let added = wrapped.is_none().then(|| {
         let ty = head_of(quote!(#private::DebugHandlerBelongsBelow));
         quote!(#head: #ty)

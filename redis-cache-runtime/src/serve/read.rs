@@ -12,7 +12,7 @@ use super::outcome::{Answer, CacheStatus, Forward, Outcome};
 use super::pending::PendingEviction;
 use super::respond::{examine, respond};
 use super::reuse::{Reusable, reuse_on_error};
-use super::run::{Step, Surviving, caught};
+use super::run::{Lookup, Step, Surviving, caught};
 use super::search::{Plan, Search};
 use super::{BoxFuture, pass_on};
 use crate::cache::Cache;
@@ -26,11 +26,7 @@ use crate::route::{Route, Selected};
 ///
 /// Neither is this generic nor does its future name what is in it: both would be compiled anew for
 /// each handler.
-pub fn read_through(
-    request: CacheRequest,
-    route: &'static Route,
-    selected: Selected,
-) -> BoxFuture<Result<Response, Read>> {
+pub fn read_through(request: CacheRequest, route: &'static Route, selected: Selected) -> Lookup {
     let CacheRequest {
         head: request,
         cache,
@@ -163,6 +159,11 @@ fn explain_instead(
 pub struct Read(Box<Forwarded>);
 
 impl Read {
+    /// The name of the handler.
+    pub(super) fn handler(&self) -> &'static str {
+        self.0.route.name()
+    }
+
     /// What comes of a search that found nothing to reuse.
     fn forward(
         cache: Cache,

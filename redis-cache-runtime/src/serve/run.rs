@@ -4,11 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::response::{IntoResponse, Response};
 
 use super::BoxFuture;
+use super::read::Read;
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::observe::{Measured, Observer, Place};
@@ -28,26 +29,39 @@ pub trait Step: Send + 'static {
     ) -> impl Future<Output = Response>;
 }
 
-/// The future of a handler. Its inherent method is for those that can be moved to a task of their
-/// own; where the compiler cannot see that, in a generic handler, the one of [`InPlace`] is found.
+/// The future of a handler. Its inherent methods are for those that can be moved to a task of their
+/// own; where the compiler cannot see that, in a generic handler, the ones of [`InPlace`] are found.
+///
+/// The compiler spends its time on all that names `F`, for each handler anew. So what does is short.
 pub struct Run<F: Future> {
     handler: F,
     // Found out once, so that a handler which returns no response is one error.
     into_response: fn(F::Output) -> Response,
-    /// What the handler is called, if this is not the run of another attribute within this one.
+    /// The name of the handler of a write, if this is not the run of another attribute within this one.
     name: Option<&'static str>,
 }
 
 impl<F: Future> Run<F> {
-    /// A handler of a name that was called and not run yet.
-    pub fn new(name: Option<&'static str>, handler: F) -> Self
+    /// A handler that was called and not run yet.
+    pub fn new(handler: F) -> Self
     where
         F::Output: IntoResponse,
     {
         Self {
             handler,
             into_response: F::Output::into_response,
-            name,
+            name: None,
+        }
+    }
+
+    /// A handler of a name that was called and not run yet.
+    pub fn named(name: &'static str, handler: F) -> Self
+    where
+        F::Output: IntoResponse,
+    {
+        Self {
+            name: Some(name),
+            ..Self::new(handler)
         }
     }
 
@@ -82,18 +96,101 @@ impl<F: Future + Send + 'static> Run<F> {
     pub fn within(self, step: impl Step) -> BoxFuture<Response> {
         run_within(step, Box::pin(self.handler), self.into_response, self.name)
     }
+
+    /// Answers with what a lookup finds, or runs the handler.
+    pub fn unless_found(self, lookup: Lookup) -> UnlessFound<F> {
+        UnlessFound {
+            progress: Progress::Lookup(lookup, self.into_response),
+            handler: Some(self.handler),
+        }
+    }
 }
 
 /// Runs a handler where it is.
 pub trait InPlace {
     /// Runs the handler within a step.
     fn within(self, step: impl Step) -> impl Future<Output = Response>;
+
+    /// Answers with what a lookup finds, or runs the handler.
+    fn unless_found(self, lookup: Lookup) -> impl Future<Output = Response>;
 }
 
 impl<F: Future> InPlace for Run<F> {
     fn within(self, step: impl Step) -> impl Future<Output = Response> {
         let observer = step.cache().observer().clone();
         step.run_in_place(self.response(observer))
+    }
+
+    async fn unless_found(mut self, lookup: Lookup) -> Response {
+        match lookup.await {
+            Ok(response) => response,
+            Err(read) => {
+                self.name = Some(read.handler());
+                self.within(read).await
+            }
+        }
+    }
+}
+
+/// A response that a lookup finds, or the handler of a read.
+pub(super) type Lookup = BoxFuture<Result<Response, Read>>;
+
+/// The response that a lookup finds, or else the one that a handler makes. The handler moves into a
+/// box when it has to run: a hit does without.
+pub struct UnlessFound<F: Future> {
+    progress: Progress<F::Output>,
+    handler: Option<F>,
+}
+
+/// The handler is never pinned here.
+impl<F: Future> Unpin for UnlessFound<F> {}
+
+impl<F: Future + Send + 'static> Future for UnlessFound<F> {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        let this = self.get_mut();
+        this.progress.poll(&mut this.handler, cx)
+    }
+}
+
+/// A handler that may be taken once.
+trait Waiting<T> {
+    fn take(&mut self) -> Option<BoxFuture<T>>;
+}
+
+impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
+    fn take(&mut self) -> Option<BoxFuture<F::Output>> {
+        match Option::take(self) {
+            Some(handler) => Some(Box::pin(handler)),
+            None => None,
+        }
+    }
+}
+
+/// Compiled once for all handlers that return the same type.
+enum Progress<T> {
+    Lookup(Lookup, fn(T) -> Response),
+    Run(BoxFuture<Response>),
+}
+
+impl<T: 'static> Progress<T> {
+    fn poll(&mut self, handler: &mut dyn Waiting<T>, cx: &mut Context<'_>) -> Poll<Response> {
+        if let Self::Lookup(lookup, into_response) = self {
+            let read = match ready!(lookup.as_mut().poll(cx)) {
+                Ok(response) => return Poll::Ready(response),
+                Err(read) => read,
+            };
+            let Some(handler) = handler.take() else {
+                return Poll::Pending;
+            };
+            let name = Some(read.handler());
+            *self = Self::Run(run_within(read, handler, *into_response, name));
+        }
+        match self {
+            Self::Run(run) => run.as_mut().poll(cx),
+            Self::Lookup(..) => Poll::Pending,
+        }
     }
 }
 

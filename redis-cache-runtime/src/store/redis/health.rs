@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use redis::RedisError;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 
 use super::kept::Loss;
 use super::request::Purpose;
@@ -149,12 +149,12 @@ impl Health {
     fn standing_at(&self, now: Instant) -> Standing {
         let doubts = self.doubts();
         let trusted = self.trusted.load(Ordering::Acquire);
-        if doubts.settled.is_some_and(|settled| now < settled) {
-            Standing::Doubted(Fault::Settling)
-        } else if trusted > self.millis(now) {
+        if trusted > self.millis(now) {
             Standing::Trusted
         } else if doubts.refused {
             Standing::Doubted(Fault::EvictionsRefused)
+        } else if doubts.settled.is_some() {
+            Standing::Doubted(Fault::Settling)
         } else if trusted > 0 && !doubts.pulsing {
             Standing::Forgotten
         } else {
@@ -246,10 +246,8 @@ impl Health {
     pub(super) async fn rest(&self) {
         let is_trusted = self.trusted.load(Ordering::Acquire) > 0;
         let pause = self.terms.pulse / if is_trusted { 4 } else { 16 };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.wake.notified() => {}
-        }
+        // It does not matter which of them ends the rest.
+        let _ = timeout(pause, self.wake.notified()).await;
     }
 
     /// Notes how an operation ended, and says what that means for the connection: one that was closed is lost, and so is one on which nothing arrived while an
@@ -267,7 +265,7 @@ impl Health {
                 }
                 _ => None,
             },
-            Err(_) if purpose == Purpose::Other && self.received() == received => Some(Loss::Hung),
+            Err(_) if !purpose.is_lookup() && self.received() == received => Some(Loss::Hung),
             Err(_) => {
                 self.late(purpose, received);
                 None

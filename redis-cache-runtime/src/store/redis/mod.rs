@@ -7,6 +7,7 @@ mod extractor;
 mod finder;
 mod health;
 mod kept;
+mod large;
 mod link;
 mod node;
 mod pulse;
@@ -31,6 +32,7 @@ use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
 pub use self::extractor::Redis;
+use self::large::LargeEntries;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, of};
@@ -42,6 +44,7 @@ use crate::status::{PingError, ServerStatus};
 pub(crate) struct RedisStore {
     names: Names,
     servers: Servers,
+    large: LargeEntries,
 }
 
 impl RedisStore {
@@ -49,6 +52,7 @@ impl RedisStore {
         Ok(Self {
             names: Names::new(&settings.prefix),
             servers: Servers::new(settings, faults)?,
+            large: LargeEntries::new(),
         })
     }
 
@@ -73,8 +77,11 @@ impl RedisStore {
                 .chain(self.names.nonces(at))
                 .chain(lease)
         };
-        let mut replies = self.servers.read(names).await?;
+        let purpose = self.large.lookup(self.names.entry(at));
+        let mut replies = self.servers.read(names, purpose).await?;
         let entry = replies.next().and_then(|(value, _)| bytes(value));
+        let length = entry.as_ref().map_or(0, Bytes::len);
+        self.large.note(self.names.entry(at), length);
         let holder = holder.then(|| replies.next_back()).flatten();
         Ok(Found {
             entry,
@@ -102,7 +109,7 @@ impl RedisStore {
             set.arg("NX");
             let entry = self.names.entry(at);
             commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
-            Purpose::Lookup
+            self.large.lookup(entry)
         };
         for (name, holds_value) in self.names.nonces_by_origin(at) {
             commands.push((name, seed(name, times.nonce(holds_value))?));
@@ -169,7 +176,12 @@ impl RedisStore {
             }
         }
         commands.push((lease_name, command));
-        let replies = self.servers.run_all(commands, Purpose::Other).await?;
+        let purpose = if self.large.note(entry_name, entry.len()) {
+            Purpose::LargeOther
+        } else {
+            Purpose::Other
+        };
+        let replies = self.servers.run_all(commands, purpose).await?;
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }
 

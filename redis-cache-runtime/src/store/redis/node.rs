@@ -12,13 +12,15 @@ use super::health::{Standing, result};
 use super::link::{Connected, Link, Shared, Target};
 use super::request::{Purpose, Request, until};
 use crate::fault::Fault;
-use crate::status::ServerStatus;
+use crate::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
 
 pub(super) struct Node {
     /// What it is called in reports.
     name: String,
     links: Box<[Link]>,
+    /// What is large goes over it.
+    large: Link,
     next: AtomicUsize,
     #[cfg(feature = "cluster")]
     target: Arc<Target>,
@@ -38,6 +40,7 @@ impl Node {
         Self {
             name,
             links: (0..shared.connections).map(link).collect(),
+            large: link(0),
             next: AtomicUsize::new(0),
             #[cfg(feature = "cluster")]
             target,
@@ -53,13 +56,17 @@ impl Node {
         request: Request<'a>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Reply, Fault>> + 'a {
-        let link = self.link();
+        let link = if request.purpose().is_large() {
+            &self.large
+        } else {
+            self.link()
+        };
         async move {
             let Some(mut connected) = link.connected() else {
                 return send_anew(link, request, deadline).await;
             };
             match connected.standing(deadline) {
-                Standing::Doubted(fault) if request.purpose() == Purpose::Lookup => {
+                Standing::Doubted(fault) if request.purpose().is_lookup() => {
                     return Err(fault);
                 }
                 Standing::Forgotten => {
@@ -122,9 +129,10 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> ServerStatus {
+        let large = Some(self.large.state()).filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),
-            connections: self.links.iter().map(Link::state).collect(),
+            connections: self.links.iter().map(Link::state).chain(large).collect(),
         }
     }
 }
@@ -141,7 +149,7 @@ async fn send_on(
     drop(reply);
     link.note(&end, request.purpose(), connected);
     let value = result(end)?;
-    if request.purpose() == Purpose::Lookup {
+    if request.purpose().is_lookup() {
         match connected.standing(deadline) {
             Standing::Trusted => {}
             Standing::Doubted(fault) => return Err(fault),
@@ -163,7 +171,7 @@ fn send_anew<'a>(
     Box::pin(async move {
         let mut connected = link.connect(deadline).await?;
         match connected.standing(deadline) {
-            Standing::Doubted(fault) if request.purpose() == Purpose::Lookup => Err(fault),
+            Standing::Doubted(fault) if request.purpose().is_lookup() => Err(fault),
             _ => send_on(link, &mut connected, request, deadline).await,
         }
     })

@@ -17,21 +17,29 @@ pub(super) enum Request<'a> {
     Many(&'a Pipeline, Purpose),
 }
 
-/// What a reply is for: that of a lookup is believed only when Redis has settled.
+/// What a reply is for: that of a lookup is believed only if Redis is trusted. What is large goes over
+/// a connection of its own, so that nothing small waits behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lookup,
+    LargeLookup,
     Other,
+    LargeOther,
 }
 
 impl Purpose {
+    pub(super) fn is_lookup(self) -> bool {
+        matches!(self, Self::Lookup | Self::LargeLookup)
+    }
+
+    pub(super) fn is_large(self) -> bool {
+        matches!(self, Self::LargeLookup | Self::LargeOther)
+    }
+
     /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
     /// for Redis as long, must not have given up yet.
     pub(super) fn budget(self, budget: Duration) -> Duration {
-        match self {
-            Self::Lookup => budget / 2,
-            Self::Other => budget,
-        }
+        if self.is_lookup() { budget / 2 } else { budget }
     }
 }
 

@@ -81,14 +81,18 @@ impl Servers {
     /// same time in a cluster. There each has a command of its own, because one for several would be
     /// refused while a slot is on its way to another server. The names are made here, and not carried
     /// along until the reply.
-    pub(super) async fn read<'a, N>(&self, names: impl FnOnce() -> N) -> Result<Replies, Fault>
+    pub(super) async fn read<'a, N>(
+        &self,
+        names: impl FnOnce() -> N,
+        purpose: Purpose,
+    ) -> Result<Replies, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
         match &self.kind {
             Kind::One(node) => {
                 let mget = read(names());
-                let request = Request::One(&mget, Purpose::Lookup);
+                let request = Request::One(&mget, purpose);
                 let reply = self.send(node, request).await?;
                 Ok(Replies::of_one(values_of(reply.value)?, reply.from))
             }
@@ -96,7 +100,7 @@ impl Servers {
             Kind::Cluster(_) => {
                 let commands = names().map(|name| (name, read([name]))).collect();
                 // Boxed, so that a lookup on one server does not carry it along.
-                let replies = Box::pin(self.run_all(commands, Purpose::Lookup)).await?;
+                let replies = Box::pin(self.run_all(commands, purpose)).await?;
                 let read = |(value, from)| Ok((what_was_read(value).ok_or(Fault::Protocol)?, from));
                 Ok(Replies::of_many(
                     replies.map(read).collect::<Result<_, Fault>>()?,

@@ -111,7 +111,7 @@ impl Cluster {
             }
             if redirected.is_empty() {
                 return match purpose {
-                    Purpose::Lookup if !self.has_settled() => Err(Fault::Settling),
+                    _ if purpose.is_lookup() && !self.has_settled() => Err(Fault::Settling),
                     _ => Ok(replies),
                 };
             }

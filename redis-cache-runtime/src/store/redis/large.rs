@@ -1,0 +1,66 @@
+//! The entries that are known to be large, which travel on a connection of their own: behind one of
+//! them, the replies to other lookups would be late.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::request::Purpose;
+use crate::key::Name;
+
+/// The number of bytes from which on an entry is large.
+pub(super) const LARGE: usize = 256 * 1024;
+
+const PLACES: usize = 1024;
+
+/// Remembers hashes of the names of large entries. Two entries may have the same place: then one is
+/// forgotten, and its next lookup is like that of any other.
+pub(super) struct LargeEntries {
+    hasher: RandomState,
+    /// Most applications have none, and need no hash for their lookups.
+    any: AtomicBool,
+    places: Box<[AtomicU64]>,
+}
+
+impl LargeEntries {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            any: AtomicBool::new(false),
+            places: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The purpose of a lookup of an entry.
+    pub(super) fn lookup(&self, name: Name<'_>) -> Purpose {
+        if !self.any.load(Ordering::Relaxed) {
+            return Purpose::Lookup;
+        }
+        let hash = self.hasher.hash_one(name);
+        if self.place(hash).load(Ordering::Relaxed) == hash {
+            Purpose::LargeLookup
+        } else {
+            Purpose::Lookup
+        }
+    }
+
+    /// Notes the length of an entry. Returns whether it is large.
+    pub(super) fn note(&self, name: Name<'_>, length: usize) -> bool {
+        let is_large = length >= LARGE;
+        if is_large || self.any.load(Ordering::Relaxed) {
+            let hash = self.hasher.hash_one(name);
+            let place = self.place(hash);
+            if is_large {
+                self.any.store(true, Ordering::Relaxed);
+                place.store(hash, Ordering::Relaxed);
+            } else if place.load(Ordering::Relaxed) == hash {
+                place.store(0, Ordering::Relaxed);
+            }
+        }
+        is_large
+    }
+
+    fn place(&self, hash: u64) -> &AtomicU64 {
+        let place = usize::try_from(hash % PLACES as u64).unwrap_or_default();
+        &self.places[place]
+    }
+}
