@@ -22,6 +22,7 @@ use crate::http::directives::RequestDirectives;
 use crate::key::{CacheKey, Groups, Scope};
 use crate::observe::Observer;
 use crate::route::Route;
+use crate::serve::copies::Copies;
 use crate::serve::fill::BEAT;
 use crate::serve::flight::Flights;
 use crate::serve::turns::Turns;
@@ -84,6 +85,7 @@ struct Inner {
     default_ttl: Duration,
     lease_ttl: Duration,
     max_body_bytes: usize,
+    copies: Arc<Copies>,
     request_directives: bool,
     cache_status: bool,
     cache_groups: bool,
@@ -156,6 +158,7 @@ impl Cache {
             default_ttl: settings.default_ttl,
             lease_ttl: settings.lease_ttl.min(LONGEST),
             max_body_bytes: settings.max_body_bytes,
+            copies: Arc::new(Copies::new(settings.max_streamed_bytes)),
             request_directives: settings.request_directives,
             cache_status: settings.cache_status,
             cache_groups: settings.cache_groups,
@@ -261,6 +264,10 @@ impl Cache {
 
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.inner.max_body_bytes
+    }
+
+    pub(crate) fn copies(&self) -> &Arc<Copies> {
+        &self.inner.copies
     }
 
     pub(crate) fn lease_ttl(&self) -> Duration {

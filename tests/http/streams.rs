@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_redis_cache::cached;
+use axum_redis_cache::{Cache, cached};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use test_support::Client;
 
 use crate::support::{App, Gate, on_every_store, serve, settings, until};
 
@@ -23,8 +24,38 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// A long part of a stream.
+const LONG: usize = 200_000;
+
+#[cached(ttl = 30)]
+async fn long_stream(Path(_): Path<usize>, State(app): State<App>) -> Response {
+    app.run().await
+}
+
 fn router(app: App) -> Router {
     Router::new().route("/read", get(read)).with_state(app)
+}
+
+/// A router with many entries, whose bodies are `LONG` and an end, which waits at a gate in the first
+/// runs.
+fn long_streams(cache: Cache, gated: usize, gate: &Gate) -> Router {
+    let gate = gate.clone();
+    let app = App::new(cache, move |run| {
+        let gate = gate.clone();
+        let chunk = Bytes::from(vec![b'x'; 1_000]);
+        let chunks = std::iter::repeat_with(move || Ok::<_, io::Error>(chunk.clone()));
+        let chunks = chunks.take(LONG / 1_000);
+        let end = stream::once(async move {
+            if run < gated {
+                gate.pass().await;
+            }
+            Ok(Bytes::from("end"))
+        });
+        std::future::ready(Body::from_stream(stream::iter(chunks).chain(end)))
+    });
+    Router::new()
+        .route("/long/{id}", get(long_stream))
+        .with_state(app)
 }
 
 type Chunk = Result<&'static str, io::Error>;
@@ -46,6 +77,28 @@ async fn read_what_comes(response: axum::http::Response<hyper::body::Incoming>) 
         read.extend(frame.into_data().unwrap_or_default());
     }
     read
+}
+
+/// The rest of a long stream, when all that comes before the gate was read.
+async fn read_the_long_part(client: &Client, id: usize) -> hyper::body::Incoming {
+    let mut body = client
+        .open("GET", &format!("/long/{id}"), &[])
+        .await
+        .into_body();
+    let mut read = 0;
+    while read < LONG {
+        let frame = body.frame().await.unwrap().unwrap();
+        read += frame.into_data().unwrap().len();
+    }
+    body
+}
+
+async fn is_stored(client: &Client, id: usize) -> bool {
+    let only = [("cache-control", "only-if-cached")];
+    let reply = client.get_with(&format!("/long/{id}"), &only).await;
+    let is_stored = reply.outcome() == "HIT";
+    assert!(!is_stored || reply.body.len() == LONG + 3);
+    is_stored
 }
 
 /// A body of known length, of which the second half waits at a gate.
@@ -246,6 +299,70 @@ on_every_store! {
         let client = serve(router(app.clone())).await;
         for run in 1..=2 {
             assert_eq!(client.get("/read").await.body.len(), 1_100);
+            assert_eq!(app.runs(), run);
+        }
+    }
+
+    async fn copies_of_streams_whose_clients_stop_reading_stay_within_the_budget(store: Store) {
+        let cache = store.cache_with(settings().max_streamed_bytes(1_000_000));
+        let gate = Gate::new();
+        let client = serve(long_streams(cache, 10, &gate)).await;
+        let mut bodies = Vec::new();
+        for id in 0..10 {
+            bodies.push(read_the_long_part(&client, id).await);
+        }
+        for body in bodies {
+            gate.open();
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+        }
+        let mut stored = 0;
+        for id in 0..10 {
+            stored += usize::from(is_stored(&client, id).await);
+        }
+        assert!((3..=5).contains(&stored), "as many as fit: {stored}");
+        // The budget is whole again.
+        for id in 10..13 {
+            let body = read_the_long_part(&client, id).await;
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+            assert!(is_stored(&client, id).await);
+        }
+    }
+
+    async fn a_copy_that_cannot_be_stored_any_more_makes_room_for_others(store: Store) {
+        let budget = settings().max_streamed_bytes(300_000);
+        let cache = store.cache_with(budget.lease_ttl(Duration::from_secs(1)));
+        let gate = Gate::new();
+        let client = serve(long_streams(cache, 1, &gate)).await;
+        let unread = read_the_long_part(&client, 0).await;
+        until("another one is stored", async || {
+            let body = read_the_long_part(&client, 1).await;
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+            is_stored(&client, 1).await
+        })
+        .await;
+        gate.open();
+        assert_eq!(unread.collect().await.unwrap().to_bytes(), "end");
+        assert!(!is_stored(&client, 0).await);
+    }
+
+    async fn what_is_read_ahead_of_a_client_is_within_the_budget(store: Store) {
+        let cache = store.cache_with(settings().max_streamed_bytes(10));
+        let gate = Gate::new();
+        let handlers = gate.clone();
+        let app = App::new(cache, move |_| {
+            let gate = handlers.clone();
+            let chunks = stream::iter(["one ", "much longer ", "three "].map(Ok::<_, io::Error>));
+            let last = stream::once(async move {
+                gate.pass().await;
+                Ok("four")
+            });
+            std::future::ready(Body::new(Halves { chunks: Body::from_stream(chunks.chain(last)), length: 26 }))
+        });
+        let client = serve(router(app.clone())).await;
+        for run in 1..=2 {
+            gate.open();
+            let reply = client.get("/read").await;
+            assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "one much longer three four"));
             assert_eq!(app.runs(), run);
         }
     }

@@ -29,6 +29,7 @@ pub(crate) enum NotStorable {
     EventStream,
     Unless,
     TooLarge,
+    TooManyStreams,
     Trailers,
     Incomplete,
     Endless,
@@ -36,7 +37,7 @@ pub(crate) enum NotStorable {
 }
 
 impl NotStorable {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Method,
         Self::Range,
         Self::Authorization,
@@ -50,6 +51,7 @@ impl NotStorable {
         Self::EventStream,
         Self::Unless,
         Self::TooLarge,
+        Self::TooManyStreams,
         Self::Trailers,
         Self::Incomplete,
         Self::Endless,
@@ -86,6 +88,7 @@ impl NotStorable {
             Self::EventStream => "event-stream",
             Self::Unless => "unless",
             Self::TooLarge => "too-large",
+            Self::TooManyStreams => "too-many-streams",
             Self::Trailers => "trailers",
             Self::Incomplete => "incomplete",
             Self::Endless => "endless",
@@ -112,6 +115,9 @@ impl NotStorable {
             Self::EventStream => "the response is an event stream",
             Self::Unless => "the route's `unless` says so",
             Self::TooLarge => "the body is longer than the limit",
+            Self::TooManyStreams => {
+                "the copies of streamed bodies take all the memory that REDIS_MAX_STREAMED_BYTES allows"
+            }
             Self::Trailers => "the response has trailers",
             Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
             Self::Endless => "the body is not all there when its head is sent",

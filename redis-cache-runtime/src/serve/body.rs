@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
@@ -12,6 +13,7 @@ use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::copies::{Copies, Room, StreamCopy};
 use super::fill::Fill;
 use super::respond::store;
 use crate::entry::StoredHead;
@@ -35,7 +37,15 @@ pub(crate) enum Captured {
 
 /// Reads a body whose length is known, as far as it is there already, if that is within `limit` and
 /// what the handler declared.
-pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captured {
+///
+/// What is read ahead takes room of the copies, as far as it is more than one piece: a client that does
+/// not read leaves it here.
+pub(crate) fn capture(
+    body: Body,
+    declared: Option<u64>,
+    limit: usize,
+    copies: &Arc<Copies>,
+) -> Captured {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let Some(length) = body.size_hint().exact() else {
         return Captured::Streaming(body);
@@ -48,6 +58,7 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
     }
     let mut replay = Replay {
         frames: VecDeque::new(),
+        room: None,
         rest: body,
         left: Some(length),
     };
@@ -58,12 +69,12 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
             Some(None) => break,
             Some(Some(frame)) => frame,
         };
-        let data = frame.as_ref().ok().and_then(Frame::data_ref);
-        received += data.map_or(0, |data| data.len() as u64);
+        received += length_of(&frame) as u64;
         if replay.frames.len() == MAX_FRAMES {
             replay.frames.push_back(frame);
             return Captured::Streaming(Body::new(replay));
         }
+        let has_room = replay.make_room(&frame, copies);
         let broken = frame.is_err() || received > length;
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
@@ -77,6 +88,9 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
             };
             return Captured::NotStorable(reason, Body::new(replay));
         }
+        if !has_room {
+            return Captured::NotStorable(NotStorable::TooManyStreams, Body::new(replay));
+        }
     }
     if received == length {
         Captured::Whole(replay.concat())
@@ -87,15 +101,31 @@ pub(crate) fn capture(body: Body, declared: Option<u64>, limit: usize) -> Captur
 
 type FrameResult = Result<Frame<Bytes>, axum::Error>;
 
+fn length_of(frame: &FrameResult) -> usize {
+    let data = frame.as_ref().ok().and_then(Frame::data_ref);
+    data.map_or(0, Bytes::len)
+}
+
 /// A body of which some frames have been read already.
 struct Replay {
     frames: VecDeque<FrameResult>,
+    /// Of all frames but the first, which the handler had in memory.
+    room: Option<Room>,
     rest: Body,
     /// The length of the data still to come, if the body keeps its word.
     left: Option<u64>,
 }
 
 impl Replay {
+    /// Makes room for a frame; `false`: there is none.
+    fn make_room(&mut self, frame: &FrameResult, copies: &Arc<Copies>) -> bool {
+        if self.frames.is_empty() {
+            return true;
+        }
+        let room = self.room.get_or_insert_with(|| Room::new(copies));
+        room.grow(length_of(frame))
+    }
+
     /// The data of the frames; one frame is not copied.
     fn concat(self) -> Bytes {
         let data = |frame: FrameResult| frame.ok().and_then(|frame| frame.into_data().ok());
@@ -117,13 +147,16 @@ impl HttpBody for Replay {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let frame = match self.frames.pop_front() {
-            Some(frame) => Some(frame),
+            Some(frame) => {
+                let next = self.frames.front().map_or(0, length_of);
+                if let Some(room) = &mut self.room {
+                    room.shrink(next);
+                }
+                Some(frame)
+            }
             None => ready!(Pin::new(&mut self.rest).poll_frame(cx)),
         };
-        let data = frame
-            .as_ref()
-            .and_then(|frame| frame.as_ref().ok()?.data_ref());
-        let received = data.map_or(0, |data| data.len() as u64);
+        let received = frame.as_ref().map_or(0, length_of) as u64;
         self.left = self.left.map(|left| left.saturating_sub(received));
         Poll::Ready(frame)
     }
@@ -154,7 +187,7 @@ pub(crate) struct Tee {
 
 enum State {
     Copying {
-        copy: BytesMut,
+        copy: StreamCopy,
         fill: Fill,
         head: Box<StoredHead>,
     },
@@ -171,10 +204,16 @@ impl Tee {
         fill: Fill,
         head: StoredHead,
     ) -> Self {
-        let state = State::Copying {
-            copy: BytesMut::new(),
-            fill,
-            head: Box::new(head),
+        let copy = fill
+            .held()
+            .map(|held| StreamCopy::new(held.cache.copies(), held.end()));
+        let state = match copy {
+            Some(copy) => State::Copying {
+                copy,
+                fill,
+                head: Box::new(head),
+            },
+            None => State::PassingThrough,
         };
         Self {
             body,
@@ -199,7 +238,9 @@ impl Tee {
         if copy.len().saturating_add(data.len()) > self.limit {
             return self.give_up(NotStorable::TooLarge);
         }
-        copy.extend_from_slice(data);
+        if !copy.append(data) {
+            self.give_up(NotStorable::TooManyStreams);
+        }
     }
 
     /// Looks for the end of a body that is as long as it was declared: the server stops reading once it
@@ -243,6 +284,12 @@ impl Tee {
 
     /// Stores in a task of its own: it is finished even if the client goes away now.
     fn store(&mut self) {
+        let State::Copying { copy, .. } = &mut self.state else {
+            return;
+        };
+        let Some(body) = copy.take() else {
+            return self.give_up(NotStorable::TooManyStreams);
+        };
         let copying = std::mem::replace(&mut self.state, State::PassingThrough);
         if let State::Copying {
             copy,
@@ -253,9 +300,11 @@ impl Tee {
         {
             let route = self.route;
             let store = async move {
-                let body = copy.freeze();
+                let body = Bytes::from(body);
                 add_etag(head.status, &mut head.fields, &body).await;
                 store(fill, route, &head, &body, None).await;
+                // Its room is taken until here.
+                drop(copy);
             };
             self.state = State::Storing(runtime.spawn(self.place.clone().around(store)));
         }
@@ -332,7 +381,13 @@ impl Drop for Tee {
             is_adopted: true,
             state: std::mem::replace(&mut self.state, State::PassingThrough),
         };
-        let read = async move { while let Some(Ok(_)) = rest.frame().await {} };
+        let read = async move {
+            while !matches!(rest.state, State::PassingThrough) {
+                if !matches!(rest.frame().await, Some(Ok(_))) {
+                    break;
+                }
+            }
+        };
         cache
             .background()
             .adopt(read, cache.lease_ttl(), self.place.clone());

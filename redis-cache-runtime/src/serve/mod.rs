@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod cache_groups;
 mod cache_status;
+pub(crate) mod copies;
 pub(crate) mod evict;
 mod explain;
 pub(crate) mod fill;

@@ -43,7 +43,7 @@ pub(super) async fn examine(cache: &Cache, route: &Route, mut response: Response
     add_vary(response.headers_mut(), route.store.vary);
     let (mut parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
-    match capture(body, length, cache.max_body_bytes()) {
+    match capture(body, length, cache.max_body_bytes(), cache.copies()) {
         Captured::Whole(body) => {
             take_age(&mut parts.headers, &grant);
             add_etag(parts.status, &mut parts.headers, &body).await;

@@ -205,7 +205,7 @@ async fn representation(
     };
     let (parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
-    match capture(body, length, cache.max_body_bytes()) {
+    match capture(body, length, cache.max_body_bytes(), cache.copies()) {
         Captured::Whole(body) if body.is_empty() => {
             let reason = NotStorable::Status(parts.status);
             (Response::from_parts(parts, Body::empty()), Err(reason))

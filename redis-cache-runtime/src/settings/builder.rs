@@ -333,6 +333,16 @@ impl Settings {
         self
     }
 
+    /// The memory that the copies of streamed bodies may take, of all requests together. Where there is
+    /// none left, a stream goes to its client as it is and is not stored. A copy takes it until it is
+    /// stored or its client disconnects; if others need it, until [`lease_ttl`](Self::lease_ttl) has
+    /// passed. 0: no stream is stored. *Default:* 64 MiB.
+    #[must_use]
+    pub fn max_streamed_bytes(mut self, bytes: usize) -> Self {
+        self.max_streamed_bytes = bytes;
+        self
+    }
+
     /// How much an in-memory cache may hold before its least recently used items go.
     /// *Default:* 64 MiB.
     #[must_use]

@@ -60,7 +60,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 35] = [
+pub(super) const VARIABLES: [Variable; 36] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -92,6 +92,7 @@ pub(super) const VARIABLES: [Variable; 35] = [
     variable!(lease_ttl, SECONDS, seconds),
     variable!(max_detached_runs, RUNS, number),
     variable!(max_body_bytes, BYTES, number),
+    variable!(max_streamed_bytes, BYTES, number),
     variable!(max_memory_bytes, BYTES, number),
     variable!(request_directives, BOOLEAN, boolean),
     variable!(cache_status, BOOLEAN, boolean),
