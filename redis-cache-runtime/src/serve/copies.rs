@@ -32,7 +32,7 @@ type Data = Mutex<Option<Pieces>>;
 
 #[derive(Debug)]
 struct Pieces {
-    pieces: Vec<Vec<u8>>,
+    list: Vec<Vec<u8>>,
     length: usize,
     room: Room,
 }
@@ -127,7 +127,7 @@ impl StreamCopy {
     pub(super) fn new(copies: &Arc<Copies>, end: Instant) -> Self {
         let id = (end, copies.numbers.fetch_add(1, Ordering::Relaxed));
         let data = Arc::new(Mutex::new(Some(Pieces {
-            pieces: Vec::new(),
+            list: Vec::new(),
             length: 0,
             room: Room::new(copies),
         })));
@@ -172,7 +172,7 @@ impl StreamCopy {
     /// The data; `None`: it was given up. Its room is given back when the copy is dropped.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let mut data = lock(&self.data);
-        data.as_mut().map(|it| mem::take(&mut it.pieces).concat())
+        data.as_mut().map(|it| mem::take(&mut it.list).concat())
     }
 }
 
@@ -184,7 +184,7 @@ impl Drop for StreamCopy {
 
 impl Pieces {
     fn free(&self) -> usize {
-        let last = self.pieces.last();
+        let last = self.list.last();
         last.map_or(0, |last| last.capacity() - last.len())
     }
 
@@ -198,13 +198,13 @@ impl Pieces {
 
     fn append(&mut self, data: &[u8], piece: usize, mut room: Room) {
         let (now, later) = data.split_at(data.len().min(self.free()));
-        if let Some(last) = self.pieces.last_mut() {
+        if let Some(last) = self.list.last_mut() {
             last.extend_from_slice(now);
         }
         if !later.is_empty() {
             let mut next = Vec::with_capacity(piece);
             next.extend_from_slice(later);
-            self.pieces.push(next);
+            self.list.push(next);
         }
         self.length += data.len();
         self.room.bytes += mem::take(&mut room.bytes);
