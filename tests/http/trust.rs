@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cached};
 use redis::ConnectionLike;
@@ -25,11 +25,23 @@ fn unique_text() -> String {
     RedisServer::unique_prefix()
 }
 
+#[cached(ttl = 30)]
+async fn read_large(State(app): State<App>) -> Response {
+    let name = app.run().await;
+    let name = axum::body::to_bytes(name.into_body(), usize::MAX).await;
+    let name = String::from_utf8(name.unwrap().to_vec()).unwrap();
+    format!("{name} {}", "large ".repeat(100_000)).into_response()
+}
+
+#[cache_evict(read_large)]
+async fn evict_large() {}
+
 /// One process. Its budget is one that a busy machine keeps, and shorter than a pulse.
 async fn process(settings: Settings) -> (Client, Cache) {
     let cache = Store::Redis.cache_with(settings);
     let router = Router::new()
         .route("/item", get(read).delete(evict))
+        .route("/large", get(read_large).delete(evict_large))
         .with_state(App::new(cache.clone(), |_| async { unique_text() }));
     (serve(router).await, cache)
 }
@@ -234,7 +246,35 @@ async fn a_process_that_was_frozen_connects_anew_and_serves_hits_at_once() {
     let text = stored(&client, "/item").await;
     proxy.strand();
     // Everything in this process stops.
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(2500));
     let reply = client.get("/item").await;
     assert_eq!((reply.outcome(), reply.text()), ("HIT", &*text));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_opened_after_a_refusal_is_not_believed_at_once() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address().into()).await;
+    let (writer, _) = process(settings(proxy.url())).await;
+    let (reader, readers) = process(settings(redis.url())).await;
+    let old = stored(&writer, "/large").await;
+    // From now on it has a connection of its own, which nobody has needed yet.
+    assert_eq!(reader.get("/large").await.text(), old);
+    command(&redis, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let reply = writer.send("DELETE", "/large", &[]).await;
+    assert_eq!(reply.outcome(), "PENDING");
+    let state = async || readers.status().servers[0].connections[0];
+    let is = async |expected| state().await == expected;
+    until("the reader notices", async || {
+        is(ConnectionState::Untrusted).await
+    })
+    .await;
+    // The writer cannot tell Redis of its eviction yet.
+    proxy.hang();
+    command(&redis, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    until("Redis takes evictions", async || {
+        is(ConnectionState::Settling).await
+    })
+    .await;
+    assert_ne!(reader.get("/large").await.text(), old);
 }

@@ -248,8 +248,8 @@ impl Settings {
     }
 
     /// How long Redis is trusted after it has proved that it takes evictions. It is asked four times as
-    /// often, by deleting a name that nothing has. While it refuses evictions, or hangs, nobody is
-    /// served what was evicted for longer than this. From 0.1 s to a minute. *Default:* 1 s.
+    /// often, and twice a second at least, by deleting a name that nothing has. While it refuses evictions, or hangs, nobody is
+    /// served what was evicted for longer than this. From half a second to a minute. *Default:* 1 s.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ pub(super) const CONNECTIONS: &str = "a number from 1 to 1024";
 pub(super) const PREFIX: &str = "at least one character, and no brace, space or control character";
 pub(super) const SECONDS: &str =
     "a number of seconds greater than 0, such as 0.25, and at most 86400";
-pub(super) const PULSE: &str = "a number of seconds from 0.1 to 60";
+pub(super) const PULSE: &str = "a number of seconds from 0.5 to 60";
 /// Longer is as good as for ever.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
@@ -125,7 +125,7 @@ pub(super) fn is_wait(duration: Duration) -> bool {
 
 /// Returns whether a server can be asked that often, and trusted for that long.
 pub(super) fn is_pulse(duration: Duration) -> bool {
-    (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&duration)
+    (Duration::from_millis(500)..=Duration::from_secs(60)).contains(&duration)
 }
 
 fn whole_seconds(text: &str) -> Option<Duration> {

@@ -19,6 +19,12 @@ use super::request::Purpose;
 use super::server::Received;
 use crate::fault::Fault;
 
+/// The longest time between pulses: what a server has become is noticed so soon.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// How often a server is asked who it is.
+const INTRODUCTION: Duration = Duration::from_secs(10);
+
 /// How an operation ended.
 pub(super) type End<T> = Result<Result<T, RedisError>, Elapsed>;
 
@@ -32,13 +38,14 @@ pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
 
 /// Returns whether a server that refuses a command with that code refuses evictions, too.
 pub(super) fn refuses_evictions(code: &str) -> bool {
-    const CODES: [&str; 6] = [
+    const CODES: [&str; 7] = [
         "READONLY",
         "BUSY",
         "LOADING",
         "MISCONF",
         "NOREPLICAS",
         "MASTERDOWN",
+        "CLUSTERDOWN",
     ];
     CODES.contains(&code)
 }
@@ -87,6 +94,10 @@ struct Doubts {
     refused: bool,
     /// Counts refusals.
     refusals: u64,
+    /// A pulse was not for this server, so it may have become another meanwhile.
+    elsewhere: bool,
+    /// When the server said again who it is.
+    introduced: Option<Instant>,
     /// When the other processes have told the server of what it refused.
     settled: Option<Instant>,
 }
@@ -140,7 +151,7 @@ impl Health {
     /// Whether what was asked by a deadline, and has been answered if it was, may be believed.
     pub(super) fn standing(&self, deadline: Instant) -> Standing {
         // Most of the time it is known without a look at the clock.
-        if self.trusted.load(Ordering::Acquire) >= self.millis(deadline) {
+        if self.trusted.load(Ordering::Acquire) > self.millis(deadline) {
             return Standing::Trusted;
         }
         self.standing_at(Instant::now())
@@ -179,23 +190,37 @@ impl Health {
         }
     }
 
-    /// Notes that a pulse was accepted. Returns whether trust begins again after a refusal.
+    /// Whether the server has to be asked again who it is: a pulse was not for it, or it has not said so
+    /// for long.
+    pub(super) fn is_to_be_introduced(&self) -> bool {
+        let doubts = self.doubts();
+        let introduced = doubts.introduced.unwrap_or(self.since);
+        doubts.elsewhere || introduced.elapsed() >= INTRODUCTION
+    }
+
+    /// Notes that it said who it is.
+    pub(super) fn introduced(&self) {
+        let mut doubts = self.doubts();
+        doubts.introduced = Some(Instant::now());
+        doubts.elsewhere = false;
+    }
+
+    /// Notes that a pulse was accepted. Returns whether trust begins again.
     pub(super) fn accepted(&self, pulse: &Pulse) -> bool {
         let now = Instant::now();
         let mut doubts = self.doubts();
         doubts.pulsing = false;
-        if doubts.refusals != pulse.refusals {
+        if doubts.refusals != pulse.refusals || doubts.elsewhere {
             return false;
         }
-        let recovers = std::mem::take(&mut doubts.refused);
-        if recovers {
+        if std::mem::take(&mut doubts.refused) {
             doubts.settled = Some(now + self.terms.settling);
         }
         let until = pulse.sent + self.terms.pulse;
         // A lookup would have been late.
         if now - pulse.sent > self.terms.budget / 2 || until <= now {
             self.trusted.store(0, Ordering::Release);
-            return recovers;
+            return false;
         }
         doubts.late = None;
         let settling = doubts.settled.is_some_and(|settled| now < settled);
@@ -205,8 +230,7 @@ impl Health {
             doubts.settled = None;
             self.millis(until)
         };
-        self.trusted.store(until, Ordering::Release);
-        recovers
+        self.trusted.swap(until, Ordering::AcqRel) == 0 && until > 0
     }
 
     /// Notes that other processes may have something to tell the server first.
@@ -214,9 +238,11 @@ impl Health {
         self.doubts().settled = Some(Instant::now() + self.terms.settling);
     }
 
-    /// Notes that a pulse proved nothing.
-    pub(super) fn unanswered(&self) {
-        self.doubts().pulsing = false;
+    /// Notes that a pulse was not for this server, and proved nothing.
+    pub(super) fn elsewhere(&self) {
+        let mut doubts = self.doubts();
+        doubts.pulsing = false;
+        doubts.elsewhere = true;
         self.trusted.store(0, Ordering::Release);
     }
 
@@ -242,10 +268,16 @@ impl Health {
         self.wake.notify_one();
     }
 
-    /// Waits for the time of the next pulse: soon, if the server is not trusted.
+    /// Waits for the time of the next pulse, while the server is trusted still, or for a short while.
     pub(super) async fn rest(&self) {
-        let is_trusted = self.trusted.load(Ordering::Acquire) > 0;
-        let pause = self.terms.pulse / if is_trusted { 4 } else { 16 };
+        let trusted = self.trusted.load(Ordering::Acquire);
+        let left = Duration::from_millis(trusted.saturating_sub(self.millis(Instant::now())));
+        let pause = if trusted == 0 {
+            self.terms.pulse / 16
+        } else {
+            left / 2
+        };
+        let pause = pause.min(self.terms.pulse / 4).min(LONGEST_REST);
         // It does not matter which of them ends the rest.
         let _ = timeout(pause, self.wake.notified()).await;
     }

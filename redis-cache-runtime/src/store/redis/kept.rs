@@ -28,6 +28,9 @@ pub(super) trait Open: Send + Sync + 'static {
 
     fn is_same(one: &Self::Opened, other: &Self::Opened) -> bool;
 
+    /// Whether it does what it is there for.
+    fn works(opened: &Self::Opened) -> bool;
+
     /// Notes that nobody waits any more.
     fn is_away(&self);
 
@@ -85,10 +88,6 @@ impl<O: Open> Kept<O> {
             State::Up(opened) => Some(opened.clone()),
             _ => None,
         }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        matches!(&*self.shared.state.borrow(), State::Up(_))
     }
 
     pub(super) fn state(&self) -> State<O::Opened> {
@@ -159,10 +158,15 @@ impl<O: Open> Shared<O> {
             Loss::Hung => State::Down,
             Loss::Closed => State::Opening,
         };
-        if how == Loss::Hung {
-            this.opener.is_away();
-        }
-        if Self::replace_if(this, is_it, next) {
+        let opener = &this.opener;
+        let replaces = |state: &State<_>| {
+            let replaces = is_it(state);
+            if replaces && how == Loss::Hung {
+                opener.is_away();
+            }
+            replaces
+        };
+        if Self::replace_if(this, replaces, next) {
             tracing::debug!(?how, "a connection to Redis was lost");
         }
     }
@@ -194,7 +198,9 @@ impl<O: Open> Shared<O> {
             match shared.attempt().await {
                 Ok(opened) => {
                     tracing::debug!("a connection to Redis is open");
-                    shared.opener.faults().recovered();
+                    if O::works(&opened) {
+                        shared.opener.faults().recovered();
+                    }
                     // From here on it is up to others to open it again.
                     abandoned.0 = Weak::new();
                     shared.state.send_replace(State::Up(opened.clone()));
@@ -230,6 +236,7 @@ impl<O: Open> Shared<O> {
 
     /// Notices a loss that no request notices, as long as it is the one in use.
     async fn look_after(this: Weak<Self>, opened: O::Opened) {
+        let _forgotten = OnForgotten(this.clone(), opened.clone());
         loop {
             O::rest(&opened).await;
             let Some(shared) = this.upgrade() else { return };
@@ -264,6 +271,23 @@ impl<O: Open> Drop for OnAbandon<O> {
                     *state = State::Idle;
                 }
                 unfinished
+            });
+        }
+    }
+}
+
+/// Lets the next caller open another when the task that looked after one was dropped with its runtime.
+struct OnForgotten<O: Open>(Weak<Shared<O>>, O::Opened);
+
+impl<O: Open> Drop for OnForgotten<O> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.state.send_if_modified(|state| {
+                let is_in_use = matches!(state, State::Up(up) if O::is_same(up, &self.1));
+                if is_in_use {
+                    *state = State::Idle;
+                }
+                is_in_use
             });
         }
     }

@@ -101,6 +101,8 @@ pub(super) struct Target {
     pub(super) pulse: PulseName,
     /// The last server that was there; `None`: nothing is known of any.
     incarnation: Mutex<Option<Incarnation>>,
+    /// When the server was last away or refused evictions, which concerns every connection to it.
+    away: Mutex<Option<Instant>>,
     /// It serves what another served before.
     is_successor: bool,
 }
@@ -135,6 +137,7 @@ impl Target {
             finder,
             pulse: PulseName::new(pulse),
             incarnation: Mutex::default(),
+            away: Mutex::default(),
             is_successor: false,
         }
     }
@@ -146,6 +149,17 @@ impl Target {
             is_successor: true,
             ..self
         }
+    }
+
+    /// Notes that the server is away, or refuses evictions.
+    fn is_away(&self) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it was a short time ago.
+    fn was_away(&self, within: Duration) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|away| away.elapsed() < within)
     }
 
     /// Notes which server is there. Returns whether that is another than before.
@@ -176,8 +190,9 @@ impl Link {
         self.kept.current().map(Connected::now)
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.kept.is_open()
+    /// Whether a request may be sent over it: it is trusted, or was not needed yet.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(self.state(), ConnectionState::Up | ConnectionState::Idle)
     }
 
     /// Opens the first connection, or waits while one is being opened.
@@ -252,7 +267,10 @@ impl Open for Opener {
         if opened.standing(Instant::now()) == Standing::Forgotten {
             return Some(Loss::Closed);
         }
-        // Pulses must not wait for what finds the primary.
+        if opened.health.is_to_be_introduced() && self.is_another(opened).await {
+            return Some(Loss::Closed);
+        }
+        // Pulses must not wait long for what finds the primary.
         let is_current = self.target.finder.is_current(opened.found, &self.shared);
         let is_current = timeout(self.shared.pulse / 4, is_current);
         let (loss, is_current) = join(self.pulse(opened), is_current).await;
@@ -263,8 +281,16 @@ impl Open for Opener {
         Arc::ptr_eq(&one.health, &other.health)
     }
 
+    fn works(opened: &Connected) -> bool {
+        !matches!(
+            opened.standing(Instant::now()),
+            Standing::Doubted(Fault::EvictionsRefused)
+        )
+    }
+
     fn is_away(&self) {
         self.was_away.store(true, Ordering::Relaxed);
+        self.target.is_away();
     }
 
     fn patience(&self) -> Duration {
@@ -304,7 +330,8 @@ impl Opener {
             tracing::info!("this Redis may have lost evictions, so what it had stored is not used");
             self.is_away();
         }
-        if self.was_away.swap(false, Ordering::Relaxed) {
+        let was_away = self.was_away.swap(false, Ordering::Relaxed);
+        if was_away || self.target.was_away(self.shared.settling) {
             health.settles();
         }
         match Answer::of_reply(Ok(answer)).map_err(|error| Fault::from(&error))? {
@@ -312,9 +339,22 @@ impl Opener {
                 health.accepted(&pulse);
             }
             Answer::Refused(code) => self.refused(health, &code),
-            Answer::Elsewhere => health.unanswered(),
+            Answer::Elsewhere => health.elsewhere(),
         }
         Ok(server.incarnation)
+    }
+
+    /// Whether a connection leads to another server than it did, or to one that may have lost evictions.
+    /// While there is no answer, nobody knows.
+    async fn is_another(&self, on: &Connected) -> bool {
+        let mut connection = on.connection.clone();
+        let info = redis::cmd("INFO");
+        let info = timeout(self.shared.budget, connection.req_packed_command(&info)).await;
+        let Ok(Ok(Ok(server))) = info.map(|info| info.map(ServerInfo::of_reply)) else {
+            return false;
+        };
+        on.health.introduced();
+        server.incarnation != on.incarnation
     }
 
     /// Finds out whether a server still takes evictions, and what it means for the connection if there
@@ -348,7 +388,7 @@ impl Opener {
                 loss_of(&code)
             }
             Ok(Answer::Elsewhere) => {
-                on.health.unanswered();
+                on.health.elsewhere();
                 None
             }
             Err(_) => Some(Loss::Closed),
@@ -356,6 +396,7 @@ impl Opener {
     }
 
     fn refused(&self, health: &Health, code: &str) {
+        self.target.is_away();
         if health.refused() {
             self.shared.faults.record(&Fault::Refused(code.to_owned()));
         }

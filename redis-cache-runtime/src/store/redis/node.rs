@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::health::{Standing, result};
 use super::link::{Connected, Link, Shared, Target};
-use super::request::{Purpose, Request, until};
+use super::request::{Purpose, Request, refuses_all, until};
 use crate::fault::Fault;
 use crate::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
@@ -106,14 +106,14 @@ impl Node {
         end.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// The next connection that is open, or else the next one.
+    /// The next connection that is trusted or was not needed yet, or else the next one.
     fn link(&self) -> &Link {
         let [link] = &*self.links else {
             let first = self.next.fetch_add(1, Ordering::Relaxed);
             let turns = (0..self.links.len()).map(|turn| first.wrapping_add(turn));
             let mut links = turns.map(|at| &self.links[at % self.links.len()]);
             let next = &self.links[first % self.links.len()];
-            return links.find(|link| link.is_open()).unwrap_or(next);
+            return links.find(|link| link.is_usable()).unwrap_or(next);
         };
         link
     }
@@ -145,7 +145,7 @@ async fn send_on(
     deadline: Instant,
 ) -> Result<Reply, Fault> {
     let mut reply = request.send(&mut connected.connection);
-    let end = until(deadline, &mut reply).await;
+    let end = until(deadline, &mut reply).await.map(refused_by_all);
     drop(reply);
     link.note(&end, request.purpose(), connected);
     let value = result(end)?;
@@ -160,6 +160,14 @@ async fn send_on(
         value,
         from: connected.incarnation,
     })
+}
+
+/// Makes an error of a reply that refuses more than its own command.
+fn refused_by_all(reply: Result<Value, RedisError>) -> Result<Value, RedisError> {
+    match reply {
+        Ok(value) if refuses_all(&value) => value.extract_error(),
+        reply => reply,
+    }
 }
 
 /// Sends a request when a connection has been opened. Boxed, because it is rare.

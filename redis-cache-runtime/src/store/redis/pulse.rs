@@ -50,7 +50,7 @@ impl Answer {
         Ok(match error.code() {
             None => return Err(error),
             Some("NOPERM" | "ERR") => Self::Accepted,
-            Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => Self::Elsewhere,
+            Some("MOVED" | "ASK" | "TRYAGAIN") => Self::Elsewhere,
             Some(code) => Self::Refused(code.to_owned()),
         })
     }

@@ -68,7 +68,7 @@ impl<'a> Request<'a> {
 }
 
 /// Whether a server refuses more than the command that it answered.
-fn refuses_all(reply: &Value) -> bool {
+pub(super) fn refuses_all(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if refuses_evictions(error.code()))
 }
 

@@ -67,10 +67,15 @@ impl Sentinels {
     /// Asks the sentinel that answered last, and the others when it does not.
     async fn ask(&self, shared: &Shared) -> Result<(Endpoint, u64), Fault> {
         let connection = self.found().connection.clone();
-        if let Some(connection) = connection
-            && let Ok(endpoint) = self.ask_over(&connection, shared).await
-        {
-            return Ok(self.note(endpoint));
+        if let Some(connection) = connection {
+            let mut question = Question {
+                sentinels: self,
+                is_answered: false,
+            };
+            if let Ok(endpoint) = self.ask_over(&connection, shared).await {
+                question.is_answered = true;
+                return Ok(self.note(endpoint));
+            }
         }
         let first = self.found().sentinel;
         let mut fault = Fault::Unreachable;
@@ -120,5 +125,20 @@ impl Sentinels {
     /// Every critical section leaves it whole, however it ends.
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question to the sentinel that answered last. If there is no answer, also because nobody waits for it
+/// any more, others are asked next.
+struct Question<'a> {
+    sentinels: &'a Sentinels,
+    is_answered: bool,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.sentinels.found().connection = None;
+        }
     }
 }

@@ -224,6 +224,10 @@ impl Open for Mapper {
         None
     }
 
+    fn works(_: &Arc<Map>) -> bool {
+        true
+    }
+
     fn is_same(one: &Arc<Map>, other: &Arc<Map>) -> bool {
         Arc::ptr_eq(one, other)
     }
