@@ -137,7 +137,7 @@ impl MemoryStore {
             Claim::Override => {
                 table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
-                if let Some(variants) = lease.variants.as_ref().filter(|_| held) {
+                if let Some(variants) = lease.variants.as_deref().filter(|_| held) {
                     let value = Bytes::copy_from_slice(variants);
                     table.set(self.names.variants(&at.key), value, ttl);
                 }

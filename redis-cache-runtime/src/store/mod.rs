@@ -179,7 +179,7 @@ pub(crate) struct Lease {
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
     /// The nonce that a write must leave behind for the variants of its key, if it has any.
-    variants: Option<Nonce>,
+    variants: Option<Box<Nonce>>,
 }
 
 /// Where a variant's stamps hold the nonce of its key's variants.
@@ -201,7 +201,7 @@ impl Lease {
         if claim == Claim::Override && at.variant.is_some() {
             let nonce = random_nonce()?;
             stamps[position_of_variants(at)] = of(nonce, server);
-            variants = Some(nonce);
+            variants = Some(Box::new(nonce));
         }
         Ok(Self {
             token,

@@ -150,14 +150,19 @@ impl Health {
 
     /// Whether what was asked by a deadline, and has been answered if it was, may be believed.
     pub(super) fn standing(&self, deadline: Instant) -> Standing {
-        // Most of the time it is known without a look at the clock.
-        if self.trusted.load(Ordering::Acquire) > self.millis(deadline) {
-            return Standing::Trusted;
-        }
-        self.standing_at(Instant::now())
+        self.standing_at(self.millis(deadline))
     }
 
-    fn standing_at(&self, now: Instant) -> Standing {
+    /// The same, in milliseconds since the connection was made.
+    pub(super) fn standing_at(&self, deadline: u64) -> Standing {
+        // Most of the time it is known without a look at the clock.
+        if self.trusted.load(Ordering::Acquire) > deadline {
+            return Standing::Trusted;
+        }
+        self.standing_now(Instant::now())
+    }
+
+    fn standing_now(&self, now: Instant) -> Standing {
         let doubts = self.doubts();
         let trusted = self.trusted.load(Ordering::Acquire);
         if trusted > self.millis(now) {
@@ -305,7 +310,7 @@ impl Health {
         }
     }
 
-    fn millis(&self, at: Instant) -> u64 {
+    pub(super) fn millis(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.since);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }

@@ -121,14 +121,19 @@ struct Opener {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    _opened: Opened,
-    health: Arc<Health>,
+    way: Arc<Way>,
     /// The number of bytes that had arrived when this clone was made.
     received: u64,
+}
+
+/// What the clones of a connection share: a lookup carries one of them, which has to be small.
+struct Way {
+    health: Health,
     /// The server that it leads to.
-    pub(super) incarnation: Incarnation,
+    incarnation: Incarnation,
     /// How many primaries the finder had found when this one was.
     found: u64,
+    _opened: Opened,
 }
 
 impl Target {
@@ -202,7 +207,7 @@ impl Link {
 
     /// Notes how an operation ended. A connection that was lost is replaced.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, on: &Connected) {
-        if let Some(loss) = on.health.note(end, purpose, on.received) {
+        if let Some(loss) = on.way.health.note(end, purpose, on.received) {
             self.kept.lose(on, loss);
         }
     }
@@ -228,13 +233,28 @@ impl Link {
 
 impl Connected {
     fn now(mut self) -> Self {
-        self.received = self.health.received();
+        self.received = self.way.health.received();
         self
+    }
+
+    /// A moment as the connection counts it.
+    pub(super) fn moment(&self, at: Instant) -> u64 {
+        self.way.health.millis(at)
+    }
+
+    /// Whether what Redis has answered by a moment is to be believed.
+    pub(super) fn standing_at(&self, moment: u64) -> Standing {
+        self.way.health.standing_at(moment)
+    }
+
+    /// The server that it leads to.
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.way.incarnation
     }
 
     /// Whether what Redis answers by a deadline is to be believed.
     pub(super) fn standing(&self, deadline: Instant) -> Standing {
-        self.health.standing(deadline)
+        self.way.health.standing(deadline)
     }
 }
 
@@ -251,34 +271,39 @@ impl Open for Opener {
         let incarnation = introduced.await.map_err(|_| Fault::Timeout)??;
         Ok(Connected {
             connection,
-            _opened: opened,
-            health: Arc::new(health),
+            way: Arc::new(Way {
+                health,
+                incarnation,
+                found,
+                _opened: opened,
+            }),
             received: 0,
-            incarnation,
-            found,
         })
     }
 
     async fn rest(opened: &Connected) {
-        opened.health.rest().await;
+        opened.way.health.rest().await;
     }
 
     async fn check(&self, opened: &Connected) -> Option<Loss> {
         if opened.standing(Instant::now()) == Standing::Forgotten {
             return Some(Loss::Closed);
         }
-        if opened.health.is_to_be_introduced() && self.is_another(opened).await {
+        if opened.way.health.is_to_be_introduced() && self.is_another(opened).await {
             return Some(Loss::Closed);
         }
         // Pulses must not wait long for what finds the primary.
-        let is_current = self.target.finder.is_current(opened.found, &self.shared);
+        let is_current = self
+            .target
+            .finder
+            .is_current(opened.way.found, &self.shared);
         let is_current = timeout(self.shared.pulse / 4, is_current);
         let (loss, is_current) = join(self.pulse(opened), is_current).await;
         loss.or((is_current == Ok(false)).then_some(Loss::Closed))
     }
 
     fn is_same(one: &Connected, other: &Connected) -> bool {
-        Arc::ptr_eq(&one.health, &other.health)
+        Arc::ptr_eq(&one.way, &other.way)
     }
 
     fn works(opened: &Connected) -> bool {
@@ -353,8 +378,8 @@ impl Opener {
         let Ok(Ok(Ok(server))) = info.map(|info| info.map(ServerInfo::of_reply)) else {
             return false;
         };
-        on.health.introduced();
-        server.incarnation != on.incarnation
+        on.way.health.introduced();
+        server.incarnation != on.way.incarnation
     }
 
     /// Finds out whether a server still takes evictions, and what it means for the connection if there
@@ -362,33 +387,33 @@ impl Opener {
     async fn pulse(&self, on: &Connected) -> Option<Loss> {
         let mut connection = on.connection.clone();
         let command = self.target.pulse.command();
-        let pulse = on.health.pulses();
+        let pulse = on.way.health.pulses();
         let mut reply: RedisFuture<'_, Value> = connection.req_packed_command(&command);
         let (mut deadline, mut received) = (pulse.deadline, pulse.received);
         let reply = loop {
             match until(deadline, &mut reply).await {
                 Ok(reply) => break reply,
-                Err(_) if on.health.received() == received => return Some(Loss::Hung),
+                Err(_) if on.way.health.received() == received => return Some(Loss::Hung),
                 // Something large is on its way.
                 Err(_) => {
-                    received = on.health.received();
+                    received = on.way.health.received();
                     deadline = Instant::now() + self.shared.budget;
                 }
             }
         };
         match Answer::of_reply(reply) {
             Ok(Answer::Accepted) => {
-                if on.health.accepted(&pulse) {
+                if on.way.health.accepted(&pulse) {
                     self.shared.faults.recovered();
                 }
                 None
             }
             Ok(Answer::Refused(code)) => {
-                self.refused(&on.health, &code);
+                self.refused(&on.way.health, &code);
                 loss_of(&code)
             }
             Ok(Answer::Elsewhere) => {
-                on.health.elsewhere();
+                on.way.health.elsewhere();
                 None
             }
             Err(_) => Some(Loss::Closed),

@@ -172,7 +172,7 @@ impl RedisStore {
         };
         command.arg(&lease.token.0).arg(entry).arg(millis(ttl));
         if lease.claim == Claim::Override {
-            command.arg(lease.variants.as_ref().map_or(&[][..], |nonce| nonce));
+            command.arg(lease.variants.as_deref().map_or(&[][..], |nonce| nonce));
         }
         let mut commands: Vec<Command<'_>> = Vec::new();
         for (name, holds_value) in self.names.nonces_by_origin(at) {

@@ -42,7 +42,7 @@ impl RedisStore {
         let mut command = eval(STORE_ALONE, &[lease_name]);
         command.arg(&lease.token.0).arg(millis(ttl));
         command.arg(super::Arg(entry_name)).arg(entry);
-        if let Some(variants) = lease.variants.as_ref().filter(|_| is_write) {
+        if let Some(variants) = lease.variants.as_deref().filter(|_| is_write) {
             command.arg(super::Arg(self.names.variants(&at.key)));
             command.arg(variants);
         }

@@ -144,13 +144,15 @@ async fn send_on(
     request: Request<'_>,
     deadline: Instant,
 ) -> Result<Reply, Fault> {
+    let purpose = request.purpose();
+    let moment = connected.moment(deadline);
     let mut reply = request.send(&mut connected.connection);
     let end = until(deadline, &mut reply).await.map(refused_by_all);
     drop(reply);
-    link.note(&end, request.purpose(), connected);
+    link.note(&end, purpose, connected);
     let value = result(end)?;
-    if request.purpose().is_lookup() {
-        match connected.standing(deadline) {
+    if purpose.is_lookup() {
+        match connected.standing_at(moment) {
             Standing::Trusted => {}
             Standing::Doubted(fault) => return Err(fault),
             Standing::Forgotten => return Err(Fault::Late),
@@ -158,7 +160,7 @@ async fn send_on(
     }
     Ok(Reply {
         value,
-        from: connected.incarnation,
+        from: connected.incarnation(),
     })
 }
 
