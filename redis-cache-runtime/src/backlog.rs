@@ -67,7 +67,7 @@ impl Backlog {
                 .any(|group| is_waiting(Eviction::Group(group.to_owned().into())))
     }
 
-    /// Whether any of them waits still.
+    /// Returns whether any of them still waits.
     pub(crate) fn holds_any_of(&self, evictions: &[Eviction]) -> bool {
         let waiting = self.waiting();
         let is_waiting = |eviction: &Eviction| waiting.evictions.contains_key(eviction);

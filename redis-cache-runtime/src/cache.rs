@@ -80,7 +80,7 @@ struct Inner {
     turns: Arc<Turns>,
     background: Background,
     backlog: Backlog,
-    /// How long the answer to a write is held whose evictions the store has not taken.
+    /// The time for which the answer to a write is held whose evictions the store has not taken.
     held: Option<Duration>,
     default_ttl: Duration,
     lease_ttl: Duration,

@@ -101,7 +101,7 @@ impl Fault {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
     }
 
-    /// Whether the store is there and not believed.
+    /// Returns whether the store is there and not believed.
     #[cfg(feature = "cluster")]
     pub(crate) fn is_doubt(&self) -> bool {
         matches!(self, Self::EvictionsRefused | Self::Late)

@@ -108,11 +108,7 @@ impl One {
 
     /// Nothing more can be stored.
     fn run_out_of_memory(&mut self, random: &mut Rng, checker: &Checker) {
-        checker.set_condition("Redis out of memory".to_owned());
-        self.command(&["CONFIG", "SET", "maxmemory", "1"]);
-        sleep(between(random, 200, 2000));
-        self.command(&["CONFIG", "SET", "maxmemory", "0"]);
-        checker.set_condition("Redis has memory again".to_owned());
+        self.configure("maxmemory", ["1", "0"], between(random, 200, 2000), checker);
     }
 
     /// Redis closes all connections.
@@ -138,11 +134,8 @@ impl One {
 
     /// Redis answers lookups and refuses all else.
     fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
-        checker.set_condition("Redis refuses writes".to_owned());
-        self.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-        sleep(between(random, 20, 3000));
-        self.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
-        checker.set_condition("Redis takes writes again".to_owned());
+        let setting = "min-replicas-to-write";
+        self.configure(setting, ["1", "0"], between(random, 20, 3000), checker);
     }
 
     /// Redis answers lookups and lets all else wait.
@@ -185,6 +178,16 @@ impl One {
             proxy.pass();
         }
         checker.set_condition("a fast link again".to_owned());
+    }
+
+    /// A setting has the first value for a while, then the second.
+    fn configure(&self, name: &str, values: [&str; 2], time: Duration, checker: &Checker) {
+        let [first, second] = values;
+        checker.set_condition(format!("{name} is {first}"));
+        self.command(&["CONFIG", "SET", name, first]);
+        sleep(time);
+        self.command(&["CONFIG", "SET", name, second]);
+        checker.set_condition(format!("{name} is {second} again"));
     }
 
     fn command(&self, words: &[&str]) {

@@ -204,7 +204,7 @@ fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     last.is_some_and(|last| known.iter().any(|name| last.ident == name))
 }
 
-/// What the URL determines is in the template. A name that stands for all that an argument reads may be
+/// Checks that what the URL determines is in the template. A name that stands for all that an argument reads may be
 /// that of a struct, which has no place in a template as a whole unless it is a `KeyPart`.
 fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>, name: &Ident) {
     let by = probe(private, argument);

@@ -45,7 +45,7 @@ pub trait NotIdentifying {
 impl<T> NotIdentifying for Probe<T> {}
 
 impl<T: UrlValue> Probe<T> {
-    /// What the extractor reads has a place in a template as a whole.
+    /// Tells that what the extractor reads has a place in a template as a whole.
     pub const IS_VALUE: bool = true;
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum Captured {
 /// Reads a body whose length is known, as far as it is there already, if that is within `limit` and
 /// what the handler declared.
 ///
-/// What is read ahead takes room of the copies, as far as it is more than one piece: a client that does
+/// Data that is read ahead takes room of the copies, as far as it is more than one piece: a client that does
 /// not read leaves it here.
 pub(crate) fn capture(
     body: Body,
@@ -109,7 +109,7 @@ fn length_of(frame: &FrameResult) -> usize {
 /// A body of which some frames have been read already.
 struct Replay {
     frames: VecDeque<FrameResult>,
-    /// Of all frames but the first, which the handler had in memory.
+    /// The room for all frames but the first, which the handler had in memory.
     room: Option<Room>,
     rest: Body,
     /// The length of the data still to come, if the body keeps its word.

@@ -20,7 +20,7 @@ pub(crate) struct Copies {
     limit: usize,
     taken: AtomicUsize,
     numbers: AtomicU64,
-    /// By the end of their leases.
+    /// The copies, by the end of their leases.
     under_way: Mutex<BTreeMap<Id, Arc<Data>>>,
 }
 

@@ -130,6 +130,13 @@ pub(super) enum Standing {
     Forgotten,
 }
 
+impl Standing {
+    /// Whether a request may be sent: on a connection that was forgotten, it is sent on a new one.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(self, Self::Trusted | Self::Forgotten)
+    }
+}
+
 impl Health {
     /// The state of a connection that was opened just now, on which no pulse was accepted yet.
     pub(super) fn new(terms: Terms, received: Received) -> Self {
@@ -287,8 +294,9 @@ impl Health {
         let _ = timeout(pause, self.wake.notified()).await;
     }
 
-    /// Notes how an operation ended, and says what that means for the connection: one that was closed is lost, and so is one on which nothing arrived while an
-    /// eviction would have waited, because one that hangs never recovers by itself.
+    /// Notes how an operation ended, and says what that means for the connection: one that was closed is
+    /// lost, and so is one on which nothing arrived while an eviction would have waited, because one that
+    /// hangs never recovers by itself.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, received: u64) -> Option<Loss> {
         match end {
             Ok(Ok(_)) => None,

@@ -94,6 +94,11 @@ impl<O: Open> Kept<O> {
         self.shared.state.borrow().clone()
     }
 
+    /// Whether what there is meets a condition.
+    pub(super) fn is(&self, condition: impl FnOnce(&State<O::Opened>) -> bool) -> bool {
+        condition(&self.shared.state.borrow())
+    }
+
     /// Opens it for the first time, or waits while it is being opened.
     pub(super) async fn wait(&self, deadline: Instant) -> Result<O::Opened, Fault> {
         self.replace_if(|state| matches!(state, State::Idle), State::Opening);
@@ -192,7 +197,10 @@ impl<O: Open> Shared<O> {
 
     /// Tries until it is open, or nobody is left to use it.
     async fn open(this: Weak<Self>) {
-        let mut abandoned = OnAbandon(this.clone());
+        let mut abandoned = OnAbandon {
+            shared: this.clone(),
+            opened: None,
+        };
         let mut delay = FIRST_RETRY;
         while let Some(shared) = this.upgrade() {
             match shared.attempt().await {
@@ -201,8 +209,7 @@ impl<O: Open> Shared<O> {
                     if O::works(&opened) {
                         shared.opener.faults().recovered();
                     }
-                    // From here on it is up to others to open it again.
-                    abandoned.0 = Weak::new();
+                    abandoned.opened = Some(opened.clone());
                     shared.state.send_replace(State::Up(opened.clone()));
                     drop(shared);
                     return Self::look_after(this, opened).await;
@@ -236,7 +243,6 @@ impl<O: Open> Shared<O> {
 
     /// Notices a loss that no request notices, as long as it is the one in use.
     async fn look_after(this: Weak<Self>, opened: O::Opened) {
-        let _forgotten = OnForgotten(this.clone(), opened.clone());
         loop {
             O::rest(&opened).await;
             let Some(shared) = this.upgrade() else { return };
@@ -259,35 +265,27 @@ impl<O: Open> Shared<O> {
     }
 }
 
-/// Lets the next caller start opening again when the task that did was dropped with its runtime.
-struct OnAbandon<O: Open>(Weak<Shared<O>>);
+/// Lets the next caller start opening again when the task that opened and looked after one was dropped
+/// with its runtime.
+struct OnAbandon<O: Open> {
+    shared: Weak<Shared<O>>,
+    /// The one that it looks after; `None`: it is opening.
+    opened: Option<O::Opened>,
+}
 
 impl<O: Open> Drop for OnAbandon<O> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
+        if let Some(shared) = self.shared.upgrade() {
             shared.state.send_if_modified(|state| {
-                let unfinished = !matches!(state, State::Up(_));
-                if unfinished {
+                let is_abandoned = match (&*state, &self.opened) {
+                    (State::Up(up), Some(opened)) => O::is_same(up, opened),
+                    (State::Up(_), None) => false,
+                    (_, opened) => opened.is_none(),
+                };
+                if is_abandoned {
                     *state = State::Idle;
                 }
-                unfinished
-            });
-        }
-    }
-}
-
-/// Lets the next caller open another when the task that looked after one was dropped with its runtime.
-struct OnForgotten<O: Open>(Weak<Shared<O>>, O::Opened);
-
-impl<O: Open> Drop for OnForgotten<O> {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.state.send_if_modified(|state| {
-                let is_in_use = matches!(state, State::Up(up) if O::is_same(up, &self.1));
-                if is_in_use {
-                    *state = State::Idle;
-                }
-                is_in_use
+                is_abandoned
             });
         }
     }

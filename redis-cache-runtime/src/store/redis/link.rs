@@ -197,7 +197,11 @@ impl Link {
 
     /// Whether a request may be sent over it: it is trusted, or was not needed yet.
     pub(super) fn is_usable(&self) -> bool {
-        matches!(self.state(), ConnectionState::Up | ConnectionState::Idle)
+        self.kept.is(|state| match state {
+            State::Idle => true,
+            State::Up(connected) => connected.standing(Instant::now()).is_usable(),
+            State::Opening | State::Down => false,
+        })
     }
 
     /// Opens the first connection, or waits while one is being opened.
@@ -222,9 +226,9 @@ impl Link {
             State::Idle => ConnectionState::Idle,
             State::Opening => ConnectionState::Connecting,
             State::Up(connected) => match connected.standing(Instant::now()) {
-                Standing::Trusted | Standing::Forgotten => ConnectionState::Up,
+                standing if standing.is_usable() => ConnectionState::Up,
                 Standing::Doubted(Fault::Settling) => ConnectionState::Settling,
-                Standing::Doubted(_) => ConnectionState::Untrusted,
+                _ => ConnectionState::Untrusted,
             },
             State::Down => ConnectionState::Down,
         }

@@ -65,8 +65,7 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let names = Names::in_cluster(&settings.prefix);
-                let cluster = Cluster::new(Arc::clone(&shared), access, seeds, names)?;
+                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
                 Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]

@@ -40,15 +40,6 @@ impl Map {
         Some(Arc::clone(node))
     }
 
-    /// A slot that a primary serves.
-    pub(super) fn slot_of(&self, primary: &Arc<Node>) -> Option<u16> {
-        let mut nodes = self.nodes.iter();
-        let place = nodes.position(|(_, node)| Arc::ptr_eq(node, primary))?;
-        let is_its = |slot: &Option<u16>| slot.is_some_and(|its| usize::from(its) == place);
-        let slot = self.layout.slots.iter().position(is_its)?;
-        u16::try_from(slot).ok()
-    }
-
     /// The node at an endpoint.
     fn node(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
         let mut nodes = self.nodes.iter();

@@ -3,7 +3,6 @@
 //! Every server has connections, a breaker and a history of its own, so that one that is away costs
 //! the others nothing.
 
-mod down;
 mod lent;
 mod map;
 mod slots;
@@ -13,13 +12,12 @@ mod task;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use redis::cluster_async::ClusterConnection;
 use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use self::down::Down;
 use self::lent::Lent;
 use self::map::{Map, Mapper};
 pub(super) use self::task::Task;
@@ -30,7 +28,6 @@ use super::link::Shared;
 use super::node::Node;
 use super::request::{Purpose, Request};
 use crate::fault::Fault;
-use crate::key::Names;
 use crate::settings::{Access, Endpoint, SettingsError};
 use crate::store::Incarnation;
 
@@ -46,8 +43,6 @@ pub(super) struct Cluster {
     refreshing: Arc<Semaphore>,
     lent: Lent,
     budget: Duration,
-    down: Arc<Down>,
-    names: Names,
 }
 
 impl Cluster {
@@ -55,12 +50,9 @@ impl Cluster {
         shared: Arc<Shared>,
         access: Access,
         seeds: Vec<Endpoint>,
-        names: Names,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
             budget: shared.budget,
-            down: Arc::new(Down::new(shared.settling)),
-            names,
             lent: Lent::new(&shared, &access, &seeds)?,
             map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
@@ -180,59 +172,32 @@ impl Cluster {
         });
         let mut next = Vec::new();
         for (node, batch, values) in join_all(sent).await {
-            match self.checked(&node, values, purpose) {
+            match values {
                 Ok((values, from)) => {
                     let pairs = batch.into_iter().zip(values);
                     let take = |(part, value)| replies.take(part, &node, (value, from));
                     next.extend(pairs.flat_map(take));
                 }
-                Err(fault) => batch
-                    .iter()
-                    .for_each(|part| replies.fail(part, fault.clone())),
+                Err(fault) => {
+                    // Another node may have its slots by now.
+                    if fault.is_absence() || fault.is_doubt() || is_down(&fault) {
+                        self.refresh();
+                    }
+                    for part in &batch {
+                        replies.fail(part, fault.clone());
+                    }
+                }
             }
         }
         next
     }
 
-    /// What a node said, if that is to be believed. It is asked before as well: who asks nobody does not
-    /// learn that the cluster is still down.
-    fn checked(
-        &self,
-        node: &Arc<Node>,
-        sent: Result<(Vec<Value>, Incarnation), Fault>,
-        purpose: Purpose,
-    ) -> Result<(Vec<Value>, Incarnation), Fault> {
-        // A node that is not trusted may no longer have the slot that it is asked about.
-        let sent = sent.inspect_err(|fault| {
-            if fault.is_absence() || fault.is_doubt() {
-                self.refresh();
-            }
-        })?;
-        if self.down.is_said(node, &sent.0) {
-            self.refresh();
-            return Err(Fault::Refused("CLUSTERDOWN".to_owned()));
-        }
-        if purpose.is_lookup() && self.down.is_settling(node) {
-            self.refresh();
-            return Err(Fault::Settling);
-        }
-        Ok(sent)
-    }
-
-    /// Asks in the background what the cluster looks like, and which nodes are down if one was a short
-    /// time ago, unless that is being done.
+    /// Asks in the background what the cluster looks like, unless that is being done.
     fn refresh(&self) {
         if let Ok(permit) = Arc::clone(&self.refreshing).try_acquire_owned() {
-            let (map, down) = (Arc::clone(&self.map), Arc::clone(&self.down));
-            let (names, deadline) = (self.names.clone(), Instant::now() + self.budget);
+            let map = Arc::clone(&self.map);
             tokio::spawn(async move {
-                let asked = async {
-                    if let Some(map) = map.current().filter(|_| down.is_any_settling()) {
-                        down.ask_all(&map, &names, deadline).await;
-                    }
-                };
-                let (new, ()) = join(map.opener().open(), asked).await;
-                if let Ok(new) = new {
+                if let Ok(new) = map.opener().open().await {
                     map.set(new);
                 }
                 sleep(PAUSE).await;
@@ -257,6 +222,11 @@ impl Cluster {
     pub(super) fn lend(&self) -> ClusterConnection {
         self.lent.connection()
     }
+}
+
+/// Whether a node refuses everything because somebody else is missing.
+fn is_down(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(code) if code == "CLUSTERDOWN")
 }
 
 /// Sends parts to the node that they are for.
