@@ -30,6 +30,7 @@ use crate::serve::turns::Turns;
 use crate::settings::SettingsError;
 use crate::settings::{LONGEST, Settings};
 use crate::store::Store;
+use crate::witnessed::Witnessed;
 
 pub use values::{Ttl, Values};
 
@@ -79,6 +80,7 @@ struct Inner {
     flights: Arc<Flights>,
     turns: Arc<Turns>,
     background: Background,
+    witnessed: Witnessed,
     backlog: Backlog,
     /// The time for which the answer to a write is held whose evictions the store has not taken.
     held: Option<Duration>,
@@ -153,6 +155,7 @@ impl Cache {
             flights: Arc::default(),
             turns: Arc::default(),
             background: Background::new(settings.max_detached_runs),
+            witnessed: Witnessed::default(),
             backlog: Backlog::default(),
             held: settings.hold_pending.then_some(settings.pulse),
             default_ttl: settings.default_ttl,

@@ -26,6 +26,7 @@ mod serve;
 mod settings;
 mod status;
 mod store;
+mod witnessed;
 
 pub use cache::{Cache, Ttl, Values};
 pub use determined::{Determined, Source};

@@ -23,6 +23,8 @@ use crate::handler::Handler;
 use crate::http::directives::RequestDirectives;
 use crate::key::asked::{Asked, KeptUrl};
 use crate::route::{ReadUrl, Route};
+use crate::serve::BoxFuture;
+use crate::witnessed::Moment;
 
 #[cfg(feature = "aide")]
 pub use documented::Documented;
@@ -106,6 +108,8 @@ pub struct CacheRequest {
 pub(crate) struct RequestHead {
     pub(crate) url: Url,
     pub(crate) method: MethodKind,
+    /// What extractors read is not older.
+    pub(crate) since: Moment,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
     /// `None` when the request has no field that matters, as most, and is not to be explained.
@@ -135,6 +139,16 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
+    /// What has to be done before the arguments are extracted, if one of them may read what can change.
+    fn before_extraction(&self, url: NeededUrl) -> Option<BoxFuture<()>> {
+        let reads_early = match url {
+            NeededUrl::Nothing => false,
+            NeededUrl::Whole => true,
+            NeededUrl::Values(route) => route().reads_early,
+        };
+        reads_early.then(|| self.cache.prepare_proof()).flatten()
+    }
+
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, cache: Cache) -> Self {
         let url = match url {
             NeededUrl::Nothing => Url::None,
@@ -186,6 +200,7 @@ impl RequestHead {
                 _ => MethodKind::Unsafe,
             },
             url,
+            since: cache.now(),
             parts: kept,
             fields,
         }
@@ -300,19 +315,33 @@ pin_project! {
     ///
     /// Written out, in two layers: the compiler takes three times as long for an `async` block, and
     /// compiles for each handler what names its head.
-    struct Extracting<F, Head> {
+    struct Extracting<B, Head> {
         #[pin]
-        both: Both<F>,
+        both: B,
         head: PhantomData<fn() -> Head>,
     }
 }
 
 pin_project! {
     /// An argument and the request. Compiled once for all handlers with the same extractor.
-    struct Both<F> {
+    struct Both<B, F> {
         request: Option<CacheRequest>,
+        // Ends before the extraction begins.
+        before: Option<BoxFuture<()>>,
+        begin: Option<B>,
         #[pin]
-        extracted: F,
+        extracted: Option<F>,
+    }
+}
+
+impl<B: FnOnce() -> F, F> Both<B, F> {
+    fn new(request: CacheRequest, url: NeededUrl, begin: B) -> Self {
+        Self {
+            before: request.before_extraction(url),
+            request: Some(request),
+            begin: Some(begin),
+            extracted: None,
+        }
     }
 }
 
@@ -321,15 +350,14 @@ fn of_parts<T, S>(
     keep: u8,
     parts: &mut Parts,
     state: &S,
-) -> Both<impl Future<Output = Result<T, T::Rejection>> + Send>
+) -> impl Future<Output = Result<(T, CacheRequest), T::Rejection>> + Send
 where
     T: FromRequestParts<S>,
     Cache: FromRef<S>,
+    S: Send + Sync,
 {
-    Both {
-        request: Some(CacheRequest::take(url, keep, parts, Cache::from_ref(state))),
-        extracted: T::from_request_parts(parts, state),
-    }
+    let request = CacheRequest::take(url, keep, parts, Cache::from_ref(state));
+    Both::new(request, url, || T::from_request_parts(parts, state))
 }
 
 fn of_request<T, S>(
@@ -337,22 +365,21 @@ fn of_request<T, S>(
     keep: u8,
     request: Request,
     state: &S,
-) -> Both<impl Future<Output = Result<T, T::Rejection>> + Send>
+) -> impl Future<Output = Result<(T, CacheRequest), T::Rejection>> + Send
 where
     T: FromRequest<S>,
     Cache: FromRef<S>,
+    S: Send + Sync,
 {
     let (mut parts, body) = request.into_parts();
     let head = CacheRequest::take(url, keep, &mut parts, Cache::from_ref(state));
-    Both {
-        request: Some(head),
-        extracted: T::from_request(Request::from_parts(parts, body), state),
-    }
+    let request = Request::from_parts(parts, body);
+    Both::new(head, url, || T::from_request(request, state))
 }
 
-impl<F, T, E, K, const KEEP: u8> Future for Extracting<F, Head<T, K, KEEP>>
+impl<B, T, E, K, const KEEP: u8> Future for Extracting<B, Head<T, K, KEEP>>
 where
-    F: Future<Output = Result<T, E>>,
+    B: Future<Output = Result<(T, CacheRequest), E>>,
 {
     type Output = Result<Head<T, K, KEEP>, E>;
 
@@ -369,15 +396,29 @@ where
     }
 }
 
-impl<F, T, E> Future for Both<F>
+impl<B, F, T, E> Future for Both<B, F>
 where
+    B: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,
 {
     type Output = Result<(T, CacheRequest), E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let extracted = ready!(this.extracted.poll(cx))?;
+        let mut this = self.project();
+        if let Some(before) = this.before {
+            ready!(before.as_mut().poll(cx));
+            *this.before = None;
+            if let Some(request) = this.request {
+                request.head.since = request.cache.now();
+            }
+        }
+        if let Some(begin) = this.begin.take() {
+            this.extracted.set(Some(begin()));
+        }
+        let Some(extracted) = this.extracted.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let extracted = ready!(extracted.poll(cx))?;
         match this.request.take() {
             Some(request) => Poll::Ready(Ok((extracted, request))),
             None => Poll::Pending,

@@ -9,6 +9,7 @@ mod conditional;
 mod corrupt;
 mod deployments;
 mod directives;
+mod early;
 mod disabled;
 mod evict;
 mod explain;

@@ -12,7 +12,11 @@ use super::{Cache, FIRST_RETRY, Inner, LAST_RETRY};
 use crate::fault::Fault;
 use crate::key::{Address, Eviction, Owed};
 use crate::observe::{Measured, Operation, Started};
-use crate::store::{Claim, Claimed, Found, Lease, LeaseTimes, Token};
+use crate::serve::BoxFuture;
+use crate::store::{Claim, Claimed, Found, Lease, LeaseTerms, Token};
+use crate::witnessed::Moment;
+#[cfg(test)]
+use crate::witnessed::Witnessed;
 
 impl Cache {
     /// What the store has at an address, and, if asked, who is filling it. The only way to an entry.
@@ -34,26 +38,29 @@ impl Cache {
         self.inner.backlog.concerns(at)
     }
 
-    /// Takes the right to fill an address with what is kept for that long.
+    /// Takes the right to fill an address with what is kept for that long, and which may be made of what
+    /// was read before.
     pub(crate) async fn lease(
         &self,
         at: &Address,
         claim: Claim,
         kept_for: Option<Duration>,
+        reads_early: bool,
     ) -> Result<Claimed, Fault> {
         let lease = self.inner.lease_ttl;
         let hold = match claim {
             Claim::IfFree => self.hold(),
             Claim::Alone | Claim::Override => lease,
         };
-        let times = LeaseTimes {
+        let terms = LeaseTerms {
             hold,
             lease,
             entry: kept_for,
+            reads_early,
         };
         let token = Token::draw(claim)?;
         let started = self.observer().start();
-        let mut claimed = self.inner.store.lease(at, claim, token, times).await;
+        let mut claimed = self.inner.store.lease(at, claim, token, terms).await;
         if let (Ok(Claimed::Taken(lease, _)), Some(mounted)) = (&mut claimed, at.mounted) {
             lease.stamps.push(mounted.stamp());
         }
@@ -61,6 +68,36 @@ impl Cache {
             self.release_later(at.clone(), claim, token);
         }
         self.recorded("lease", started, claimed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn witnessed(&self) -> &Witnessed {
+        &self.inner.witnessed
+    }
+
+    /// The moment; what is read from now on is not older.
+    pub(crate) fn now(&self) -> Moment {
+        self.inner.witnessed.now()
+    }
+
+    /// Returns whether nothing that a lease is for was evicted between a moment and the lease.
+    pub(crate) fn proves(&self, lease: &Lease, since: Moment) -> bool {
+        let witnesses = lease.witnesses.as_ref();
+        witnesses.is_some_and(|witnesses| self.inner.witnessed.prove(witnesses, since))
+    }
+
+    /// Prepares for a proof about what is read from then on; `None`: there is nothing to prepare.
+    pub(crate) fn prepare_proof(&self) -> Option<BoxFuture<()>> {
+        if self.inner.witnessed.is_known() {
+            return None;
+        }
+        let cache = self.clone();
+        Some(Box::pin(async move {
+            let started = cache.observer().start();
+            let witness = cache.inner.store.witness().await;
+            let witness = cache.recorded("witness", started, witness);
+            cache.inner.witnessed.learn(witness.ok().flatten());
+        }))
     }
 
     /// Holds a lease for longer, under a token that may be another; `false` when it was lost.
@@ -86,6 +123,9 @@ impl Cache {
     ) -> Result<bool, Fault> {
         let started = self.observer().start();
         let ended = self.inner.store.put(at, lease, entry, lifetime).await;
+        if lease.claim == Claim::Override {
+            self.inner.witnessed.forget();
+        }
         self.recorded("put", started, ended)
     }
 
@@ -166,6 +206,7 @@ impl Cache {
             left = failed.owed;
             failed.fault
         });
+        self.inner.witnessed.forget();
         let removed = self.recorded("remove", started, removed);
         if removed.is_err() {
             self.keep(left);
@@ -257,6 +298,7 @@ impl Inner {
         let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
         while let Some(batch) = self.backlog.batch(attempts) {
             let removed = self.store.remove_owed(&batch.owed).await;
+            self.witnessed.forget();
             let Err(left) = removed else {
                 self.backlog.settle(&batch, Vec::new());
                 continue;

@@ -21,6 +21,8 @@ pub(crate) struct Names {
     variants: String,
     group: String,
     everything: Everything,
+    /// None in a cluster, where no node serves every eviction.
+    witness: Option<String>,
 }
 
 /// The names of the nonces of everything, one for each bucket.
@@ -43,7 +45,8 @@ pub(crate) type Name<'a> = [&'a str; 4];
 impl Names {
     pub(crate) fn new(prefix: &str) -> Self {
         let name = |bucket| format!("{prefix}:cache:all:{bucket}");
-        Self::with(prefix, Everything::Once((0..BUCKETS).map(name).collect()))
+        let everything = Everything::Once((0..BUCKETS).map(name).collect());
+        Self::with(prefix, everything, Some(format!("{prefix}:cache:w")))
     }
 
     #[cfg(feature = "cluster")]
@@ -53,16 +56,17 @@ impl Names {
             start: format!("{prefix}:cache:all:{{"),
             ends: (0..BUCKETS_IN_SLOT).map(end).collect(),
         };
-        Self::with(prefix, everything)
+        Self::with(prefix, everything, None)
     }
 
-    fn with(prefix: &str, everything: Everything) -> Self {
+    fn with(prefix: &str, everything: Everything, witness: Option<String>) -> Self {
         Self {
             entry: format!("{prefix}:cache:e:{{"),
             lease: format!("{prefix}:cache:l:{{"),
             variants: format!("{prefix}:cache:v:{{"),
             group: format!("{prefix}:cache:g:"),
             everything,
+            witness,
         }
     }
 
@@ -82,6 +86,11 @@ impl Names {
     /// evicting the key drops them.
     pub(crate) fn variants<'a>(&'a self, key: &'a CacheKey) -> Name<'a> {
         tagged(&self.variants, key.text(), None)
+    }
+
+    /// The nonce that every eviction removes, if one server has everything.
+    pub(crate) fn witness(&self) -> Option<Name<'_>> {
+        self.witness.as_deref().map(|name| [name, "", "", ""])
     }
 
     fn group<'a>(&'a self, group: &'a str) -> Name<'a> {
@@ -131,16 +140,18 @@ impl Names {
     /// fill that is under way holds only the lease. That goes first: where they are not removed at
     /// once, the fill must not end in between. In a cluster, all of them are in one slot.
     pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> Vec<Name<'a>> {
-        match eviction {
-            Eviction::Key(key) => vec![
-                self.base_lease(key),
-                tagged(&self.entry, key.text(), None),
-                self.variants(key),
-            ],
+        let mut names = match eviction {
+            Eviction::Key(key) => vec![self.base_lease(key), tagged(&self.entry, key.text(), None)],
             Eviction::Group(group) => vec![self.group(group)],
             _ if self.is_in_every_slot(eviction) => Vec::new(),
             Eviction::Handler(_) | Eviction::All => self.evicted_in_slot(eviction, 0),
+        };
+        names.extend(self.witness());
+        // Last, because a write leaves another one.
+        if let Eviction::Key(key) = eviction {
+            names.push(self.variants(key));
         }
+        names
     }
 
     /// The names in a slot whose removal is the eviction there.

@@ -118,6 +118,32 @@ fn an_eviction_of_a_handler_whose_key_holds_more() {
 }
 
 #[test]
+fn reads_whose_extractor_reads_the_row() {
+    for evict in [EvictKey, EvictGroup, Put] {
+        for filled in [false, true] {
+            let early = |requests: Scenario| Scenario {
+                filled,
+                reads_early: true,
+                ..requests
+            };
+            holds(&early(one_process(&[Read, Read, evict])));
+            holds(&early(processes(&[Read, Read, evict])));
+        }
+    }
+    holds(&Scenario {
+        reads_early: true,
+        losses: 1,
+        ..processes(&[Read, EvictKey])
+    });
+    holds(&Scenario {
+        reads_early: true,
+        failures: 1,
+        filled: true,
+        ..one_process(&[Read, EvictKey])
+    });
+}
+
+#[test]
 fn clients_that_leave() {
     for write in [EvictKey, EvictGroup, Put] {
         holds(&Scenario {
@@ -222,6 +248,17 @@ fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
         is_broken(&Scenario {
             joins_by_key_only: true,
             ..one_process(&[Read, Read, evict])
+        });
+    }
+}
+
+#[test]
+fn when_responses_are_stored_without_a_proof_a_stale_response_is_found() {
+    for evict in [EvictKey, EvictGroup] {
+        is_broken(&Scenario {
+            reads_early: true,
+            stores_without_proof: true,
+            ..processes(&[Read, evict])
         });
     }
 }

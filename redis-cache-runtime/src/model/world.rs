@@ -37,6 +37,12 @@ static PAGES: Route = Route::new(|| "pages")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
+/// The same as the first, where the row is read by an extractor.
+static EARLY: Route = Route::new(|| "early")
+    .reads_early(true)
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
 static WRITER: Writer = Writer::new(|| "writer");
 
 /// Steps that are none of the store.
@@ -65,6 +71,8 @@ pub(crate) struct Scenario {
     pub(crate) filled: bool,
     /// The handler's key holds the query, and evictions name the handler.
     pub(crate) pages: bool,
+    /// The row is read by an extractor.
+    pub(crate) reads_early: bool,
     /// How many clients may go away before they have their answer.
     pub(crate) leaves: usize,
     /// How many names the store may lose.
@@ -73,6 +81,7 @@ pub(crate) struct Scenario {
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
     pub(crate) joins_by_key_only: bool,
+    pub(crate) stores_without_proof: bool,
 }
 
 impl Scenario {
@@ -120,13 +129,21 @@ impl World {
             let cache = Cache::new(&Settings::default(), store, Arc::default());
             let joins = &cache.flights().join_by_key_only;
             joins.store(scenario.joins_by_key_only, Ordering::Relaxed);
+            let proves = &cache.witnessed().proves_everything;
+            proves.store(scenario.stores_without_proof, Ordering::Relaxed);
             cache
         };
         Self {
             processes: (0..=last.unwrap_or(0)).map(process).collect(),
             gate,
             store,
-            route: if scenario.pages { &PAGES } else { &ROUTE },
+            route: match scenario {
+                Scenario { pages: true, .. } => &PAGES,
+                Scenario {
+                    reads_early: true, ..
+                } => &EARLY,
+                _ => &ROUTE,
+            },
             shared: Arc::default(),
             clients: Vec::new(),
         }
@@ -175,6 +192,7 @@ impl Hash for World {
         for process in &self.processes {
             process.flights().summary().hash(hasher);
             process.turns().summary().hash(hasher);
+            process.witnessed().summary().hash(hasher);
             process.pending_evictions().hash(hasher);
         }
         self.shared.committed.load(Ordering::SeqCst).hash(hasher);
@@ -234,12 +252,23 @@ async fn read_response(
     cache: Cache,
     route: &'static Route,
 ) -> u64 {
+    if let Some(prepared) = cache.prepare_proof().filter(|_| route.reads_early) {
+        prepared.await;
+    }
     let request = request("GET", cache);
+    let mut extracted = None;
+    if route.reads_early {
+        gate.observe(&format!("reads at {:?}", request.head.since));
+        extracted = Some(read_row(&gate, &shared).await);
+    }
     let response = match read_through(request, route, Selected::new()).await {
         Ok(response) => response,
         Err(run) => {
             let handler = async move {
-                let version = read_row(&gate, &shared).await;
+                let version = match extracted {
+                    Some(version) => version,
+                    None => read_row(&gate, &shared).await,
+                };
                 Response::new(Body::from(version.to_string()))
             };
             run.run(Box::pin(handler)).await

@@ -14,6 +14,7 @@ use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
 use crate::observe::{Measured, Writes, Written};
 use crate::store::{Claim, Claimed, Lease, Stamps, Token};
+use crate::witnessed::Moment;
 
 /// How often the lease of a run that others wait for is renewed. It ends a few beats after a process
 /// that died held it.
@@ -47,6 +48,8 @@ pub(crate) struct Held {
 pub(crate) enum Begun {
     /// With the entry that is there, which another fill may have put there just now.
     Fill(Fill, Option<Entry>),
+    /// What it would be made of may have been read before an eviction. With the entry that is there.
+    ReadTooEarly(Option<Entry>),
     /// Another fill has the lease.
     Held(Token),
     /// The store has a fault.
@@ -54,30 +57,37 @@ pub(crate) enum Begun {
 }
 
 impl Fill {
-    /// Takes the lease, to store what is kept for that long.
+    /// Takes the lease, to store what is kept for that long. Where it is made of what was read since a
+    /// moment, nothing must have been evicted since then.
     pub(crate) async fn begin(
         cache: Cache,
         at: Address,
         handler: &'static str,
         claim: Claim,
         kept_for: Option<Duration>,
+        read_since: Option<Moment>,
     ) -> Begun {
         let handle = cache.clone();
         let begun = handle.background().to_its_end(async move {
             let end = Instant::now() + cache.lease_ttl();
-            let (lease, entry) = match cache.lease(&at, claim, kept_for).await {
+            let (lease, entry) = match cache.lease(&at, claim, kept_for, read_since.is_some()).await {
                 Ok(Claimed::Taken(lease, entry)) => (lease, entry),
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             declared_groups::declare_made(&at.groups);
+            let is_too_early = read_since.is_some_and(|since| !cache.proves(&lease, since));
             let held = Held {
                 cache,
                 at,
                 lease,
                 end,
             };
+            if is_too_early {
+                held.release().await;
+                return Begun::ReadTooEarly(entry);
+            }
             let inner = Box::new(Inner {
                 held,
                 handler,

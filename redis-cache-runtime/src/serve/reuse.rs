@@ -18,6 +18,7 @@ use crate::http::targeted;
 use crate::key::Address;
 use crate::request::RequestHead;
 use crate::route::Route;
+use crate::witnessed::Moment;
 
 /// A stored response that a request may be answered with.
 pub(super) struct Reusable {
@@ -42,8 +43,8 @@ impl Sought for Reusable {
         self.route.name()
     }
 
-    fn is_shareable(&self) -> bool {
-        !self.route.reads_early
+    fn read_since(&self) -> Option<Moment> {
+        self.route.reads_early.then_some(self.request.since)
     }
 
     fn freshness(answer: &Answer) -> Option<Freshness> {

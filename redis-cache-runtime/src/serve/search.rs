@@ -20,6 +20,7 @@ use crate::http::freshness::{Freshness, Reuse};
 use crate::key::Address;
 use crate::observe::{Operation, Span};
 use crate::store::{Claim, Found};
+use crate::witnessed::Moment;
 
 /// How often it is looked again when what was waited for was not for this search.
 const LOOKS: usize = 3;
@@ -44,10 +45,9 @@ pub(super) trait Sought {
         false
     }
 
-    /// Returns whether a run that is not stored may answer several requests: nothing of it was read before
-    /// it began.
-    fn is_shareable(&self) -> bool {
-        true
+    /// The moment since which something of a run may have been read before it began; `None`: nothing was.
+    fn read_since(&self) -> Option<Moment> {
+        None
     }
 
     /// Who it is for, as metrics and spans call it.
@@ -238,7 +238,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
         let deadline = Instant::now() + self.cache.lease_ttl();
         let turns = self.cache.turns();
-        if self.sought.is_shareable() {
+        if self.sought.read_since().is_none() {
             match turns.share(self.at, deadline).await {
                 Queued::Turn(turn) => return Err(Plan::InTurn(Box::new(turn))),
                 Queued::Alone => return Err(Plan::Unstored),
@@ -347,7 +347,8 @@ impl<'a, S: Sought> Search<'a, S> {
     async fn claim(&self, claim: Claim) -> Begun {
         let kept_for = self.sought.kept_for(self.cache);
         let (cache, at) = (self.cache.clone(), self.at.clone());
-        Fill::begin(cache, at, self.sought.handler(), claim, kept_for).await
+        let (handler, read_since) = (self.sought.handler(), self.sought.read_since());
+        Fill::begin(cache, at, handler, claim, kept_for, read_since).await
     }
 
     /// Takes the lease, or waits for the process that has it.
@@ -382,6 +383,14 @@ impl<'a, S: Sought> Search<'a, S> {
                             return self.unstored().await;
                         }
                     }
+                }
+                Begun::ReadTooEarly(there) => {
+                    // Who follows may have read later.
+                    drop(lead);
+                    return match self.already_there(there) {
+                        Some((_, answer)) => Ok(answer),
+                        None => self.unstored().await,
+                    };
                 }
                 Begun::Held(_) => break,
                 // Who follows finds out the same.
@@ -448,6 +457,13 @@ impl<'a, S: Sought> Search<'a, S> {
                         fill.abandon().await;
                         Ok(answer)
                     }
+                }
+            }
+            Begun::ReadTooEarly(there) => {
+                let there = there.filter(|_| !self.forces_a_run());
+                match self.already_there(there) {
+                    None => self.unstored().await,
+                    Some((_, answer)) => Ok(answer),
                 }
             }
             Begun::Held(_) => Err(Plan::Unstored),

@@ -155,13 +155,13 @@ pub(crate) async fn write(
         pending.run().await;
         return;
     };
-    match Fill::begin(cache, at, VALUES, Claim::Override, lifetime).await {
+    match Fill::begin(cache, at, VALUES, Claim::Override, lifetime, None).await {
         Begun::Fill(fill, _) => {
             // From here on the fill does it.
             pending.cancel();
             store(fill, lifetime, &json, None).await;
         }
-        Begun::Held(_) | Begun::Fault => drop(pending.run().await),
+        Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => drop(pending.run().await),
     }
 }
 

@@ -95,9 +95,9 @@ impl Write {
             None => None,
             Some(at) => {
                 let name = route.name();
-                match Fill::begin(cache.clone(), at, name, Claim::Override, kept_for).await {
+                match Fill::begin(cache.clone(), at, name, Claim::Override, kept_for, None).await {
                     Begun::Fill(fill, _) => Some(fill),
-                    Begun::Held(_) | Begun::Fault => None,
+                    Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => None,
                 }
             }
         };

@@ -10,10 +10,11 @@ use super::*;
 use crate::key::{CacheKey, Groups, Selecting, Variant};
 use crate::settings::Settings;
 
-const TIMES: LeaseTimes = LeaseTimes {
+const TIMES: LeaseTerms = LeaseTerms {
     hold: Duration::from_secs(5),
     lease: Duration::from_secs(5),
     entry: Some(TTL),
+    reads_early: false,
 };
 const TTL: Duration = Duration::from_secs(5);
 
@@ -129,7 +130,7 @@ async fn lease_for(
     store: &Store,
     place: &Address,
     claim: Claim,
-    times: LeaseTimes,
+    times: LeaseTerms,
 ) -> Option<Lease> {
     let token = Token::draw(claim).unwrap();
     match store.lease(place, claim, token, times).await.unwrap() {
@@ -189,7 +190,7 @@ conformance! {
 
     async fn a_lease_ends_by_itself(store: Store) {
         let place = at("/a", &[]);
-        let times = LeaseTimes { hold: Duration::from_millis(30), ..TIMES };
+        let times = LeaseTerms { hold: Duration::from_millis(30), ..TIMES };
         let old = lease_for(&store, &place, Claim::IfFree, times).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert!(!put(&store, &place, &old, "late").await);
@@ -198,7 +199,7 @@ conformance! {
 
     async fn a_lease_is_held_for_longer_while_it_is_renewed(store: Store) {
         let place = at("/a", &[]);
-        let times = LeaseTimes { hold: Duration::from_millis(100), ..TIMES };
+        let times = LeaseTerms { hold: Duration::from_millis(100), ..TIMES };
         let held = lease_for(&store, &place, Claim::IfFree, times).await.unwrap();
         assert!(store.renew(&place, &held, held.token, TTL).await.unwrap());
         tokio::time::sleep(Duration::from_millis(120)).await;
@@ -370,10 +371,11 @@ conformance! {
 
     async fn nonces_are_random_kept_and_prolonged(store: Store) {
         let place = at("/a", &["g"]);
-        let short = LeaseTimes {
+        let short = LeaseTerms {
             hold: Duration::from_millis(20),
             lease: Duration::from_millis(20),
             entry: Some(Duration::from_millis(20)),
+            reads_early: false,
         };
         let first = lease_for(&store, &place, Claim::Override, short).await.unwrap();
         let second = lease(&store, &place, Claim::Override).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, MemoryStore, Nonce, Token,
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, MemoryStore, Nonce, Token,
 };
 use crate::fault::Fault;
 use crate::key::{Address, Owed};
@@ -69,17 +69,22 @@ impl InterleavedStore {
         at: &Address,
         claim: Claim,
         token: Token,
-        times: LeaseTimes,
+        terms: LeaseTerms,
     ) -> Result<Claimed, Fault> {
-        let claimed = || self.memory.claim(at, claim, token, times.hold);
+        let claimed = || self.memory.claim(at, claim, token, terms.hold);
         let entry = match self.command("claim", claimed).await? {
             Ok(entry) => entry,
             Err(holder) => return Ok(Claimed::Held(holder)),
         };
-        let stamps = || self.memory.seed(at, times);
-        let stamps = self.command("seed", stamps).await??;
-        Lease::new(at, claim, token, stamps, Incarnation::default())
+        let nonces = || self.memory.seed(at, terms);
+        let nonces = self.command("seed", nonces).await??;
+        let (names, server) = (self.memory.names(), Incarnation::default());
+        Lease::new(names, at, claim, token, nonces, server)
             .map(|lease| Claimed::Taken(lease, entry))
+    }
+
+    pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
+        self.command("witness", || self.memory.witness()).await?
     }
 
     pub(crate) async fn put(

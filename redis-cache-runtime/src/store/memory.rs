@@ -8,7 +8,8 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Nonce, Stamps, Token, random_nonce,
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token, WITNESS_TTL,
+    random_nonce,
 };
 use crate::fault::Fault;
 use crate::key::{Address, Eviction, Name, Names, Owed};
@@ -70,13 +71,14 @@ impl MemoryStore {
         at: &Address,
         claim: Claim,
         token: Token,
-        times: LeaseTimes,
+        terms: LeaseTerms,
     ) -> Result<Claimed, Fault> {
-        match self.claim(at, claim, token, times.hold) {
+        match self.claim(at, claim, token, terms.hold) {
             Err(holder) => Ok(Claimed::Held(holder)),
             Ok(entry) => {
-                let stamps = self.seed(at, times)?;
-                Lease::new(at, claim, token, stamps, Incarnation::default())
+                let nonces = self.seed(at, terms)?;
+                let server = Incarnation::default();
+                Lease::new(&self.names, at, claim, token, nonces, server)
                     .map(|lease| Claimed::Taken(lease, entry))
             }
         }
@@ -104,11 +106,15 @@ impl MemoryStore {
     }
 
     /// Reads the nonces, seeds those that are missing, and makes them last.
-    pub(super) fn seed(&self, at: &Address, times: LeaseTimes) -> Result<Stamps, Fault> {
+    pub(super) fn seed(&self, at: &Address, terms: LeaseTerms) -> Result<Stamps, Fault> {
         let mut table = self.table();
-        let nonces = self.names.nonces_by_origin(at);
-        let seeded = nonces.map(|(name, holds_value)| table.seed(name, times.nonce(holds_value)));
-        seeded.collect()
+        let nonces = terms.nonces(&self.names, at);
+        nonces.map(|(name, ttl)| table.seed(name, ttl)).collect()
+    }
+
+    pub(crate) fn witness(&self) -> Result<Option<Nonce>, Fault> {
+        let seed = |name| self.table().seed(name, Some(WITNESS_TTL));
+        self.names.witness().map(seed).transpose()
     }
 
     pub(crate) fn renew(&self, at: &Address, lease: &Lease, token: Token, hold: Duration) -> bool {
@@ -173,6 +179,11 @@ impl MemoryStore {
         for Owed { eviction, .. } in owed {
             table.remove_all(self.names.evicted(eviction));
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Every name with its value, in order.

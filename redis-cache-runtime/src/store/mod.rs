@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::entry::Entry;
 use crate::fault::Fault;
@@ -178,6 +179,8 @@ pub(crate) struct Lease {
     pub(crate) token: Token,
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
+    /// If they were asked for.
+    pub(crate) witnesses: Option<Witnesses>,
     /// The nonce that a write must leave behind for the variants of its key, if it has any.
     variants: Option<Box<Nonce>>,
 }
@@ -190,13 +193,20 @@ fn position_of_variants(at: &Address) -> usize {
 impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
+    ///
+    /// `nonces` are the stamps, and then the witnesses, if they were asked for.
     fn new(
+        names: &Names,
         at: &Address,
         claim: Claim,
         token: Token,
-        mut stamps: Stamps,
+        nonces: Stamps,
         server: Incarnation,
     ) -> Result<Self, Fault> {
+        let mut stamps = nonces;
+        let count = names.nonces(at).count();
+        let witnesses = (stamps.len() > count).then(|| Witnesses::of(&stamps, count));
+        stamps.truncate(count);
         let mut variants = None;
         if claim == Claim::Override && at.variant.is_some() {
             let nonce = random_nonce()?;
@@ -207,6 +217,7 @@ impl Lease {
             token,
             claim,
             stamps,
+            witnesses,
             variants,
         })
     }
@@ -222,27 +233,76 @@ impl Lease {
     }
 }
 
-/// How long what a lease needs is kept.
+/// Nonces that prove that nothing was evicted since they were seen before. Either is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Witnesses {
+    /// The one that every eviction removes; none in a cluster.
+    pub(crate) of_everything: Option<Nonce>,
+    /// The hash of those that evictions of the address remove.
+    pub(crate) of_address: Nonce,
+}
+
+impl Witnesses {
+    /// After the stamps, of which there are `count`, comes the nonce that evictions of the key remove,
+    /// whether it is a stamp or not.
+    fn of(nonces: &[Nonce], count: usize) -> Self {
+        let of_address = nonces.iter().take(count + 1).flatten().copied();
+        let of_address = of_address.collect::<SmallVec<[u8; 128]>>();
+        Self {
+            of_everything: nonces.get(count + 1).copied(),
+            of_address: xxh3_128(&of_address).to_be_bytes(),
+        }
+    }
+}
+
+/// How long the nonce that every eviction removes is kept.
+const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long, beside a lease, the nonces of what was not stored are kept as witnesses.
+const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+
+/// How long what a lease needs is kept, and whether it needs witnesses.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LeaseTimes {
+pub(crate) struct LeaseTerms {
     /// How long the lease is held unless it is renewed.
     pub(crate) hold: Duration,
     /// How long the handler may take and still have its response stored.
     pub(crate) lease: Duration,
     /// How long the entry may be kept after the handler has run; `None`: for ever.
     pub(crate) entry: Option<Duration>,
+    /// The fill is made of what may have been read before the lease.
+    pub(crate) reads_early: bool,
 }
 
-impl LeaseTimes {
+impl LeaseTerms {
     /// The time for which a nonce is kept. It outlives the entries stamped with it, which may be stored as late as
     /// the lease; but one whose name holds a value of a request is kept for an entry only when there is
     /// one, so that requests whose responses are not stored leave nothing behind.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
         match self.entry {
+            entry if holds_value && self.reads_early => {
+                let remembered = entry.unwrap_or(REMEMBERED).min(REMEMBERED);
+                Some(lease.saturating_add(remembered))
+            }
             _ if holds_value => Some(lease),
             entry => entry.map(|entry| entry.saturating_add(lease)),
         }
+    }
+
+    /// The nonces that a lease needs, in the order of [`Lease::new`], and for how long.
+    fn nonces<'a>(
+        self,
+        names: &'a Names,
+        at: &'a Address,
+    ) -> impl Iterator<Item = (Name<'a>, Option<Duration>)> {
+        let stamps = names.nonces_by_origin(at);
+        let of_key = self.reads_early.then(|| names.variants(&at.key));
+        let of_everything = of_key.and_then(|_| names.witness());
+        stamps
+            .chain(of_key.map(|name| (name, true)))
+            .map(move |(name, holds_value)| (name, self.nonce(holds_value)))
+            .chain(of_everything.map(|name| (name, Some(WITNESS_TTL))))
     }
 }
 
@@ -292,16 +352,21 @@ impl Store {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
 
+    /// Reads the nonce that every eviction removes, or seeds it; none in a cluster.
+    pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
+        dispatch!(self, store => store.witness(), store.witness().await)
+    }
+
     /// Takes the lease and seeds missing nonces.
     pub(crate) async fn lease(
         &self,
         at: &Address,
         claim: Claim,
         token: Token,
-        times: LeaseTimes,
+        terms: LeaseTerms,
     ) -> Result<Claimed, Fault> {
-        dispatch!(self, store => store.lease(at, claim, token, times),
-            store.lease(at, claim, token, times).await)
+        dispatch!(self, store => store.lease(at, claim, token, terms),
+            store.lease(at, claim, token, terms).await)
     }
 
     /// Stores an entry if the lease is still held, and gives the lease back; `false` when it was

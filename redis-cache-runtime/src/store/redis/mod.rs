@@ -38,7 +38,7 @@ use self::large::LargeEntries;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTimes, Left, Nonce, Stamps, Token, of,
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL, of,
 };
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Names, Owed};
@@ -100,12 +100,12 @@ impl RedisStore {
         at: &Address,
         claim: Claim,
         drawn: Token,
-        times: LeaseTimes,
+        terms: LeaseTerms,
     ) -> Result<Claimed, Fault> {
         let name = claim.lease(&self.names, at);
         let mut set = redis::cmd("SET");
         set.arg(Arg(name)).arg(&drawn.0);
-        set.arg("PX").arg(millis(Some(times.hold)));
+        set.arg("PX").arg(millis(Some(terms.hold)));
         let mut commands: Vec<Command<'_>> = Vec::new();
         let purpose = if claim == Claim::Override {
             commands.push((name, set));
@@ -116,8 +116,8 @@ impl RedisStore {
             commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
             self.large.lookup(entry)
         };
-        for (name, holds_value) in self.names.nonces_by_origin(at) {
-            commands.push((name, seed(name, times.nonce(holds_value))?));
+        for (name, ttl) in terms.nonces(&self.names, at) {
+            commands.push((name, seed(name, ttl)?));
         }
         let mut replies = self.servers.run_all(commands, purpose).await?;
         let (set, from) = replies.next().ok_or(Fault::Protocol)?;
@@ -134,9 +134,19 @@ impl RedisStore {
             }
             entry = there.and_then(bytes);
         }
-        let stamps: Option<Stamps> = replies.map(nonce).collect();
-        let stamps = stamps.ok_or(Fault::Protocol)?;
-        Lease::new(at, claim, drawn, stamps, from).map(|lease| Claimed::Taken(lease, entry))
+        let nonces: Option<Stamps> = replies.map(nonce).collect();
+        let nonces = nonces.ok_or(Fault::Protocol)?;
+        let lease = Lease::new(&self.names, at, claim, drawn, nonces, from)?;
+        Ok(Claimed::Taken(lease, entry))
+    }
+
+    pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
+        let Some(name) = self.names.witness() else {
+            return Ok(None);
+        };
+        let commands = vec![(name, seed(name, Some(WITNESS_TTL))?)];
+        let mut replies = self.servers.run_all(commands, Purpose::Lookup).await?;
+        replies.next().and_then(nonce).map(Some).ok_or(Fault::Protocol)
     }
 
     pub(crate) async fn renew(

@@ -12,7 +12,7 @@ use super::RedisStore;
 use crate::fault::Fault;
 use crate::key::{Address, CacheKey, Groups};
 use crate::settings::Settings;
-use crate::store::{Claim, LeaseTimes, Token};
+use crate::store::{Claim, LeaseTerms, Token};
 
 fn store(settings: &Settings) -> RedisStore {
     RedisStore::new(settings, Arc::default()).unwrap()
@@ -91,10 +91,11 @@ async fn an_entry_that_is_found_with_a_lease_is_not_believed_at_once_either() {
     timeout(Duration::from_secs(30), is_away).await.unwrap();
     server.signal("CONT", server.process());
     let second = Duration::from_secs(1);
-    let times = LeaseTimes {
+    let times = LeaseTerms {
         hold: second,
         lease: second,
         entry: None,
+        reads_early: false,
     };
     let claim = async || {
         let token = Token::draw(Claim::IfFree).unwrap();

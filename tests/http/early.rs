@@ -1,0 +1,239 @@
+//! Extractors run before the cache is asked. What they read is never stored past an eviction.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
+use test_support::{Client, Reply};
+use tokio::task::JoinHandle;
+
+use crate::support::{Gate, Store, on_every_store, serve};
+
+/// An application whose users have names, which an extractor reads.
+#[derive(Clone)]
+struct App {
+    cache: Cache,
+    name: Arc<Mutex<&'static str>>,
+    /// Where an extraction waits after it has read, if it does.
+    gate: Arc<Mutex<Option<Gate>>>,
+}
+
+impl App {
+    fn of(cache: Cache) -> Self {
+        Self {
+            cache,
+            name: Arc::new(Mutex::new("old")),
+            gate: Arc::default(),
+        }
+    }
+}
+
+impl FromRef<App> for Cache {
+    fn from_ref(app: &App) -> Self {
+        app.cache.clone()
+    }
+}
+
+struct User {
+    id: u32,
+    name: &'static str,
+}
+
+impl FromRequestParts<App> for User {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let name = *app.name.lock().unwrap();
+        let gate = app.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        Ok(Self { id: 1, name })
+    }
+}
+
+#[cached(ttl = 60, vary_by(user.id), group = "users")]
+async fn profile(user: User) -> &'static str {
+    user.name
+}
+
+/// Its key says nothing of what it reads.
+#[cached(ttl = 60, ignore(user))]
+async fn greeting(user: User) -> &'static str {
+    user.name
+}
+
+#[cache_evict(profile)]
+async fn evict_profile() {}
+
+#[cache_evict(greeting)]
+async fn evict_greeting() {}
+
+#[cache_evict(group = "users")]
+async fn evict_group() {}
+
+#[cache_evict(all)]
+async fn evict_all() {}
+
+#[cache_evict(group = "other")]
+async fn evict_other() {}
+
+#[cache_put(profile, vary_by(user.id))]
+async fn put_profile(user: User) -> &'static str {
+    user.name
+}
+
+#[cached(ttl = 60)]
+async fn other() -> &'static str {
+    "other"
+}
+
+#[cache_put(other)]
+async fn put_other() -> &'static str {
+    "put"
+}
+
+struct Server {
+    app: App,
+    client: Client,
+}
+
+impl Server {
+    async fn start(store: Store) -> Self {
+        Self::with(App::of(store.cache())).await
+    }
+
+    async fn with(app: App) -> Self {
+        let router = Router::new()
+            .route("/profile", get(profile).put(put_profile))
+            .route("/greeting", get(greeting))
+            .route("/profile/evict", post(evict_profile))
+            .route("/greeting/evict", post(evict_greeting))
+            .route("/group/evict", post(evict_group))
+            .route("/all/evict", post(evict_all))
+            .route("/other/evict", post(evict_other))
+            .route("/other", get(other).put(put_other))
+            .with_state(app.clone());
+        let client = serve(router).await;
+        Self { app, client }
+    }
+
+    /// Another process of the application.
+    async fn another(&self, cache: Cache) -> Self {
+        let app = App {
+            cache,
+            ..self.app.clone()
+        };
+        Self::with(app).await
+    }
+
+    /// Sends a request whose extractor reads the name, and then waits.
+    async fn reading(&self, method: &'static str, path: &'static str) -> (Gate, JoinHandle<Reply>) {
+        let gate = Gate::new();
+        *self.app.gate.lock().unwrap() = Some(gate.clone());
+        let client = self.client;
+        let reply = tokio::spawn(async move { client.send(method, path, &[]).await });
+        gate.entered().await;
+        (gate, reply)
+    }
+
+    /// Renames the user by a request that evicts.
+    async fn rename(&self, method: &str, path: &str, name: &'static str) {
+        *self.app.name.lock().unwrap() = name;
+        assert!(self.client.send(method, path, &[]).await.status.is_success());
+    }
+
+    async fn get(&self, path: &str) -> (String, String) {
+        let reply = self.client.get(path).await;
+        (reply.outcome().to_owned(), reply.text().to_owned())
+    }
+}
+
+fn is(outcome: &str, text: &str) -> (String, String) {
+    (outcome.to_owned(), text.to_owned())
+}
+
+on_every_store! {
+    async fn what_an_extractor_read_before_an_eviction_is_not_stored(store: Store) {
+        for (path, evict) in [
+            ("/profile", "/profile/evict"),
+            ("/profile", "/group/evict"),
+            ("/profile", "/all/evict"),
+            ("/greeting", "/greeting/evict"),
+            ("/greeting", "/all/evict"),
+        ] {
+            for is_warm in [false, true] {
+                let server = Server::start(store).await;
+                if is_warm {
+                    assert_eq!(server.get(path).await, is("MISS", "old"));
+                    server.rename("POST", evict, "old").await;
+                }
+                let (gate, reply) = server.reading("GET", path).await;
+                server.rename("POST", evict, "new").await;
+                gate.open();
+                assert_eq!(reply.await.unwrap().text(), "old");
+                assert_eq!(server.get(path).await, is("MISS", "new"), "{path} {evict}");
+                assert_eq!(server.get(path).await, is("HIT", "new"), "{path} {evict}");
+            }
+        }
+    }
+
+    async fn what_an_extractor_read_before_a_write_is_not_stored(store: Store) {
+        let server = Server::start(store).await;
+        let (gate, reply) = server.reading("GET", "/profile").await;
+        server.rename("PUT", "/profile", "new").await;
+        gate.open();
+        // What the write stored is there.
+        assert_eq!(reply.await.unwrap().text(), "new");
+        assert_eq!(server.get("/profile").await, is("HIT", "new"));
+    }
+
+    async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted(store: Store) {
+        let server = Server::start(store).await;
+        for path in ["/profile", "/greeting"] {
+            assert_eq!(server.get(path).await, is("MISS", "old"));
+            assert_eq!(server.get(path).await, is("HIT", "old"));
+        }
+        for (method, path) in [("POST", "/other/evict"), ("PUT", "/other")] {
+            server.rename("POST", "/profile/evict", "old").await;
+            server.rename(method, path, "old").await;
+            assert_eq!(server.get("/profile").await, is("MISS", "old"), "{path}");
+            assert_eq!(server.get("/profile").await, is("HIT", "old"), "{path}");
+        }
+    }
+
+    async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
+        let server = Server::start(store).await;
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            let (gate, reply) = server.reading("GET", "/profile").await;
+            server.rename("POST", "/other/evict", "old").await;
+            gate.open();
+            outcomes.push(reply.await.unwrap().outcome().to_owned());
+        }
+        assert_eq!(outcomes, ["MISS", "MISS", "HIT"]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
+    let settings = crate::support::settings();
+    let cache = || Cache::connect(settings.clone()).unwrap();
+    let one = Server::with(App::of(cache())).await;
+    let two = one.another(cache()).await;
+    // The first process knows of nothing that the second one does.
+    assert_eq!(one.get("/profile").await, is("MISS", "old"));
+    for name in ["new", "newer"] {
+        two.rename("POST", "/profile/evict", "old").await;
+        let (gate, reply) = one.reading("GET", "/profile").await;
+        two.rename("POST", "/profile/evict", name).await;
+        gate.open();
+        assert_eq!(reply.await.unwrap().text(), "old");
+        assert_eq!(one.get("/profile").await, is("MISS", name));
+        assert_eq!(two.get("/profile").await, is("HIT", name));
+    }
+}
