@@ -3,13 +3,15 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::convert::Infallible;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRef, Path, Query, State};
+use axum::extract::{FromRef, FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
 use serde::Deserialize;
@@ -28,25 +30,28 @@ fn blocks() -> [&'static str; 2] {
     [(); 2].map(|()| blocks.next().unwrap().split_once("```").unwrap().0)
 }
 
-/// The commands of the guide, in its order: a group, an entry, everything.
+/// The commands of the guide, in its order: what comes first, a group, an entry, everything.
 fn commands() -> Vec<&'static str> {
     let commands: Vec<_> = blocks()[0]
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 4, "{commands:?}");
     commands
 }
 
-const GROUP: usize = 0;
-const ENTRY: usize = 1;
-const EVERYTHING: usize = 2;
+const FIRST: usize = 0;
+const GROUP: usize = 1;
+const ENTRY: usize = 2;
+const EVERYTHING: usize = 3;
 
-/// Runs a command of the guide against the server of a test.
+/// Runs a command of the guide, and what comes first, against the server of a test.
 fn run(command: usize, redis: &RedisServer, prefix: &str) {
     let address = redis.address();
     let client = format!("redis-cli -h {} -p {}", address.ip(), address.port());
-    run_in_shell(&commands()[command].replace("redis-cli", &client), prefix);
+    for command in [FIRST, command] {
+        run_in_shell(&commands()[command].replace("redis-cli", &client), prefix);
+    }
 }
 
 fn run_in_shell(command: &str, prefix: &str) {
@@ -136,6 +141,28 @@ async fn get_author(Path(id): Path<u64>, State(app): State<App>) -> String {
     app.run().await
 }
 
+/// What an extractor has read.
+struct Loaded(String);
+
+impl FromRequestParts<App> for Loaded {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(app.run().await))
+    }
+}
+
+#[cached(
+    ttl = 60,
+    name = "get_loaded",
+    key = "42",
+    group = "products",
+    ignore(loaded)
+)]
+async fn get_loaded(loaded: Loaded) -> String {
+    loaded.0
+}
+
 type Target = (&'static str, &'static [(&'static str, &'static str)]);
 
 const PRODUCT: Target = ("/products/42", &[]);
@@ -157,6 +184,7 @@ async fn serve_with(settings: Settings, prefix: &str) -> (App, Client) {
     let router = Router::new()
         .route("/products/{id}", get(get_product))
         .route("/authors/{id}", get(get_author))
+        .route("/loaded", get(get_loaded))
         .with_state(app.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(listener.local_addr().unwrap());
@@ -235,6 +263,22 @@ async fn no_run_in_progress_brings_back_what_a_command_evicted() {
         for target in [PRODUCT, PAGE, VARIANT] {
             outlasts_a_run(command, target).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn what_an_extractor_read_before_a_command_is_not_stored() {
+    for command in [GROUP, EVERYTHING] {
+        let (redis, prefix) = (RedisServer::shared(), RedisServer::unique_prefix());
+        let (app, client) = serve(redis, &prefix).await;
+        app.hold_next();
+        let old = tokio::spawn(async move { client.get("/loaded").await });
+        app.entered().await;
+        run(command, redis, &prefix);
+        app.open();
+        assert_eq!(old.await.unwrap().text(), "run 0");
+        assert_eq!(client.get("/loaded").await.text(), "run 1");
+        assert_eq!(client.get("/loaded").await.text(), "run 1");
     }
 }
 

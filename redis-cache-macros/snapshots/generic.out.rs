@@ -28,8 +28,13 @@ async fn list<R: Repository + 'static>(
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
                     .reads_early({
-                        use ::axum_redis_cache::__private::NotDetermined as _;
+                        use ::axum_redis_cache::__private::{
+                            MayReadEarly as _, NotDetermined as _,
+                        };
                         ::axum_redis_cache::__private::Probe::<HeaderMap>::BY.is_none()
+                            && ::axum_redis_cache::__private::Probe::<
+                                HeaderMap,
+                            >::MAY_READ_EARLY
                     })
             };
             &__AXUM_REDIS_CACHE_ROUTE

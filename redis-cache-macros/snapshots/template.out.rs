@@ -113,10 +113,18 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                         || ::axum_redis_cache::__private::Probe::<User>::IDENTIFIES,
                 )
                 .reads_early({
-                    use ::axum_redis_cache::__private::NotDetermined as _;
+                    use ::axum_redis_cache::__private::{
+                        MayReadEarly as _, NotDetermined as _,
+                    };
                     ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
                         .is_none()
+                        && ::axum_redis_cache::__private::Probe::<
+                            Path<(String, String)>,
+                        >::MAY_READ_EARLY
                         || ::axum_redis_cache::__private::Probe::<User>::BY.is_none()
+                            && ::axum_redis_cache::__private::Probe::<
+                                User,
+                            >::MAY_READ_EARLY
                 })
                 .ttl(
                     ::axum_redis_cache::__private::Declared::Lazy({

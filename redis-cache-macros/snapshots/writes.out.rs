@@ -6,6 +6,20 @@ async fn rename(
             ::axum_redis_cache::__private::ALL_FIELDS
                 | ::axum_redis_cache::__private::PARTS
                 | ::axum_redis_cache::__private::WRITE
+                | ::axum_redis_cache::__private::proof_if({
+                    use ::axum_redis_cache::__private::{
+                        MayReadEarly as _, NotDetermined as _,
+                    };
+                    ::axum_redis_cache::__private::Probe::<Path<String>>::BY.is_none()
+                        && ::axum_redis_cache::__private::Probe::<
+                            Path<String>,
+                        >::MAY_READ_EARLY
+                        || ::axum_redis_cache::__private::Probe::<Json<Repo>>::BY
+                            .is_none()
+                            && ::axum_redis_cache::__private::Probe::<
+                                Json<Repo>,
+                            >::MAY_READ_EARLY
+                })
         },
     >,
     repo: Json<Repo>,

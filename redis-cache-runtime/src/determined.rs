@@ -1,6 +1,7 @@
 //! What an argument of a handler is determined by, as its type says it.
 
 mod probe;
+mod reads_request;
 mod values;
 
 use axum::extract::{
@@ -16,7 +17,9 @@ use crate::key::reader::UrlReader;
 use crate::key::recorder::Recorded;
 use crate::key_part::KeyPart;
 
-pub use probe::{IsDetermined, NotAValue, NotDetermined, NotIdentifying, Probe, read};
+pub use probe::{
+    IsDetermined, MayReadEarly, NotAValue, NotDetermined, NotIdentifying, Probe, read,
+};
 pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.

@@ -50,8 +50,8 @@ pub mod __private {
     pub use axum::response::Response;
 
     pub use crate::determined::{
-        Determined, ElementOf, IsDetermined, NotAValue, NotDetermined, NotIdentifying, Probe,
-        UrlPart, ValueOf, is_by_url, read, sees_query,
+        Determined, ElementOf, IsDetermined, MayReadEarly, NotAValue, NotDetermined,
+        NotIdentifying, Probe, UrlPart, ValueOf, is_by_url, read, sees_query,
     };
     pub use crate::handler::{Handler, KeyText, OfRequest, OfTypes, OfValues, named_alone};
     pub use crate::http::cache_control::Declared;
@@ -62,7 +62,7 @@ pub mod __private {
     #[cfg(feature = "aide")]
     pub use crate::request::Documented;
     pub use crate::request::{
-        ALL_FIELDS, DebugHandlerBelongsBelow, Head, NoUrl, PARTS, WRITE, WholeUrl,
+        ALL_FIELDS, DebugHandlerBelongsBelow, Head, NoUrl, PARTS, WRITE, WholeUrl, proof_if,
     };
     pub use crate::route::{KeyResult, Route, Selected};
     pub use crate::serve::evict::{Evictions, evict};

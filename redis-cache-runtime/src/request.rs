@@ -35,6 +35,13 @@ pub const ALL_FIELDS: u8 = 1;
 pub const WRITE: u8 = 2;
 /// Everything, for a key function.
 pub const PARTS: u8 = 4;
+/// The request is a write whose arguments may be read from what can change.
+const PROOF: u8 = 8;
+
+/// What a write keeps if its arguments may be read from what can change.
+pub const fn proof_if(reads_early: bool) -> u8 {
+    if reads_early { PROOF } else { 0 }
+}
 
 /// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
 /// what the cache needs of the request, then extracts that argument.
@@ -108,8 +115,8 @@ pub struct CacheRequest {
 pub(crate) struct RequestHead {
     pub(crate) url: Url,
     pub(crate) method: MethodKind,
-    /// What extractors read is not older.
-    pub(crate) since: Moment,
+    /// What extractors read is not older; `None` where no eviction concerns it.
+    pub(crate) since: Option<Moment>,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
     /// `None` when the request has no field that matters, as most, and is not to be explained.
@@ -139,14 +146,21 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    /// What has to be done before the arguments are extracted, if one of them may read what can change.
-    fn before_extraction(&self, url: NeededUrl) -> Option<BoxFuture<()>> {
+    /// Notes the moment before the arguments are extracted, if one of them may read what can change.
+    /// Returns what has to be done before that.
+    fn before_extraction(&mut self, url: NeededUrl, keep: u8) -> Option<BoxFuture<()>> {
+        let is_write = keep & WRITE != 0;
         let reads_early = match url {
+            _ if is_write => keep & PROOF != 0,
             NeededUrl::Nothing => false,
             NeededUrl::Whole => true,
             NeededUrl::Values(route) => route().reads_early,
         };
-        reads_early.then(|| self.cache.prepare_proof()).flatten()
+        if !reads_early {
+            return None;
+        }
+        self.head.since = Some(self.cache.now());
+        self.cache.prepare_proof(is_write)
     }
 
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, cache: Cache) -> Self {
@@ -200,7 +214,7 @@ impl RequestHead {
                 _ => MethodKind::Unsafe,
             },
             url,
-            since: cache.now(),
+            since: None,
             parts: kept,
             fields,
         }
@@ -335,9 +349,9 @@ pin_project! {
 }
 
 impl<B: FnOnce() -> F, F> Both<B, F> {
-    fn new(request: CacheRequest, url: NeededUrl, begin: B) -> Self {
+    fn new(mut request: CacheRequest, url: NeededUrl, keep: u8, begin: B) -> Self {
         Self {
-            before: request.before_extraction(url),
+            before: request.before_extraction(url, keep),
             request: Some(request),
             begin: Some(begin),
             extracted: None,
@@ -357,7 +371,7 @@ where
     S: Send + Sync,
 {
     let request = CacheRequest::take(url, keep, parts, Cache::from_ref(state));
-    Both::new(request, url, || T::from_request_parts(parts, state))
+    Both::new(request, url, keep, || T::from_request_parts(parts, state))
 }
 
 fn of_request<T, S>(
@@ -374,7 +388,7 @@ where
     let (mut parts, body) = request.into_parts();
     let head = CacheRequest::take(url, keep, &mut parts, Cache::from_ref(state));
     let request = Request::from_parts(parts, body);
-    Both::new(head, url, || T::from_request(request, state))
+    Both::new(head, url, keep, || T::from_request(request, state))
 }
 
 impl<B, T, E, K, const KEEP: u8> Future for Extracting<B, Head<T, K, KEEP>>
@@ -409,7 +423,7 @@ where
             ready!(before.as_mut().poll(cx));
             *this.before = None;
             if let Some(request) = this.request {
-                request.head.since = request.cache.now();
+                request.head.since = Some(request.cache.now());
             }
         }
         if let Some(begin) = this.begin.take() {

@@ -86,8 +86,10 @@ impl Witnessed {
     #[cfg(test)]
     pub(crate) fn summary(&self) -> impl std::hash::Hash {
         let seen = self.seen.lock().unwrap();
-        let seen: std::collections::BTreeMap<_, _> =
-            seen.iter().map(|(nonce, Moment(at))| (*nonce, *at)).collect();
+        let seen: std::collections::BTreeMap<_, _> = seen
+            .iter()
+            .map(|(nonce, Moment(at))| (*nonce, *at))
+            .collect();
         (self.now().0, seen, self.is_known())
     }
 
@@ -113,14 +115,23 @@ mod tests {
     fn what_was_seen_before_and_is_still_there_proves_it() {
         let witnessed = Witnessed::default();
         let early = witnessed.now();
-        assert!(!witnessed.prove(&witnesses(Some(1), 2), early), "seen just now");
+        assert!(
+            !witnessed.prove(&witnesses(Some(1), 2), early),
+            "seen just now"
+        );
         let later = witnessed.now();
         assert!(witnessed.prove(&witnesses(Some(1), 2), later));
-        assert!(witnessed.prove(&witnesses(Some(1), 3), later), "nothing at all was evicted");
+        assert!(
+            witnessed.prove(&witnesses(Some(1), 3), later),
+            "nothing at all was evicted"
+        );
         assert!(witnessed.prove(&witnesses(Some(4), 2), later), "not this");
         assert!(witnessed.prove(&witnesses(None, 2), later), "in a cluster");
         assert!(!witnessed.prove(&witnesses(Some(5), 6), later));
-        assert!(!witnessed.prove(&witnesses(Some(1), 2), early), "what is older proves nothing");
+        assert!(
+            !witnessed.prove(&witnesses(Some(1), 2), early),
+            "what is older proves nothing"
+        );
     }
 
     #[test]

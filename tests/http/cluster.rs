@@ -1,9 +1,12 @@
 //! What a cluster costs while a node is away, and while a slot is on its way to another node.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::to_bytes;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
@@ -53,6 +56,27 @@ async fn put_page(Path(id): Path<u32>, State(app): State<App>) -> Response {
 #[cache_evict(all)]
 async fn evict_all() {}
 
+struct Name(String);
+
+impl FromRequestParts<App> for Name {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let body = app.clone().run().await.into_body();
+        let bytes = to_bytes(body, 100).await.unwrap_or_default();
+        Ok(Self(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// Answers with what an extractor read before.
+#[cached(ttl = 60, ignore(name))]
+async fn name(name: Name) -> String {
+    name.0
+}
+
+#[cache_evict(name)]
+async fn evict_name() {}
+
 /// The settings of a process that uses a cluster, with names of its own, and a budget that a busy
 /// machine keeps.
 fn patient(cluster: &RedisCluster) -> Settings {
@@ -68,6 +92,7 @@ async fn start(settings: &Settings) -> (Cache, Client) {
         .route("/pages/{id}", get(page).put(put_page))
         .route("/pages/evict", post(evict_pages))
         .route("/evict", post(evict_all))
+        .route("/name", get(name).delete(evict_name))
         .with_state(App::counting(cache.clone()));
     (cache, serve(router).await)
 }
@@ -394,4 +419,22 @@ async fn nodes_are_reached_by_the_names_that_they_tell_clients() {
     moving.end();
     stored(&client, "/items/7").await;
     assert_eq!(cache.faults(), 0);
+}
+
+/// No node is told of every eviction, so that a process has to see the entry's own names twice.
+#[tokio::test]
+async fn what_an_extractor_read_is_stored_by_the_second_run_without_an_eviction() {
+    let cluster = RedisCluster::start();
+    let (_, client) = start(&patient(&cluster)).await;
+    for _ in 0..2 {
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            outcomes.push(outcome(&client, "/name").await);
+        }
+        assert_eq!(outcomes, ["MISS", "MISS", "HIT"]);
+        assert_eq!(
+            client.send("DELETE", "/name", &[]).await.outcome(),
+            "EVICTED"
+        );
+    }
 }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 use test_support::{Client, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, serve};
+use crate::support::{Gate, Store, on_every_store, serve, settings};
 
 /// An application whose users have names, which an extractor reads.
 #[derive(Clone)]
@@ -59,6 +60,13 @@ impl FromRequestParts<App> for User {
 #[cached(ttl = 60, vary_by(user.id), group = "users")]
 async fn profile(user: User) -> &'static str {
     user.name
+}
+
+/// What it reads beside the row is in the request.
+#[cached(ttl = 60, vary("accept-language"), ignore(headers))]
+async fn language(headers: HeaderMap) -> String {
+    let language = headers.get("accept-language");
+    format!("{language:?}")
 }
 
 /// Its key says nothing of what it reads.
@@ -111,6 +119,7 @@ impl Server {
         let router = Router::new()
             .route("/profile", get(profile).put(put_profile))
             .route("/greeting", get(greeting))
+            .route("/language", get(language))
             .route("/profile/evict", post(evict_profile))
             .route("/greeting/evict", post(evict_greeting))
             .route("/group/evict", post(evict_group))
@@ -144,7 +153,13 @@ impl Server {
     /// Renames the user by a request that evicts.
     async fn rename(&self, method: &str, path: &str, name: &'static str) {
         *self.app.name.lock().unwrap() = name;
-        assert!(self.client.send(method, path, &[]).await.status.is_success());
+        assert!(
+            self.client
+                .send(method, path, &[])
+                .await
+                .status
+                .is_success()
+        );
     }
 
     async fn get(&self, path: &str) -> (String, String) {
@@ -206,6 +221,23 @@ on_every_store! {
         }
     }
 
+    async fn what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored(store: Store) {
+        let server = Server::start(store).await;
+        for name in ["new", "newer"] {
+            let (gate, reply) = server.reading("PUT", "/profile").await;
+            server.rename("POST", "/profile/evict", name).await;
+            gate.open();
+            assert_eq!(reply.await.unwrap().outcome(), "EVICTED");
+            assert_eq!(server.get("/profile").await, is("MISS", name));
+        }
+        for _ in 0..2 {
+            let reply = server.client.send("PUT", "/profile", &[]).await;
+            assert_eq!(reply.outcome(), "STORED");
+            server.rename("POST", "/other/evict", "newer").await;
+        }
+        assert_eq!(server.get("/profile").await, is("HIT", "newer"));
+    }
+
     async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
         let server = Server::start(store).await;
         let mut outcomes = Vec::new();
@@ -221,7 +253,7 @@ on_every_store! {
 
 #[tokio::test]
 async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
-    let settings = crate::support::settings();
+    let settings = settings();
     let cache = || Cache::connect(settings.clone()).unwrap();
     let one = Server::with(App::of(cache())).await;
     let two = one.another(cache()).await;
@@ -235,5 +267,18 @@ async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
         assert_eq!(reply.await.unwrap().text(), "old");
         assert_eq!(one.get("/profile").await, is("MISS", name));
         assert_eq!(two.get("/profile").await, is("HIT", name));
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_of_the_request_alone_is_stored_whatever_another_process_evicts() {
+    let settings = settings();
+    let cache = || Cache::connect(settings.clone()).unwrap();
+    let one = Server::with(App::of(cache())).await;
+    let two = one.another(cache()).await;
+    for _ in 0..2 {
+        assert_eq!(one.get("/language").await.0, "MISS");
+        assert_eq!(one.get("/language").await.0, "HIT");
+        two.rename("POST", "/all/evict", "old").await;
     }
 }

@@ -1,11 +1,13 @@
 //! While Redis is away, a handler is not stormed: one run at a time answers all who came before it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,11 +22,20 @@ async fn shared(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 30, ignore(fields))]
-async fn by_fields(fields: HeaderMap, State(app): State<App>) -> Response {
-    let response = app.run().await;
-    drop(fields);
-    response
+/// May have been read from what can change.
+struct User;
+
+impl FromRequestParts<App> for User {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self)
+    }
+}
+
+#[cached(ttl = 30, ignore(_user))]
+async fn for_user(_user: User, State(app): State<App>) -> Response {
+    app.run().await
 }
 
 /// The requests that have arrived, and the most runs at a time.
@@ -64,7 +75,7 @@ async fn start(app: App, counts: &Counts) -> Client {
     };
     let router = Router::new()
         .route("/shared", get(shared))
-        .route("/fields", get(by_fields))
+        .route("/user", get(for_user))
         .layer(from_fn(count))
         .with_state(app);
     serve(router).await
@@ -154,7 +165,7 @@ async fn what_was_read_before_others_came_is_not_shared_with_them() {
     let (counts, gate) = (Counts::default(), Gate::new());
     let app = gated(&counts, &gate, numbered);
     let client = start(app.clone(), &counts).await;
-    let replies = spawn(&client, "/fields", 40);
+    let replies = spawn(&client, "/user", 40);
     for _ in 0..4 {
         gate.entered().await;
     }

@@ -64,6 +64,7 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
         url: Some(url),
         function: "read_through",
         keep: keep(route),
+        proof: None,
         private: private.clone(),
         arguments: vec![
             select::place(quote!(<#name as #private::Handler>::route())),
@@ -147,6 +148,7 @@ fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
         url: Some(quote!(#private::WholeUrl)),
         function: "write_through",
         keep,
+        proof: route::of_write(&private, arguments),
         private: private.clone(),
         arguments: vec![
             select::place(of),
@@ -175,6 +177,7 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
         url: is_of_request.then(|| quote!(#private::WholeUrl)),
         function: "evict",
         keep,
+        proof: None,
         private: private.clone(),
         arguments: vec![select::bound(select::evictions(&private, evict), arguments)],
     }

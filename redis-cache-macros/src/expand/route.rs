@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
+use syn::Type;
 
 use super::companion::Companion;
 use super::{accounting, at, last_span, path_at, select, url};
@@ -126,12 +127,28 @@ fn reads_early(
     if unknown.iter().any(|argument| argument.is_generic) {
         return Some(quote!(.reads_early(true)));
     }
-    let by = unknown.iter().map(|argument| probe(private, argument));
-    (!unknown.is_empty()).then(|| {
-        quote!(.reads_early({
-            use #private::NotDetermined as _;
-            #(#by.is_none())||*
-        }))
+    let types: Vec<_> = unknown.iter().map(|argument| argument.ty).collect();
+    (!types.is_empty()).then(|| {
+        let may_read_early = may_read_early(private, &types);
+        quote!(.reads_early(#may_read_early))
+    })
+}
+
+/// Asks whether an argument of a write may be read from what can change; `None`: there is none.
+pub(super) fn of_write(private: &TokenStream, arguments: &[Argument<'_>]) -> Option<TokenStream> {
+    let elements: Vec<_> = arguments.iter().flat_map(Argument::elements).collect();
+    if elements.iter().any(|argument| argument.is_generic) {
+        return Some(quote!(true));
+    }
+    let types: Vec<_> = elements.iter().map(|argument| argument.ty).collect();
+    (!types.is_empty()).then(|| may_read_early(private, &types))
+}
+
+/// Asks whether a value of one of the types may be read from what can change.
+fn may_read_early(private: &TokenStream, types: &[&Type]) -> TokenStream {
+    quote!({
+        use #private::{MayReadEarly as _, NotDetermined as _};
+        #(#private::Probe::<#types>::BY.is_none() && #private::Probe::<#types>::MAY_READ_EARLY)||*
     })
 }
 

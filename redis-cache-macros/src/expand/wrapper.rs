@@ -20,6 +20,8 @@ pub(super) struct Layer {
     pub(super) url: Option<TokenStream>,
     /// What the head of the request must keep for it.
     pub(super) keep: Vec<&'static str>,
+    /// A constant: whether it has to prove that nothing was evicted since the arguments were extracted.
+    pub(super) proof: Option<TokenStream>,
     /// What it is called with, after the request.
     pub(super) arguments: Vec<Bound>,
 }
@@ -187,9 +189,15 @@ fn inputs(
     let mut keep: Vec<_> = layers.iter().flat_map(|layer| &layer.keep).collect();
     keep.sort_unstable();
     keep.dedup();
-    let flags: Vec<_> = keep.iter().map(|flag| format_ident!("{flag}")).collect();
+    let flags = keep.iter().map(|flag| {
+        let flag = format_ident!("{flag}");
+        quote!(#private::#flag)
+    });
+    let proof = layers.iter().find_map(|layer| layer.proof.as_ref());
+    let proof = proof.map(|proof| quote!(#private::proof_if(#proof)));
+    let flags: Vec<_> = flags.chain(proof).collect();
     // A constant in a type is one more body to compile: there is none where it says nothing.
-    let keep = (!flags.is_empty()).then(|| quote!(, { #(#private::#flags)|* }));
+    let keep = (!flags.is_empty()).then(|| quote!(, { #(#flags)|* }));
     let url = layers.iter().find_map(|layer| layer.url.clone());
     let url = url.unwrap_or_else(|| quote!(#private::NoUrl));
     let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #url #keep>);

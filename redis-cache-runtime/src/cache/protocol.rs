@@ -86,9 +86,10 @@ impl Cache {
         witnesses.is_some_and(|witnesses| self.inner.witnessed.prove(witnesses, since))
     }
 
-    /// Prepares for a proof about what is read from then on; `None`: there is nothing to prepare.
-    pub(crate) fn prepare_proof(&self) -> Option<BoxFuture<()>> {
-        if self.inner.witnessed.is_known() {
+    /// Prepares for a proof about what is read from then on; `None`: there is nothing to prepare. Who does
+    /// not insist is content with what this process knows.
+    pub(crate) fn prepare_proof(&self, insists: bool) -> Option<BoxFuture<()>> {
+        if !insists && self.inner.witnessed.is_known() {
             return None;
         }
         let cache = self.clone();

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::reads_request::ReadsRequest;
 use super::{Determined, Source, UrlValue};
 use crate::identifies::IdentifiesCaller;
 
@@ -10,7 +11,7 @@ use crate::identifies::IdentifiesCaller;
 pub struct IsDetermined<T: Determined>(PhantomData<T>);
 
 /// Asks a type of which nothing is known what can be asked of it: constants with
-/// [`NotDetermined`], [`NotIdentifying`] and [`NotAValue`] in scope, and methods by [`read`].
+/// [`NotDetermined`], [`NotIdentifying`], [`MayReadEarly`] and [`NotAValue`] in scope, and methods by [`read`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -43,6 +44,19 @@ pub trait NotIdentifying {
 }
 
 impl<T> NotIdentifying for Probe<T> {}
+
+impl<T: ReadsRequest> Probe<T> {
+    /// An eviction may concern what the type reads.
+    pub const MAY_READ_EARLY: bool = false;
+}
+
+/// The answer of [`Probe`] for every other type.
+pub trait MayReadEarly {
+    /// An eviction may concern what the type reads.
+    const MAY_READ_EARLY: bool = true;
+}
+
+impl<T> MayReadEarly for Probe<T> {}
 
 impl<T: UrlValue> Probe<T> {
     /// Tells that what the extractor reads has a place in a template as a whole.

@@ -46,7 +46,11 @@ impl Names {
     pub(crate) fn new(prefix: &str) -> Self {
         let name = |bucket| format!("{prefix}:cache:all:{bucket}");
         let everything = Everything::Once((0..BUCKETS).map(name).collect());
-        Self::with(prefix, everything, Some(format!("{prefix}:cache:w")))
+        Self::with(
+            prefix,
+            everything,
+            Some(format!("{prefix}:cache:evictions")),
+        )
     }
 
     #[cfg(feature = "cluster")]

@@ -237,6 +237,7 @@ fn without_the_check_of_the_lease_a_stale_response_is_found() {
     is_broken(&Scenario {
         broken: Broken {
             lease_is_not_checked: true,
+            ..Broken::default()
         },
         ..processes(&[Read, EvictKey])
     });
@@ -246,7 +247,10 @@ fn without_the_check_of_the_lease_a_stale_response_is_found() {
 fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
     for evict in [EvictKey, EvictGroup] {
         is_broken(&Scenario {
-            joins_by_key_only: true,
+            broken: Broken {
+                joins_by_key_only: true,
+                ..Broken::default()
+            },
             ..one_process(&[Read, Read, evict])
         });
     }
@@ -257,7 +261,10 @@ fn when_responses_are_stored_without_a_proof_a_stale_response_is_found() {
     for evict in [EvictKey, EvictGroup] {
         is_broken(&Scenario {
             reads_early: true,
-            stores_without_proof: true,
+            broken: Broken {
+                stores_without_proof: true,
+                ..Broken::default()
+            },
             ..processes(&[Read, evict])
         });
     }

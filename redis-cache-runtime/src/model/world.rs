@@ -80,8 +80,6 @@ pub(crate) struct Scenario {
     /// How many commands the store may not take, or take without anybody learning of it.
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
-    pub(crate) joins_by_key_only: bool,
-    pub(crate) stores_without_proof: bool,
 }
 
 impl Scenario {
@@ -128,9 +126,9 @@ impl World {
             let store = Store::Interleaved(store.clone());
             let cache = Cache::new(&Settings::default(), store, Arc::default());
             let joins = &cache.flights().join_by_key_only;
-            joins.store(scenario.joins_by_key_only, Ordering::Relaxed);
+            joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
             let proves = &cache.witnessed().proves_everything;
-            proves.store(scenario.stores_without_proof, Ordering::Relaxed);
+            proves.store(scenario.broken.stores_without_proof, Ordering::Relaxed);
             cache
         };
         Self {
@@ -252,12 +250,13 @@ async fn read_response(
     cache: Cache,
     route: &'static Route,
 ) -> u64 {
-    if let Some(prepared) = cache.prepare_proof().filter(|_| route.reads_early) {
+    if let Some(prepared) = cache.prepare_proof(false).filter(|_| route.reads_early) {
         prepared.await;
     }
-    let request = request("GET", cache);
+    let mut request = request("GET", cache);
     let mut extracted = None;
     if route.reads_early {
+        request.head.since = Some(request.cache.now());
         gate.observe(&format!("reads at {:?}", request.head.since));
         extracted = Some(read_row(&gate, &shared).await);
     }

@@ -70,7 +70,10 @@ impl Fill {
         let handle = cache.clone();
         let begun = handle.background().to_its_end(async move {
             let end = Instant::now() + cache.lease_ttl();
-            let (lease, entry) = match cache.lease(&at, claim, kept_for, read_since.is_some()).await {
+            let (lease, entry) = match cache
+                .lease(&at, claim, kept_for, read_since.is_some())
+                .await
+            {
                 Ok(Claimed::Taken(lease, entry)) => (lease, entry),
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,

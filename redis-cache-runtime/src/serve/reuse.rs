@@ -44,7 +44,7 @@ impl Sought for Reusable {
     }
 
     fn read_since(&self) -> Option<Moment> {
-        self.route.reads_early.then_some(self.request.since)
+        self.request.since.filter(|_| self.route.reads_early)
     }
 
     fn freshness(answer: &Answer) -> Option<Freshness> {

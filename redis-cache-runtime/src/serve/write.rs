@@ -94,8 +94,8 @@ impl Write {
         let fill = match at {
             None => None,
             Some(at) => {
-                let name = route.name();
-                match Fill::begin(cache.clone(), at, name, Claim::Override, kept_for, None).await {
+                let (name, claim) = (route.name(), Claim::Override);
+                match Fill::begin(cache.clone(), at, name, claim, kept_for, request.since).await {
                     Begun::Fill(fill, _) => Some(fill),
                     Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => None,
                 }

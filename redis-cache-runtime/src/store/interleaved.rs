@@ -43,6 +43,10 @@ pub(super) fn next_nonce() -> Option<Nonce> {
 pub(crate) struct Broken {
     /// A fill is stored whether its lease is held or not.
     pub(crate) lease_is_not_checked: bool,
+    /// A read is answered by the run of another whatever was evicted since it came.
+    pub(crate) joins_by_key_only: bool,
+    /// What was read early is stored whatever was evicted since.
+    pub(crate) stores_without_proof: bool,
 }
 
 /// Shared by the processes of a search.

@@ -38,7 +38,8 @@ use self::large::LargeEntries;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL, of,
+    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL,
+    of,
 };
 use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Names, Owed};
@@ -146,7 +147,11 @@ impl RedisStore {
         };
         let commands = vec![(name, seed(name, Some(WITNESS_TTL))?)];
         let mut replies = self.servers.run_all(commands, Purpose::Lookup).await?;
-        replies.next().and_then(nonce).map(Some).ok_or(Fault::Protocol)
+        replies
+            .next()
+            .and_then(nonce)
+            .map(Some)
+            .ok_or(Fault::Protocol)
     }
 
     pub(crate) async fn renew(
