@@ -112,6 +112,12 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                     >::IDENTIFIES
                         || ::axum_redis_cache::__private::Probe::<User>::IDENTIFIES,
                 )
+                .selected_unseen({
+                    use ::axum_redis_cache::__private::NotDetermined as _;
+                    ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
+                        .is_none()
+                        || ::axum_redis_cache::__private::Probe::<User>::BY.is_none()
+                })
                 .reads_early({
                     use ::axum_redis_cache::__private::{
                         MayReadEarly as _, NotDetermined as _,

@@ -149,6 +149,16 @@ impl Route {
         self
     }
 
+    /// Says whether the response is selected by a value that proxies do not see, so that they must not
+    /// store it.
+    #[must_use]
+    pub const fn selected_unseen(mut self, is_unseen: bool) -> Self {
+        if is_unseen {
+            self.client.visibility = Some("private");
+        }
+        self
+    }
+
     /// Says whether arguments may have been read from what can change, before the handler runs.
     #[must_use]
     pub const fn reads_early(mut self, reads_early: bool) -> Self {

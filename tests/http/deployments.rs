@@ -89,6 +89,22 @@ async fn a_standalone_redis() {
 }
 
 #[tokio::test]
+async fn a_redis_that_does_not_say_who_it_is() {
+    let renamed = RedisServer::start_with(&["--rename-command", "INFO", ""]);
+    keeps_its_promises(Settings::from_url(renamed.url()).unwrap()).await;
+
+    let forbidden = RedisServer::start();
+    let () = redis::cmd("ACL")
+        .arg(&[
+            "SETUSER", "shop", "on", ">secret", "~*", "&*", "+@all", "-info",
+        ])
+        .query(&mut forbidden.connection())
+        .unwrap();
+    let url = format!("redis://shop:secret@{}", forbidden.address());
+    keeps_its_promises(Settings::from_url(url).unwrap()).await;
+}
+
+#[tokio::test]
 async fn another_database_over_several_connections() {
     let address = RedisServer::shared().address();
     let settings = Settings::default()

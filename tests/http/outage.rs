@@ -224,7 +224,7 @@ async fn a_redis_that_hangs_again_and_again_fails_no_request() {
     stored(&client, "/item").await;
 }
 
-const VERY_BIG: usize = 6 << 20;
+const VERY_BIG: usize = 9 << 20;
 
 #[cached(ttl = 30)]
 async fn very_big() -> String {
@@ -255,6 +255,33 @@ async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
             }
         };
         let (large, ()) = tokio::join!(large, smalls);
+        assert_eq!(large.text().len(), VERY_BIG);
+    }
+}
+
+#[tokio::test]
+async fn many_clients_of_a_large_entry_delay_no_small_one() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address().into()).await;
+    let cache = Store::Redis.cache_with(Settings::from_url(proxy.url()).unwrap());
+    let router = Router::new()
+        .route("/small", get(read))
+        .route("/large", get(very_big))
+        .with_state(App::counting(cache));
+    let client = serve(router).await;
+    let small = stored(&client, "/small").await;
+    stored(&client, "/large").await;
+    proxy.limit(20 << 20);
+    let larges = (0..16).map(|_| client.get("/large"));
+    let smalls = async {
+        for _ in 0..50 {
+            let reply = client.get("/small").await;
+            assert_eq!((reply.outcome(), reply.text()), ("HIT", &*small));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (larges, ()) = tokio::join!(futures_util::future::join_all(larges), smalls);
+    for large in larges {
         assert_eq!(large.text().len(), VERY_BIG);
     }
 }

@@ -69,6 +69,41 @@ async fn identified_public(caller: Caller, State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// Nobody says that it identifies the caller.
+struct Session(String);
+
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(format!("{:?}", parts.headers.get("cookie"))))
+    }
+}
+
+#[cached(ttl = 30, vary_by(session.0))]
+async fn per_session(session: Session, State(app): State<App>) -> Response {
+    let _ = session;
+    app.run().await
+}
+
+#[cached(ttl = 30, key = "session:{session.0}")]
+async fn keyed_by_session(session: Session, State(app): State<App>) -> Response {
+    let _ = session;
+    app.run().await
+}
+
+#[cached(ttl = 30, vary_by(session.0), public)]
+async fn per_session_public(session: Session, State(app): State<App>) -> Response {
+    let _ = session;
+    app.run().await
+}
+
+#[cached(ttl = 30, vary_by(id % 2))]
+async fn by_parity(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
 fn router(app: App) -> Router {
     Router::new()
         .route("/plain", get(plain))
@@ -78,6 +113,10 @@ fn router(app: App) -> Router {
         .route("/public", get(public))
         .route("/per-user", get(per_user))
         .route("/identified", get(identified))
+        .route("/per-session", get(per_session))
+        .route("/keyed-by-session", get(keyed_by_session))
+        .route("/per-session-public", get(per_session_public))
+        .route("/by-parity/{id}", get(by_parity))
         .route("/identified-public", get(identified_public))
         .with_state(app)
 }
@@ -174,13 +213,17 @@ on_every_store! {
         assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
     }
 
-    async fn a_response_is_private_if_its_key_tells_who_asks_unless_the_route_is_public(store: Store) {
+    async fn a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
         for outcome in ["MISS", "HIT"] {
             for (path, told) in [
                 ("/per-user", "private, max-age=30"),
                 ("/identified", "private, max-age=30"),
                 ("/identified-public", "public, max-age=30"),
+                ("/per-session", "private, max-age=30"),
+                ("/keyed-by-session", "private, max-age=30"),
+                ("/per-session-public", "public, max-age=30"),
+                ("/by-parity/1", "max-age=30"),
                 ("/plain", "max-age=30"),
             ] {
                 let reply = client.get_with(path, &[("x-user", "alice")]).await;

@@ -178,6 +178,27 @@ async fn what_was_read_before_others_came_is_not_shared_with_them() {
 }
 
 #[tokio::test]
+async fn clients_that_insist_on_a_run_have_theirs_a_few_at_a_time() {
+    let (counts, gate) = (Counts::default(), Gate::new());
+    let app = gated(&counts, &gate, numbered);
+    let client = start(app.clone(), &counts).await;
+    let insist = |_| {
+        let fields = [("cache-control", "no-cache")];
+        tokio::spawn(async move { client.get_with("/shared", &fields).await })
+    };
+    let replies: Vec<_> = (0..40).map(insist).collect();
+    for _ in 0..4 {
+        gate.entered().await;
+    }
+    counts.arrived(40).await;
+    open_for_good(&gate);
+    for reply in replies {
+        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!((app.runs(), counts.most()), (40, 4));
+}
+
+#[tokio::test]
 async fn another_takes_the_turn_of_a_client_that_left() {
     let (counts, gate) = (Counts::default(), Gate::new());
     let app = gated(&counts, &gate, numbered);

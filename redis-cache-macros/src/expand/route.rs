@@ -36,6 +36,7 @@ pub(super) fn declared(
         }
     };
     let identified = identified(private, arguments, route);
+    let unseen = selected_unseen(private, arguments, route);
     let reads_early = reads_early(private, arguments, route);
     let ttl = route.ttl.as_ref().map(|ttl| quote!(.ttl(#ttl)));
     let max_age = route
@@ -83,7 +84,7 @@ pub(super) fn declared(
     quote!({
         use #private::NotIdentifying as _;
         #private::Route::new(::core::any::type_name::<#name>)
-        #given #reads #key #identified #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
+        #given #reads #key #identified #unseen #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
     })
 }
 
@@ -103,14 +104,38 @@ fn identified(
     if route.vary.iter().any(|name| name == "authorization") {
         return Some(quote!(.identified(true)));
     }
-    let is_used = |argument: &Argument<'_>| {
-        let mut used = route.used();
-        used.any(|value| argument.bindings.iter().any(|name| value.uses(name)))
-    };
-    let elements = arguments.iter().flat_map(Argument::elements);
-    let used = elements.filter(|argument| !argument.is_generic && is_used(argument));
+    let used = used(arguments, route).filter(|argument| !argument.is_generic);
     let types: Vec<_> = used.map(|argument| argument.ty).collect();
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
+}
+
+/// The arguments whose values are in the key or select the response.
+fn used<'a>(arguments: &'a [Argument<'a>], route: &'a Route) -> impl Iterator<Item = Argument<'a>> {
+    let elements = arguments.iter().flat_map(Argument::elements);
+    elements.filter(|argument| {
+        let mut used = route.used();
+        used.any(|value| argument.bindings.iter().any(|name| value.uses(name)))
+    })
+}
+
+/// Proxies see the URL and the fields of `vary`. A value of an argument that the URL does not determine may
+/// be something else.
+fn selected_unseen(
+    private: &TokenStream,
+    arguments: &[Argument<'_>],
+    route: &Route,
+) -> Option<TokenStream> {
+    let used: Vec<_> = used(arguments, route).collect();
+    if used.iter().any(|argument| argument.is_generic) {
+        return Some(quote!(.selected_unseen(true)));
+    }
+    let by = used.iter().map(|argument| probe(private, argument));
+    (!used.is_empty()).then(|| {
+        quote!(.selected_unseen({
+            use #private::NotDetermined as _;
+            #(#by.is_none())||*
+        }))
+    })
 }
 
 /// An argument that neither the URL nor the application determines may have been read from what can

@@ -186,16 +186,20 @@ impl Cache {
     /// evicted, where the settings say so.
     async fn tell_or_hold(&self, evictions: &[Eviction]) -> Result<(), Fault> {
         let told = self.tell(evictions).await;
-        match self.inner.held {
-            Some(held) if told.is_err() => {
-                sleep(held).await;
-                if self.inner.backlog.holds_any_of(evictions) {
-                    return told;
-                }
-                Ok(())
-            }
-            _ => told,
+        if told.is_err() && self.hold_for(evictions).await {
+            return Ok(());
         }
+        told
+    }
+
+    /// Waits as long as others may serve what is evicted, where the settings say so; `true`: the store has
+    /// taken it meanwhile.
+    async fn hold_for(&self, evictions: &[Eviction]) -> bool {
+        let Some(held) = self.inner.held else {
+            return false;
+        };
+        sleep(held).await;
+        !self.inner.backlog.holds_any_of(evictions)
     }
 
     /// Tells the store of evictions, now or later.
@@ -218,9 +222,10 @@ impl Cache {
     }
 
     /// Evicts for this process now, and for the others when the store can be told.
-    pub(crate) fn remove_later(&self, evictions: Vec<Eviction>) {
-        self.evicts(&evictions);
-        self.keep(evictions.into_iter().map(Owed::whole).collect());
+    pub(crate) async fn remove_later(&self, evictions: &[Eviction]) {
+        self.evicts(evictions);
+        self.keep(evictions.iter().cloned().map(Owed::whole).collect());
+        self.hold_for(evictions).await;
     }
 
     fn keep(&self, owed: Vec<Owed>) {

@@ -247,7 +247,7 @@ impl Inner {
             // enough.
             Err(fault) if fault.is_absence() => {
                 if let Some(evictions) = self.evictions() {
-                    self.held.cache.remove_later(evictions);
+                    self.held.cache.remove_later(&evictions).await;
                 } else {
                     let cache = self.held.cache.clone();
                     cache.background().spawn(self.give_up());

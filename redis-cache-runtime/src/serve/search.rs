@@ -233,12 +233,13 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
     async fn unstored(&mut self) -> Searched<S::Answer> {
-        if !self.may_wait() {
+        // Without Tokio nobody waits.
+        if self.only_if_cached() || Handle::try_current().is_err() {
             return Err(Plan::Unstored);
         }
         let deadline = Instant::now() + self.cache.lease_ttl();
         let turns = self.cache.turns();
-        if self.sought.read_since().is_none() {
+        if self.sought.read_since().is_none() && !self.forces_a_run() {
             match turns.share(self.at, deadline).await {
                 Queued::Turn(turn) => return Err(Plan::InTurn(Box::new(turn))),
                 Queued::Alone => return Err(Plan::Unstored),
