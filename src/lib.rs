@@ -20,12 +20,14 @@
 #[cfg(doc)]
 pub mod guide;
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/cached.md")]
 pub use redis_cache_macros::cached;
 
 #[doc = include_str!("../docs/cache_evict.md")]
 pub use redis_cache_macros::cache_evict;
 
+#[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/cache_put.md")]
 pub use redis_cache_macros::cache_put;
 

@@ -21,8 +21,10 @@ fn root() -> PathBuf {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let pages = fs::read_dir(root().join("docs/guide")).unwrap();
-    let mut pages: Vec<_> = pages.map(|page| page.unwrap().path()).collect();
+    let folders = ["docs", "docs/guide"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let files = folders.into_iter().flatten();
+    let mut pages: Vec<_> = files.map(|page| page.unwrap().path()).collect();
+    pages.retain(|page| page.is_file());
     pages.sort();
     pages
 }
@@ -148,5 +150,17 @@ fn every_link_of_the_guide_has_a_page_in_the_documentation_of_the_crate() {
                 );
             }
         }
+    }
+}
+
+/// The quick start derives `FromRef`.
+#[test]
+fn the_first_command_adds_axum_with_what_the_quick_start_needs() {
+    for page in ["README.md", "docs/guide/quick_start.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let mut commands = text
+            .lines()
+            .filter(|line| line.starts_with("cargo add axum "));
+        assert_eq!(commands.next(), Some("cargo add axum --features macros"));
     }
 }

@@ -173,11 +173,14 @@ fn a_server_decides_how_many_databases_it_has() {
         let output = start(&[("REDIS_URL", &url)]);
         assert!(output.contains("ping: Ok(())"), "{output}");
     }
-    let output = start(&fields("64"));
-    assert!(!output.contains("ping: Ok(())"), "{output}");
     let refused =
         "Redis refused to switch to the database of the settings: DB index is out of range";
-    assert!(output.contains(refused), "{output}");
+    let by_parameter = format!("{url}?db=64");
+    for variables in [&fields("64")[..], &[("REDIS_URL", &*by_parameter)]] {
+        let output = start(variables);
+        assert!(!output.contains("ping: Ok(())"), "{output}");
+        assert!(output.contains(refused), "{output}");
+    }
 }
 
 #[cfg(feature = "tls")]

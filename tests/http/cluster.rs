@@ -158,6 +158,36 @@ async fn a_node_that_is_away_costs_the_keys_of_the_others_nothing() {
     }
 }
 
+/// How often a node was asked for values.
+fn reads(cluster: &RedisCluster, node: usize) -> u64 {
+    let info: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query(&mut cluster.connection(node))
+        .unwrap();
+    let calls = |line: &str| {
+        let line = line.strip_prefix("cmdstat_mget:calls=")?;
+        line.split(',').next()?.parse().ok()
+    };
+    info.lines().find_map(calls).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hit_asks_no_node_but_that_of_its_key() {
+    let cluster = RedisCluster::start();
+    let (_, client) = start(&patient(&cluster)).await;
+    let (there, _) = by_node(&cluster, 0);
+    for path in &there {
+        expect(&client, path, "MISS").await;
+    }
+    let before = [0, 1, 2].map(|node| reads(&cluster, node));
+    for path in &there {
+        expect(&client, path, "HIT").await;
+    }
+    let after = [0, 1, 2].map(|node| reads(&cluster, node));
+    assert_eq!(after[0], before[0] + there.len() as u64);
+    assert_eq!(after[1..], before[1..]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eviction_of_everything_waits_for_the_node_alone_that_is_away() {
     let mut cluster = partial_cluster();

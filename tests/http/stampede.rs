@@ -146,6 +146,30 @@ on_every_store! {
         assert_eq!(app.runs(), 1);
     }
 
+    async fn the_panic_of_a_run_that_lost_its_client_is_nobody_elses(store: Store) {
+        let gate = Gate::new();
+        let gated = gate.clone();
+        let app = App::new(store.cache(), move |run| {
+            let gate = gated.clone();
+            async move {
+                if run == 0 {
+                    gate.pass().await;
+                    panic!("the run that lost its client");
+                }
+                format!("run {run}")
+            }
+        });
+        let client = serve(router(app.clone())).await;
+        let leader = spawn(client, &[]);
+        gate.entered().await;
+        let follower = follow(client).await;
+        leader.abort();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gate.open();
+        assert_eq!(outcome(follower).await, answer("MISS", "run 1"));
+        assert_eq!(client.get("/item").await.text(), "run 1");
+    }
+
     async fn a_run_without_followers_survives_its_client_and_is_stored(store: Store) {
         let gate = Gate::new();
         let app = gated(store.cache(), &gate, first);

@@ -11,11 +11,16 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_redis_cache::cached;
-use test_support::{Client, Reply};
+use axum_redis_cache::{Cache, Settings, cached};
+use test_support::{Client, Proxy, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
 use crate::support::{App, Gate, serve, until, without_redis};
+
+#[cached(ttl = 30)]
+async fn warm(State(app): State<App>) -> Response {
+    app.run().await
+}
 
 #[cached(ttl = 30)]
 async fn shared(State(app): State<App>) -> Response {
@@ -74,6 +79,7 @@ async fn start(app: App, counts: &Counts) -> Client {
         next.run(request)
     };
     let router = Router::new()
+        .route("/warm", get(warm))
         .route("/shared", get(shared))
         .route("/user", get(for_user))
         .layer(from_fn(count))
@@ -83,8 +89,12 @@ async fn start(app: App, counts: &Counts) -> Client {
 
 /// Whose runs wait at a gate, and answer with what `response` makes of their number.
 fn gated(counts: &Counts, gate: &Gate, response: fn(usize) -> Response) -> App {
+    gated_with(without_redis(), counts, gate, response)
+}
+
+fn gated_with(cache: Cache, counts: &Counts, gate: &Gate, response: fn(usize) -> Response) -> App {
     let (counts, gate) = (counts.clone(), gate.clone());
-    App::new(without_redis(), move |number| {
+    App::new(cache, move |number| {
         let (counts, gate) = (counts.clone(), gate.clone());
         async move {
             counts.run(gate.pass()).await;
@@ -140,6 +150,35 @@ async fn requests_that_arrive_during_a_run_share_the_next_one() {
         assert_eq!(reply.await.unwrap().text(), "2", "a run that began before");
     }
     assert_eq!((app.runs(), counts.most()), (3, 1));
+}
+
+/// A Redis that stops under an open connection, or hangs there, is no other than one that is not there.
+#[tokio::test]
+async fn a_redis_that_goes_away_under_a_connection_does_not_start_a_storm() {
+    for stop in [Proxy::refuse, Proxy::hang] {
+        let redis = RedisServer::start();
+        let proxy = Proxy::start(redis.address().into()).await;
+        let settings = Settings::from_url(proxy.url()).unwrap();
+        let cache = Cache::connect(settings.clone()).unwrap();
+        let (counts, gate) = (Counts::default(), Gate::new());
+        let app = gated_with(cache, &counts, &gate, numbered);
+        let client = start(app.clone(), &counts).await;
+        gate.open();
+        assert_eq!(client.get("/warm").await.text(), "0");
+        gate.entered().await;
+
+        stop(&proxy);
+        let replies = spawn(&client, "/shared", 200);
+        gate.entered().await;
+        counts.arrived(201).await;
+        open_for_good(&gate);
+        for reply in replies {
+            assert_eq!(reply.await.unwrap().outcome(), "BYPASS");
+        }
+        assert_eq!(counts.most(), 1);
+        // One that began before the others came, one that they share, and one for who was late to ask.
+        assert!(app.runs() <= 1 + 3, "{}", app.runs());
+    }
 }
 
 #[tokio::test]
