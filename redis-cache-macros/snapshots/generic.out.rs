@@ -3,6 +3,7 @@ async fn list<R: Repository + 'static>(
     headers: ::axum_redis_cache::__private::Head<
         HeaderMap,
         ::axum_redis_cache::__private::WholeUrl,
+        { ::axum_redis_cache::__private::proof_if(true) },
     >,
 ) -> ::axum_redis_cache::__private::Response {
     use ::axum_redis_cache::__private::InPlace as _;

@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, ReturnType, Signature, Token,
-    Type, Visibility, WherePredicate, parse_quote,
+    Attribute, FnArg, GenericParam, Generics, Meta, Pat, PatType, PathArguments, ReturnType,
+    Signature, Token, Type, Visibility, WherePredicate, parse_quote,
 };
 
 use crate::pattern;
@@ -184,11 +184,9 @@ impl Handler {
     /// more is no choice if it may stand above.
     pub(crate) fn wrapped(&self, arguments: &[Argument<'_>]) -> Option<usize> {
         let is_state = |argument: &Argument<'_>| match argument.ty {
-            Type::Path(path) => path
-                .path
-                .segments
-                .last()
-                .is_some_and(|last| last.ident == "State"),
+            Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+                last.ident == "State" && matches!(last.arguments, PathArguments::AngleBracketed(_))
+            }),
             _ => false,
         };
         let debug_handler_below = || {

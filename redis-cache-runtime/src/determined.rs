@@ -20,6 +20,7 @@ use crate::key_part::KeyPart;
 pub use probe::{
     IsDetermined, MayReadEarly, NotAValue, NotDetermined, NotIdentifying, Probe, read,
 };
+pub use reads_request::ReadsRequest;
 pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.
@@ -30,7 +31,8 @@ pub use values::{ElementOf, UrlPart, ValueOf};
 ///
 /// It is implemented for the extractors of axum that it is true of, for `Option`, `Result` and
 /// tuples of them, for `Cache` and `Redis`, and with the feature `axum-extra` for those of that crate. Implement it for an
-/// extractor of your own if no field, body or extension of a request can change its value:
+/// extractor of your own if no field, body or extension of a request can change its value, and if it loads
+/// nothing that an eviction is about:
 ///
 /// ```
 /// use std::convert::Infallible;

@@ -29,7 +29,7 @@ mod store;
 mod witnessed;
 
 pub use cache::{Cache, Ttl, Values};
-pub use determined::{Determined, Source};
+pub use determined::{Determined, ReadsRequest, Source};
 pub use explanation::{Explanation, LeaseState, StoredEntry};
 pub use http::fields::X_REDIS_CACHE;
 pub use identifies::IdentifiesCaller;

@@ -35,10 +35,10 @@ pub const ALL_FIELDS: u8 = 1;
 pub const WRITE: u8 = 2;
 /// Everything, for a key function.
 pub const PARTS: u8 = 4;
-/// The request is a write whose arguments may be read from what can change.
+/// Arguments may be read from what can change.
 const PROOF: u8 = 8;
 
-/// What a write keeps if its arguments may be read from what can change.
+/// Says whether arguments may be read from what can change, where no route does.
 pub const fn proof_if(reads_early: bool) -> u8 {
     if reads_early { PROOF } else { 0 }
 }
@@ -115,7 +115,7 @@ pub struct CacheRequest {
 pub(crate) struct RequestHead {
     pub(crate) url: Url,
     pub(crate) method: MethodKind,
-    /// What extractors read is not older; `None` where no eviction concerns it.
+    /// Extractors read nothing before this moment; `None` where no eviction concerns what they read.
     pub(crate) since: Option<Moment>,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
@@ -149,18 +149,15 @@ impl CacheRequest {
     /// Notes the moment before the arguments are extracted, if one of them may read what can change.
     /// Returns what has to be done before that.
     fn before_extraction(&mut self, url: NeededUrl, keep: u8) -> Option<BoxFuture<()>> {
-        let is_write = keep & WRITE != 0;
         let reads_early = match url {
-            _ if is_write => keep & PROOF != 0,
-            NeededUrl::Nothing => false,
-            NeededUrl::Whole => true,
             NeededUrl::Values(route) => route().reads_early,
+            NeededUrl::Nothing | NeededUrl::Whole => keep & PROOF != 0,
         };
         if !reads_early {
             return None;
         }
         self.head.since = Some(self.cache.now());
-        self.cache.prepare_proof(is_write)
+        self.cache.prepare_proof(keep & WRITE != 0)
     }
 
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, cache: Cache) -> Self {

@@ -4,7 +4,6 @@
 //! Extractors run before the lease is taken. What they read may be older than an eviction that the
 //! lease does not know, so a response that is made of it is stored only with such a proof.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +12,7 @@ use lru::LruCache;
 use crate::store::{Nonce, Witnesses};
 
 /// How many nonces are remembered.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const REMEMBERED: usize = 1 << 16;
 
 /// A moment of this process: what was seen before it is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +25,7 @@ pub(crate) struct Witnessed {
     seen: Mutex<LruCache<Nonce, Moment>>,
     /// The nonce that every eviction removes is known, as far as this process can tell.
     is_known: AtomicBool,
-    /// Nothing has to be proved.
+    /// Every proof succeeds.
     #[cfg(test)]
     pub(crate) proves_everything: AtomicBool,
 }
@@ -35,7 +34,7 @@ impl Default for Witnessed {
     fn default() -> Self {
         Self {
             moment: AtomicU64::new(0),
-            seen: Mutex::new(LruCache::new(REMEMBERED)),
+            seen: Mutex::new(LruCache::unbounded()),
             is_known: AtomicBool::new(false),
             #[cfg(test)]
             proves_everything: AtomicBool::new(false),
@@ -82,7 +81,7 @@ impl Witnessed {
         by_address || by_everything == Some(true)
     }
 
-    /// All that it knows.
+    /// Summarizes its knowledge.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> impl std::hash::Hash {
         let seen = self.seen.lock().unwrap();
@@ -93,9 +92,12 @@ impl Witnessed {
         (self.now().0, seen, self.is_known())
     }
 
-    /// When a nonce was seen first: now, if it is not remembered.
+    /// Returns the moment when a nonce was seen first, which is now if it is not remembered.
     fn first_seen(&self, nonce: Nonce) -> Moment {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() > REMEMBERED {
+            seen.pop_lru();
+        }
         *seen.get_or_insert(nonce, || Moment(self.moment.fetch_add(1, Ordering::SeqCst)))
     }
 }

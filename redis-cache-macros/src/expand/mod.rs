@@ -55,16 +55,17 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     let companion = Companion::new(handler, &route.krate, route.companion);
     let name = &companion.name;
     let selected = select::read(handler, arguments, &companion, route);
-    let url = if companion.is_beside && !handler.is_generic() {
-        quote!(#name)
+    let (url, proof) = if companion.is_beside && !handler.is_generic() {
+        (quote!(#name), None)
     } else {
-        quote!(#private::WholeUrl)
+        let proof = route::any_reads_early(&private, arguments);
+        (quote!(#private::WholeUrl), proof)
     };
     let layer = Layer {
         url: Some(url),
         function: "read_through",
         keep: keep(route),
-        proof: None,
+        proof,
         private: private.clone(),
         arguments: vec![
             select::place(quote!(<#name as #private::Handler>::route())),
@@ -148,7 +149,7 @@ fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
         url: Some(quote!(#private::WholeUrl)),
         function: "write_through",
         keep,
-        proof: route::of_write(&private, arguments),
+        proof: route::any_reads_early(&private, arguments),
         private: private.clone(),
         arguments: vec![
             select::place(of),

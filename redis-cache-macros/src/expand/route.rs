@@ -159,8 +159,11 @@ fn reads_early(
     })
 }
 
-/// Asks whether an argument of a write may be read from what can change; `None`: there is none.
-pub(super) fn of_write(private: &TokenStream, arguments: &[Argument<'_>]) -> Option<TokenStream> {
+/// Asks whether an argument may be read from what can change; `None`: the function has no arguments.
+pub(super) fn any_reads_early(
+    private: &TokenStream,
+    arguments: &[Argument<'_>],
+) -> Option<TokenStream> {
     let elements: Vec<_> = arguments.iter().flat_map(Argument::elements).collect();
     if elements.iter().any(|argument| argument.is_generic) {
         return Some(quote!(true));

@@ -27,8 +27,13 @@ impl Cache {
         }
         let started = self.observer().start();
         let mut ended = self.inner.store.get(at, holder).await;
-        if let (Ok(found), Some(mounted)) = (&mut ended, at.mounted) {
-            found.nonces.push(Some(mounted.stamp()));
+        if let Ok(found) = &mut ended {
+            if let Some(mounted) = at.mounted {
+                found.nonces.push(Some(mounted.stamp()));
+            }
+            if let Some(witness) = found.witness {
+                self.inner.witnessed.learn(Some(witness));
+            }
         }
         self.recorded("get", started, ended)
     }
@@ -75,19 +80,19 @@ impl Cache {
         &self.inner.witnessed
     }
 
-    /// The moment; what is read from now on is not older.
+    /// Returns the current moment.
     pub(crate) fn now(&self) -> Moment {
         self.inner.witnessed.now()
     }
 
-    /// Returns whether nothing that a lease is for was evicted between a moment and the lease.
+    /// Returns whether nothing of the lease's address was evicted between a moment and the lease.
     pub(crate) fn proves(&self, lease: &Lease, since: Moment) -> bool {
         let witnesses = lease.witnesses.as_ref();
         witnesses.is_some_and(|witnesses| self.inner.witnessed.prove(witnesses, since))
     }
 
-    /// Prepares for a proof about what is read from then on; `None`: there is nothing to prepare. Who does
-    /// not insist is content with what this process knows.
+    /// Reads the nonce that every eviction removes, for a proof about what is read after that. `None`: the
+    /// process knows it, as far as it can tell, and that is enough.
     pub(crate) fn prepare_proof(&self, insists: bool) -> Option<BoxFuture<()>> {
         if !insists && self.inner.witnessed.is_known() {
             return None;
@@ -125,7 +130,8 @@ impl Cache {
         let started = self.observer().start();
         let ended = self.inner.store.put(at, lease, entry, lifetime).await;
         if lease.claim == Claim::Override {
-            self.inner.witnessed.forget();
+            let written = Eviction::Key(at.key.clone());
+            self.inner.forget_witness([&written].into_iter());
         }
         self.recorded("put", started, ended)
     }
@@ -211,7 +217,7 @@ impl Cache {
             left = failed.owed;
             failed.fault
         });
-        self.inner.witnessed.forget();
+        self.inner.forget_witness(evictions.iter());
         let removed = self.recorded("remove", started, removed);
         if removed.is_err() {
             self.keep(left);
@@ -298,13 +304,20 @@ impl Tending {
 }
 
 impl Inner {
+    /// Forgets the nonce that evictions have removed.
+    fn forget_witness<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
+        if evictions.any(Eviction::concerns_responses) {
+            self.witnessed.forget();
+        }
+    }
+
     /// Tells the store of every eviction that waits, once: where one server of several is away, what
     /// others would take does not wait for it. Returns whether the store took them.
     async fn tell_once(&self) -> bool {
         let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
         while let Some(batch) = self.backlog.batch(attempts) {
             let removed = self.store.remove_owed(&batch.owed).await;
-            self.witnessed.forget();
+            self.forget_witness(batch.owed.iter().map(|owed| &owed.eviction));
             let Err(left) = removed else {
                 self.backlog.settle(&batch, Vec::new());
                 continue;

@@ -257,6 +257,7 @@ impl Values {
             variant: None,
             groups,
             mounted: None,
+            reads_early: false,
         }
     }
 }

@@ -46,7 +46,7 @@ pub trait NotIdentifying {
 impl<T> NotIdentifying for Probe<T> {}
 
 impl<T: ReadsRequest> Probe<T> {
-    /// An eviction may concern what the type reads.
+    /// No eviction concerns what the type reads.
     pub const MAY_READ_EARLY: bool = false;
 }
 

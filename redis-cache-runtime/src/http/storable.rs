@@ -34,10 +34,11 @@ pub(crate) enum NotStorable {
     Incomplete,
     Endless,
     DuplicateName,
+    ReadTooEarly,
 }
 
 impl NotStorable {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Method,
         Self::Range,
         Self::Authorization,
@@ -56,6 +57,7 @@ impl NotStorable {
         Self::Incomplete,
         Self::Endless,
         Self::DuplicateName,
+        Self::ReadTooEarly,
     ];
 
     /// A bit for each variant.
@@ -93,6 +95,7 @@ impl NotStorable {
             Self::Incomplete => "incomplete",
             Self::Endless => "endless",
             Self::DuplicateName => "duplicate-name",
+            Self::ReadTooEarly => "read-too-early",
         }
     }
 
@@ -122,6 +125,9 @@ impl NotStorable {
             Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
             Self::Endless => "the body is not all there when its head is sent",
             Self::DuplicateName => "another handler has the same name: give one `name = \"..\"`",
+            Self::ReadTooEarly => {
+                "an extractor may have read before an eviction: load the data in the handler"
+            }
         }
     }
 }

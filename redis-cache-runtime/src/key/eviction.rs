@@ -52,6 +52,11 @@ impl Eviction {
         }
     }
 
+    /// Returns whether it concerns responses of handlers, and not a value alone.
+    pub(crate) fn concerns_responses(&self) -> bool {
+        !matches!(self, Self::Key(key) if key.is_of_value())
+    }
+
     /// The name of its group, if it is of one that the code names.
     pub(crate) fn named_group(&self) -> Option<&'static str> {
         match self {

@@ -151,6 +151,11 @@ impl CacheKey {
         text.split([' ', '/', '?', '=']).next().unwrap_or_default()
     }
 
+    /// Returns whether it is the key of a value, and not that of a response.
+    pub(crate) fn is_of_value(&self) -> bool {
+        unscoped(&self.text).is_some_and(|text| text.starts_with('='))
+    }
+
     /// The text of the key that this one extends, if it extends one.
     pub(crate) fn base(&self) -> Option<&str> {
         self.base.as_deref()
@@ -208,6 +213,16 @@ pub(crate) struct Address {
     pub(crate) groups: Groups,
     /// Where the handler is mounted; `None` of a value. Entries are stamped with it.
     pub(crate) mounted: Option<Mounted>,
+    /// What is stored may be made of what was read before the lease was taken.
+    pub(crate) reads_early: bool,
+}
+
+impl Address {
+    /// Returns whether its entry is stamped with a nonce that evictions of its key remove. Other entries
+    /// are removed themselves.
+    pub(crate) fn is_stamped_by_key(&self) -> bool {
+        self.variant.is_some() || self.reads_early
+    }
 }
 
 impl PartialEq for Address {
@@ -275,6 +290,7 @@ mod tests {
             variant: value.and_then(variant),
             groups: Groups::Made(vec![super::group(group.to_owned().into())]),
             mounted: None,
+            reads_early: false,
         };
         [names.entry(&at), names.lease(&at)]
             .into_iter()
@@ -310,10 +326,11 @@ mod tests {
         let names = Names::new("p");
         let base = key("a");
         let page = base.clone().extended("?page=2");
+        let witness = names.witness();
         let evicted = |eviction| -> Vec<String> {
-            names
-                .evicted(&eviction)
-                .into_iter()
+            let evicted = names.evicted(&eviction).into_iter();
+            evicted
+                .filter(|name| Some(*name) != witness)
                 .map(|name| name.concat())
                 .collect()
         };
@@ -343,6 +360,7 @@ mod tests {
                 variant: variant("a"),
                 groups: Groups::Fixed(&[]),
                 mounted: None,
+                reads_early: false,
             };
             let everything = names.nonces(&at).next().unwrap();
             let slot = slot(everything);

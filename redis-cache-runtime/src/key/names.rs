@@ -21,7 +21,7 @@ pub(crate) struct Names {
     variants: String,
     group: String,
     everything: Everything,
-    /// None in a cluster, where no node serves every eviction.
+    /// `None` in a cluster, where no node serves every eviction.
     witness: Option<String>,
 }
 
@@ -97,6 +97,11 @@ impl Names {
         self.witness.as_deref().map(|name| [name, "", "", ""])
     }
 
+    /// The same, if a lookup of an address is to learn it.
+    pub(crate) fn witness_of(&self, at: &Address) -> Option<Name<'_>> {
+        self.witness().filter(|_| at.reads_early)
+    }
+
     fn group<'a>(&'a self, group: &'a str) -> Name<'a> {
         [&self.group, group, "", ""]
     }
@@ -124,7 +129,7 @@ impl Names {
     ) -> impl Iterator<Item = (Name<'a>, bool)> {
         let base = at.key.base();
         let base = base.map(|base| tagged(&self.variants, base, None));
-        let variants = at.variant.as_ref().map(|_| self.variants(&at.key));
+        let variants = at.is_stamped_by_key().then(|| self.variants(&at.key));
         let are_made = matches!(at.groups, Groups::Made(_));
         let groups = at.groups.iter();
         let everything = self.bucket(at.key.bucket(), || slot_of_key(&at.key));
@@ -150,7 +155,10 @@ impl Names {
             _ if self.is_in_every_slot(eviction) => Vec::new(),
             Eviction::Handler(_) | Eviction::All => self.evicted_in_slot(eviction, 0),
         };
-        names.extend(self.witness());
+        // No response is made of a value, as far as is known here.
+        if eviction.concerns_responses() {
+            names.extend(self.witness());
+        }
         // Last, because a write leaves another one.
         if let Eviction::Key(key) = eviction {
             names.push(self.variants(key));

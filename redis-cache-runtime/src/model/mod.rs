@@ -119,27 +119,25 @@ fn an_eviction_of_a_handler_whose_key_holds_more() {
 
 #[test]
 fn reads_whose_extractor_reads_the_row() {
+    let early = |requests: Scenario| Scenario {
+        reads_early: true,
+        ..requests
+    };
+    holds(&early(one_process(&[Read, Read, EvictKey])));
     for evict in [EvictKey, EvictGroup, Put] {
-        for filled in [false, true] {
-            let early = |requests: Scenario| Scenario {
-                filled,
-                reads_early: true,
-                ..requests
-            };
-            holds(&early(one_process(&[Read, Read, evict])));
-            holds(&early(processes(&[Read, Read, evict])));
-        }
+        holds(&Scenario {
+            losses: 1,
+            ..early(processes(&[Read, evict]))
+        });
     }
     holds(&Scenario {
-        reads_early: true,
-        losses: 1,
-        ..processes(&[Read, EvictKey])
+        filled: true,
+        ..early(processes(&[Read, Read, EvictKey]))
     });
     holds(&Scenario {
-        reads_early: true,
         failures: 1,
         filled: true,
-        ..one_process(&[Read, EvictKey])
+        ..early(one_process(&[Read, EvictKey]))
     });
 }
 

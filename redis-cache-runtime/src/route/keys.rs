@@ -237,6 +237,7 @@ impl Route {
                 variant,
                 groups,
                 mounted: Some(mounted),
+                reads_early: self.reads_early,
             },
             ask: ask.map(|function| {
                 Box::new(Ask {

@@ -98,7 +98,7 @@ fn verdict(
 /// Of the nonces that an entry is stamped with, those that are others now.
 fn evicted(entry: &Entry, found: &Found, at: &Address) -> Vec<String> {
     let base = at.key.base().map(|_| "the values of the path");
-    let variants = at.variant.as_ref().map(|_| "the variants of the key");
+    let variants = at.is_stamped_by_key().then_some("the variants of the key");
     let mount = at.mounted.map(|_| "another mount of the handler");
     let names = std::iter::once("everything")
         .chain(base)

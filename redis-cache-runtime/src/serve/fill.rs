@@ -48,7 +48,7 @@ pub(crate) struct Held {
 pub(crate) enum Begun {
     /// With the entry that is there, which another fill may have put there just now.
     Fill(Fill, Option<Entry>),
-    /// What it would be made of may have been read before an eviction. With the entry that is there.
+    /// Its data may have been read before an eviction. With the entry that is there.
     ReadTooEarly(Option<Entry>),
     /// Another fill has the lease.
     Held(Token),
@@ -57,8 +57,8 @@ pub(crate) enum Begun {
 }
 
 impl Fill {
-    /// Takes the lease, to store what is kept for that long. Where it is made of what was read since a
-    /// moment, nothing must have been evicted since then.
+    /// Takes the lease, to store what is kept for that long. If the run has read data since `read_since`, the
+    /// lease must prove that nothing was evicted after that.
     pub(crate) async fn begin(
         cache: Cache,
         at: Address,
@@ -80,7 +80,8 @@ impl Fill {
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             declared_groups::declare_made(&at.groups);
-            let is_too_early = read_since.is_some_and(|since| !cache.proves(&lease, since));
+            let is_proved = |since| cache.proves(&lease, since) && !cache.is_evicted(&at);
+            let is_too_early = read_since.is_some_and(|since| !is_proved(since));
             let held = Held {
                 cache,
                 at,

@@ -159,6 +159,7 @@ impl Flights {
             flights: Arc::clone(self),
             flight,
             has_failed: false,
+            good_for: None,
             _waited_for: waits::wait_for(run),
         })
     }
@@ -266,6 +267,8 @@ pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
+    /// The followers that it is good for when it begins; `None`: all who have joined then.
+    good_for: Option<u64>,
     /// The run around this one waits for it.
     _waited_for: Option<Wait>,
 }
@@ -276,10 +279,16 @@ impl Lead {
         self.flight.joined()
     }
 
+    /// Lets it be good for those alone who had joined by then.
+    pub(crate) fn is_good_for(&mut self, joined: u64) {
+        self.good_for = Some(joined);
+    }
+
     /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
     /// the lease and vouches for who joins, also while the handler blocks its thread.
     pub(crate) async fn run<T>(&self, fill: &Fill, handler: impl Future<Output = T>) -> T {
-        self.flight.vouch(self.joined());
+        self.flight
+            .vouch(self.good_for.unwrap_or_else(|| self.joined()));
         #[cfg(test)]
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
             self.flight.vouch(u64::MAX);

@@ -14,8 +14,10 @@ use crate::entry::Entry;
 use crate::http::cache_control::cache_control;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Grant, Reuse};
+use crate::http::storable::NotStorable;
 use crate::http::targeted;
 use crate::key::Address;
+use crate::observe::Writes;
 use crate::request::RequestHead;
 use crate::route::Route;
 use crate::witnessed::Moment;
@@ -45,6 +47,11 @@ impl Sought for Reusable {
 
     fn read_since(&self) -> Option<Moment> {
         self.request.since.filter(|_| self.route.reads_early)
+    }
+
+    fn read_too_early(&self, cache: &Cache) {
+        self.route
+            .refuse(NotStorable::ReadTooEarly, Writes::Fill, cache);
     }
 
     fn freshness(answer: &Answer) -> Option<Freshness> {

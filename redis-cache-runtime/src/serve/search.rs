@@ -50,6 +50,9 @@ pub(super) trait Sought {
         None
     }
 
+    /// Notes that a run is not stored, because something of it may have been read before an eviction.
+    fn read_too_early(&self, _: &Cache) {}
+
     /// Who it is for, as metrics and spans call it.
     fn handler(&self) -> &'static str;
 
@@ -336,11 +339,20 @@ impl<'a, S: Sought> Search<'a, S> {
         let Some(lead) = self.cache.flights().refresh(self.at) else {
             return Ok(stale);
         };
-        if let Begun::Fill(fill, there) = self.claim(Claim::IfFree).await {
-            if !there.is_some_and(|entry| freshness(&entry).is_fresh()) {
-                return Err(Plan::Refresh(fill, lead, Box::new(stale)));
+        match self.claim(Claim::IfFree).await {
+            Begun::Fill(fill, there) => match self.already_there(there) {
+                None => return Err(Plan::Refresh(fill, lead, Box::new(stale))),
+                Some((_, answer)) => {
+                    fill.abandon().await;
+                    return Ok(answer);
+                }
+            },
+            Begun::ReadTooEarly(there) => {
+                if let Some((_, answer)) = self.already_there(there) {
+                    return Ok(answer);
+                }
             }
-            fill.abandon().await;
+            Begun::Held(_) | Begun::Fault => {}
         }
         Ok(stale)
     }
@@ -363,7 +375,7 @@ impl<'a, S: Sought> Search<'a, S> {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
-                    None => return Err(Plan::Fill(fill, Some(lead))),
+                    None => return Err(Plan::Fill(fill, Some(self.led(lead, joined)))),
                     Some((entry, answer)) => {
                         lead.found(joined, entry);
                         fill.abandon().await;
@@ -390,7 +402,7 @@ impl<'a, S: Sought> Search<'a, S> {
                     drop(lead);
                     return match self.already_there(there) {
                         Some((_, answer)) => Ok(answer),
-                        None => self.unstored().await,
+                        None => self.too_early().await,
                     };
                 }
                 Begun::Held(_) => break,
@@ -463,13 +475,37 @@ impl<'a, S: Sought> Search<'a, S> {
             Begun::ReadTooEarly(there) => {
                 let there = there.filter(|_| !self.forces_a_run());
                 match self.already_there(there) {
-                    None => self.unstored().await,
+                    None => self.too_early().await,
                     Some((_, answer)) => Ok(answer),
                 }
             }
             Begun::Held(_) => Err(Plan::Unstored),
             Begun::Fault => self.unstored().await,
         }
+    }
+
+    /// Waits for its turn to run the handler, whose response is not stored because its arguments may have
+    /// been read before an eviction. Meanwhile another request may have stored one.
+    async fn too_early(&mut self) -> Searched<S::Answer> {
+        self.sought.read_too_early(self.cache);
+        let plan = match self.unstored().await {
+            Err(plan) => plan,
+            answered => return answered,
+        };
+        if self.forces_a_run() {
+            return Err(plan);
+        }
+        let found = self.cache.look(self.at, false).await;
+        self.judge(found).map_err(|_| plan)
+    }
+
+    /// The lead of a run that begins now. If its arguments were read before, it is good for nobody who has
+    /// joined since its lease was asked for, unless the store says so later.
+    fn led(&self, mut lead: Lead, joined: u64) -> Lead {
+        if self.sought.read_since().is_some() {
+            lead.is_good_for(joined);
+        }
+        lead
     }
 
     fn forces_a_run(&self) -> bool {

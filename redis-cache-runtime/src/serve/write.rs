@@ -97,7 +97,11 @@ impl Write {
                 let (name, claim) = (route.name(), Claim::Override);
                 match Fill::begin(cache.clone(), at, name, claim, kept_for, request.since).await {
                     Begun::Fill(fill, _) => Some(fill),
-                    Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => None,
+                    Begun::ReadTooEarly(_) => {
+                        route.refuse(NotStorable::ReadTooEarly, Writes::Through, &cache);
+                        None
+                    }
+                    Begun::Held(_) | Begun::Fault => None,
                 }
             }
         };

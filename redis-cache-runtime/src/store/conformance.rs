@@ -98,6 +98,7 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
                 .collect(),
         ),
         mounted: None,
+        reads_early: false,
     }
 }
 

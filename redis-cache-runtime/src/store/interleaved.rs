@@ -82,6 +82,10 @@ impl InterleavedStore {
         };
         let nonces = || self.memory.seed(at, terms);
         let nonces = self.command("seed", nonces).await??;
+        if at.reads_early {
+            // Others may come, and join, before the reply.
+            self.gate.step("hear of the lease").await;
+        }
         let (names, server) = (self.memory.names(), Incarnation::default());
         Lease::new(names, at, claim, token, nonces, server)
             .map(|lease| Claimed::Taken(lease, entry))

@@ -60,6 +60,9 @@ impl MemoryStore {
         for name in self.names.nonces(at) {
             found.nonces.push(table.nonce(name));
         }
+        if let Some(witness) = self.names.witness_of(at) {
+            found.witness = table.nonce(witness);
+        }
         if holder {
             found.holder = table.holder(self.names.lease(at));
         }

@@ -73,6 +73,8 @@ pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None` where there is none, which matches no stamp.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
+    /// The nonce that every eviction removes, if the address may want it.
+    pub(crate) witness: Option<Nonce>,
     /// Whose the lease of a read is, if that was asked for and it is held.
     pub(crate) holder: Option<Token>,
 }
@@ -208,7 +210,7 @@ impl Lease {
         let witnesses = (stamps.len() > count).then(|| Witnesses::of(&stamps, count));
         stamps.truncate(count);
         let mut variants = None;
-        if claim == Claim::Override && at.variant.is_some() {
+        if claim == Claim::Override && at.is_stamped_by_key() {
             let nonce = random_nonce()?;
             stamps[position_of_variants(at)] = of(nonce, server);
             variants = Some(Box::new(nonce));
@@ -233,7 +235,7 @@ impl Lease {
     }
 }
 
-/// Nonces that prove that nothing was evicted since they were seen before. Either is enough.
+/// Nonces that prove that nothing was evicted since they were seen before. Each is a proof by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witnesses {
     /// The one that every eviction removes; none in a cluster.

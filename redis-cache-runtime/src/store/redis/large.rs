@@ -33,14 +33,11 @@ impl LargeEntries {
     /// The purpose of a lookup of an entry.
     pub(super) fn lookup(&self, name: Name<'_>) -> Purpose {
         if !self.any.load(Ordering::Relaxed) {
-            return Purpose::Lookup;
+            return Purpose::LOOKUP;
         }
         let hash = self.hasher.hash_one(name);
-        if self.place(hash).load(Ordering::Relaxed) == hash {
-            Purpose::LargeLookup
-        } else {
-            Purpose::Lookup
-        }
+        let is_large = self.place(hash).load(Ordering::Relaxed) == hash;
+        Purpose::LOOKUP.of_large(is_large)
     }
 
     /// Notes the length of an entry. Returns whether it is large.

@@ -3,7 +3,7 @@
 //! After Redis was away, what it says is not believed for a while: the other processes that saw it
 //! need that time to tell it of their evictions.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ impl Shared {
 pub(super) struct Target {
     pub(super) finder: Finder,
     pub(super) pulse: PulseName,
+    /// The number of the newest primary that a connection leads to.
+    newest: AtomicU64,
     /// The last server that was there; `None`: nothing is known of any.
     incarnation: Mutex<Option<Incarnation>>,
     /// When the server was last away or refused evictions, which concerns every connection to it.
@@ -133,6 +135,7 @@ struct Way {
     incarnation: Incarnation,
     /// How many primaries the finder had found when this one was.
     found: u64,
+    target: Arc<Target>,
     _opened: Opened,
 }
 
@@ -141,6 +144,7 @@ impl Target {
         Self {
             finder,
             pulse: PulseName::new(pulse),
+            newest: AtomicU64::new(0),
             incarnation: Mutex::default(),
             away: Mutex::default(),
             is_successor: false,
@@ -248,6 +252,9 @@ impl Connected {
 
     /// Whether what Redis has answered by a moment is to be believed.
     pub(super) fn standing_at(&self, moment: u64) -> Standing {
+        if self.is_replaced() {
+            return Standing::Forgotten;
+        }
         self.way.health.standing_at(moment)
     }
 
@@ -258,7 +265,16 @@ impl Connected {
 
     /// Whether what Redis answers by a deadline is to be believed.
     pub(super) fn standing(&self, deadline: Instant) -> Standing {
+        if self.is_replaced() {
+            return Standing::Forgotten;
+        }
         self.way.health.standing(deadline)
+    }
+
+    /// Whether another connection leads to a newer primary, which has been told of evictions that this one
+    /// has not.
+    fn is_replaced(&self) -> bool {
+        self.way.found < self.way.target.newest.load(Ordering::Acquire)
     }
 }
 
@@ -273,12 +289,14 @@ impl Open for Opener {
         let mut connection = opened.connection.clone();
         let introduced = timeout(self.shared.budget, self.introduce(&mut connection, &health));
         let incarnation = introduced.await.map_err(|_| Fault::Timeout)??;
+        self.target.newest.fetch_max(found, Ordering::Release);
         Ok(Connected {
             connection,
             way: Arc::new(Way {
                 health,
                 incarnation,
                 found,
+                target: Arc::clone(&self.target),
                 _opened: opened,
             }),
             received: 0,

@@ -35,6 +35,7 @@ use self::commands::{
 };
 pub use self::extractor::Redis;
 use self::large::LargeEntries;
+use self::replies::Replies;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
@@ -75,12 +76,13 @@ impl RedisStore {
         self.servers.ping().await
     }
 
-    /// One round trip: the entry first, then its nonces, then the lease.
+    /// One round trip: the entry first, then its nonces, the witness and the lease.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         let names = || {
             let lease = holder.then(|| self.names.lease(at));
             std::iter::once(self.names.entry(at))
                 .chain(self.names.nonces(at))
+                .chain(self.names.witness_of(at))
                 .chain(lease)
         };
         let purpose = self.large.lookup(self.names.entry(at));
@@ -89,8 +91,10 @@ impl RedisStore {
         let length = entry.as_ref().map_or(0, Bytes::len);
         self.large.note(self.names.entry(at), length);
         let holder = holder.then(|| replies.next_back()).flatten();
+        let witness = self.names.witness_of(at).and_then(|_| replies.next_back());
         Ok(Found {
             entry,
+            witness: witness.and_then(nonce),
             nonces: replies.map(nonce).collect(),
             holder: holder.and_then(|(value, _)| token(&value)),
         })
@@ -107,20 +111,24 @@ impl RedisStore {
         let mut set = redis::cmd("SET");
         set.arg(Arg(name)).arg(&drawn.0);
         set.arg("PX").arg(millis(Some(terms.hold)));
-        let mut commands: Vec<Command<'_>> = Vec::new();
+        let entry = self.names.entry(at);
         let purpose = if claim == Claim::Override {
-            commands.push((name, set));
-            Purpose::Other
+            Purpose::OTHER
         } else {
             set.arg("NX");
-            let entry = self.names.entry(at);
-            commands.extend([(name, set), (name, read([name])), (entry, read([entry]))]);
             self.large.lookup(entry)
         };
-        for (name, ttl) in terms.nonces(&self.names, at) {
-            commands.push((name, seed(name, ttl)?));
-        }
-        let mut replies = self.servers.run_all(commands, purpose).await?;
+        let commands = || {
+            let mut commands: Vec<Command<'_>> = vec![(name, set.clone())];
+            if claim != Claim::Override {
+                commands.extend([(name, read([name])), (entry, read([entry]))]);
+            }
+            for (name, ttl) in terms.nonces(&self.names, at) {
+                commands.push((name, seed(name, ttl)?));
+            }
+            Ok(commands)
+        };
+        let mut replies = self.run_seeds(commands, purpose).await?;
         let (set, from) = replies.next().ok_or(Fault::Protocol)?;
         let mut entry = None;
         if claim != Claim::Override {
@@ -145,8 +153,8 @@ impl RedisStore {
         let Some(name) = self.names.witness() else {
             return Ok(None);
         };
-        let commands = vec![(name, seed(name, Some(WITNESS_TTL))?)];
-        let mut replies = self.servers.run_all(commands, Purpose::Lookup).await?;
+        let commands = || Ok(vec![(name, seed(name, Some(WITNESS_TTL))?)]);
+        let mut replies = self.run_seeds(commands, Purpose::LOOKUP).await?;
         replies
             .next()
             .and_then(nonce)
@@ -189,19 +197,18 @@ impl RedisStore {
         if lease.claim == Claim::Override {
             command.arg(lease.variants.as_deref().map_or(&[][..], |nonce| nonce));
         }
-        let mut commands: Vec<Command<'_>> = Vec::new();
-        for (name, holds_value) in self.names.nonces_by_origin(at) {
-            if holds_value {
-                commands.push((name, seed(name, ttl)?));
+        let commands = || {
+            let mut commands: Vec<Command<'_>> = Vec::new();
+            for (name, holds_value) in self.names.nonces_by_origin(at) {
+                if holds_value {
+                    commands.push((name, seed(name, ttl)?));
+                }
             }
-        }
-        commands.push((lease_name, command));
-        let purpose = if self.large.note(entry_name, entry.len()) {
-            Purpose::LargeOther
-        } else {
-            Purpose::Other
+            commands.push((lease_name, command.clone()));
+            Ok(commands)
         };
-        let replies = match self.servers.run_all(commands, purpose).await {
+        let purpose = Purpose::OTHER.of_large(self.large.note(entry_name, entry.len()));
+        let replies = match self.run_seeds(commands, purpose).await {
             #[cfg(feature = "cluster")]
             Err(Fault::Refused(code)) if code == "TRYAGAIN" => {
                 // Boxed, because it is rare.
@@ -213,13 +220,24 @@ impl RedisStore {
     }
 
     pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
-        let seeds = self
-            .names
-            .nonces(at)
-            .map(|name| Ok((name, seed(name, ttl)?)));
-        let seeds = seeds.collect::<Result<_, Fault>>()?;
-        let seeded = self.servers.run_all(seeds, Purpose::Other).await;
-        seeded.map(drop)
+        let seeds = || {
+            let seeds = self.names.nonces(at);
+            seeds.map(|name| Ok((name, seed(name, ttl)?))).collect()
+        };
+        self.run_seeds(seeds, Purpose::OTHER).await.map(drop)
+    }
+
+    /// Runs commands that seed nonces. Where they have to be sent again, the nonces are drawn anew: one
+    /// that was seen, and removed by an eviction, must not come back.
+    async fn run_seeds<'a>(
+        &self,
+        commands: impl Fn() -> Result<Vec<Command<'a>>, Fault>,
+        purpose: Purpose,
+    ) -> Result<Replies, Fault> {
+        match self.servers.run_all(commands()?, purpose.once()).await {
+            Err(Fault::Disconnected) => self.servers.run_all(commands()?, purpose.once()).await,
+            replies => replies,
+        }
     }
 
     pub(crate) async fn release(

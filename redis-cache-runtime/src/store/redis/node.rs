@@ -48,7 +48,7 @@ impl Node {
     }
 
     /// Sends a request, to be answered until a deadline. On a connection that turns out to be closed
-    /// it is sent once more on a new one: everything in the protocol may be repeated.
+    /// it is sent once more on a new one, if it may be repeated.
     ///
     /// No `async fn`: the arguments that it used after having waited would be in its future twice.
     pub(super) fn send<'a>(
@@ -76,7 +76,7 @@ impl Node {
                 _ => {}
             }
             match send_on(link, &mut connected, request, deadline).await {
-                Err(Fault::Disconnected) => {}
+                Err(Fault::Disconnected) if request.purpose().is_repeatable() => {}
                 result => return result,
             }
             drop(connected);
@@ -101,7 +101,7 @@ impl Node {
         let end = timeout_at(deadline, work(connected.connection.clone())).await;
         // What an application asks for may take long for reasons of its own.
         if end.is_ok() {
-            link.note(&end, Purpose::Other, &connected);
+            link.note(&end, Purpose::OTHER, &connected);
         }
         end.unwrap_or_else(|_| Err(timed_out()))
     }

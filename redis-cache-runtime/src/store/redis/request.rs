@@ -20,26 +20,52 @@ pub(super) enum Request<'a> {
 /// What a reply is for: that of a lookup is believed only if Redis is trusted. What is large goes over
 /// a connection of its own, so that nothing small waits behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Lookup,
-    LargeLookup,
-    Other,
-    LargeOther,
+pub(super) struct Purpose {
+    is_lookup: bool,
+    is_large: bool,
+    is_repeatable: bool,
 }
 
 impl Purpose {
+    pub(super) const LOOKUP: Self = Self {
+        is_lookup: true,
+        ..Self::OTHER
+    };
+
+    pub(super) const OTHER: Self = Self {
+        is_lookup: false,
+        is_large: false,
+        is_repeatable: true,
+    };
+
+    pub(super) fn of_large(self, is_large: bool) -> Self {
+        Self { is_large, ..self }
+    }
+
+    /// The same for what must not be sent again as it is.
+    pub(super) fn once(self) -> Self {
+        Self {
+            is_repeatable: false,
+            ..self
+        }
+    }
+
     pub(super) fn is_lookup(self) -> bool {
-        matches!(self, Self::Lookup | Self::LargeLookup)
+        self.is_lookup
     }
 
     pub(super) fn is_large(self) -> bool {
-        matches!(self, Self::LargeLookup | Self::LargeOther)
+        self.is_large
+    }
+
+    pub(super) fn is_repeatable(self) -> bool {
+        self.is_repeatable
     }
 
     /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
     /// for Redis as long, must not have given up yet.
     pub(super) fn budget(self, budget: Duration) -> Duration {
-        if self.is_lookup() { budget / 2 } else { budget }
+        if self.is_lookup { budget / 2 } else { budget }
     }
 }
 

@@ -122,14 +122,14 @@ impl Servers {
         match &self.kind {
             Kind::One(node) => {
                 let del = delete(sets.iter().flatten().copied());
-                let deleted = self.send(node, Request::One(&del, Purpose::Other));
+                let deleted = self.send(node, Request::One(&del, Purpose::OTHER));
                 deleted.await?;
                 Ok(vec![Ok(()); sets.len()])
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let tasks: Vec<_> = sets.into_iter().map(Task::Delete).collect();
-                let replies = cluster.run_all(&tasks, Purpose::Other).await?;
+                let replies = cluster.run_all(&tasks, Purpose::OTHER).await?;
                 Ok(replies.into_iter().map(|reply| reply.map(drop)).collect())
             }
         }
@@ -156,13 +156,13 @@ impl Servers {
     pub(super) async fn run(&self, about: Name<'_>, command: Cmd) -> Result<Value, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let request = Request::One(&command, Purpose::Other);
+                let request = Request::One(&command, Purpose::OTHER);
                 self.send(node, request).await.map(|reply| reply.value)
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => {
                 let commands = vec![(about, command)];
-                let mut replies = self.run_all(commands, Purpose::Other).await?;
+                let mut replies = self.run_all(commands, Purpose::OTHER).await?;
                 replies
                     .next()
                     .map(|(value, _)| value)
@@ -207,7 +207,7 @@ impl Servers {
         let ping = redis::cmd("PING");
         let ping = async |node: &Node| {
             let reply = node
-                .send(Request::One(&ping, Purpose::Other), deadline)
+                .send(Request::One(&ping, Purpose::OTHER), deadline)
                 .await;
             let failed = |fault: Fault| PingError::new(Some(node.name()), &fault);
             let value = reply.and_then(|reply| refuse_errors(reply.value));

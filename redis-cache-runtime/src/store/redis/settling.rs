@@ -24,6 +24,7 @@ fn at(key: &str) -> Address {
         variant: None,
         groups: Groups::Fixed(&[]),
         mounted: None,
+        reads_early: false,
     }
 }
 

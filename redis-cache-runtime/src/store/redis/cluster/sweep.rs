@@ -66,7 +66,7 @@ impl Cluster {
         while let Some(chunk) = chunks.next() {
             let tasks: Vec<_> = chunk.iter().map(&task).collect();
             let deadline = end.min(Instant::now() + self.budget);
-            match self.run_all_until(&tasks, Purpose::Other, deadline).await {
+            match self.run_all_until(&tasks, Purpose::OTHER, deadline).await {
                 Ok(replies) => {
                     let failed = chunk.iter().zip(replies);
                     for (slot, why) in failed.filter_map(|(slot, it)| Some((slot, it.err()?))) {
