@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::{Call, Reply};
-use crate::items::{ITEMS, Scope};
+use crate::items::{ITEMS, Scope, is_large};
 use crate::recovery::Recovery;
 
 /// Further ones before the next fault are only counted.
@@ -24,6 +24,8 @@ pub(crate) struct Checker {
     pub(crate) recovery: Recovery,
     pub(crate) reads: Counter,
     pub(crate) hits: Counter,
+    pub(crate) large_reads: Counter,
+    pub(crate) large_hits: Counter,
     pub(crate) writes: Counter,
     pub(crate) disconnects: Counter,
     pub(crate) stale: Counter,
@@ -55,6 +57,8 @@ impl Checker {
             recovery: Recovery::new(processes),
             reads: Counter::default(),
             hits: Counter::default(),
+            large_reads: Counter::default(),
+            large_hits: Counter::default(),
             writes: Counter::default(),
             disconnects: Counter::default(),
             stale: Counter::default(),
@@ -91,9 +95,12 @@ impl Checker {
         call: &Call,
         reply: &Reply,
     ) {
+        let large = is_large(item);
         self.reads.add();
+        self.large_reads.add_if(large);
         if reply.outcome == "HIT" {
             self.hits.add();
+            self.large_hits.add_if(large);
             self.recovery.hit(item, call.process, sent);
         }
         if let Some(write) = promised
@@ -174,6 +181,12 @@ impl Counter {
     /// Returns how many there were before.
     pub(crate) fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn add_if(&self, counts: bool) {
+        if counts {
+            self.add();
+        }
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -171,6 +171,11 @@ fn report(checker: &Checker, suffered: u64, runs: &[u64], elapsed: Duration) -> 
         reads as f64 / elapsed.as_secs_f64()
     );
     println!("hits: {hits} ({:.0} %)", 100.0 * hits as f64 / reads as f64);
+    println!(
+        "of large entries: {} reads, {} hits",
+        checker.large_reads.get(),
+        checker.large_hits.get()
+    );
     println!("stale answers: {}", checker.stale.get());
     println!("failed requests: {}", checker.failed.get());
     println!("wrong answers in the end: {}", checker.mismatches.get());
