@@ -47,7 +47,7 @@ use faults::one::One;
 use faults::sentinel::Sentinel;
 use faults::{Fault, Servers, between, chosen};
 use load::Load;
-use options::{Options, USAGE};
+use options::{Options, usage};
 
 /// For what is under way when the load stops: evictions, and attempts to reconnect.
 const QUIET: Duration = Duration::from_secs(6);
@@ -69,7 +69,7 @@ async fn main() -> ExitCode {
         None => None,
     };
     end.unwrap_or_else(|| {
-        eprintln!("{USAGE}");
+        eprintln!("{}", usage());
         ExitCode::FAILURE
     })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod one;
 pub(crate) mod sentinel;
+mod server;
 
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ pub(crate) fn chosen<S: Servers>(list: &str) -> Option<Vec<&'static Fault<S>>> {
         "all" => Some(S::FAULTS.iter().collect()),
         list => list.split(',').map(named).collect(),
     }
+}
+
+/// Of all faults.
+pub(crate) fn names<S: Servers>() -> String {
+    let names: Vec<_> = S::FAULTS.iter().map(|fault| fault.name).collect();
+    names.join(",")
 }
 
 const fn fault<S>(name: &'static str, suffer: fn(&mut S, &mut Rng, &Checker)) -> Fault<S> {
