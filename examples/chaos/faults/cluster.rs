@@ -6,7 +6,7 @@ use fastrand::Rng;
 use test_support::RedisCluster;
 
 use super::server::Server;
-use super::{Fault, Servers, between, fault};
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 use crate::items::Scope;
 
@@ -26,6 +26,7 @@ impl Servers for Cluster {
         fault("freeze", Self::freeze),
         fault("refuse", Self::refuse),
         fault("pause-writes", Self::pause_writes),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [3000, 5000];

@@ -1,4 +1,4 @@
-//! Faults of Redis and of the connections to it, one after the other.
+//! Faults of Redis, of the connections to it and of the processes that use it, one after the other.
 
 pub(crate) mod cluster;
 pub(crate) mod one;
@@ -50,6 +50,15 @@ pub(crate) fn names<S: Servers>() -> String {
 
 const fn fault<S>(name: &'static str, suffer: fn(&mut S, &mut Rng, &Checker)) -> Fault<S> {
     Fault { name, suffer }
+}
+
+/// A process of the application is stopped by a signal, and continued.
+fn freeze_process<S>(_: &mut S, random: &mut Rng, checker: &Checker) {
+    let process = random.usize(..checker.processes.count());
+    let frozen = between(random, 1000, 3000);
+    checker.set_condition(format!("process {process} stopped for {frozen:?}"));
+    checker.processes.freeze(process, frozen);
+    checker.set_condition(format!("process {process} continued"));
 }
 
 pub(crate) fn between(random: &mut Rng, shortest: u64, longest: u64) -> Duration {

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use test_support::{Proxy, RedisServer};
 
 use super::server::Server;
-use super::{Fault, Servers, between, fault};
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 
 pub(crate) struct One {
@@ -36,6 +36,7 @@ impl Servers for One {
         fault("slow-link", Self::slow_link),
         fault("silent", Self::silent),
         fault("strand", Self::strand),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [1500, 3000];

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use test_support::RedisSentinels;
 
 use super::server::Server;
-use super::{Fault, Servers, between, fault};
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 
 pub(crate) struct Sentinel(RedisSentinels);
@@ -21,6 +21,7 @@ impl Servers for Sentinel {
         fault("freeze", Self::freeze),
         fault("refuse", Self::refuse),
         fault("pause-writes", Self::pause_writes),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [3000, 5000];
