@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::{Call, Reply};
-use crate::items::{ITEMS, Scope};
+use crate::items::{ITEMS, Scope, is_large};
+use crate::processes::Processes;
 use crate::recovery::Recovery;
 
 /// Further ones before the next fault are only counted.
@@ -21,9 +22,12 @@ pub(crate) struct Checker {
     condition: Mutex<(String, Instant)>,
     printed: Counter,
     slowest: Mutex<(Duration, String)>,
+    pub(crate) processes: Processes,
     pub(crate) recovery: Recovery,
     pub(crate) reads: Counter,
     pub(crate) hits: Counter,
+    pub(crate) large_reads: Counter,
+    pub(crate) large_hits: Counter,
     pub(crate) writes: Counter,
     pub(crate) disconnects: Counter,
     pub(crate) stale: Counter,
@@ -43,7 +47,7 @@ pub(crate) struct Write {
 }
 
 impl Checker {
-    pub(crate) fn new(processes: usize) -> Self {
+    pub(crate) fn new(processes: Processes) -> Self {
         let now = Instant::now();
         Self {
             started: now,
@@ -52,9 +56,12 @@ impl Checker {
             condition: Mutex::new(("nothing yet".to_owned(), now)),
             printed: Counter::default(),
             slowest: Mutex::default(),
-            recovery: Recovery::new(processes),
+            recovery: Recovery::new(processes.count()),
+            processes,
             reads: Counter::default(),
             hits: Counter::default(),
+            large_reads: Counter::default(),
+            large_hits: Counter::default(),
             writes: Counter::default(),
             disconnects: Counter::default(),
             stale: Counter::default(),
@@ -69,10 +76,14 @@ impl Checker {
     }
 
     /// Notes the response of a write.
-    pub(crate) fn wrote(&self, scope: Scope, call: &Call, version: u64) {
+    pub(crate) fn wrote(&self, scope: Scope, call: &Call, reply: &Reply) {
         self.writes.add();
         let at = Instant::now();
-        let what = format!("{} {} on process {}", call.method, call.path, call.process);
+        let (version, outcome) = (reply.version, &reply.outcome);
+        let what = format!(
+            "{} {} on process {} ({outcome})",
+            call.method, call.path, call.process
+        );
         for item in (0..ITEMS).filter(|item| scope.contains(*item)) {
             let mut newest = lock(&self.acknowledged[item as usize]);
             if newest.as_ref().is_none_or(|write| write.version < version) {
@@ -91,9 +102,12 @@ impl Checker {
         call: &Call,
         reply: &Reply,
     ) {
+        let large = is_large(item);
         self.reads.add();
+        self.large_reads.add_if(large);
         if reply.outcome == "HIT" {
             self.hits.add();
+            self.large_hits.add_if(large);
             self.recovery.hit(item, call.process, sent);
         }
         if let Some(write) = promised
@@ -110,7 +124,8 @@ impl Checker {
         }
     }
 
-    /// Notes a request that was answered wrongly, late or not at all.
+    /// Notes a request that was answered wrongly, late or not at all. It is not late because its
+    /// process was frozen.
     pub(crate) fn failed(&self, call: &Call, why: impl Display) {
         self.failed.add();
         self.print("FAILED", call, why);
@@ -128,6 +143,7 @@ impl Checker {
         }
     }
 
+    /// Notes how long a request took while its process ran.
     pub(crate) fn took(&self, call: &Call, time: Duration) {
         let mut slowest = lock(&self.slowest);
         if time > slowest.0 {
@@ -174,6 +190,12 @@ impl Counter {
     /// Returns how many there were before.
     pub(crate) fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn add_if(&self, counts: bool) {
+        if counts {
+            self.add();
+        }
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -33,7 +33,7 @@ pub(crate) struct Call {
 pub(crate) struct Reply {
     /// What `X-Redis-Cache` says.
     pub(crate) outcome: String,
-    /// The version at the start of the body.
+    /// The version at both ends of the body.
     pub(crate) version: u64,
 }
 
@@ -89,8 +89,12 @@ impl Connection {
         }
         let outcome = head.headers.get("x-redis-cache");
         let outcome = outcome.ok_or("no X-Redis-Cache")?.to_str()?.to_owned();
-        let version = std::str::from_utf8(&body)?.split(' ').next();
-        let version = version.ok_or("no version")?.parse()?;
+        let body = std::str::from_utf8(&body)?;
+        let (first, _) = body.split_once(' ').ok_or("no version")?;
+        if !body.ends_with(&format!(" {first}")) {
+            return Err("not the body of one version".into());
+        }
+        let version = first.parse()?;
         Ok(Reply { outcome, version })
     }
 }

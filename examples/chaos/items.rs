@@ -5,6 +5,9 @@ use std::fmt;
 /// Items `0..ITEMS` are of each kind in turn. The first ones are asked for most.
 pub(crate) const ITEMS: u32 = 200;
 const SHELVES: u32 = 4;
+/// Items whose bodies are large, and how long those are at least. They are asked for often.
+const LARGE: [(u32, usize); 2] = [(7, 300 * 1024), (10, 1024 * 1024)];
+const USUAL_LENGTH: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -64,6 +67,10 @@ pub(crate) fn shelf_of(item: u32) -> u32 {
     item / 5 % SHELVES
 }
 
+pub(crate) fn is_large(item: u32) -> bool {
+    LARGE.iter().any(|(large, _)| *large == item)
+}
+
 /// What one write changes, and evicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -80,6 +87,15 @@ impl Scope {
             Self::Shelf(number) => Kind::of(item) == Kind::Shelved && shelf_of(item) == number,
             Self::Kind(kind) => Kind::of(item) == kind,
             Self::All => true,
+        }
+    }
+
+    /// How long a body is at least.
+    pub(crate) fn length(self) -> usize {
+        let length_of = |id| LARGE.iter().find(|(large, _)| *large == id);
+        match self {
+            Self::Item(id) => length_of(id).map_or(USUAL_LENGTH, |(_, length)| *length),
+            Self::Shelf(_) | Self::Kind(_) | Self::All => USUAL_LENGTH,
         }
     }
 

@@ -17,7 +17,7 @@ const READERS: u64 = 32;
 const WRITERS: u64 = 5;
 const READER_PAUSE: Duration = Duration::from_millis(10);
 const WRITER_PAUSE: Duration = Duration::from_millis(60);
-/// A request that takes longer has failed.
+/// A request that takes longer, while its process runs, has failed.
 const LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Load {
@@ -29,7 +29,8 @@ struct Visitor {
     client: Client,
     checker: Arc<Checker>,
     random: Rng,
-    processes: usize,
+    /// Whether it sends requests to a process that is frozen. The others keep the others busy.
+    waits: bool,
 }
 
 impl Load {
@@ -41,7 +42,7 @@ impl Load {
                 client: Client::new(addresses),
                 checker: Arc::clone(checker),
                 random: Rng::with_seed(seed.wrapping_add(number)),
-                processes: addresses.len(),
+                waits: number % 4 == 0,
             };
             let stop = Arc::clone(&stop);
             tasks.spawn(async move {
@@ -102,29 +103,31 @@ impl Visitor {
             _ => None,
         };
         if let Some(reply) = self.send(&call, 0.1).await {
-            self.checker.wrote(scope, &call, reply.version);
+            self.checker.wrote(scope, &call, &reply);
         }
     }
 
     /// The reply to a request; `None` when it failed, or the client left before.
     async fn send(&mut self, call: &Call, leaves: f64) -> Option<Reply> {
-        let leaves = self.random.f64() < leaves;
-        let patience = if leaves {
-            Duration::from_micros(self.random.u64(..25_000))
+        let reply = self.client.send(call);
+        let processes = &self.checker.processes;
+        let started = processes.clock(call.process);
+        let end = if self.random.f64() < leaves {
+            let patience = Duration::from_micros(self.random.u64(..25_000));
+            let Ok(end) = timeout(patience, reply).await else {
+                self.checker.disconnects.add();
+                return None;
+            };
+            Some(end)
         } else {
-            LIMIT
+            processes.within(LIMIT, call.process, reply).await
         };
-        let started = Instant::now();
-        let end = timeout(patience, self.client.send(call)).await;
-        if leaves && end.is_err() {
-            self.checker.disconnects.add();
-            return None;
-        }
-        self.checker.took(call, started.elapsed());
+        let took = processes.clock(call.process).saturating_sub(started);
+        self.checker.took(call, took);
         match end {
-            Ok(Ok(reply)) => return Some(reply),
-            Ok(Err(error)) => self.checker.failed(call, error),
-            Err(_) => self.checker.failed(call, "no response in time"),
+            Some(Ok(reply)) => return Some(reply),
+            Some(Err(error)) => self.checker.failed(call, error),
+            None => self.checker.failed(call, "no response in time"),
         }
         None
     }
@@ -135,11 +138,20 @@ impl Visitor {
             _ => None,
         };
         Call {
-            process: self.random.usize(..self.processes),
+            process: self.process(),
             method,
             path: scope.path(),
             field: field.copied().flatten(),
         }
+    }
+
+    fn process(&mut self) -> usize {
+        let processes = &self.checker.processes;
+        let process = self.random.usize(..processes.count());
+        if processes.is_frozen(process) && !self.waits {
+            return (process + 1) % processes.count();
+        }
+        process
     }
 
     /// The first items are hot: one in six requests is for the first one of 200.

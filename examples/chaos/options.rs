@@ -1,16 +1,27 @@
 //! The command line.
 
-pub(crate) const USAGE: &str = "\
+use crate::faults::cluster::Cluster;
+use crate::faults::one::One;
+use crate::faults::sentinel::Sentinel;
+use crate::faults::{Servers, names};
+
+const OPTIONS: &str = "\
 options:
   --servers NAME   one, cluster or sentinel: the latter need those features (one)
   --seconds N      how long faults and load go on (20)
   --seed N         which faults and requests (random)
   --processes N    how many processes serve (3)
-  --faults LIST    all, none, or some of (all)
-                   one: restart,freeze,cut,cut-reply,slow,all-slow,out-of-memory,kill-clients,
-                        flush,lose
-                   cluster: kill,restart,failover,migrate,freeze
-                   sentinel: kill,restart,failover,freeze";
+  --faults LIST    all, none, or some of these, separated by commas (all)";
+
+pub(crate) fn usage() -> String {
+    let lists = [
+        (One::NAME, names::<One>()),
+        (Cluster::NAME, names::<Cluster>()),
+        (Sentinel::NAME, names::<Sentinel>()),
+    ];
+    let lists = lists.map(|(servers, names)| format!("    of {servers}: {names}"));
+    format!("{OPTIONS}\n{}", lists.join("\n"))
+}
 
 pub(crate) struct Options<'a> {
     pub(crate) servers: &'a str,

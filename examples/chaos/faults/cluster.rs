@@ -5,7 +5,8 @@ use std::thread::sleep;
 use fastrand::Rng;
 use test_support::RedisCluster;
 
-use super::{Fault, Servers, between, fault};
+use super::server::Server;
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 use crate::items::Scope;
 
@@ -23,6 +24,9 @@ impl Servers for Cluster {
         fault("failover", Self::fail_over),
         fault("migrate", Self::migrate),
         fault("freeze", Self::freeze),
+        fault("refuse", Self::refuse),
+        fault("pause-writes", Self::pause_writes),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [3000, 5000];
@@ -91,6 +95,25 @@ impl Cluster {
         self.0.signal(primary, "CONT");
         checker.set_condition(format!("primary of {name} continued"));
         self.0.wait_until_ok();
+    }
+
+    /// A primary answers lookups and refuses all else.
+    fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
+        self.victim_server(random, checker)
+            .refuse_writes(random, checker);
+        self.0.wait_until_ok();
+    }
+
+    /// A primary answers lookups and lets all else wait.
+    fn pause_writes(&mut self, random: &mut Rng, checker: &Checker) {
+        self.victim_server(random, checker)
+            .pause_writes(random, checker);
+        self.0.wait_until_ok();
+    }
+
+    fn victim_server(&self, random: &mut Rng, checker: &Checker) -> Server {
+        let (name, primary) = self.victim(random, checker);
+        Server::new(format!("primary of {name}"), self.0.connection(primary))
     }
 
     /// A name and its primary. If it is that of an item, the hits of that item are watched.

@@ -1,8 +1,9 @@
-//! Faults of Redis and of the connections to it, one after the other.
+//! Faults of Redis, of the connections to it and of the processes that use it, one after the other.
 
 pub(crate) mod cluster;
 pub(crate) mod one;
 pub(crate) mod sentinel;
+mod server;
 
 use std::time::Duration;
 
@@ -41,8 +42,23 @@ pub(crate) fn chosen<S: Servers>(list: &str) -> Option<Vec<&'static Fault<S>>> {
     }
 }
 
+/// Of all faults.
+pub(crate) fn names<S: Servers>() -> String {
+    let names: Vec<_> = S::FAULTS.iter().map(|fault| fault.name).collect();
+    names.join(",")
+}
+
 const fn fault<S>(name: &'static str, suffer: fn(&mut S, &mut Rng, &Checker)) -> Fault<S> {
     Fault { name, suffer }
+}
+
+/// A process of the application is stopped by a signal, and continued.
+fn freeze_process<S>(_: &mut S, random: &mut Rng, checker: &Checker) {
+    let process = random.usize(..checker.processes.count());
+    let frozen = between(random, 1000, 3000);
+    checker.set_condition(format!("process {process} stopped for {frozen:?}"));
+    checker.processes.freeze(process, frozen);
+    checker.set_condition(format!("process {process} continued"));
 }
 
 pub(crate) fn between(random: &mut Rng, shortest: u64, longest: u64) -> Duration {

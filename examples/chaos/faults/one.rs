@@ -6,7 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use test_support::{Proxy, RedisServer};
 
-use super::{Fault, Servers, between, fault};
+use super::server::Server;
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 
 pub(crate) struct One {
@@ -33,6 +34,9 @@ impl Servers for One {
         fault("demote", Self::demote),
         fault("snapshot", Self::snapshot),
         fault("slow-link", Self::slow_link),
+        fault("silent", Self::silent),
+        fault("strand", Self::strand),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [1500, 3000];
@@ -80,10 +84,11 @@ impl One {
         self.proxies[process].cut();
     }
 
-    /// A connection of one process is reset in the middle of a reply.
+    /// A connection of one process is reset in the middle of a reply, perhaps a large one.
     fn cut_reply(&mut self, random: &mut Rng, checker: &Checker) {
         let process = random.usize(..self.proxies.len());
-        let bytes = random.usize(..4000);
+        let bytes = *random.choice(&[4000, 400_000]).unwrap_or(&0);
+        let bytes = random.usize(..=bytes);
         checker.set_condition(format!(
             "a reply to process {process} cut after {bytes} bytes"
         ));
@@ -108,19 +113,21 @@ impl One {
 
     /// Nothing more can be stored.
     fn run_out_of_memory(&mut self, random: &mut Rng, checker: &Checker) {
-        self.configure("maxmemory", ["1", "0"], between(random, 200, 2000), checker);
+        let time = between(random, 200, 2000);
+        self.server()
+            .configure("maxmemory", ["1", "0"], time, checker);
     }
 
     /// Redis closes all connections.
     fn kill_clients(&mut self, _: &mut Rng, checker: &Checker) {
         checker.set_condition("all connections closed by Redis".to_owned());
-        self.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        self.server().command(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
 
     /// Redis forgets everything.
     fn flush(&mut self, _: &mut Rng, checker: &Checker) {
         checker.set_condition("everything flushed".to_owned());
-        self.command(&["FLUSHALL"]);
+        self.server().command(&["FLUSHALL"]);
     }
 
     /// Redis forgets names at random: entries, leases and nonces.
@@ -128,37 +135,32 @@ impl One {
         checker.set_condition("names lost at random".to_owned());
         for _ in 0..random.u32(1..200) {
             let one = "return redis.call('DEL', redis.call('RANDOMKEY') or '')";
-            self.command(&["EVAL", one, "0"]);
+            self.server().command(&["EVAL", one, "0"]);
         }
     }
 
     /// Redis answers lookups and refuses all else.
     fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
-        let setting = "min-replicas-to-write";
-        self.configure(setting, ["1", "0"], between(random, 20, 3000), checker);
+        self.server().refuse_writes(random, checker);
     }
 
     /// Redis answers lookups and lets all else wait.
     fn pause_writes(&mut self, random: &mut Rng, checker: &Checker) {
-        let pause = between(random, 20, 3000);
-        checker.set_condition(format!("writes paused for {pause:?}"));
-        self.command(&["CLIENT", "PAUSE", &pause.as_millis().to_string(), "WRITE"]);
-        sleep(pause);
-        checker.set_condition("writes go on".to_owned());
+        self.server().pause_writes(random, checker);
     }
 
     /// Redis becomes the replica of a server that is not there, and is a primary again.
     fn demote(&mut self, random: &mut Rng, checker: &Checker) {
         checker.set_condition("Redis made a replica".to_owned());
-        self.command(&["REPLICAOF", "127.0.0.1", "1"]);
+        self.server().command(&["REPLICAOF", "127.0.0.1", "1"]);
         sleep(between(random, 20, 2000));
-        self.command(&["REPLICAOF", "NO", "ONE"]);
+        self.server().command(&["REPLICAOF", "NO", "ONE"]);
         checker.set_condition("Redis is a primary again".to_owned());
     }
 
     /// Killed, and started again with what it had some time before.
     fn snapshot(&mut self, random: &mut Rng, checker: &Checker) {
-        self.command(&["SAVE"]);
+        self.server().command(&["SAVE"]);
         sleep(between(random, 50, 1000));
         checker.set_condition("Redis killed".to_owned());
         self.redis.kill();
@@ -180,22 +182,34 @@ impl One {
         checker.set_condition("a fast link again".to_owned());
     }
 
-    /// A setting has the first value for a while, then the second.
-    fn configure(&self, name: &str, values: [&str; 2], time: Duration, checker: &Checker) {
-        let [first, second] = values;
-        checker.set_condition(format!("{name} is {first}"));
-        self.command(&["CONFIG", "SET", name, first]);
-        sleep(time);
-        self.command(&["CONFIG", "SET", name, second]);
-        checker.set_condition(format!("{name} is {second} again"));
+    /// Connections of all processes forward nothing, and then go on or are closed.
+    fn silent(&mut self, random: &mut Rng, checker: &Checker) {
+        let silence = between(random, 50, 3000);
+        checker.set_condition(format!("all connections silent for {silence:?}"));
+        for proxy in &self.proxies {
+            proxy.hang();
+        }
+        sleep(silence);
+        let closed = random.bool();
+        for proxy in &self.proxies {
+            if closed {
+                proxy.cut();
+            }
+            proxy.pass();
+        }
+        let end = if closed { "are closed" } else { "go on" };
+        checker.set_condition(format!("silent connections {end}"));
     }
 
-    fn command(&self, words: &[&str]) {
-        let mut command = redis::cmd(words[0]);
-        let () = command
-            .arg(&words[1..])
-            .query(&mut self.redis.connection())
-            .unwrap();
+    /// Connections of one process forward nothing any more; new ones do.
+    fn strand(&mut self, random: &mut Rng, checker: &Checker) {
+        let process = random.usize(..self.proxies.len());
+        checker.set_condition(format!("connections of process {process} stranded"));
+        self.proxies[process].strand();
+    }
+
+    fn server(&self) -> Server {
+        Server::new("Redis".to_owned(), self.redis.connection())
     }
 }
 

@@ -5,7 +5,8 @@ use std::thread::sleep;
 use fastrand::Rng;
 use test_support::RedisSentinels;
 
-use super::{Fault, Servers, between, fault};
+use super::server::Server;
+use super::{Fault, Servers, between, fault, freeze_process};
 use crate::checker::Checker;
 
 pub(crate) struct Sentinel(RedisSentinels);
@@ -18,6 +19,9 @@ impl Servers for Sentinel {
         fault("restart", Self::restart),
         fault("failover", Self::fail_over),
         fault("freeze", Self::freeze),
+        fault("refuse", Self::refuse),
+        fault("pause-writes", Self::pause_writes),
+        fault("freeze-process", freeze_process),
     ];
 
     const CALM: [u64; 2] = [3000, 5000];
@@ -78,5 +82,22 @@ impl Sentinel {
         self.0.signal(primary, "CONT");
         checker.set_condition("old primary continued".to_owned());
         self.0.wait_until_ok();
+    }
+    /// The primary answers lookups and refuses all else.
+    fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
+        self.primary().refuse_writes(random, checker);
+        self.0.wait_until_ok();
+    }
+
+    /// The primary answers lookups and lets all else wait, also what the sentinels publish there: it
+    /// is replaced if that takes long.
+    fn pause_writes(&mut self, random: &mut Rng, checker: &Checker) {
+        self.primary().pause_writes(random, checker);
+        self.0.wait_until_ok();
+    }
+
+    fn primary(&self) -> Server {
+        let connection = self.0.connection(self.0.primary());
+        Server::new("primary".to_owned(), connection)
     }
 }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use crate::items::Scope;
 
-const PADDING: usize = 512;
-
 /// A pool of connections.
 #[derive(Clone)]
 pub(crate) struct Database {
@@ -26,28 +24,30 @@ impl Database {
 
     /// The body of the response to a read.
     pub(crate) async fn read(&self, item: u32) -> String {
-        self.body(format!("read {item}")).await
+        self.body(format!("read {item}"), Scope::Item(item).length())
+            .await
     }
 
     /// The body of the response to a write.
     pub(crate) async fn write(&self, scope: Scope) -> String {
-        self.body(format!("write {scope}")).await
+        self.body(format!("write {scope}"), scope.length()).await
     }
 
     /// Counts a run for a cold key, which takes long enough for others to arrive meanwhile.
     pub(crate) async fn cold(&self, key: u64) -> String {
-        let body = self.body(format!("cold {key}")).await;
+        let body = self.body(format!("cold {key}"), 0).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         body
     }
 
     /// Takes up to 20 ms, before and after the command itself. The command is one step: a handler
-    /// that is dropped when its client is gone has either changed something or will not.
-    async fn body(&self, command: String) -> String {
+    /// that is dropped when its client is gone has either changed something or will not. The answer
+    /// is at both ends of the body.
+    async fn body(&self, command: String, length: usize) -> String {
         think().await;
         let answer = tokio::task::block_in_place(|| self.ask(&command));
         think().await;
-        format!("{answer} {:.<PADDING$}", "")
+        format!("{answer} {} {answer}", ".".repeat(length))
     }
 
     fn ask(&self, command: &str) -> u64 {

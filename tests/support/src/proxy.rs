@@ -126,7 +126,7 @@ impl Proxy {
         self.set(Mode::Refuse);
     }
 
-    /// Closes all present connections.
+    /// Closes all present connections, and forgets what it kept.
     pub fn cut(&self) {
         self.shared.control.send_modify(|control| control.cuts += 1);
     }
@@ -166,6 +166,7 @@ impl Shared {
         let ended = control
             .wait_for(|control| control.cuts != cuts || matches!(control.mode, Mode::Refuse));
         let _ = tokio::select! {
+            biased;
             _ = ended => Ok(()),
             end = self.forward(&mut client) => end,
         };

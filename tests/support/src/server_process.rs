@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use crate::redis_process::signal;
+
 /// A process that serves: it prints its address, and ends when its standard input does. So it ends
 /// when this is dropped, and however this process ends.
 pub struct ServerProcess {
@@ -33,6 +35,11 @@ impl ServerProcess {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sends it a signal such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.process.id());
     }
 
     /// Ends it, and returns what it wrote to standard error, if that is a pipe.

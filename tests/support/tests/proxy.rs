@@ -67,6 +67,21 @@ async fn what_it_keeps_is_forwarded_later() {
 }
 
 #[tokio::test]
+async fn what_it_keeps_is_forgotten_when_connections_are_cut() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap()).await;
+    let mut stream = connect(&proxy).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    proxy.hang();
+    timeout(SHORT, echo(&mut stream, "kept")).await.unwrap_err();
+    proxy.cut();
+    proxy.pass();
+    let mut requests = String::new();
+    server.read_to_string(&mut requests).await.unwrap();
+    assert_eq!(requests, "");
+}
+
+#[tokio::test]
 async fn connections_are_closed_and_new_ones_too_while_it_refuses() {
     let proxy = before_an_echo().await;
     let mut stream = connect(&proxy).await;
