@@ -9,10 +9,10 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
-use test_support::{Client, Reply};
+use test_support::{Client, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, serve, settings};
+use crate::support::{Gate, Store, on_every_store, patient, serve, settings};
 
 /// An application whose users have names, which an extractor reads.
 #[derive(Clone)]
@@ -69,6 +69,47 @@ async fn language(headers: HeaderMap) -> String {
     format!("{language:?}")
 }
 
+/// An extractor that is named like the one of axum.
+mod session {
+    pub(super) struct State {
+        pub(super) name: &'static str,
+    }
+}
+
+impl FromRequestParts<App> for session::State {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let User { name, .. } = User::from_request_parts(parts, app).await?;
+        Ok(Self { name })
+    }
+}
+
+#[cached(ttl = 60, ignore(state, headers), group = "users")]
+async fn by_session(state: session::State, headers: HeaderMap) -> &'static str {
+    drop(headers);
+    state.name
+}
+
+/// What the compiler knows of its type parameter says nothing of what it reads.
+#[cached(ttl = 60, ignore(user), group = "users", name = "generic")]
+async fn generic<T>(user: T) -> &'static str
+where
+    T: FromRequestParts<App> + Named + Send + 'static,
+{
+    user.name()
+}
+
+trait Named {
+    fn name(&self) -> &'static str;
+}
+
+impl Named for User {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// Its key says nothing of what it reads.
 #[cached(ttl = 60, ignore(user))]
 async fn greeting(user: User) -> &'static str {
@@ -119,6 +160,8 @@ impl Server {
         let router = Router::new()
             .route("/profile", get(profile).put(put_profile))
             .route("/greeting", get(greeting))
+            .route("/session", get(by_session))
+            .route("/generic", get(generic::<User>))
             .route("/language", get(language))
             .route("/profile/evict", post(evict_profile))
             .route("/greeting/evict", post(evict_greeting))
@@ -180,6 +223,8 @@ on_every_store! {
             ("/profile", "/all/evict"),
             ("/greeting", "/greeting/evict"),
             ("/greeting", "/all/evict"),
+            ("/session", "/group/evict"),
+            ("/generic", "/group/evict"),
         ] {
             for is_warm in [false, true] {
                 let server = Server::start(store).await;
@@ -281,4 +326,36 @@ async fn what_is_read_of_the_request_alone_is_stored_whatever_another_process_ev
         assert_eq!(one.get("/language").await.0, "HIT");
         two.rename("POST", "/all/evict", "old").await;
     }
+}
+
+/// The commands that Redis has run, but for the proofs that it takes evictions.
+fn commands(redis: &RedisServer) -> u64 {
+    let counts = redis.command_counts();
+    let reads = counts
+        .iter()
+        .filter(|(name, _)| name == "mget" || name == "eval");
+    reads.map(|(_, count)| count).sum()
+}
+
+#[tokio::test]
+async fn a_hit_is_one_command_whatever_values_are_set_and_two_after_an_eviction() {
+    let redis = RedisServer::start();
+    let cache = Cache::connect(patient(&redis)).unwrap();
+    let server = Server::with(App::of(cache.clone())).await;
+    for path in ["/profile", "/generic", "/language"] {
+        assert_eq!(server.get(path).await.0, "MISS");
+        assert_eq!(server.get(path).await.0, "HIT");
+        cache.set("a value", &1).await;
+        let before = commands(&redis);
+        for _ in 0..3 {
+            assert_eq!(server.get(path).await.0, "HIT");
+        }
+        assert_eq!(commands(&redis) - before, 3, "{path}");
+    }
+    server.rename("POST", "/other/evict", "old").await;
+    let before = commands(&redis);
+    for _ in 0..3 {
+        assert_eq!(server.get("/profile").await.0, "HIT");
+    }
+    assert_eq!(commands(&redis) - before, 4);
 }

@@ -285,3 +285,35 @@ async fn many_clients_of_a_large_entry_delay_no_small_one() {
         assert_eq!(large.text().len(), VERY_BIG);
     }
 }
+
+/// A nonce that was seen, and removed by an eviction, must not come back.
+#[tokio::test]
+async fn nonces_are_drawn_anew_when_they_are_sent_again() {
+    let redis = RedisServer::start_with(&["--slowlog-log-slower-than", "0"]);
+    let proxy = Proxy::start(redis.address().into()).await;
+    let (client, _) = start_behind(&proxy).await;
+    stored(&client, "/item").await;
+    ok(&client, "DELETE", "/item").await;
+    ok(&client, "POST", "/group").await;
+    let _: String = redis::cmd("SLOWLOG")
+        .arg("RESET")
+        .query(&mut redis.connection())
+        .unwrap();
+    proxy.cut_replies_after(40);
+    ok(&client, "GET", "/item").await;
+    let log: Vec<(u64, u64, u64, Vec<Vec<u8>>, String, String)> = redis::cmd("SLOWLOG")
+        .arg(&["GET", "-1"])
+        .query(&mut redis.connection())
+        .unwrap();
+    let seeds = log.into_iter().filter_map(|(_, _, _, command, _, _)| {
+        let [name, _, count, key, nonce, _] = <[Vec<u8>; 6]>::try_from(command).ok()?;
+        (name == b"EVAL" && count == b"1" && nonce.len() == 16).then_some((key, nonce))
+    });
+    let mut drawn: Vec<_> = seeds.collect();
+    let sent = drawn.len();
+    drawn.sort();
+    drawn.dedup();
+    assert_eq!(drawn.len(), sent, "one was sent twice");
+    drawn.dedup_by(|one, other| one.0 == other.0);
+    assert!(drawn.len() < sent, "nothing was sent again");
+}
