@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
-use axum_redis_cache::{Cache, Settings, cache_evict, cached};
+use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cached};
 use test_support::{Client, RedisCluster, RedisSentinels, RedisServer};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::serve;
+use crate::support::{serve, stored, until};
 
 const ITEMS: usize = 12;
 const READERS: usize = 8;
@@ -224,17 +224,59 @@ async fn slots_of_a_cluster_are_migrated() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_sentinels_watch_is_replaced_when_it_dies() {
-    let mut servers = RedisSentinels::start();
+fn of_sentinels(servers: &RedisSentinels) -> Settings {
     let nodes = servers.sentinel_addresses();
-    let settings = Settings::default()
+    Settings::default()
         .sentinel(true)
         .sentinel_master_name(servers.master_name())
         .unwrap()
         .sentinel_nodes(nodes.iter().map(ToString::to_string))
-        .unwrap();
-    let (load, tasks) = Load::start(settings).await;
+        .unwrap()
+}
+
+/// Other processes may still read from the primary that was there before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_eviction_on_a_new_primary_is_pending_until_the_others_have_moved_too() {
+    let mut servers = RedisSentinels::start();
+    let settings = of_sentinels(&servers).prefix(RedisServer::unique_prefix());
+    let cache = Cache::connect(settings.unwrap()).unwrap();
+    let router = Router::new()
+        .route("/items/{id}", get(item).put(change))
+        .with_state(Shop {
+            cache: cache.clone(),
+            items: Arc::default(),
+        });
+    let client = serve(router).await;
+    stored(&client, "/items/1").await;
+    let dead = servers.kill_primary();
+    let failover = tokio::task::spawn_blocking(move || {
+        servers.wait_for_failover(dead);
+        servers
+    });
+    let is_settling = || cache.status().servers[0].connections == [ConnectionState::Settling];
+    let mut pending = 0;
+    until("an eviction on the new primary is done", async || {
+        let was_settling = is_settling();
+        let reply = client.send("PUT", "/items/1", &[]).await;
+        if was_settling && is_settling() {
+            assert_eq!(reply.outcome(), "PENDING");
+            pending += 1;
+        }
+        reply.outcome() == "EVICTED"
+    })
+    .await;
+    assert!(pending > 0);
+    until("nothing is pending", async || {
+        cache.pending_evictions() == 0
+    })
+    .await;
+    let _servers = failover.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_sentinels_watch_is_replaced_when_it_dies() {
+    let mut servers = RedisSentinels::start();
+    let (load, tasks) = Load::start(of_sentinels(&servers)).await;
     load.hits_are_back().await;
     let killed = Instant::now();
     let dead = servers.kill_primary();

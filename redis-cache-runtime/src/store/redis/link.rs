@@ -208,6 +208,14 @@ impl Link {
         })
     }
 
+    /// Whether it leads to a primary that took the place of another a short time ago.
+    pub(super) fn has_moved(&self) -> bool {
+        self.kept.is(|state| match state {
+            State::Up(connected) => connected.has_moved(),
+            State::Idle | State::Opening | State::Down => false,
+        })
+    }
+
     /// Opens the first connection, or waits while one is being opened.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
         self.kept.wait(deadline).await.map(Connected::now)
@@ -269,6 +277,11 @@ impl Connected {
             return Standing::Forgotten;
         }
         self.way.health.standing(deadline)
+    }
+
+    /// Whether it leads to a primary that took the place of another, which other processes may not know yet.
+    fn has_moved(&self) -> bool {
+        self.way.found > 1 && self.standing(Instant::now()) == Standing::Doubted(Fault::Settling)
     }
 
     /// Whether another connection leads to a newer primary, which has been told of evictions that this one

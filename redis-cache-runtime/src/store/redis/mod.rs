@@ -216,6 +216,9 @@ impl RedisStore {
             }
             replies => replies?,
         };
+        if lease.claim == Claim::Override {
+            self.servers.evicts_for_all()?;
+        }
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }
 
@@ -262,6 +265,7 @@ impl RedisStore {
             sets if sets.is_empty() => Vec::new(),
             sets => self.servers.delete(sets).await?,
         };
+        self.servers.evicts_for_all()?;
         let (mut fault, mut left) = (None, Vec::new());
         for (owed, deleted) in named.into_iter().zip(deleted) {
             if let Err(why) = deleted {

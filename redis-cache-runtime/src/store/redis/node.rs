@@ -118,6 +118,11 @@ impl Node {
         link
     }
 
+    /// Whether a connection leads to a primary that took the place of another a short time ago.
+    pub(super) fn has_moved(&self) -> bool {
+        self.links.iter().any(Link::has_moved)
+    }
+
     /// Changes the name that its pulses delete.
     #[cfg(feature = "cluster")]
     pub(super) fn pulses_at(&self, name: String) {

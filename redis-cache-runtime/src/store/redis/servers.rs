@@ -201,6 +201,15 @@ impl Servers {
         }
     }
 
+    /// Returns a fault while other processes may still read from the primary that was there before this
+    /// one, so that they do not know of what was evicted here.
+    pub(super) fn evicts_for_all(&self) -> Result<(), Fault> {
+        match &self.kind {
+            Kind::One(node) if node.has_moved() => Err(Fault::Settling),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks every server whether it is there.
     pub(super) async fn ping(&self) -> Result<(), PingError> {
         let deadline = Instant::now() + self.shared.budget;
