@@ -19,10 +19,6 @@
 //!
 //! One limit is known and kept clear of: while one process alone cannot reach Redis for longer than
 //! its time budget, the others cannot know what it has to evict.
-//!
-//! Another one is known and met: while Sentinels replace a primary that still runs, there are two for
-//! a moment, and who talks to the old one may be served what was evicted from the new one. So stale
-//! answers after `failover` with `--servers sentinel` need not be an error of the cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod checker;

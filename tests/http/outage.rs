@@ -286,6 +286,9 @@ async fn many_clients_of_a_large_entry_delay_no_small_one() {
     }
 }
 
+/// A line of the slow log: its number, its time, how long it took, the command, and who sent it.
+type Logged = (u64, u64, u64, Vec<Vec<u8>>, String, String);
+
 /// A nonce that was seen, and removed by an eviction, must not come back.
 #[tokio::test]
 async fn nonces_are_drawn_anew_when_they_are_sent_again() {
@@ -301,7 +304,7 @@ async fn nonces_are_drawn_anew_when_they_are_sent_again() {
         .unwrap();
     proxy.cut_replies_after(40);
     ok(&client, "GET", "/item").await;
-    let log: Vec<(u64, u64, u64, Vec<Vec<u8>>, String, String)> = redis::cmd("SLOWLOG")
+    let log: Vec<Logged> = redis::cmd("SLOWLOG")
         .arg(&["GET", "-1"])
         .query(&mut redis.connection())
         .unwrap();

@@ -206,7 +206,9 @@ impl Servers {
     pub(super) fn evicts_for_all(&self) -> Result<(), Fault> {
         match &self.kind {
             Kind::One(node) if node.has_moved() => Err(Fault::Settling),
-            _ => Ok(()),
+            Kind::One(_) => Ok(()),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => Ok(()),
         }
     }
 
