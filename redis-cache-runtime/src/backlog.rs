@@ -187,7 +187,6 @@ mod tests {
             variant: None,
             groups: Groups::Made(vec![group.to_owned().into()]),
             mounted: None,
-            reads_early: false,
         }
     }
 

@@ -107,6 +107,8 @@ pub(crate) struct Mounted {
     mount: &'static Mount,
     /// Its entries are the plain ones of the handler: nothing in their names says which mount it is.
     is_plain: bool,
+    /// Arguments of the handler may have been read before the lease is taken.
+    pub(crate) reads_early: bool,
 }
 
 impl Mount {
@@ -201,6 +203,7 @@ impl Instance {
                     handler: self,
                     mount,
                     is_plain: true,
+                    reads_early: false,
                 })
             }
             (Some(only), None) if names_values && only.path.starts_with(nest) => {
@@ -218,6 +221,7 @@ impl Instance {
             handler: self,
             mount,
             is_plain,
+            reads_early: false,
         }
     }
 
@@ -244,6 +248,14 @@ impl Mounted {
             ""
         } else {
             &self.mount.selects
+        }
+    }
+
+    /// The same, with whether arguments of the handler may have been read before the lease is taken.
+    pub(crate) fn reading_early(self, reads_early: bool) -> Self {
+        Self {
+            reads_early,
+            ..self
         }
     }
 

@@ -4,6 +4,7 @@
 //! Extractors run before the lease is taken. What they read may be older than an eviction that the
 //! lease does not know, so a response that is made of it is stored only with such a proof.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,9 +15,15 @@ use crate::store::{Nonce, Witnesses};
 /// How many nonces are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// A moment of this process: what was seen before it is older.
+/// A moment of this process: what was seen before it is older. Never 0, so that an `Option` of it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment(NonZeroU64);
+
+impl Moment {
+    fn of(number: u64) -> Self {
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+}
 
 /// The nonces that this process saw, and when it saw them first.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ pub(crate) struct Witnessed {
 impl Default for Witnessed {
     fn default() -> Self {
         Self {
-            moment: AtomicU64::new(0),
+            moment: AtomicU64::new(1),
             seen: Mutex::new(LruCache::unbounded()),
             is_known: AtomicBool::new(false),
             #[cfg(test)]
@@ -44,7 +51,7 @@ impl Default for Witnessed {
 
 impl Witnessed {
     pub(crate) fn now(&self) -> Moment {
-        Moment(self.moment.load(Ordering::SeqCst))
+        Moment::of(self.moment.load(Ordering::SeqCst))
     }
 
     pub(crate) fn is_known(&self) -> bool {
@@ -98,7 +105,9 @@ impl Witnessed {
         if seen.len() > REMEMBERED {
             seen.pop_lru();
         }
-        *seen.get_or_insert(nonce, || Moment(self.moment.fetch_add(1, Ordering::SeqCst)))
+        *seen.get_or_insert(nonce, || {
+            Moment::of(self.moment.fetch_add(1, Ordering::SeqCst))
+        })
     }
 }
 

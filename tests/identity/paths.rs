@@ -1,15 +1,17 @@
 //! Values of a path: which requests share an entry, and which never do.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, RawPathParams, Request};
+use axum::extract::{Extension, FromRequestParts, Path, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::routing::get;
-use axum_redis_cache::cached;
+use axum_redis_cache::{Determined, Source, cache_evict, cached};
 use serde::Deserialize;
 
-use crate::replies::{get as ask, hit, miss};
+use crate::replies::{get as ask, hit, miss, write};
 use crate::support::{on_every_store, serve};
 
 #[cached(ttl = 60)]
@@ -32,6 +34,9 @@ async fn raw(params: RawPathParams) -> String {
     format!("{params:?}")
 }
 
+#[cache_evict(raw)]
+async fn evict_raw() {}
+
 #[cached(ttl = 60)]
 async fn perhaps(path: Result<Path<u64>, PathRejection>) -> String {
     match path {
@@ -43,6 +48,35 @@ async fn perhaps(path: Result<Path<u64>, PathRejection>) -> String {
 #[cached(ttl = 60)]
 async fn optional(path: Option<Path<String>>) -> String {
     format!("{:?}", path.map(|Path(path)| path))
+}
+
+/// The path, whatever the route.
+struct Section(String);
+
+impl Determined for Section {
+    const BY: Source = Source::Path;
+}
+
+impl<S: Sync> FromRequestParts<S> for Section {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.uri.path().to_owned()))
+    }
+}
+
+#[cached(ttl = 60)]
+async fn by_section(section: Section) -> String {
+    section.0
+}
+
+fn everything(_: &Parts) -> String {
+    "everything".to_owned()
+}
+
+#[cached(ttl = 60, key = everything)]
+async fn by_function() -> &'static str {
+    "the same"
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +226,34 @@ on_every_store! {
         for (target, body) in targets.iter().zip(&bodies) {
             assert_eq!(ask(&client, target).await, hit(body), "{target}");
         }
+    }
+
+    async fn what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone(store: Store) {
+        let methods = get(raw).delete(evict_raw);
+        let router = Router::new().route("/{a}/{b}", methods).with_state(store.cache());
+        let client = serve(router).await;
+        let (_, evicted) = ask(&client, "/1/2").await;
+        let (_, other) = ask(&client, "/3/4").await;
+        write(&client, "DELETE", "/1/2").await;
+        assert_eq!(ask(&client, "/1/2").await, miss(&evicted));
+        assert_eq!(ask(&client, "/3/4").await, hit(&other));
+    }
+
+    async fn who_sees_the_path_of_a_fallback_is_answered_for_it(store: Store) {
+        let router = Router::new().fallback(get(by_section)).with_state(store.cache());
+        let client = serve(router).await;
+        for expected in [miss, hit] {
+            for path in ["/a", "/b", "/a/b", "/a%2Fb"] {
+                assert_eq!(ask(&client, path).await, expected(path));
+            }
+        }
+    }
+
+    async fn a_key_function_decides_which_paths_share_an_entry(store: Store) {
+        let router = Router::new().route("/{tenant}", get(by_function)).with_state(store.cache());
+        let client = serve(router).await;
+        assert_eq!(ask(&client, "/a").await, miss("the same"));
+        assert_eq!(ask(&client, "/b").await, hit("the same"));
     }
 
     async fn a_trailing_wildcard_is_a_value_like_any_other(store: Store) {

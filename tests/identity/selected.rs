@@ -6,13 +6,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{IdentifiesCaller, X_REDIS_CACHE, cached};
 use tower::ServiceExt;
 
+use crate::asking::{request, send};
 use crate::replies::{bypass, get as ask, get_with, hit, miss};
 use crate::support::{on_every_store, serve};
 
@@ -20,6 +21,12 @@ use crate::support::{on_every_store, serve};
 async fn page(headers: HeaderMap) -> String {
     let host = headers.get(header::HOST);
     host.map_or("", |host| host.to_str().unwrap()).to_owned()
+}
+
+/// By HTTP/2 the host is in the URI alone.
+#[cached(ttl = 60, vary("host"), ignore(uri))]
+async fn page_by_http_2(uri: Uri) -> String {
+    uri.host().unwrap_or_default().to_owned()
 }
 
 tokio::task_local! {
@@ -100,6 +107,16 @@ on_every_store! {
         for expected in [miss, hit] {
             assert_eq!(asks(absolute, "evil.example").await, expected("evil.example"));
             assert_eq!(asks(relative, "victim.example").await, expected("victim.example"));
+        }
+    }
+
+    async fn the_authority_of_the_uri_selects_too(store: Store) {
+        let router = Router::new().route("/", get(page_by_http_2)).with_state(store.cache());
+        for outcome in ["MISS", "HIT"] {
+            for host in ["victim.example", "evil.example"] {
+                let page = request("GET", &format!("http://{host}/"), &[]);
+                assert_eq!(send(&router, page).await, format!("{outcome} {host}"));
+            }
         }
     }
 

@@ -28,11 +28,12 @@ impl Cache {
         let started = self.observer().start();
         let mut ended = self.inner.store.get(at, holder).await;
         if let Ok(found) = &mut ended {
+            let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
+            if let Some(witness) = witness.flatten() {
+                self.inner.witnessed.learn(Some(witness));
+            }
             if let Some(mounted) = at.mounted {
                 found.nonces.push(Some(mounted.stamp()));
-            }
-            if let Some(witness) = found.witness {
-                self.inner.witnessed.learn(Some(witness));
             }
         }
         self.recorded("get", started, ended)

@@ -257,7 +257,6 @@ impl Values {
             variant: None,
             groups,
             mounted: None,
-            reads_early: false,
         }
     }
 }

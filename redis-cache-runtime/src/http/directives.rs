@@ -164,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn a_directive_after_a_quoted_string_is_read() {
+        for line in [
+            r#"ext="a", no-store"#,
+            r#"ext="ab", no-store"#,
+            r#"ext="\"", no-store"#,
+            r#"ext=\"a", no-store"#,
+        ] {
+            assert!(RequestDirectives::of(&fields(&[line])).no_store, "{line}");
+        }
+    }
+
+    #[test]
     fn max_stale_without_a_value_accepts_any_staleness() {
         let max_stale = |line| RequestDirectives::of(&fields(&[line])).max_stale;
         assert_eq!(max_stale("max-stale"), Some(Duration::MAX));
@@ -181,6 +193,22 @@ mod tests {
             Some(MAX_SECONDS)
         );
         assert_eq!(max_age("max-age=9, max-age=3"), Some(3));
+    }
+
+    #[test]
+    fn a_client_that_wants_nothing_stored_forces_a_run() {
+        let forces = |line| RequestDirectives::of(&fields(&[line])).force_a_run();
+        assert!(forces("no-cache") && forces("max-age=0"));
+        for line in ["max-age=1", "no-store", "only-if-cached", "min-fresh=9"] {
+            assert!(!forces(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_may_forbid_storing() {
+        let line = HeaderValue::from_bytes(b"max-age=9, caf\xe9").unwrap();
+        let fields = HeaderMap::from_iter([(header::CACHE_CONTROL, line)]);
+        assert!(ResponseDirectives::of(&fields).no_store);
     }
 
     #[test]

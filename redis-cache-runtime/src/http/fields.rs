@@ -133,3 +133,34 @@ pub(crate) fn list_members<'a>(
         .filter_map(|line| line.to_str().ok());
     lines.flat_map(split_list).map(str::to_ascii_lowercase)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn varying(lines: &[&'static str], nominated: &[HeaderName]) -> Vec<HeaderValue> {
+        let mut fields = HeaderMap::new();
+        for line in lines {
+            fields.append(header::VARY, HeaderValue::from_static(line));
+        }
+        add_vary(&mut fields, nominated);
+        fields.get_all(header::VARY).into_iter().cloned().collect()
+    }
+
+    #[test]
+    fn a_vary_that_says_all_in_one_line_stays_as_it_is() {
+        assert!(varying(&[], &[]).is_empty());
+        assert_eq!(varying(&["Origin ,Accept"], &[]), ["Origin ,Accept"]);
+        let accept = [header::ACCEPT];
+        assert_eq!(varying(&["Origin ,Accept"], &accept), ["Origin ,Accept"]);
+    }
+
+    #[test]
+    fn all_lines_of_a_vary_become_one() {
+        let three = ["Origin", "Accept", "Cookie"];
+        assert_eq!(varying(&three, &[]), ["Origin, Accept, Cookie"]);
+        let range = [header::RANGE];
+        assert_eq!(varying(&["Origin"], &range), ["Origin, range"]);
+        assert_eq!(varying(&[], &range), ["range"]);
+    }
+}

@@ -272,3 +272,38 @@ fn is_event_stream(fields: &HeaderMap) -> bool {
     let media_type = content_type.and_then(|value| value.split(';').next());
     media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_bit_of_its_own_whatever_the_status() {
+        let bits: HashSet<u32> = NotStorable::ALL.map(NotStorable::bit).into();
+        assert_eq!(bits.len(), NotStorable::ALL.len());
+        assert!(bits.iter().all(|bit| bit.is_power_of_two()));
+        let of_status = |status| NotStorable::Status(status).bit();
+        assert_eq!(of_status(StatusCode::NOT_FOUND), of_status(StatusCode::OK));
+    }
+
+    #[test]
+    fn a_vary_that_cannot_be_read_may_name_anything() {
+        let policy = StorePolicy {
+            vary: &[header::ACCEPT],
+            ..StorePolicy::NONE
+        };
+        let check = |line: &'static [u8]| {
+            let fields = HeaderMap::from_iter([
+                (header::VARY, HeaderValue::from_static("accept")),
+                (header::VARY, HeaderValue::from_bytes(line).unwrap()),
+            ]);
+            policy.check_fields(&fields, None, SystemTime::UNIX_EPOCH)
+        };
+        assert!(check(b"Accept").is_ok());
+        assert_eq!(check(b"caf\xe9"), Err(NotStorable::Vary));
+    }
+}

@@ -101,6 +101,7 @@ mod tests {
                 "max-age=0, stale-while-revalidate=58",
             ),
             ("max-age=3+60", "max-age=0+58"),
+            ("max-age=3, x-own=60", "max-age=0, x-own=60"),
         ] {
             assert_eq!(counted_down(line, 5), expected);
         }

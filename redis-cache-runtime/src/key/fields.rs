@@ -238,6 +238,25 @@ mod tests {
         sort: String,
     }
 
+    #[derive(Deserialize)]
+    enum Size {
+        #[serde(rename = "very large")]
+        VeryLarge,
+    }
+
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "what is read of it matters")]
+    struct Sized {
+        #[serde(alias = "s")]
+        size: Size,
+    }
+
+    #[test]
+    fn an_alias_stands_for_its_field_whose_values_are_like_no_usual_ones() {
+        let declared = ["size", "s"];
+        assert_eq!(field_of::<Sized>("s", "very%20large", &declared), "size");
+    }
+
     #[test]
     fn an_alias_stands_for_its_field() {
         assert_eq!(field_of::<Page>("p", "1", &["page", "p", "size"]), "page");
@@ -263,6 +282,7 @@ mod tests {
         for query in ["page=1", "page=1&sort=", "sort=x&page=2"] {
             assert!(!has_one_spelling::<Sorted>(query), "{query}");
         }
+        assert!(!has_one_spelling::<Page>("x=y"), "nothing was read");
         assert!(has_one_spelling::<Vec<(String, String)>>("sort=x"));
         assert!(!has_one_spelling::<HashMap<String, String>>("sort=x"));
     }

@@ -81,3 +81,17 @@ impl Hash for Groups {
         self.iter().for_each(|group| group.hash(state));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_groups_that_the_code_names_have_a_name_to_show() {
+        let fixed = Groups::Fixed(&["a", "b"]);
+        assert_eq!(fixed.named().collect::<Vec<_>>(), ["a", "b"]);
+        let made = Groups::Made(vec!["a".into(), format!("b:{}", 1).into()]);
+        assert_eq!(made.iter().collect::<Vec<_>>(), ["a", "b:1"]);
+        assert_eq!(made.named().collect::<Vec<_>>(), ["a"]);
+    }
+}

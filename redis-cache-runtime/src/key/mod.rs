@@ -213,15 +213,18 @@ pub(crate) struct Address {
     pub(crate) groups: Groups,
     /// Where the handler is mounted; `None` of a value. Entries are stamped with it.
     pub(crate) mounted: Option<Mounted>,
-    /// What is stored may be made of what was read before the lease was taken.
-    pub(crate) reads_early: bool,
 }
 
 impl Address {
     /// Returns whether its entry is stamped with a nonce that evictions of its key remove. Other entries
     /// are removed themselves.
     pub(crate) fn is_stamped_by_key(&self) -> bool {
-        self.variant.is_some() || self.reads_early
+        self.variant.is_some() || self.reads_early()
+    }
+
+    /// Returns whether what is stored may be made of what was read before the lease was taken.
+    pub(crate) fn reads_early(&self) -> bool {
+        self.mounted.is_some_and(|mounted| mounted.reads_early)
     }
 }
 
@@ -252,170 +255,4 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn key(text: &str) -> CacheKey {
-        CacheKey::of_handler(format!("h/{text}"), 0)
-    }
-
-    #[test]
-    fn a_text_never_spells_a_hashed_key() {
-        assert!(
-            key(&"x".repeat(1000)).text.starts_with('#'),
-            "as no handler's name does"
-        );
-        let hashed = group("x".repeat(1000).into());
-        assert_ne!(group(hashed.clone()), hashed);
-        assert_ne!(group("(a)b".into()), Scope::new("a", None).group("b"));
-    }
-
-    /// The key that is long as it is, or that is hashed.
-    fn stretched(key: &str, long: bool) -> String {
-        key.repeat(if long { MAX_LEN } else { 1 })
-    }
-
-    fn variant(text: &str) -> Option<Variant> {
-        Variant::of(&Selecting {
-            values: Some(text),
-            ..Selecting::default()
-        })
-    }
-
-    fn rendered(key: CacheKey, value: Option<&str>, group: &str) -> Vec<String> {
-        let names = Names::new("p");
-        let at = Address {
-            key,
-            variant: value.and_then(variant),
-            groups: Groups::Made(vec![super::group(group.to_owned().into())]),
-            mounted: None,
-            reads_early: false,
-        };
-        [names.entry(&at), names.lease(&at)]
-            .into_iter()
-            .chain(names.nonces(&at))
-            .map(|name| name.concat())
-            .collect()
-    }
-
-    #[test]
-    fn whatever_selects_a_variant_is_told_apart() {
-        let mut seen = std::collections::HashSet::new();
-        let texts = ["", "a", "ab", "b"];
-        for values in [None, Some(""), Some("a"), Some("ab"), Some("b")] {
-            for (rest, mount) in texts
-                .into_iter()
-                .flat_map(|rest| texts.map(|mount| (rest, mount)))
-            {
-                let selecting = Selecting {
-                    values,
-                    rest,
-                    mount,
-                    ..Selecting::default()
-                };
-                let variant = Variant::of(&selecting);
-                let is_same = values == Some("") && !(rest.is_empty() && mount.is_empty());
-                assert!(seen.insert(variant) || is_same, "{values:?} {rest} {mount}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_extends_a_key_is_evicted_with_it_and_in_every_scope_for_itself() {
-        let names = Names::new("p");
-        let base = key("a");
-        let page = base.clone().extended("?page=2");
-        let witness = names.witness();
-        let evicted = |eviction| -> Vec<String> {
-            let evicted = names.evicted(&eviction).into_iter();
-            evicted
-                .filter(|name| Some(*name) != witness)
-                .map(|name| name.concat())
-                .collect()
-        };
-        let of_base = evicted(Eviction::Key(base.clone()));
-        let stamped = rendered(page.clone(), None, "g");
-        assert!(stamped[2..].iter().any(|name| of_base.contains(name)));
-        assert!(
-            !evicted(Eviction::Key(page.clone()))
-                .iter()
-                .any(|name| of_base.contains(name))
-        );
-        assert!(evicted(Eviction::Handler(0)).contains(&stamped[2]));
-        let scope = Scope::new("de", None);
-        let of_scope = evicted(Eviction::Key(scope.key(base)));
-        assert!(!stamped.iter().any(|name| of_scope.contains(name)));
-        let scoped = rendered(scope.key(page), None, "g");
-        assert!(scoped.iter().any(|name| of_scope.contains(name)));
-    }
-
-    #[cfg(feature = "cluster")]
-    #[test]
-    fn in_a_cluster_everything_is_evicted_in_the_slot_of_each_entry() {
-        let names = Names::in_cluster("p");
-        for (number, bucket) in (0..100).zip((0..BUCKETS).cycle()) {
-            let at = Address {
-                key: CacheKey::of_handler(format!("h/{number}}}"), bucket).extended("?page=2"),
-                variant: variant("a"),
-                groups: Groups::Fixed(&[]),
-                mounted: None,
-                reads_early: false,
-            };
-            let everything = names.nonces(&at).next().unwrap();
-            let slot = slot(everything);
-            assert_eq!(slot, super::slot(names.entry(&at)));
-            assert_eq!(slot, slot_of_key(&at.key));
-            for eviction in [Eviction::All, Eviction::Handler(bucket)] {
-                assert!(names.is_in_every_slot(&eviction));
-                assert!(names.evicted_in_slot(&eviction, slot).contains(&everything));
-            }
-            let key = Eviction::Key(at.key.clone());
-            let mut evicted = names.evicted(&key).into_iter();
-            assert!(evicted.all(|name| super::slot(name) == slot));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn keys_of_values_are_injective_and_begin_like_no_handler(
-            groups in proptest::array::uniform2(proptest::option::of("[a:%=#}]{0,3}")),
-            keys in proptest::array::uniform2("[a:%=#}]{0,3}"),
-            long in any::<[bool; 2]>(),
-        ) {
-            let keys = [0, 1].map(|of| stretched(&keys[of], long[of]));
-            let of = |of: usize| CacheKey::of_value(groups[of].as_deref(), &keys[of]);
-            let same = groups[0] == groups[1] && keys[0] == keys[1];
-            prop_assert_eq!(of(0) == of(1), same);
-            prop_assert_eq!(of(0).text.as_bytes()[0], b'=');
-        }
-
-        #[test]
-        fn names_are_injective(a in "[a{}#:/*]{0,6}", b in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
-            let of = |key: &str, value| rendered(self::key(key), value, key);
-            let (left, right) = (of(&a, Some(&*v)), of(&b, Some(&v)));
-            let bare = of(&b, None);
-            prop_assert_eq!(left[0] == right[0], key(&a) == key(&b));
-            prop_assert_eq!(left[4] == right[4], a == b);
-            prop_assert!(left[0] != bare[0] && left[1] != bare[1]);
-            for (kind, name) in left.iter().enumerate() {
-                // Both are stamped with the same nonce of everything.
-                let others = right.iter().enumerate().filter(|(other, _)| *other != kind);
-                prop_assert!(others.into_iter().all(|(_, other)| other != name));
-            }
-        }
-
-        #[test]
-        fn everything_about_a_key_is_in_one_slot(a in "[a{}#:/*]{0,6}", v in "[ab]{0,2}") {
-            let slot = |name: &str| {
-                let open = name.find('{').unwrap();
-                let close = open + 1 + name[open + 1..].find('}').unwrap();
-                name[open + 1..close].to_owned()
-            };
-            let names = rendered(key(&a), Some(&v), "g");
-            prop_assert!(!slot(&names[0]).is_empty());
-            prop_assert_eq!(slot(&names[0]), slot(&names[1]));
-            prop_assert_eq!(slot(&names[0]), slot(&names[3]));
-        }
-    }
-}
+mod tests;

@@ -99,7 +99,7 @@ impl Names {
 
     /// The same, if a lookup of an address is to learn it.
     pub(crate) fn witness_of(&self, at: &Address) -> Option<Name<'_>> {
-        self.witness().filter(|_| at.reads_early)
+        self.witness().filter(|_| at.reads_early())
     }
 
     fn group<'a>(&'a self, group: &'a str) -> Name<'a> {

@@ -134,6 +134,11 @@ mod tests {
     }
 
     #[test]
+    fn what_means_something_in_a_key_is_written_as_digits() {
+        assert_eq!(of_query(QueryRule::All, "a={|}!"), "a=!7B!7C!7D!21");
+    }
+
+    #[test]
     fn different_queries_are_written_differently() {
         let queries = [
             "",

@@ -333,3 +333,37 @@ impl<'de> SeqAccess<'de> for Pair<'_, 'de> {
         value.map(|value| seed.deserialize(value)).transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// The value that a type reads of parameters, and which of them it read.
+    fn read<'de, T: Deserialize<'de>>(params: &'de [(&'de str, &'de str)]) -> Option<(T, u64)> {
+        let mut params = PathParams::new(params);
+        let value = T::deserialize(&mut params).ok()?;
+        Some((value, params.read()))
+    }
+
+    #[test]
+    fn a_parameter_can_be_read_with_its_name() {
+        let params = [("a", "1"), ("b", "2")];
+        let (pairs, read) = self::read::<Vec<(String, u8)>>(&params).unwrap();
+        assert_eq!(
+            (pairs, read),
+            (vec![("a".into(), 1), ("b".into(), 2)], 0b11)
+        );
+        assert!(self::read::<Vec<(String, u8, u8)>>(&params).is_none());
+        assert!(self::read::<Vec<(String,)>>(&params).is_none());
+        assert!(self::read::<Vec<(String, (String, u8))>>(&params).is_none());
+    }
+
+    #[test]
+    fn there_may_be_more_parameters_than_bits() {
+        let params = [("a", "1"); 65];
+        let (values, read) = self::read::<Vec<u8>>(&params).unwrap();
+        assert_eq!((values.len(), read), (65, u64::MAX));
+    }
+}

@@ -464,3 +464,6 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Recorder<'_, A> {
         self.inner.variant_seed(recorder)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,34 @@ pub(crate) fn unscoped(group: &str) -> Option<&str> {
     }
     (name == group || !name.is_empty()).then_some(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_in_a_scope_is_its_own() {
+        let outer = Scope::new("a", None);
+        let inner = Scope::new("b", Some(&outer));
+        let groups = [
+            outer.group("g"),
+            outer.group("h"),
+            inner.group("g"),
+            Scope::new("b", None).group("g"),
+        ];
+        assert_eq!(groups, ["(a)g", "(a)h", "(a)(b)g", "(b)g"]);
+    }
+
+    #[test]
+    fn the_name_of_a_group_is_that_without_its_scopes() {
+        for group in ["g", "(a)g", "(a)(b)g"] {
+            assert_eq!(unscoped(group), Some("g"), "{group}");
+        }
+        assert_eq!(unscoped(""), Some(""));
+        assert_eq!(
+            unscoped("(a)(b)"),
+            None,
+            "it stands for everything in a scope"
+        );
+    }
+}

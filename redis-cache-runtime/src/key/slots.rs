@@ -121,8 +121,10 @@ mod tests {
         let of = |name| slot([name, "", "", ""]);
         assert_eq!(of("123456789"), 0x31C3);
         assert_eq!(slot(["a{123", "456789}b}", "{c}", ""]), 0x31C3);
-        assert_eq!(of("{}123456789"), of("{}123456789"));
-        assert_ne!(of("{}123456789"), 0x31C3);
+        // An empty tag is none.
+        let whole = "{}123456789";
+        assert_eq!(of(whole), slot_of_bytes(whole.bytes()));
+        assert_ne!(of(whole), 0x31C3);
         for text in ["123456789", "a}b"] {
             let key = CacheKey::of_handler(text.to_owned(), 0);
             assert_eq!(slot_of_key(&key), slot(["e:{", text, "}", ""]));

@@ -236,8 +236,7 @@ impl Route {
                 key,
                 variant,
                 groups,
-                mounted: Some(mounted),
-                reads_early: self.reads_early,
+                mounted: Some(mounted.reading_early(self.reads_early)),
             },
             ask: ask.map(|function| {
                 Box::new(Ask {

@@ -268,3 +268,26 @@ impl Answer {
         self.response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_from_a_run_past_the_cache_is_past_it_too() {
+        let lifetime = Some(Duration::from_secs(1));
+        let stale = CacheStatus::reused(Freshness::at(2_000, 0, lifetime), StatusCode::OK);
+        let told = |forward| stale.collapsed(forward).outcome;
+        assert_eq!(told(Forward::Miss), Outcome::Stale);
+        assert_eq!(told(Forward::Bypass), Outcome::Bypass);
+    }
+
+    #[test]
+    fn only_a_hit_is_counted_as_collapsed() {
+        assert_eq!(Outcome::Hit.name(false), "hit");
+        assert_eq!(Outcome::Hit.name(true), "collapsed");
+        assert_eq!(Outcome::Stale.name(true), "stale");
+    }
+}

@@ -98,7 +98,6 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
                 .collect(),
         ),
         mounted: None,
-        reads_early: false,
     }
 }
 

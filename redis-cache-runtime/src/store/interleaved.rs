@@ -82,7 +82,7 @@ impl InterleavedStore {
         };
         let nonces = || self.memory.seed(at, terms);
         let nonces = self.command("seed", nonces).await??;
-        if at.reads_early {
+        if at.reads_early() {
             // Others may come, and join, before the reply.
             self.gate.step("hear of the lease").await;
         }

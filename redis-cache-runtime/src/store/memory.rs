@@ -60,8 +60,11 @@ impl MemoryStore {
         for name in self.names.nonces(at) {
             found.nonces.push(table.nonce(name));
         }
-        if let Some(witness) = self.names.witness_of(at) {
-            found.witness = table.nonce(witness);
+        if at.reads_early() {
+            let witness = self.names.witness();
+            found
+                .nonces
+                .push(witness.and_then(|name| table.nonce(name)));
         }
         if holder {
             found.holder = table.holder(self.names.lease(at));

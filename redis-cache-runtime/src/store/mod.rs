@@ -71,10 +71,9 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
-    /// The current nonces; `None` where there is none, which matches no stamp.
+    /// The current nonces; `None` where there is none, which matches no stamp. If the address reads early,
+    /// the one that every eviction removes comes last.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
-    /// The nonce that every eviction removes, if the address may want it.
-    pub(crate) witness: Option<Nonce>,
     /// Whose the lease of a read is, if that was asked for and it is held.
     pub(crate) holder: Option<Token>,
 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError, Value};
+use smallvec::SmallVec;
 
 use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
@@ -91,11 +92,13 @@ impl RedisStore {
         let length = entry.as_ref().map_or(0, Bytes::len);
         self.large.note(self.names.entry(at), length);
         let holder = holder.then(|| replies.next_back()).flatten();
-        let witness = self.names.witness_of(at).and_then(|_| replies.next_back());
+        let mut nonces: SmallVec<_> = replies.map(nonce).collect();
+        if at.reads_early() && self.names.witness().is_none() {
+            nonces.push(None);
+        }
         Ok(Found {
             entry,
-            witness: witness.and_then(nonce),
-            nonces: replies.map(nonce).collect(),
+            nonces,
             holder: holder.and_then(|(value, _)| token(&value)),
         })
     }

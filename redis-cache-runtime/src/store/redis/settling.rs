@@ -24,7 +24,6 @@ fn at(key: &str) -> Address {
         variant: None,
         groups: Groups::Fixed(&[]),
         mounted: None,
-        reads_early: false,
     }
 }
 
