@@ -61,7 +61,7 @@ impl MemoryStore {
             found.nonces.push(table.nonce(name));
         }
         if at.reads_early() {
-            let witness = self.names.witness();
+            let witness = self.names.witness_of(at);
             found
                 .nonces
                 .push(witness.and_then(|name| table.nonce(name)));
