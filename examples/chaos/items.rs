@@ -90,7 +90,7 @@ impl Scope {
         }
     }
 
-    /// How long a body is at least.
+    /// Returns the minimum length of a body.
     pub(crate) fn length(self) -> usize {
         let length_of = |id| LARGE.iter().find(|(large, _)| *large == id);
         match self {

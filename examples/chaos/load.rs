@@ -29,7 +29,7 @@ struct Visitor {
     client: Client,
     checker: Arc<Checker>,
     random: Rng,
-    /// Whether it sends requests to a process that is frozen. The others keep the others busy.
+    /// Sends requests to a frozen process as well. The other clients keep the other processes busy.
     waits: bool,
 }
 

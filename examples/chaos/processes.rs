@@ -59,7 +59,7 @@ impl Processes {
         self.0[process].clock().frozen_since.is_some()
     }
 
-    /// How long a process has run.
+    /// Returns the time that a process has run.
     pub(crate) fn clock(&self, process: usize) -> Duration {
         self.0[process].clock().time()
     }

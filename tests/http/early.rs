@@ -12,7 +12,7 @@ use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 use test_support::{Client, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, patient, serve, settings};
+use crate::support::{Gate, Store, answer, asked, on_every_store, patient, serve, settings};
 
 /// An application whose users have names, which an extractor reads.
 #[derive(Clone)]
@@ -206,13 +206,8 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> (String, String) {
-        let reply = self.client.get(path).await;
-        (reply.outcome().to_owned(), reply.text().to_owned())
+        asked(&self.client, path).await
     }
-}
-
-fn is(outcome: &str, text: &str) -> (String, String) {
-    (outcome.to_owned(), text.to_owned())
 }
 
 on_every_store! {
@@ -229,15 +224,15 @@ on_every_store! {
             for is_warm in [false, true] {
                 let server = Server::start(store).await;
                 if is_warm {
-                    assert_eq!(server.get(path).await, is("MISS", "old"));
+                    assert_eq!(server.get(path).await, answer("MISS", "old"));
                     server.rename("POST", evict, "old").await;
                 }
                 let (gate, reply) = server.reading("GET", path).await;
                 server.rename("POST", evict, "new").await;
                 gate.open();
                 assert_eq!(reply.await.unwrap().text(), "old");
-                assert_eq!(server.get(path).await, is("MISS", "new"), "{path} {evict}");
-                assert_eq!(server.get(path).await, is("HIT", "new"), "{path} {evict}");
+                assert_eq!(server.get(path).await, answer("MISS", "new"), "{path} {evict}");
+                assert_eq!(server.get(path).await, answer("HIT", "new"), "{path} {evict}");
             }
         }
     }
@@ -249,20 +244,20 @@ on_every_store! {
         gate.open();
         // What the write stored is there.
         assert_eq!(reply.await.unwrap().text(), "new");
-        assert_eq!(server.get("/profile").await, is("HIT", "new"));
+        assert_eq!(server.get("/profile").await, answer("HIT", "new"));
     }
 
     async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted(store: Store) {
         let server = Server::start(store).await;
         for path in ["/profile", "/greeting"] {
-            assert_eq!(server.get(path).await, is("MISS", "old"));
-            assert_eq!(server.get(path).await, is("HIT", "old"));
+            assert_eq!(server.get(path).await, answer("MISS", "old"));
+            assert_eq!(server.get(path).await, answer("HIT", "old"));
         }
         for (method, path) in [("POST", "/other/evict"), ("PUT", "/other")] {
             server.rename("POST", "/profile/evict", "old").await;
             server.rename(method, path, "old").await;
-            assert_eq!(server.get("/profile").await, is("MISS", "old"), "{path}");
-            assert_eq!(server.get("/profile").await, is("HIT", "old"), "{path}");
+            assert_eq!(server.get("/profile").await, answer("MISS", "old"), "{path}");
+            assert_eq!(server.get("/profile").await, answer("HIT", "old"), "{path}");
         }
     }
 
@@ -273,14 +268,14 @@ on_every_store! {
             server.rename("POST", "/profile/evict", name).await;
             gate.open();
             assert_eq!(reply.await.unwrap().outcome(), "EVICTED");
-            assert_eq!(server.get("/profile").await, is("MISS", name));
+            assert_eq!(server.get("/profile").await, answer("MISS", name));
         }
         for _ in 0..2 {
             let reply = server.client.send("PUT", "/profile", &[]).await;
             assert_eq!(reply.outcome(), "STORED");
             server.rename("POST", "/other/evict", "newer").await;
         }
-        assert_eq!(server.get("/profile").await, is("HIT", "newer"));
+        assert_eq!(server.get("/profile").await, answer("HIT", "newer"));
     }
 
     async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
@@ -303,15 +298,15 @@ async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
     let one = Server::with(App::of(cache())).await;
     let two = one.another(cache()).await;
     // The first process knows of nothing that the second one does.
-    assert_eq!(one.get("/profile").await, is("MISS", "old"));
+    assert_eq!(one.get("/profile").await, answer("MISS", "old"));
     for name in ["new", "newer"] {
         two.rename("POST", "/profile/evict", "old").await;
         let (gate, reply) = one.reading("GET", "/profile").await;
         two.rename("POST", "/profile/evict", name).await;
         gate.open();
         assert_eq!(reply.await.unwrap().text(), "old");
-        assert_eq!(one.get("/profile").await, is("MISS", name));
-        assert_eq!(two.get("/profile").await, is("HIT", name));
+        assert_eq!(one.get("/profile").await, answer("MISS", name));
+        assert_eq!(two.get("/profile").await, answer("HIT", name));
     }
 }
 

@@ -231,10 +231,9 @@ async fn very_big() -> String {
     "a".repeat(VERY_BIG)
 }
 
-#[tokio::test]
-async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::start(redis.address().into()).await;
+/// Stores a large and a small entry, then makes the link slow: the large one takes longer than a lookup
+/// may. Returns the text of the small one.
+async fn start_on_a_slow_link(proxy: &Proxy) -> (Client, String) {
     let cache = Store::Redis.cache_with(Settings::from_url(proxy.url()).unwrap());
     let router = Router::new()
         .route("/small", get(read))
@@ -243,18 +242,27 @@ async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
     let client = serve(router).await;
     let small = stored(&client, "/small").await;
     stored(&client, "/large").await;
-    // The large entry takes longer than a lookup may.
     proxy.limit(20 << 20);
+    (client, small)
+}
+
+/// Asks for the small entry again and again.
+async fn is_a_hit(client: &Client, small: &str, times: usize) {
+    for _ in 0..times {
+        let reply = client.get("/small").await;
+        assert_eq!((reply.outcome(), reply.text()), ("HIT", small));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address().into()).await;
+    let (client, small) = start_on_a_slow_link(&proxy).await;
     for _ in 0..3 {
         let large = client.get("/large");
-        let smalls = async {
-            for _ in 0..20 {
-                let reply = client.get("/small").await;
-                assert_eq!((reply.outcome(), reply.text()), ("HIT", &*small));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let (large, ()) = tokio::join!(large, smalls);
+        let (large, ()) = tokio::join!(large, is_a_hit(&client, &small, 20));
         assert_eq!(large.text().len(), VERY_BIG);
     }
 }
@@ -263,24 +271,9 @@ async fn a_large_entry_on_a_slow_link_delays_no_small_one() {
 async fn many_clients_of_a_large_entry_delay_no_small_one() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address().into()).await;
-    let cache = Store::Redis.cache_with(Settings::from_url(proxy.url()).unwrap());
-    let router = Router::new()
-        .route("/small", get(read))
-        .route("/large", get(very_big))
-        .with_state(App::counting(cache));
-    let client = serve(router).await;
-    let small = stored(&client, "/small").await;
-    stored(&client, "/large").await;
-    proxy.limit(20 << 20);
-    let larges = (0..16).map(|_| client.get("/large"));
-    let smalls = async {
-        for _ in 0..50 {
-            let reply = client.get("/small").await;
-            assert_eq!((reply.outcome(), reply.text()), ("HIT", &*small));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let (larges, ()) = tokio::join!(futures_util::future::join_all(larges), smalls);
+    let (client, small) = start_on_a_slow_link(&proxy).await;
+    let larges = futures_util::future::join_all((0..16).map(|_| client.get("/large")));
+    let (larges, ()) = tokio::join!(larges, is_a_hit(&client, &small, 50));
     for large in larges {
         assert_eq!(large.text().len(), VERY_BIG);
     }

@@ -10,7 +10,7 @@ use test_support::{Client, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    App, Gate, Store, nonce_of_everything, on_every_store, patient, serve, settings,
+    App, Gate, Store, answer, asked, nonce_of_everything, on_every_store, patient, serve, settings,
 };
 
 #[cached(ttl = 30, group = ["g", "h"])]
@@ -94,13 +94,8 @@ impl Server {
     }
 
     async fn next(&self) -> (String, String) {
-        let reply = self.client.get("/item").await;
-        (reply.outcome().to_owned(), reply.text().to_owned())
+        asked(&self.client, "/item").await
     }
-}
-
-fn answer(outcome: &str, text: &str) -> (String, String) {
-    (outcome.to_owned(), text.to_owned())
 }
 
 on_every_store! {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use crate::support::{App, Gate, OnDrop, Store, on_every_store, patient, serve, settings};
+use crate::support::{App, Gate, OnDrop, Store, answer, on_every_store, patient, serve, settings};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -76,8 +76,16 @@ async fn outcome(request: JoinHandle<Reply>) -> (String, String) {
     (reply.outcome().to_owned(), reply.text().to_owned())
 }
 
-fn answer(outcome: &str, text: &str) -> (String, String) {
-    (outcome.to_owned(), text.to_owned())
+/// The first request begins to run, a second one follows it, and the client of the first goes away before the
+/// run ends.
+async fn follow_a_leader_that_leaves(client: Client, gate: &Gate) -> JoinHandle<Reply> {
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    let follower = follow(client).await;
+    leader.abort();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gate.open();
+    follower
 }
 
 on_every_store! {
@@ -135,12 +143,7 @@ on_every_store! {
         let gate = Gate::new();
         let app = gated(store.cache(), &gate, first);
         let client = serve(router(app.clone())).await;
-        let leader = spawn(client, &[]);
-        gate.entered().await;
-        let follower = follow(client).await;
-        leader.abort();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        gate.open();
+        let follower = follow_a_leader_that_leaves(client, &gate).await;
         assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
         assert_eq!(client.get("/item").await.outcome(), "HIT");
         assert_eq!(app.runs(), 1);
@@ -160,12 +163,7 @@ on_every_store! {
             }
         });
         let client = serve(router(app.clone())).await;
-        let leader = spawn(client, &[]);
-        gate.entered().await;
-        let follower = follow(client).await;
-        leader.abort();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        gate.open();
+        let follower = follow_a_leader_that_leaves(client, &gate).await;
         assert_eq!(outcome(follower).await, answer("MISS", "run 1"));
         assert_eq!(client.get("/item").await.text(), "run 1");
     }

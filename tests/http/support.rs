@@ -240,3 +240,14 @@ impl Gate {
         self.opened.add_permits(1);
     }
 }
+
+/// The outcome and the text of a reply, to compare with.
+pub(crate) fn answer(outcome: &str, text: &str) -> (String, String) {
+    (outcome.to_owned(), text.to_owned())
+}
+
+/// Asks, and returns the outcome and the text of the reply.
+pub(crate) async fn asked(client: &Client, path: &str) -> (String, String) {
+    let reply = client.get(path).await;
+    answer(reply.outcome(), reply.text())
+}

@@ -158,8 +158,7 @@ async fn a_redis_that_goes_away_under_a_connection_does_not_start_a_storm() {
     for stop in [Proxy::refuse, Proxy::hang] {
         let redis = RedisServer::start();
         let proxy = Proxy::start(redis.address().into()).await;
-        let settings = Settings::from_url(proxy.url()).unwrap();
-        let cache = Cache::connect(settings.clone()).unwrap();
+        let cache = Cache::connect(Settings::from_url(proxy.url()).unwrap()).unwrap();
         let (counts, gate) = (Counts::default(), Gate::new());
         let app = gated_with(cache, &counts, &gate, numbered);
         let client = start(app.clone(), &counts).await;
@@ -199,21 +198,30 @@ async fn responses_that_cannot_be_shared_are_made_a_few_at_a_time() {
     assert!(counts.most() <= 5, "{} at a time", counts.most());
 }
 
+/// Forty requests have a run each, and four of them run at a time.
+async fn run_four_at_a_time(
+    replies: Vec<JoinHandle<Reply>>,
+    app: &App,
+    counts: &Counts,
+    gate: &Gate,
+) {
+    for _ in 0..4 {
+        gate.entered().await;
+    }
+    counts.arrived(40).await;
+    open_for_good(gate);
+    for reply in replies {
+        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!((app.runs(), counts.most()), (40, 4));
+}
+
 #[tokio::test]
 async fn what_was_read_before_others_came_is_not_shared_with_them() {
     let (counts, gate) = (Counts::default(), Gate::new());
     let app = gated(&counts, &gate, numbered);
     let client = start(app.clone(), &counts).await;
-    let replies = spawn(&client, "/user", 40);
-    for _ in 0..4 {
-        gate.entered().await;
-    }
-    counts.arrived(40).await;
-    open_for_good(&gate);
-    for reply in replies {
-        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
-    }
-    assert_eq!((app.runs(), counts.most()), (40, 4));
+    run_four_at_a_time(spawn(&client, "/user", 40), &app, &counts, &gate).await;
 }
 
 #[tokio::test]
@@ -225,16 +233,8 @@ async fn clients_that_insist_on_a_run_have_theirs_a_few_at_a_time() {
         let fields = [("cache-control", "no-cache")];
         tokio::spawn(async move { client.get_with("/shared", &fields).await })
     };
-    let replies: Vec<_> = (0..40).map(insist).collect();
-    for _ in 0..4 {
-        gate.entered().await;
-    }
-    counts.arrived(40).await;
-    open_for_good(&gate);
-    for reply in replies {
-        assert_eq!(reply.await.unwrap().status, StatusCode::OK);
-    }
-    assert_eq!((app.runs(), counts.most()), (40, 4));
+    let replies = (0..40).map(insist).collect();
+    run_four_at_a_time(replies, &app, &counts, &gate).await;
 }
 
 #[tokio::test]

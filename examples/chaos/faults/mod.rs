@@ -42,7 +42,7 @@ pub(crate) fn chosen<S: Servers>(list: &str) -> Option<Vec<&'static Fault<S>>> {
     }
 }
 
-/// Of all faults.
+/// Lists the names of all faults.
 pub(crate) fn names<S: Servers>() -> String {
     let names: Vec<_> = S::FAULTS.iter().map(|fault| fault.name).collect();
     names.join(",")

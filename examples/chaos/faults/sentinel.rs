@@ -83,6 +83,7 @@ impl Sentinel {
         checker.set_condition("old primary continued".to_owned());
         self.0.wait_until_ok();
     }
+
     /// The primary answers lookups and refuses all else.
     fn refuse(&mut self, random: &mut Rng, checker: &Checker) {
         self.primary().refuse_writes(random, checker);

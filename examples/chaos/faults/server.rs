@@ -1,4 +1,4 @@
-//! What a server that is up can be made to do.
+//! Faults of a server that stays up.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::between;
 use crate::checker::Checker;
 
 pub(super) struct Server {
-    /// What conditions call it.
+    /// The name in the condition that is printed.
     name: String,
     connection: Connection,
 }

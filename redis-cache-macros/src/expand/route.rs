@@ -2,7 +2,6 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::Type;
 
 use super::companion::Companion;
 use super::{accounting, at, last_span, path_at, select, url};
@@ -146,17 +145,9 @@ fn reads_early(
     route: &Route,
 ) -> Option<TokenStream> {
     let elements = arguments.iter().flat_map(Argument::elements);
-    let unknown: Vec<_> = elements
-        .filter(|argument| !accounting::is_determined(argument, route))
-        .collect();
-    if unknown.iter().any(|argument| argument.is_generic) {
-        return Some(quote!(.reads_early(true)));
-    }
-    let types: Vec<_> = unknown.iter().map(|argument| argument.ty).collect();
-    (!types.is_empty()).then(|| {
-        let may_read_early = may_read_early(private, &types);
-        quote!(.reads_early(#may_read_early))
-    })
+    let unknown = elements.filter(|argument| !accounting::is_determined(argument, route));
+    let may_read_early = one_reads_early(private, &unknown.collect::<Vec<_>>());
+    may_read_early.map(|it| quote!(.reads_early(#it)))
 }
 
 /// Asks whether an argument may be read from what can change; `None`: the function has no arguments.
@@ -164,20 +155,19 @@ pub(super) fn any_reads_early(
     private: &TokenStream,
     arguments: &[Argument<'_>],
 ) -> Option<TokenStream> {
-    let elements: Vec<_> = arguments.iter().flat_map(Argument::elements).collect();
-    if elements.iter().any(|argument| argument.is_generic) {
-        return Some(quote!(true));
-    }
-    let types: Vec<_> = elements.iter().map(|argument| argument.ty).collect();
-    (!types.is_empty()).then(|| may_read_early(private, &types))
+    let elements = arguments.iter().flat_map(Argument::elements);
+    one_reads_early(private, &elements.collect::<Vec<_>>())
 }
 
-/// Asks whether a value of one of the types may be read from what can change.
-fn may_read_early(private: &TokenStream, types: &[&Type]) -> TokenStream {
-    quote!({
+fn one_reads_early(private: &TokenStream, arguments: &[Argument<'_>]) -> Option<TokenStream> {
+    if arguments.iter().any(|argument| argument.is_generic) {
+        return Some(quote!(true));
+    }
+    let types: Vec<_> = arguments.iter().map(|argument| argument.ty).collect();
+    (!types.is_empty()).then(|| quote!({
         use #private::{MayReadEarly as _, NotDetermined as _};
         #(#private::Probe::<#types>::BY.is_none() && #private::Probe::<#types>::MAY_READ_EARLY)||*
-    })
+    }))
 }
 
 /// The pattern of a group's names: NUL stands for a value. Where there is nothing else, any name would

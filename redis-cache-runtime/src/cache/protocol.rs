@@ -130,9 +130,8 @@ impl Cache {
     ) -> Result<bool, Fault> {
         let started = self.observer().start();
         let ended = self.inner.store.put(at, lease, entry, lifetime).await;
-        if lease.claim == Claim::Override {
-            let written = Eviction::Key(at.key.clone());
-            self.inner.forget_witness([&written].into_iter());
+        if lease.claim == Claim::Override && !at.key.is_of_value() {
+            self.inner.witnessed.forget();
         }
         self.recorded("put", started, ended)
     }

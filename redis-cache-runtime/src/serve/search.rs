@@ -400,10 +400,7 @@ impl<'a, S: Sought> Search<'a, S> {
                 Begun::ReadTooEarly(there) => {
                     // Who follows may have read later.
                     drop(lead);
-                    return match self.already_there(there) {
-                        Some((_, answer)) => Ok(answer),
-                        None => self.too_early().await,
-                    };
+                    return self.too_early(there).await;
                 }
                 Begun::Held(_) => break,
                 // Who follows finds out the same.
@@ -472,21 +469,20 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
             }
-            Begun::ReadTooEarly(there) => {
-                let there = there.filter(|_| !self.forces_a_run());
-                match self.already_there(there) {
-                    None => self.too_early().await,
-                    Some((_, answer)) => Ok(answer),
-                }
-            }
+            Begun::ReadTooEarly(there) => self.too_early(there).await,
             Begun::Held(_) => Err(Plan::Unstored),
             Begun::Fault => self.unstored().await,
         }
     }
 
-    /// Waits for its turn to run the handler, whose response is not stored because its arguments may have
-    /// been read before an eviction. Meanwhile another request may have stored one.
-    async fn too_early(&mut self) -> Searched<S::Answer> {
+    /// Answers with the entry that is there, or waits for its turn to run the handler, whose response is not
+    /// stored because its arguments may have been read before an eviction. Meanwhile another request may
+    /// have stored one.
+    async fn too_early(&mut self, there: Option<Entry>) -> Searched<S::Answer> {
+        let there = there.filter(|_| !self.forces_a_run());
+        if let Some((_, answer)) = self.already_there(there) {
+            return Ok(answer);
+        }
         self.sought.read_too_early(self.cache);
         let plan = match self.unstored().await {
             Err(plan) => plan,

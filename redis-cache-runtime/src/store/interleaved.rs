@@ -45,7 +45,7 @@ pub(crate) struct Broken {
     pub(crate) lease_is_not_checked: bool,
     /// A read is answered by the run of another whatever was evicted since it came.
     pub(crate) joins_by_key_only: bool,
-    /// What was read early is stored whatever was evicted since.
+    /// Runs store what they read early, whatever was evicted since.
     pub(crate) stores_without_proof: bool,
 }
 
@@ -87,7 +87,7 @@ impl InterleavedStore {
             self.gate.step("hear of the lease").await;
         }
         let (names, server) = (self.memory.names(), Incarnation::default());
-        Lease::new(names, at, claim, token, nonces, server)
+        Lease::new(names, at, claim, token, terms, nonces, server)
             .map(|lease| Claimed::Taken(lease, entry))
     }
 

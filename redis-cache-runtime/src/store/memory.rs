@@ -84,7 +84,7 @@ impl MemoryStore {
             Ok(entry) => {
                 let nonces = self.seed(at, terms)?;
                 let server = Incarnation::default();
-                Lease::new(&self.names, at, claim, token, nonces, server)
+                Lease::new(&self.names, at, claim, token, terms, nonces, server)
                     .map(|lease| Claimed::Taken(lease, entry))
             }
         }

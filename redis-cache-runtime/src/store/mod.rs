@@ -195,18 +195,22 @@ impl Lease {
     /// Completes a lease. The variants of a key that is written are stamped anew, because the
     /// others must not outlive the write.
     ///
-    /// `nonces` are the stamps, and then the witnesses, if they were asked for.
+    /// `nonces` are those of [`LeaseTerms::nonces`].
     fn new(
         names: &Names,
         at: &Address,
         claim: Claim,
         token: Token,
+        terms: LeaseTerms,
         nonces: Stamps,
         server: Incarnation,
     ) -> Result<Self, Fault> {
         let mut stamps = nonces;
         let count = names.nonces(at).count();
-        let witnesses = (stamps.len() > count).then(|| Witnesses::of(&stamps, count));
+        let of_address = count + usize::from(!at.is_stamped_by_key());
+        let witnesses = terms
+            .reads_early
+            .then(|| Witnesses::of(&stamps, of_address));
         stamps.truncate(count);
         let mut variants = None;
         if claim == Claim::Override && at.is_stamped_by_key() {
@@ -244,13 +248,13 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// After the stamps, of which there are `count`, comes the nonce that evictions of the key remove,
-    /// whether it is a stamp or not.
-    fn of(nonces: &[Nonce], count: usize) -> Self {
-        let of_address = nonces.iter().take(count + 1).flatten().copied();
+    /// The first `of_address` nonces are those that evictions of the address remove.
+    fn of(nonces: &[Nonce], of_address: usize) -> Self {
+        let of_everything = nonces.get(of_address).copied();
+        let of_address = nonces.iter().take(of_address).flatten().copied();
         let of_address = of_address.collect::<SmallVec<[u8; 128]>>();
         Self {
-            of_everything: nonces.get(count + 1).copied(),
+            of_everything,
             of_address: xxh3_128(&of_address).to_be_bytes(),
         }
     }
@@ -291,15 +295,17 @@ impl LeaseTerms {
         }
     }
 
-    /// The nonces that a lease needs, in the order of [`Lease::new`], and for how long.
+    /// The nonces that a lease needs, and for how long: its stamps, and then the witnesses that are no
+    /// stamps.
     fn nonces<'a>(
         self,
         names: &'a Names,
         at: &'a Address,
     ) -> impl Iterator<Item = (Name<'a>, Option<Duration>)> {
         let stamps = names.nonces_by_origin(at);
-        let of_key = self.reads_early.then(|| names.variants(&at.key));
-        let of_everything = of_key.and_then(|_| names.witness());
+        let is_to_witness = self.reads_early && !at.is_stamped_by_key();
+        let of_key = is_to_witness.then(|| names.variants(&at.key));
+        let of_everything = names.witness().filter(|_| self.reads_early);
         stamps
             .chain(of_key.map(|name| (name, true)))
             .map(move |(name, holds_value)| (name, self.nonce(holds_value)))

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::*;
 use crate::key::path::PathParams;
 
-/// What is recorded of a type that reads the parameters of a path.
+/// Records what a type reads of the parameters of a path.
 fn recorded<T: DeserializeOwned + 'static>(params: &[(&str, &str)]) -> Option<String> {
     let mut out = String::new();
     let result = record::<T, _>(&mut PathParams::new(params), &mut out);

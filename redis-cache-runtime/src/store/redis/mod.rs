@@ -148,7 +148,7 @@ impl RedisStore {
         }
         let nonces: Option<Stamps> = replies.map(nonce).collect();
         let nonces = nonces.ok_or(Fault::Protocol)?;
-        let lease = Lease::new(&self.names, at, claim, drawn, nonces, from)?;
+        let lease = Lease::new(&self.names, at, claim, drawn, terms, nonces, from)?;
         Ok(Claimed::Taken(lease, entry))
     }
 
@@ -187,19 +187,23 @@ impl RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        let mut command = match lease.claim {
-            Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
-            Claim::Override => {
-                let key = Eviction::Key(at.key.clone());
-                let mut names = vec![lease_name, entry_name, self.names.lease(at)];
-                names.extend(self.names.evicted(&key));
-                eval(WRITE_THROUGH, &names)
+        // Not cloned where it is sent again: the entry in it may be large.
+        let store = || {
+            let mut command = match lease.claim {
+                Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
+                Claim::Override => {
+                    let key = Eviction::Key(at.key.clone());
+                    let mut names = vec![lease_name, entry_name, self.names.lease(at)];
+                    names.extend(self.names.evicted(&key));
+                    eval(WRITE_THROUGH, &names)
+                }
+            };
+            command.arg(&lease.token.0).arg(entry).arg(millis(ttl));
+            if lease.claim == Claim::Override {
+                command.arg(lease.variants.as_deref().map_or(&[][..], |nonce| nonce));
             }
+            command
         };
-        command.arg(&lease.token.0).arg(entry).arg(millis(ttl));
-        if lease.claim == Claim::Override {
-            command.arg(lease.variants.as_deref().map_or(&[][..], |nonce| nonce));
-        }
         let commands = || {
             let mut commands: Vec<Command<'_>> = Vec::new();
             for (name, holds_value) in self.names.nonces_by_origin(at) {
@@ -207,7 +211,7 @@ impl RedisStore {
                     commands.push((name, seed(name, ttl)?));
                 }
             }
-            commands.push((lease_name, command.clone()));
+            commands.push((lease_name, store()));
             Ok(commands)
         };
         let purpose = Purpose::OTHER.of_large(self.large.note(entry_name, entry.len()));
