@@ -4,9 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Ttl, Values};
-use crate::declared_groups;
-use crate::key::{self, CacheKey, Eviction, Group, Scope};
-use crate::serve::pending::PendingEviction;
+use crate::engine::pending::PendingEviction;
+use crate::key::{self, CacheKey, Eviction};
 
 /// Values in no group, with the default lifetime, and evictions. [`Values`] says what is promised.
 impl Cache {
@@ -126,12 +125,12 @@ impl Cache {
     /// ```
     pub async fn delete_group(&self, group: &str) {
         let group = key::group(group.to_owned().into());
-        self.evict_one(self.eviction_of_group(&group)).await;
+        self.evict_one(self.engine.eviction_of_group(&group)).await;
     }
 
     /// Evicts everything, values and responses, in constant time.
     pub async fn clear(&self) {
-        self.evict_one(self.eviction_of_all()).await;
+        self.evict_one(self.engine.eviction_of_all()).await;
     }
 
     /// Evicts the entry of a key, which a handler names: `get_product::key(42)`. A text is not a key; for
@@ -154,31 +153,12 @@ impl Cache {
     /// }
     /// ```
     pub async fn evict(&self, key: CacheKey) {
-        self.evict_one(self.eviction_of_key(key)).await;
-    }
-
-    pub(crate) fn eviction_of_key(&self, key: CacheKey) -> Eviction {
-        Eviction::Key(match self.scope() {
-            Some(scope) => scope.key(key),
-            None => key,
-        })
-    }
-
-    pub(crate) fn eviction_of_group(&self, group: &Group) -> Eviction {
-        declared_groups::check(group);
-        Eviction::Group(match self.scope() {
-            Some(scope) => scope.group(group),
-            None => group.clone(),
-        })
-    }
-
-    pub(crate) fn eviction_of_all(&self) -> Eviction {
-        self.scope().map_or(Eviction::All, Scope::everything)
+        self.evict_one(self.engine.eviction_of_key(key)).await;
     }
 
     /// Evicts, even when the caller goes away meanwhile.
     async fn evict_one(&self, eviction: Eviction) {
-        PendingEviction::new(self.clone(), vec![eviction])
+        PendingEviction::new(self.engine.client().clone(), vec![eviction])
             .run()
             .await;
     }

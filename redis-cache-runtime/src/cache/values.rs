@@ -5,15 +5,16 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::declared_groups;
+use crate::engine::pending::PendingEviction;
+use crate::engine::{Engine, declared_groups};
 use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
-use crate::serve::BoxFuture;
 use crate::serve::value;
 
 /// How many keys of `get_many` and `set_many` are under way at once.
@@ -76,7 +77,7 @@ impl From<Duration> for Ttl {
 /// did not take are repeated until it does, and this process finds nothing that they concern before.
 #[derive(Clone, Debug)]
 pub struct Values {
-    cache: Cache,
+    engine: Engine,
     group: Option<Group>,
     /// `None`: no expiry.
     lifetime: Option<Duration>,
@@ -85,9 +86,9 @@ pub struct Values {
 impl Values {
     pub(super) fn new(cache: &Cache) -> Self {
         Self {
-            cache: cache.clone(),
+            engine: cache.engine.clone(),
             group: None,
-            lifetime: cache.lifetime_of(None),
+            lifetime: cache.engine.lifetime_of(None),
         }
     }
 
@@ -107,7 +108,7 @@ impl Values {
     #[must_use]
     pub fn ttl(&self, ttl: impl Into<Ttl>) -> Self {
         Self {
-            lifetime: self.cache.lifetime_of(Some(ttl.into().0)),
+            lifetime: self.engine.lifetime_of(Some(ttl.into().0)),
             ..self.clone()
         }
     }
@@ -125,7 +126,7 @@ impl Values {
     /// # });
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let json = value::find(self.cache.clone(), self.address(key)).await?;
+        let json = value::find(self.engine.clone(), self.address(key)).await?;
         value::decode(&json)
     }
 
@@ -144,14 +145,14 @@ impl Values {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Vec<Option<T>> {
         let places = keys.into_iter().map(|key| self.address(key.as_ref()));
-        let found = find_all(self.cache.clone(), places.collect()).await;
+        let found = find_all(self.engine.clone(), places.collect()).await;
         let decode = |json: Option<Bytes>| json.and_then(|json| value::decode(&json));
         found.into_iter().map(decode).collect()
     }
 
     /// Whether a key has a value, of whatever type.
     pub async fn has(&self, key: &str) -> bool {
-        let found = value::find(self.cache.clone(), self.address(key)).await;
+        let found = value::find(self.engine.clone(), self.address(key)).await;
         found.is_some()
     }
 
@@ -165,9 +166,9 @@ impl Values {
     ///
     /// Dropped before it is done, it evicts the key.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
-        let json = value::encode(value, Writes::Through, &self.cache);
-        let cache = self.cache.clone();
-        Box::pin(value::write(cache, self.address(key), self.lifetime, json)).await;
+        let json = value::encode(value, Writes::Through, &self.engine);
+        let engine = self.engine.clone();
+        Box::pin(value::write(engine, self.address(key), self.lifetime, json)).await;
     }
 
     /// Stores some values at once, each like [`set`](Self::set); of a key that is repeated, the last.
@@ -176,10 +177,10 @@ impl Values {
         pairs: impl IntoIterator<Item = (K, T)>,
     ) {
         let encoded = pairs.into_iter().map(|(key, value)| {
-            let json = value::encode(&value, Writes::Through, &self.cache);
+            let json = value::encode(&value, Writes::Through, &self.engine);
             (self.address(key.as_ref()), json)
         });
-        write_all(self.cache.clone(), self.lifetime, encoded.collect()).await;
+        write_all(self.engine.clone(), self.lifetime, encoded.collect()).await;
     }
 
     /// The value of a key. Where there is none, it is made and stored: by an async function, or by an
@@ -231,9 +232,9 @@ impl Values {
         key: &str,
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let cache = self.cache.clone();
+        let engine = self.engine.clone();
         Box::pin(value::find_or_make(
-            cache,
+            engine,
             self.address(key),
             self.lifetime,
             make,
@@ -243,15 +244,17 @@ impl Values {
 
     /// Evicts the value of a key.
     pub async fn delete(&self, key: &str) {
-        self.cache
-            .evict(CacheKey::of_value(self.group.as_deref(), key))
+        let key = CacheKey::of_value(self.group.as_deref(), key);
+        let eviction = self.engine.eviction_of_key(key);
+        PendingEviction::new(self.engine.client().clone(), vec![eviction])
+            .run()
             .await;
     }
 
     fn address(&self, key: &str) -> Address {
         let key = CacheKey::of_value(self.group.as_deref(), key);
         let groups = Groups::Made(self.group.iter().cloned().collect());
-        let (key, groups) = self.cache.in_scope(key, groups);
+        let (key, groups) = self.engine.in_scope(key, groups);
         Address {
             key,
             variant: None,
@@ -263,10 +266,10 @@ impl Values {
 
 /// Neither of these is generic, nor does its future name what is in it: both would be compiled anew
 /// for each type.
-fn find_all(cache: Cache, places: Vec<Address>) -> BoxFuture<Vec<Option<Bytes>>> {
+fn find_all(engine: Engine, places: Vec<Address>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
     let lookups = places
         .into_iter()
-        .map(move |at| value::find(cache.clone(), at));
+        .map(move |at| value::find(engine.clone(), at));
     Box::pin(stream::iter(lookups).buffered(AT_ONCE).collect())
 }
 
@@ -275,12 +278,12 @@ fn find_all(cache: Cache, places: Vec<Address>) -> BoxFuture<Vec<Option<Bytes>>>
     reason = "what changes in it is not part of the key"
 )]
 fn write_all(
-    cache: Cache,
+    engine: Engine,
     lifetime: Option<Duration>,
     values: HashMap<Address, Option<Vec<u8>>>,
-) -> BoxFuture<()> {
+) -> BoxFuture<'static, ()> {
     let writes = values
         .into_iter()
-        .map(move |(at, json)| value::write(cache.clone(), at, lifetime, json));
+        .map(move |(at, json)| value::write(engine.clone(), at, lifetime, json));
     Box::pin(stream::iter(writes).buffer_unordered(AT_ONCE).collect())
 }

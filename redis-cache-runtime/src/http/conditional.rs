@@ -7,8 +7,6 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use crate::key::hex;
-
 /// Hashing a longer body takes long enough to keep other requests waiting.
 const MAX_INLINE_HASH: usize = 256 * 1024;
 
@@ -34,8 +32,9 @@ pub(crate) async fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &
 }
 
 fn weak_etag(body: &[u8]) -> Option<HeaderValue> {
-    let digest = hex(&Sha256::digest(body)[..16]);
-    HeaderValue::try_from(format!("W/\"{digest}\"")).ok()
+    let digest = Sha256::digest(body);
+    let start = u128::from_be_bytes(*digest.first_chunk()?);
+    HeaderValue::try_from(format!("W/\"{start:032x}\"")).ok()
 }
 
 /// Whether a response can be answered 304: the request's precondition is false, which makes a GET

@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::conditional::date;
-use super::directives::{ResponseDirectives, seconds};
+use super::directives::{RequestDirectives, ResponseDirectives, seconds};
 use super::fields::list_members;
 use super::freshness::Grant;
 use super::targeted;
-use crate::request::RequestFields;
 
 /// Why a response is not stored; each is named once per route in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,14 +151,18 @@ impl StorePolicy {
         identified: false,
     };
 
-    /// Whether the request rules out the cache, for reading and for storing.
-    pub(crate) fn check_request(&self, request: &RequestFields) -> Result<(), NotStorable> {
+    /// Returns an error if the request may not use the cache, neither for reading nor for storing.
+    pub(crate) fn check_request(
+        &self,
+        fields: &HeaderMap,
+        directives: &RequestDirectives,
+    ) -> Result<(), NotStorable> {
         let accounted = self.public || self.identified;
-        if request.map.contains_key(header::RANGE) {
+        if fields.contains_key(header::RANGE) {
             Err(NotStorable::Range)
-        } else if request.map.contains_key(header::AUTHORIZATION) && !accounted {
+        } else if fields.contains_key(header::AUTHORIZATION) && !accounted {
             Err(NotStorable::Authorization)
-        } else if request.directives.no_store {
+        } else if directives.no_store {
             Err(NotStorable::RequestNoStore)
         } else {
             Ok(())
@@ -263,6 +266,11 @@ pub(crate) fn is_representation(status: StatusCode) -> bool {
         StatusCode::NON_AUTHORITATIVE_INFORMATION,
     ]
     .contains(&status)
+}
+
+/// Returns whether a response invalidates what is stored for its URL (RFC 9111 §4.4).
+pub(crate) fn is_non_error(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
 }
 
 fn is_event_stream(fields: &HeaderMap) -> bool {

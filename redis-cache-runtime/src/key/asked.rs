@@ -13,7 +13,7 @@ use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Ma
 use smallvec::SmallVec;
 
 use super::normal::normalize_percent;
-use crate::registry::MountPath;
+use crate::key::registry::MountPath;
 
 /// The URL of a request, as extractors see it.
 #[derive(Debug)]

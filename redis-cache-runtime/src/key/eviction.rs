@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::cache_key::CacheKey;
+use super::groups::Group;
 use super::groups::named;
+use super::slots::Slots;
 use super::slots::slot_of_key;
-use super::{CacheKey, Group, Slots};
 
 /// The entries that an eviction drops.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
-use super::{MAX_LEN, hashed};
-use crate::key_part::Text;
+use super::cache_key::{MAX_LEN, hashed};
+use super::part::Text;
 
 /// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
 /// is shown.

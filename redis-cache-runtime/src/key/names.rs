@@ -1,7 +1,11 @@
 //! The names under which the store keeps things.
 
+use super::address::Address;
+use super::cache_key::CacheKey;
+use super::eviction::Eviction;
+use super::groups::Groups;
 use super::slots::{slot_of_key, tag};
-use super::{Address, CacheKey, Eviction, Groups, Variant};
+use super::variant::Variant;
 
 /// The number of nonces of everything. An entry is stamped with the one of its handler, so
 /// that everything of a handler can be evicted in constant time. Other handlers may share it: evicting

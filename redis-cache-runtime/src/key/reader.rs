@@ -10,7 +10,7 @@ use super::fields::has_one_spelling;
 use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
-use crate::key_part::{KeyPart, KeyWriter, is_of_one_parameter};
+use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
 /// The URL of a request, of which each argument of a handler writes what it can see into the key.
 ///

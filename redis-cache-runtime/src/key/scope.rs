@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{CacheKey, Eviction, Group, Groups};
-use crate::key_part::KeyWriter;
+use super::cache_key::CacheKey;
+use super::eviction::Eviction;
+use super::groups::{Group, Groups};
+use crate::key::part::KeyWriter;
 
 /// The name of a scope in parentheses, as it begins keys and groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::CacheKey;
+use super::cache_key::CacheKey;
 #[cfg(feature = "cluster")]
-use super::Name;
+use super::names::Name;
 
 /// The number of slots that a cluster has.
 pub(crate) const SLOTS: u16 = 16384;

@@ -1,3 +1,5 @@
+use super::cache_key::{MAX_LEN, bucket_of, hashed};
+use super::names::BUCKETS;
 use super::*;
 use proptest::prelude::*;
 

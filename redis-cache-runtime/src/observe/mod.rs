@@ -11,16 +11,18 @@
     allow(clippy::unused_self, reason = "nobody watches then")
 )]
 
+pub(crate) mod fault;
 #[cfg(feature = "otel")]
 mod otel;
 mod span;
+pub(crate) mod status;
 
 use std::time::Duration;
 #[cfg(feature = "otel")]
 use std::{sync::Arc, time::Instant};
 
+use self::status::Status;
 use crate::settings::Settings;
-use crate::status::Status;
 
 pub(crate) use span::{Operation, Place, Span};
 

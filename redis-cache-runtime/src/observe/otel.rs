@@ -6,7 +6,7 @@ use opentelemetry::trace::{TraceContextExt, Tracer};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
 use super::{Measured, Operation, Writes, Written};
-use crate::status::{ConnectionState, Status};
+use crate::observe::status::{ConnectionState, Status};
 
 /// From 10 µs to 10 s.
 const SECONDS: [f64; 19] = [

@@ -13,14 +13,15 @@ use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::copies::{Copies, Room, StreamCopy};
-use super::fill::Fill;
-use super::respond::store;
-use crate::entry::StoredHead;
+use super::route::Route;
+use super::store_response::store;
+use crate::engine::Engine;
+use crate::engine::copies::{Copies, Room, StreamCopy};
+use crate::engine::fill::Fill;
 use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
 use crate::observe::{Place, Writes};
-use crate::route::Route;
+use crate::store::entry::StoredHead;
 
 /// A body in more pieces than these is not waited for, even if it is all there.
 const MAX_FRAMES: usize = 1024;
@@ -173,7 +174,7 @@ impl HttpBody for Replay {
 pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
-    limit: usize,
+    engine: Engine,
     route: &'static Route,
     /// Who polls it is elsewhere in the trace, if anywhere.
     place: Place,
@@ -181,61 +182,59 @@ pub(crate) struct Tee {
     /// What came after all that was expected.
     excess: Option<FrameResult>,
     /// It goes on without a client.
-    is_adopted: bool,
-    state: State,
+    is_detached: bool,
+    state: CopyState,
 }
 
-enum State {
-    Copying {
-        copy: StreamCopy,
-        fill: Fill,
-        head: Box<StoredHead>,
-    },
+enum CopyState {
+    Copying(Box<Copying>),
     Storing(JoinHandle<()>),
     PassingThrough,
+}
+
+/// A copy under way.
+struct Copying {
+    copy: StreamCopy,
+    fill: Box<Fill>,
+    head: StoredHead,
 }
 
 impl Tee {
     pub(crate) fn new(
         body: Body,
         declared: Option<u64>,
-        limit: usize,
+        engine: &Engine,
         route: &'static Route,
-        fill: Fill,
+        fill: Box<Fill>,
         head: StoredHead,
     ) -> Self {
-        let copy = fill
-            .held()
-            .map(|held| StreamCopy::new(held.cache.copies(), held.end()));
-        let state = match copy {
-            Some(copy) => State::Copying {
-                copy,
-                fill,
-                head: Box::new(head),
-            },
-            None => State::PassingThrough,
+        let copying = Copying {
+            copy: StreamCopy::new(engine.copies(), fill.end()),
+            fill,
+            head,
         };
         Self {
             body,
             declared,
-            limit,
+            engine: engine.clone(),
             route,
             place: Place::current(),
             ended: false,
             excess: None,
-            is_adopted: false,
-            state,
+            is_detached: false,
+            state: CopyState::Copying(Box::new(copying)),
         }
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
-        let State::Copying { copy, .. } = &mut self.state else {
+        let CopyState::Copying(copying) = &mut self.state else {
             return;
         };
+        let copy = &mut copying.copy;
         let Some(data) = frame.data_ref() else {
             return self.give_up(NotStorable::Trailers);
         };
-        if copy.len().saturating_add(data.len()) > self.limit {
+        if copy.len().saturating_add(data.len()) > self.engine.max_body_bytes() {
             return self.give_up(NotStorable::TooLarge);
         }
         if !copy.append(data) {
@@ -246,10 +245,10 @@ impl Tee {
     /// Looks for the end of a body that is as long as it was declared: the server stops reading once it
     /// has sent that much.
     fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
-        let State::Copying { copy, .. } = &self.state else {
+        let CopyState::Copying(copying) = &self.state else {
             return;
         };
-        if self.declared != u64::try_from(copy.len()).ok() {
+        if self.declared != u64::try_from(copying.copy.len()).ok() {
             return;
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
@@ -269,13 +268,11 @@ impl Tee {
 
     fn end(&mut self) {
         self.ended = true;
-        let State::Copying { copy, .. } = &self.state else {
+        let CopyState::Copying(copying) = &self.state else {
             return;
         };
-        if self
-            .declared
-            .is_none_or(|declared| declared == copy.len() as u64)
-        {
+        let length = copying.copy.len() as u64;
+        if self.declared.is_none_or(|declared| declared == length) {
             self.store();
         } else {
             self.give_up(NotStorable::Incomplete);
@@ -284,41 +281,41 @@ impl Tee {
 
     /// Stores in a task of its own: it is finished even if the client goes away now.
     fn store(&mut self) {
-        let State::Copying { copy, .. } = &mut self.state else {
+        let CopyState::Copying(copying) = &mut self.state else {
             return;
         };
-        let Some(body) = copy.take() else {
+        let Some(body) = copying.copy.take() else {
             return self.give_up(NotStorable::TooManyStreams);
         };
-        let copying = std::mem::replace(&mut self.state, State::PassingThrough);
-        if let State::Copying {
-            copy,
-            fill,
-            mut head,
-        } = copying
+        let state = std::mem::replace(&mut self.state, CopyState::PassingThrough);
+        if let CopyState::Copying(copying) = state
             && let Ok(runtime) = Handle::try_current()
         {
-            let route = self.route;
-            let store = async move {
-                let body = Bytes::from(body);
-                add_etag(head.status, &mut head.fields, &body).await;
-                store(fill, route, &head, &body, None).await;
-                // Its room is taken until here.
-                drop(copy);
-            };
-            self.state = State::Storing(runtime.spawn(self.place.clone().around(store)));
+            let store = store_copy(*copying, body, self.route);
+            self.state = CopyState::Storing(runtime.spawn(self.place.clone().around(store)));
         }
     }
 
     /// Dropping the fill gives its lease back.
     fn give_up(&mut self, reason: NotStorable) {
-        if let State::Copying { fill, .. } = &self.state
-            && let Some(cache) = fill.cache()
-        {
-            self.route.refuse(reason, Writes::Fill, cache);
+        if let CopyState::Copying(_) = &self.state {
+            self.route.refuse(reason, Writes::Fill, &self.engine);
         }
-        self.state = State::PassingThrough;
+        self.state = CopyState::PassingThrough;
     }
+}
+
+async fn store_copy(copying: Copying, body: Vec<u8>, route: &'static Route) {
+    let Copying {
+        copy,
+        fill,
+        mut head,
+    } = copying;
+    let body = Bytes::from(body);
+    add_etag(head.status, &mut head.fields, &body).await;
+    store(fill, route, &head, &body).await;
+    // The room of the copy is taken until here.
+    drop(copy);
 }
 
 impl HttpBody for Tee {
@@ -344,10 +341,10 @@ impl HttpBody for Tee {
                 None => this.end(),
             }
         }
-        if let State::Storing(task) = &mut this.state {
+        if let CopyState::Storing(task) = &mut this.state {
             // It ends within the time budget of the store; how, the cache has recorded.
             let _ = ready!(Pin::new(task).poll(cx));
-            this.state = State::PassingThrough;
+            this.state = CopyState::PassingThrough;
         }
         Poll::Ready(None)
     }
@@ -361,35 +358,32 @@ impl HttpBody for Tee {
 /// bounded, and others can use the copy.
 impl Drop for Tee {
     fn drop(&mut self) {
-        let State::Copying { fill, .. } = &self.state else {
+        if !matches!(self.state, CopyState::Copying(_)) {
             return;
-        };
-        let Some(cache) = fill.cache().cloned() else {
-            return;
-        };
-        if self.ended || self.is_adopted || self.declared.is_none() {
+        }
+        if self.ended || self.is_detached || self.declared.is_none() {
             return;
         }
         let mut rest = Self {
             body: std::mem::take(&mut self.body),
             declared: self.declared,
-            limit: self.limit,
+            engine: self.engine.clone(),
             route: self.route,
             place: self.place.clone(),
             ended: false,
             excess: None,
-            is_adopted: true,
-            state: std::mem::replace(&mut self.state, State::PassingThrough),
+            is_detached: true,
+            state: std::mem::replace(&mut self.state, CopyState::PassingThrough),
         };
         let read = async move {
-            while !matches!(rest.state, State::PassingThrough) {
+            while !matches!(rest.state, CopyState::PassingThrough) {
                 if !matches!(rest.frame().await, Some(Ok(_))) {
                     break;
                 }
             }
         };
-        cache
-            .background()
-            .adopt(read, cache.lease_ttl(), self.place.clone());
+        let limit = self.engine.lease_ttl();
+        let background = self.engine.background();
+        background.detach(read, limit, self.place.clone());
     }
 }

@@ -2,31 +2,30 @@
 
 use std::fmt;
 
-use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 
-use super::BoxFuture;
-use super::outcome::WriteOutcome;
-use super::pending::PendingEviction;
-use super::run::{Step, Surviving};
+use super::reply::{WriteOutcome, add_invalidated_groups};
+use super::request::{CacheRequest, RequestHead};
+use super::route::Route;
+use super::step::{Detachable, Step};
 use super::writer::Writer;
-use crate::cache::Cache;
-use crate::http::fields::CACHE_GROUP_INVALIDATION;
+use crate::engine::Engine;
+use crate::engine::pending::PendingEviction;
+use crate::http::storable::is_non_error;
+use crate::key::part::Text;
 use crate::key::{CacheKey, Eviction, Group};
-use crate::key_part::Text;
-use crate::request::{CacheRequest, RequestHead};
-use crate::route::Route;
 
 /// What `#[cache_evict]` declared, for one request.
 #[derive(Debug)]
 pub struct Evictions {
     writer: &'static Writer,
-    targets: Vec<Target>,
+    targets: Vec<EvictionTarget>,
     always: bool,
 }
 
 #[derive(Debug)]
-enum Target {
+enum EvictionTarget {
     /// Everything that a handler stored for the values of the path.
     Route(&'static Route),
     Key(CacheKey),
@@ -47,25 +46,25 @@ impl Evictions {
     /// Evicts what a handler stored for the values of the path of this request.
     #[must_use]
     pub fn route(self, route: &'static Route) -> Self {
-        self.target(Target::Route(route))
+        self.target(EvictionTarget::Route(route))
     }
 
     /// Evicts a key.
     #[must_use]
     pub fn key(self, key: CacheKey) -> Self {
-        self.target(Target::Key(key))
+        self.target(EvictionTarget::Key(key))
     }
 
     /// Evicts every entry of a group.
     #[must_use]
     pub fn group(self, group: Text) -> Self {
-        self.target(Target::Group(group.into_group()))
+        self.target(EvictionTarget::Group(group.into_group()))
     }
 
     /// Evicts everything.
     #[must_use]
     pub fn all(self) -> Self {
-        self.target(Target::All)
+        self.target(EvictionTarget::All)
     }
 
     /// Evicts whatever the handler answers.
@@ -75,20 +74,20 @@ impl Evictions {
         self
     }
 
-    fn target(mut self, target: Target) -> Self {
+    fn target(mut self, target: EvictionTarget) -> Self {
         self.targets.push(target);
         self
     }
 
-    fn for_request(self, request: &RequestHead, cache: &Cache) -> Vec<Eviction> {
+    fn for_request(self, request: &RequestHead, engine: &Engine) -> Vec<Eviction> {
         let mut evictions = Vec::with_capacity(self.targets.len());
         for target in self.targets {
             evictions.push(match target {
-                Target::Key(key) => cache.eviction_of_key(key),
-                Target::Group(group) => cache.eviction_of_group(&group),
-                Target::All => cache.eviction_of_all(),
-                Target::Route(route) => match route.named_by(request) {
-                    Ok(key) => cache.eviction_of_key(key),
+                EvictionTarget::Key(key) => engine.eviction_of_key(key),
+                EvictionTarget::Group(group) => engine.eviction_of_group(&group),
+                EvictionTarget::All => engine.eviction_of_all(),
+                EvictionTarget::Route(route) => match route.named_by(request) {
+                    Ok(key) => engine.eviction_of_key(key),
                     Err(unread) => {
                         self.writer.cannot_name(route, unread);
                         route.everything()
@@ -101,12 +100,13 @@ impl Evictions {
 }
 
 /// Decides what to evict before the handler runs.
-pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<Evict> {
+pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, Evict> {
     Box::pin(Evict::begin(request, evictions))
 }
 
 /// An eviction that is due when the handler has run.
 pub struct Evict {
+    engine: Engine,
     pending: PendingEviction,
     writer: &'static Writer,
     always: bool,
@@ -115,9 +115,11 @@ pub struct Evict {
 impl Evict {
     async fn begin(request: CacheRequest, evictions: Evictions) -> Self {
         let (writer, always) = (evictions.writer, evictions.always);
-        let evictions = evictions.for_request(&request.head, &request.cache);
+        let CacheRequest { head, engine } = request;
+        let evictions = evictions.for_request(&head, &engine);
         Self {
-            pending: PendingEviction::new(request.cache, evictions),
+            pending: PendingEviction::new(engine.client().clone(), evictions),
+            engine,
             writer,
             always,
         }
@@ -125,33 +127,28 @@ impl Evict {
 
     /// Evicts, if the handler changed something.
     async fn end(self, mut response: Response) -> Response {
-        let cache = self.pending.cache().clone();
-        if self.always || succeeded(response.status()) {
-            if let Some(evicted) = cache.told_evictions(self.pending.evictions()) {
-                let fields = response.headers_mut();
-                fields.append(CACHE_GROUP_INVALIDATION, evicted);
-            }
-            self.writer.evicts(self.pending.evictions());
-            let outcome = self.pending.run().await;
-            outcome
-                .unwrap_or(WriteOutcome::Bypass)
-                .tell(response, &cache)
+        let outcome = if self.always || is_non_error(response.status()) {
+            let evictions = self.pending.evictions();
+            add_invalidated_groups(response.headers_mut(), &self.engine, evictions);
+            self.writer.evicts(evictions);
+            WriteOutcome::of(self.pending.run().await)
         } else {
             self.pending.cancel();
-            WriteOutcome::Bypass.tell(response, &cache)
-        }
+            WriteOutcome::Bypass
+        };
+        outcome.finish(response, &self.engine)
     }
 }
 
 impl Step for Evict {
-    fn cache(&self) -> &Cache {
-        self.pending.cache()
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let cache = self.pending.cache().clone();
+    fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response> {
+        let engine = self.engine.clone();
         let run = async move { self.end(handler.await).await };
-        Box::pin(Surviving::new(cache, run))
+        Box::pin(Detachable::new(engine, run))
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
@@ -164,9 +161,4 @@ impl fmt::Debug for Evict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Evict")
     }
-}
-
-/// Whether the handler changed what it was asked to change.
-pub(super) fn succeeded(status: StatusCode) -> bool {
-    status.is_success() || status.is_redirection()
 }

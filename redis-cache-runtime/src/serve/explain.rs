@@ -1,20 +1,20 @@
 //! Explains a request instead of answering it.
 
-use super::reuse::{Reusable, freshness};
-use super::search::Sought;
-use crate::cache::Cache;
-use crate::entry::Entry;
-use crate::explanation::{Explanation, LeaseState, StoredEntry};
+use super::explanation::{Explanation, LeaseState, StoredEntry};
+use super::stored::ReadRequest;
+use crate::engine::search::Sought;
+use crate::engine::{Engine, clock};
 use crate::http::freshness::Reuse;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
 use crate::store::Found;
+use crate::store::entry::Entry;
 
 /// Finds out what would become of a request. Nothing is changed by it.
 pub(super) async fn explain(
-    cache: &Cache,
+    engine: &Engine,
     at: &Address,
-    sought: &Reusable,
+    sought: &ReadRequest,
     usable: Result<(), NotStorable>,
 ) -> Explanation {
     let mut explanation = Explanation {
@@ -25,8 +25,8 @@ pub(super) async fn explain(
         outcome: "BYPASS",
         reason: String::new(),
         entry: None,
-        eviction_is_pending: cache.is_evicted(at),
-        is_filled_here: cache.flights().has(at),
+        eviction_is_pending: engine.client().is_evicted(at),
+        is_filled_here: engine.flights().has(at),
         lease: LeaseState::Unknown,
         not_stored: sought.route.named_reasons().collect(),
     };
@@ -34,14 +34,14 @@ pub(super) async fn explain(
         reason.reason().clone_into(&mut explanation.reason);
         return explanation;
     }
-    match cache.look(at, true).await {
+    match engine.client().lookup(at, true).await {
         Err(fault) => explanation.reason = fault.to_string(),
         Ok(found) => explain_found(&mut explanation, found, at, sought),
     }
     explanation
 }
 
-fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, sought: &Reusable) {
+fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, sought: &ReadRequest) {
     explanation.lease = match found.holder {
         None => LeaseState::Free,
         Some(holder) if holder.is_awaited() => LeaseState::Awaited,
@@ -49,7 +49,7 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
     };
     let stored = found.entry.clone().and_then(Entry::parse);
     explanation.entry = stored.map(|entry| {
-        let freshness = freshness(&entry);
+        let freshness = entry.freshness(clock::now());
         StoredEntry {
             age: freshness.age(),
             fresh_for: freshness.remaining(),
@@ -67,7 +67,7 @@ fn verdict(
     current: Option<Entry>,
     is_there: bool,
     explanation: &Explanation,
-    sought: &Reusable,
+    sought: &ReadRequest,
 ) -> (&'static str, &'static str) {
     let Some(entry) = current else {
         let reason = match &explanation.entry {
@@ -87,7 +87,7 @@ fn verdict(
             "STALE",
             "the stored response is stale, which the request accepts",
         ),
-        Some(Reuse::No) | None if freshness(&entry).is_fresh() => (
+        Some(Reuse::No) | None if entry.freshness(clock::now()).is_fresh() => (
             "MISS",
             "the Cache-Control of the request rules out the stored response",
         ),

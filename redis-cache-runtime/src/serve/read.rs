@@ -1,154 +1,135 @@
-//! `#[cached]`: answer from the store, or run the handler and fill it.
+//! `#[cached]`: extract, address, look up, judge, then render the stored response or run the handler.
 
 use std::fmt;
 use std::future::ready;
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 
-use super::evict::succeeded;
 use super::explain::explain;
-use super::outcome::{Answer, CacheStatus, Forward, Outcome};
-use super::pending::PendingEviction;
-use super::respond::{examine, respond};
-use super::reuse::{Reusable, reuse_on_error};
-use super::run::{Lookup, Step, Surviving, caught};
-use super::search::{Plan, Search};
-use super::{BoxFuture, pass_on};
-use crate::cache::Cache;
-use crate::http::storable::NotStorable;
+use super::handler_response::{examine, respond};
+use super::reply::{Reply, WriteOutcome, cache_groups, pass_on};
+use super::request::{CacheRequest, MethodKind};
+use super::route::Route;
+use super::route::selected::Selected;
+use super::step::{Detachable, Step, catch_panic};
+use super::stored::{ReadRequest, StoredResponse};
+use crate::engine::Engine;
+use crate::engine::pending::PendingEviction;
+use crate::engine::plan::{Destination, Plan};
+use crate::engine::search::{Search, Searched};
+use crate::http::cache_status::{CacheStatus, Forward, Outcome};
+use crate::http::storable::{NotStorable, is_non_error};
 use crate::key::{Address, Eviction};
 use crate::observe::Writes;
-use crate::request::{CacheRequest, MethodKind, RequestHead};
-use crate::route::{Route, Selected};
+
+/// The reply to a read, or the run of its handler.
+pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
 
 /// Looks for a response to reuse; where there is none, the handler has to run.
 ///
 /// Neither is this generic nor does its future name what is in it: both would be compiled anew for
 /// each handler.
 pub fn read_through(request: CacheRequest, route: &'static Route, selected: Selected) -> Lookup {
-    let CacheRequest {
-        head: request,
-        cache,
-    } = request;
-    let usable = if !request.is_read() {
+    let CacheRequest { head, engine } = request;
+    let usable = if !head.is_read() {
         Err(NotStorable::Method)
     } else if selected.is_duplicate(route) {
         Err(NotStorable::DuplicateName)
     } else {
-        route.check_request(&request)
+        head.check(route)
     };
-    let sought = Reusable { route, request };
-    if sought.request.wanted().is_some() {
-        return explain_instead(cache, sought, selected, usable);
+    let request = ReadRequest { route, head };
+    if request.head.wanted().is_some() {
+        return explain_instead(engine, request, selected, usable);
     }
     match usable {
-        Ok(()) => find(cache, sought, selected),
-        Err(_) if sought.request.method == MethodKind::Unsafe => {
-            Box::pin(invalidate(cache, sought, selected))
+        Ok(()) => find(engine, request, selected),
+        Err(_) if request.head.method == MethodKind::Unsafe => {
+            Box::pin(invalidate(engine, request, selected))
         }
-        Err(reason) => Box::pin(ready(past_the_cache(cache, sought, selected, reason))),
+        Err(reason) => Box::pin(ready(bypass(engine, request, selected, reason))),
     }
-}
-
-/// Leaves an unsafe request to the handler. If it succeeds, what is stored for the same URL is
-/// evicted (RFC 9111 §4.4).
-async fn invalidate(
-    cache: Cache,
-    mut sought: Reusable,
-    selected: Selected,
-) -> Result<Response, Read> {
-    let mut addressing = sought.route.address(&cache, &mut sought.request, selected);
-    addressing.complete(&sought.request).await;
-    let key = addressing.into_address().key.into_base();
-    let evictions = vec![Eviction::Key(key)];
-    let (route, request) = (sought.route, sought.request);
-    Err(Read(Box::new(Forwarded {
-        groups: None,
-        cache,
-        route,
-        request,
-        at: None,
-        status: CacheStatus::ruled_out(NotStorable::Method),
-        plan: Plan::Bypass,
-        evictions,
-    })))
 }
 
 /// Looks for a response to reuse in the cache.
 ///
 /// No `async fn`: the arguments that it used after having waited would be in its future twice.
-fn find(
-    cache: Cache,
-    mut sought: Reusable,
-    selected: Selected,
-) -> BoxFuture<Result<Response, Read>> {
-    let route = sought.route;
-    let mut addressing = route.address(&cache, &mut sought.request, selected);
+fn find(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
+    let route = request.route;
+    let mut addressing = route.address(&engine, &mut request.head, selected);
     Box::pin(async move {
-        let at = addressing.complete(&sought.request).await;
-        let mut search = Search::new(&cache, at, &sought);
-        let found = search.run().await;
-        let (forward, collapsed) = (search.forward, search.collapsed);
-        match found {
-            Ok(mut answer) => {
-                if collapsed {
-                    answer.status = answer.status.collapsed(forward);
+        let at = addressing.complete(&request.head).await;
+        match Search::new(&engine, at, &request).run().await {
+            Searched::Stored(stored, collapsed) => {
+                let mut reply = Reply::stored(stored, route, request.head.fields.as_deref());
+                if let Some(forward) = collapsed {
+                    reply.status = reply.status.collapsed(forward);
                 }
-                let groups = cache.told_groups(&at.groups);
-                Ok(answer.tell(&cache, route.name(), groups))
+                let groups = cache_groups(&engine, &at.groups);
+                Ok(reply.finish(&engine, route.name(), groups))
             }
-            Err(Plan::Unstored) if sought.request.only_if_cached() => {
-                let response = StatusCode::GATEWAY_TIMEOUT.into_response();
-                let status = CacheStatus::unanswered(forward.outcome());
-                Ok(Answer { response, status }.tell(&cache, route.name(), None))
+            Searched::Run(forward, Plan::Run(Destination::Nowhere))
+                if request.head.only_if_cached() =>
+            {
+                let reply = Reply::not_cached(forward.outcome());
+                Ok(reply.finish(&engine, route.name(), None))
             }
-            Err(plan) => {
+            Searched::Run(forward, plan) => {
                 let at = addressing.into_address();
-                Err(Read::forward(cache, at, sought, forward, plan))
+                Err(Read::planned(engine, request, at, forward, plan))
             }
         }
     })
 }
 
-/// Leaves a request that rules out the cache to the handler.
-fn past_the_cache(
-    cache: Cache,
-    sought: Reusable,
+/// Leaves a request that may not use the cache to the handler.
+fn bypass(
+    engine: Engine,
+    request: ReadRequest,
     selected: Selected,
     reason: NotStorable,
 ) -> Result<Response, Read> {
-    let Reusable { route, request } = sought;
-    route.refuse(reason, Writes::Fill, &cache);
-    if request.is_read() && request.only_if_cached() {
-        let response = pass_on(route, StatusCode::GATEWAY_TIMEOUT.into_response());
-        let status = CacheStatus::unanswered(Outcome::Bypass);
-        return Ok(Answer { response, status }.tell(&cache, route.name(), None));
+    let route = request.route;
+    route.refuse(reason, Writes::Fill, &engine);
+    if request.head.is_read() && request.head.only_if_cached() {
+        let Reply { response, status } = Reply::not_cached(Outcome::Bypass);
+        let response = pass_on(route, response);
+        return Ok(Reply { response, status }.finish(&engine, route.name(), None));
     }
-    Err(Read(Box::new(Forwarded {
-        groups: cache.told_groups(&selected.into_groups(route)),
-        cache,
-        route,
-        request,
-        at: None,
-        status: CacheStatus::ruled_out(reason),
-        plan: Plan::Bypass,
-        evictions: Vec::new(),
-    })))
+    let groups = cache_groups(&engine, &selected.into_groups(route));
+    let status = CacheStatus::ruled_out(reason);
+    Err(Read::bypass(engine, request, groups, status, Vec::new()))
 }
 
-/// Gives who wants it an explanation, and an answer that says nothing.
+/// Leaves an unsafe request to the handler. If it succeeds, the entry of the same URL is evicted
+/// (RFC 9111 §4.4).
+async fn invalidate(
+    engine: Engine,
+    mut request: ReadRequest,
+    selected: Selected,
+) -> Result<Response, Read> {
+    let mut addressing = request.route.address(&engine, &mut request.head, selected);
+    addressing.complete(&request.head).await;
+    let key = addressing.into_address().key.into_base();
+    let evictions = vec![Eviction::Key(key)];
+    let status = CacheStatus::ruled_out(NotStorable::Method);
+    Err(Read::bypass(engine, request, None, status, evictions))
+}
+
+/// Gives the explanation to who asked for it, and answers with nothing.
 fn explain_instead(
-    cache: Cache,
-    mut sought: Reusable,
+    engine: Engine,
+    mut request: ReadRequest,
     selected: Selected,
     usable: Result<(), NotStorable>,
-) -> BoxFuture<Result<Response, Read>> {
-    let mut addressing = sought.route.address(&cache, &mut sought.request, selected);
+) -> Lookup {
+    let mut addressing = request.route.address(&engine, &mut request.head, selected);
     Box::pin(async move {
-        let at = addressing.complete(&sought.request).await;
-        let explanation = explain(&cache, at, &sought, usable).await;
-        if let Some(wanted) = sought.request.wanted() {
+        let at = addressing.complete(&request.head).await;
+        let explanation = explain(&engine, at, &request, usable).await;
+        if let Some(wanted) = request.head.wanted() {
             wanted.give(explanation);
         }
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -158,163 +139,236 @@ fn explain_instead(
 /// A run of the handler of a read. Boxed, so that a hit does not carry it along.
 pub struct Read(Box<Forwarded>);
 
+/// A request that the handler answers.
+struct Forwarded {
+    engine: Engine,
+    request: ReadRequest,
+    /// The `Cache-Groups` of the response.
+    groups: Option<HeaderValue>,
+    way: Way,
+}
+
+/// The way of a request that the handler answers.
+enum Way {
+    /// Past the cache. The evictions follow if the handler succeeds.
+    Bypass(CacheStatus, Vec<Eviction>),
+    /// After a search that found nothing to reuse.
+    Planned(Planned, Plan<StoredResponse>),
+}
+
+/// The results of a search that found nothing to reuse.
+struct Planned {
+    forward: Forward,
+    /// The address, if the stored response may be reused when the handler fails.
+    at: Option<Address>,
+}
+
 impl Read {
     /// The name of the handler.
     pub(super) fn handler(&self) -> &'static str {
-        self.0.route.name()
+        self.0.request.route.name()
     }
 
-    /// What comes of a search that found nothing to reuse.
-    fn forward(
-        cache: Cache,
-        at: Address,
-        sought: Reusable,
-        forward: Forward,
-        plan: Plan<Answer>,
+    fn bypass(
+        engine: Engine,
+        request: ReadRequest,
+        groups: Option<HeaderValue>,
+        status: CacheStatus,
+        evictions: Vec<Eviction>,
     ) -> Self {
-        let Reusable { route, request } = sought;
-        let may_help = !route.windows().if_error.is_zero();
         Self(Box::new(Forwarded {
-            groups: cache.told_groups(&at.groups),
-            cache,
-            route,
+            engine,
             request,
-            at: may_help.then_some(at),
-            status: CacheStatus::forwarded(forward),
-            plan,
-            evictions: Vec::new(),
+            groups,
+            way: Way::Bypass(status, evictions),
+        }))
+    }
+
+    fn planned(
+        engine: Engine,
+        request: ReadRequest,
+        at: Address,
+        forward: Forward,
+        plan: Plan<StoredResponse>,
+    ) -> Self {
+        let groups = cache_groups(&engine, &at.groups);
+        let reuses_on_error = !request.route.windows().if_error.is_zero();
+        let at = reuses_on_error.then_some(at);
+        Self(Box::new(Forwarded {
+            engine,
+            request,
+            groups,
+            way: Way::Planned(Planned { forward, at }, plan),
         }))
     }
 }
 
-/// A request that the handler is to answer.
-struct Forwarded {
-    cache: Cache,
-    route: &'static Route,
-    request: RequestHead,
-    /// If the stored response may be of use when the handler fails.
-    at: Option<Address>,
-    /// What caches are told of the groups of the response.
-    groups: Option<HeaderValue>,
-    /// As far as it is known before the handler runs.
-    status: CacheStatus,
-    plan: Plan<Answer>,
-    /// Evicted if the handler succeeds.
-    evictions: Vec<Eviction>,
-}
-
 impl Step for Read {
-    fn cache(&self) -> &Cache {
-        &self.0.cache
+    fn engine(&self) -> &Engine {
+        &self.0.engine
     }
 
-    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let mut this = *self.0;
-        let (cache, route) = (this.cache.clone(), this.route);
-        match this.plan {
-            Plan::Bypass if !this.evictions.is_empty() => {
-                Box::pin(Surviving::new(cache, this.answer(handler)))
+    fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response> {
+        let Forwarded {
+            engine,
+            request,
+            groups,
+            way,
+        } = *self.0;
+        let detached_by = engine.clone();
+        match way {
+            Way::Bypass(status, evictions) => {
+                let is_write = !evictions.is_empty();
+                let run = run_bypass(engine, request, groups, status, evictions, handler);
+                if is_write {
+                    Box::pin(Detachable::new(detached_by, run))
+                } else {
+                    Box::pin(run)
+                }
             }
-            Plan::Bypass | Plan::Unstored | Plan::InTurn(_) => Box::pin(this.answer(handler)),
-            Plan::Fill(..) => Box::pin(Surviving::new(cache, this.answer(handler))),
-            Plan::Refresh(fill, lead, stale) => {
-                this.plan = Plan::Fill(fill, Some(lead));
-                let groups = this.groups.take();
-                let refresh = async move { drop(this.complete(handler).await) };
-                let limit = cache.lease_ttl();
-                cache.background().refresh(refresh, limit);
-                let stale = stale.tell(&cache, route.name(), groups);
+            Way::Planned(planned, Plan::Run(destination)) => {
+                let is_stored = matches!(destination, Destination::Store(_));
+                let run = run_planned(engine, request, groups, planned, destination, handler);
+                if is_stored {
+                    Box::pin(Detachable::new(detached_by, run))
+                } else {
+                    Box::pin(run)
+                }
+            }
+            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+                let stale = finish_stale(&engine, &request, *stale, groups);
+                let limit = engine.lease_ttl();
+                let refresh = async move {
+                    let destination = Destination::Store(fill);
+                    drop(reply(&engine, &request, planned, destination, handler).await);
+                };
+                detached_by.background().refresh(refresh, limit);
                 Box::pin(ready(stale))
             }
         }
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
-        let mut this = *self.0;
-        let (cache, route) = (this.cache.clone(), this.route);
-        let groups = this.groups.take();
-        let mut stale = None;
-        if let Plan::Refresh(fill, lead, answer) = this.plan {
-            this.plan = Plan::Fill(fill, Some(lead));
-            stale = Some(*answer);
+        let Forwarded {
+            engine,
+            request,
+            groups,
+            way,
+        } = *self.0;
+        match way {
+            Way::Bypass(status, evictions) => {
+                run_bypass(engine, request, groups, status, evictions, handler).await
+            }
+            Way::Planned(planned, Plan::Run(destination)) => {
+                run_planned(engine, request, groups, planned, destination, handler).await
+            }
+            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+                let destination = Destination::Store(fill);
+                let fresh = reply(&engine, &request, planned, destination, handler).await;
+                if fresh.response.status().is_server_error() {
+                    return finish_stale(&engine, &request, *stale, groups);
+                }
+                fresh.finish(&engine, request.route.name(), groups)
+            }
         }
-        let answer = this.complete(handler).await;
-        let answer = match stale {
-            Some(stale) if answer.response.status().is_server_error() => stale,
-            _ => answer,
-        };
-        answer.tell(&cache, route.name(), groups)
     }
 }
 
-impl Forwarded {
-    async fn answer(mut self, handler: impl Future<Output = Response>) -> Response {
-        let (cache, route) = (self.cache.clone(), self.route);
-        let groups = self.groups.take();
-        let answer = self.complete(handler).await;
-        answer.tell(&cache, route.name(), groups)
+/// Runs the handler past the cache, and evicts if it succeeds.
+async fn run_bypass(
+    engine: Engine,
+    request: ReadRequest,
+    groups: Option<HeaderValue>,
+    status: CacheStatus,
+    evictions: Vec<Eviction>,
+    handler: impl Future<Output = Response>,
+) -> Response {
+    let pending = PendingEviction::new(engine.client().clone(), evictions);
+    let response = pass_on(request.route, handler.await);
+    let wrote = if is_non_error(response.status()) {
+        pending
+            .run()
+            .await
+            .map(|evicted| WriteOutcome::of(Some(evicted)))
+    } else {
+        pending.cancel();
+        None
+    };
+    let status = CacheStatus {
+        made: Some(response.status()),
+        ..status
+    };
+    let reply = Reply { response, status };
+    let mut response = reply.finish(&engine, request.route.name(), groups);
+    if let Some(outcome) = wrote {
+        outcome.overwrite(&mut response);
     }
+    response
+}
 
-    /// Runs the handler, and answers with what it makes.
-    async fn complete(mut self, handler: impl Future<Output = Response>) -> Answer {
-        let status = self.status;
-        if matches!(self.plan, Plan::Bypass) {
-            let pending =
-                PendingEviction::new(self.cache.clone(), std::mem::take(&mut self.evictions));
-            let response = pass_on(self.route, handler.await);
-            let wrote = if succeeded(response.status()) {
-                pending.run().await
-            } else {
-                pending.cancel();
-                None
-            };
-            let made = Some(response.status());
-            let status = CacheStatus {
-                made,
-                wrote,
-                ..status
-            };
-            return Answer { response, status };
+/// Runs the handler, and answers with its response.
+async fn run_planned(
+    engine: Engine,
+    request: ReadRequest,
+    groups: Option<HeaderValue>,
+    planned: Planned,
+    destination: Destination,
+    handler: impl Future<Output = Response>,
+) -> Response {
+    let reply = reply(&engine, &request, planned, destination, handler).await;
+    reply.finish(&engine, request.route.name(), groups)
+}
+
+/// Runs the handler. If it fails, a stored response is reused where the route allows that.
+async fn reply(
+    engine: &Engine,
+    request: &ReadRequest,
+    Planned { forward, at }: Planned,
+    destination: Destination,
+    handler: impl Future<Output = Response>,
+) -> Reply {
+    let status = CacheStatus::forwarded(forward);
+    let route = request.route;
+    let Some(at) = at else {
+        let run = async { examine(engine, route, handler.await).await };
+        let examined = destination.run(run).await;
+        return respond(engine, request, examined, destination, status).await;
+    };
+    let run = async {
+        match catch_panic(handler).await {
+            Ok(response) if !response.status().is_server_error() => {
+                Ok(examine(engine, route, response).await)
+            }
+            failure => Err(failure),
         }
-        let (cache, route, may_help) = (self.cache.clone(), self.route, self.at.is_some());
-        let run = async {
-            let made = if may_help {
-                caught(handler).await
-            } else {
-                Ok(handler.await)
-            };
-            match made {
-                Ok(response) if !(may_help && response.status().is_server_error()) => {
-                    Ok(examine(&cache, route, response).await)
-                }
-                failure => Err(failure),
-            }
-        };
-        let made = match &mut self.plan {
-            Plan::Fill(fill, Some(lead)) => lead.run(fill, run).await,
-            Plan::InTurn(turn) => turn.run(run).await,
-            _ => run.await,
-        };
-        let examined = match made {
-            Ok(examined) => examined,
-            Err(failure) => {
-                if let Some(at) = &self.at
-                    && let Some(mut stale) = reuse_on_error(&cache, route, &self.request, at).await
-                {
-                    if let Plan::Fill(_, Some(lead)) = self.plan {
-                        lead.fail();
-                    }
-                    stale.status.forward = status.forward;
-                    let made = failure.map(|response| response.status());
-                    stale.status.made = Some(made.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-                    return stale;
-                }
-                let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                examine(&cache, route, response).await
-            }
-        };
-        respond(&cache, route, &self.request, examined, self.plan, status).await
+    };
+    let failure = match destination.run(run).await {
+        Ok(examined) => return respond(engine, request, examined, destination, status).await,
+        Err(failure) => failure,
+    };
+    if let Some(stored) = request.reuse_on_error(engine, &at).await {
+        if let Destination::Store(fill) = destination {
+            fill.fail();
+        }
+        let mut stale = Reply::stored(stored, route, request.head.fields.as_deref());
+        stale.status.forward = Some(forward);
+        let made = failure.map(|response| response.status());
+        stale.status.made = Some(made.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+        return stale;
     }
+    let response = failure.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let examined = examine(engine, route, response).await;
+    respond(engine, request, examined, destination, status).await
+}
+
+fn finish_stale(
+    engine: &Engine,
+    request: &ReadRequest,
+    stale: StoredResponse,
+    groups: Option<HeaderValue>,
+) -> Response {
+    let reply = Reply::stored(stale, request.route, request.head.fields.as_deref());
+    reply.finish(engine, request.route.name(), groups)
 }
 
 impl fmt::Debug for Read {

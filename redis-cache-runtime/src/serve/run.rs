@@ -1,33 +1,16 @@
-//! The run of a handler: whether it can go on without its client, and how.
+//! The run of a handler: it can go on without its client if the compiler sees that its future may move
+//! to another task.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 
-use super::BoxFuture;
-use super::read::Read;
-use crate::background::Background;
-use crate::cache::Cache;
-use crate::observe::{Measured, Observer, Place};
-
-/// What one of the attributes does around a handler.
-pub trait Step: Send + 'static {
-    /// The cache that it works with.
-    fn cache(&self) -> &Cache;
-
-    /// Runs the handler, to its end even if the client goes away.
-    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response>;
-
-    /// Runs the handler as long as its client waits.
-    fn run_in_place(
-        self,
-        handler: impl Future<Output = Response>,
-    ) -> impl Future<Output = Response>;
-}
+use super::read::Lookup;
+use super::step::Step;
+use crate::observe::{Measured, Observer};
 
 /// The future of a handler. Its inherent methods are for those that can be moved to a task of their
 /// own; where the compiler cannot see that, in a generic handler, the ones of [`InPlace`] are found.
@@ -78,11 +61,11 @@ impl<F: Future> Run<F> {
 /// Runs a handler within a step. Compiled once for all handlers that return the same type.
 fn run_within<T: 'static>(
     step: impl Step,
-    handler: BoxFuture<T>,
+    handler: BoxFuture<'static, T>,
     into_response: fn(T) -> Response,
     name: Option<&'static str>,
-) -> BoxFuture<Response> {
-    let observer = step.cache().observer().clone();
+) -> BoxFuture<'static, Response> {
+    let observer = step.engine().observer().clone();
     let run = Run {
         handler,
         into_response,
@@ -93,7 +76,7 @@ fn run_within<T: 'static>(
 
 impl<F: Future + Send + 'static> Run<F> {
     /// Runs the handler within a step.
-    pub fn within(self, step: impl Step) -> BoxFuture<Response> {
+    pub fn within(self, step: impl Step) -> BoxFuture<'static, Response> {
         run_within(step, Box::pin(self.handler), self.into_response, self.name)
     }
 
@@ -117,7 +100,7 @@ pub trait InPlace {
 
 impl<F: Future> InPlace for Run<F> {
     fn within(self, step: impl Step) -> impl Future<Output = Response> {
-        let observer = step.cache().observer().clone();
+        let observer = step.engine().observer().clone();
         step.run_in_place(self.response(observer))
     }
 
@@ -131,9 +114,6 @@ impl<F: Future> InPlace for Run<F> {
         }
     }
 }
-
-/// A response that a lookup finds, or the handler of a read.
-pub(super) type Lookup = BoxFuture<Result<Response, Read>>;
 
 /// The response that a lookup finds, or else the one that a handler makes. The handler moves into a
 /// box when it has to run: a hit does without.
@@ -156,11 +136,11 @@ impl<F: Future + Send + 'static> Future for UnlessFound<F> {
 
 /// A handler that may be taken once.
 trait Waiting<T> {
-    fn take(&mut self) -> Option<BoxFuture<T>>;
+    fn take(&mut self) -> Option<BoxFuture<'static, T>>;
 }
 
 impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
-    fn take(&mut self) -> Option<BoxFuture<F::Output>> {
+    fn take(&mut self) -> Option<BoxFuture<'static, F::Output>> {
         match Option::take(self) {
             Some(handler) => Some(Box::pin(handler)),
             None => None,
@@ -171,7 +151,7 @@ impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
 /// Compiled once for all handlers that return the same type.
 enum Progress<T> {
     Lookup(Lookup, fn(T) -> Response),
-    Run(BoxFuture<Response>),
+    Run(BoxFuture<'static, Response>),
 }
 
 impl<T: 'static> Progress<T> {
@@ -198,68 +178,4 @@ impl<F: Future> fmt::Debug for Run<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Run")
     }
-}
-
-/// A run that goes on when it is dropped half-way: in the background, and not for ever. It stays in
-/// the task of its client as long as there is one, so that it sees what is local to that task, and
-/// a panic takes its usual way.
-pub(super) struct Surviving {
-    run: Option<BoxFuture<Response>>,
-    cache: Cache,
-    place: Place,
-}
-
-impl Surviving {
-    pub(super) fn new(cache: Cache, run: impl Future<Output = Response> + Send + 'static) -> Self {
-        Self {
-            run: Some(Box::pin(run)),
-            cache,
-            place: Place::current(),
-        }
-    }
-}
-
-impl Future for Surviving {
-    type Output = Response;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        // Taken out while it is polled: one that panics must not go on.
-        let Some(mut run) = self.run.take() else {
-            return Poll::Pending;
-        };
-        let polled = run.as_mut().poll(cx);
-        if polled.is_pending() {
-            self.run = Some(run);
-        }
-        polled
-    }
-}
-
-impl Drop for Surviving {
-    fn drop(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        if Background::is_detached() {
-            return;
-        }
-        let rest = async move { drop(run.await) };
-        let limit = self.cache.lease_ttl();
-        let background = self.cache.background();
-        background.adopt(rest, limit, self.place.clone());
-    }
-}
-
-/// What a handler panicked with.
-pub(super) type Panic = Box<dyn Any + Send>;
-
-/// Runs a handler, and catches its panic.
-pub(super) async fn caught(handler: impl Future<Output = Response>) -> Result<Response, Panic> {
-    let mut handler = std::pin::pin!(handler);
-    std::future::poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
-    .await
 }

@@ -9,20 +9,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fill::{Begun, Fill};
-use super::flight::Lead;
-use super::outcome::Outcome;
-use super::pending::PendingEviction;
-use super::reuse::freshness;
-use super::search::{Plan, Search, Sought};
-use super::turns::Turn;
-use crate::cache::Cache;
-use crate::clock;
-use crate::entry::{Entry, StoredValue};
+use crate::engine::fill::{Begun, Fill};
+use crate::engine::pending::PendingEviction;
+use crate::engine::plan::{Destination, Plan};
+use crate::engine::search::{Search, Searched, Sought};
+use crate::engine::{Engine, clock};
+use crate::http::cache_status::Outcome;
 use crate::http::freshness::Reuse;
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
 use crate::observe::{Measured, Operation, Writes, Written};
+use crate::store::entry::{Entry, StoredValue};
 use crate::store::{Claim, Stamps};
 
 /// What metrics and spans call values: they have no handler.
@@ -35,14 +32,14 @@ struct Value<T> {
 }
 
 impl<T: DeserializeOwned> Sought for Value<T> {
-    type Answer = T;
+    type Stored = T;
 
     fn reuse(&self, entry: &Entry) -> Option<(Reuse, T)> {
         let value = decode(&fresh_json(entry)?)?;
         Some((Reuse::Fresh, value))
     }
 
-    fn kept_for(&self, _: &Cache) -> Option<Duration> {
+    fn kept_for(&self, _: &Engine) -> Option<Duration> {
         self.lifetime
     }
 
@@ -52,31 +49,31 @@ impl<T: DeserializeOwned> Sought for Value<T> {
 }
 
 /// The JSON of the value at an address, if there is one that is fresh.
-pub(crate) async fn find(cache: Cache, at: Address) -> Option<Bytes> {
-    let Some(span) = cache.observer().span(Operation::Get) else {
-        return look(&cache, &at).await.1;
+pub(crate) async fn find(engine: Engine, at: Address) -> Option<Bytes> {
+    let Some(span) = engine.observer().span(Operation::Get) else {
+        return look(&engine, &at).await.1;
     };
     span.about(VALUES, &at);
-    let (outcome, json) = span.around(look(&cache, &at)).await;
+    let (outcome, json) = span.around(look(&engine, &at)).await;
     span.answered(outcome.name(false), json.is_some());
     json
 }
 
-async fn look(cache: &Cache, at: &Address) -> (Outcome, Option<Bytes>) {
-    let (outcome, json) = match cache.look(at, false).await {
+async fn look(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
+    let (outcome, json) = match engine.client().lookup(at, false).await {
         Ok(found) => match found.into_entry().as_ref().and_then(fresh_json) {
             Some(json) => (Outcome::Hit, Some(json)),
             None => (Outcome::Miss, None),
         },
         Err(_) => (Outcome::Bypass, None),
     };
-    asked(cache, outcome, false);
+    asked(engine, outcome, false);
     (outcome, json)
 }
 
 /// Counts that a value was asked for.
-fn asked(cache: &Cache, outcome: Outcome, collapsed: bool) {
-    cache.observer().record(Measured::Request {
+fn asked(engine: &Engine, outcome: Outcome, collapsed: bool) {
+    engine.observer().record(Measured::Request {
         handler: VALUES,
         result: outcome.name(collapsed),
     });
@@ -84,7 +81,7 @@ fn asked(cache: &Cache, outcome: Outcome, collapsed: bool) {
 
 /// The value at an address, or what is made and stored there because there is none.
 pub(crate) async fn find_or_make<T, E>(
-    cache: Cache,
+    engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
     make: impl AsyncFnOnce() -> Result<T, E>,
@@ -96,80 +93,70 @@ where
         lifetime,
         of: PhantomData,
     };
-    let mut search = Search::new(&cache, &at, &sought);
-    let found = search.run().await;
-    let (outcome, collapsed) = match &found {
-        Ok(_) => (Outcome::Hit, search.collapsed),
-        Err(_) => (search.forward.outcome(), false),
-    };
-    asked(&cache, outcome, collapsed);
-    let (fill, lead) = match found {
-        Ok(value) => return Ok(value),
-        Err(Plan::Bypass | Plan::Unstored) => return make().await,
-        Err(Plan::InTurn(turn)) => return make_in_turn(*turn, lifetime, &cache, make).await,
-        Err(Plan::Fill(fill, lead)) => (fill, lead),
-        Err(Plan::Refresh(fill, lead, _)) => (fill, Some(lead)),
-    };
-    let result = match &lead {
-        Some(lead) => lead.run(&fill, make()).await,
-        None => make().await,
-    };
-    let value = result.as_ref().ok();
-    if let Some(json) = value.and_then(|value| encode(value, Writes::Fill, &cache)) {
-        store(fill, lifetime, &json, lead).await;
-    } else {
-        // They make it themselves, and the first of them may find the lease free.
-        fill.abandon().await;
-        if let Some(lead) = lead {
-            lead.fail();
+    let destination = match Search::new(&engine, &at, &sought).run().await {
+        Searched::Stored(value, collapsed) => {
+            asked(&engine, Outcome::Hit, collapsed.is_some());
+            return Ok(value);
         }
+        Searched::Run(forward, plan) => {
+            asked(&engine, forward.outcome(), false);
+            match plan {
+                Plan::Run(destination) => destination,
+                Plan::Refresh(fill, _) => Destination::Store(fill),
+            }
+        }
+    };
+    let result = destination.run(make()).await;
+    let json = || encode(result.as_ref().ok()?, Writes::Fill, &engine);
+    match destination {
+        Destination::Nowhere => {}
+        Destination::Followers(turn) => {
+            turn.share(|| Entry::parse(entry_of(lifetime, &Stamps::default(), &json()?)?));
+        }
+        Destination::Store(fill) => match json() {
+            Some(json) => store(fill, lifetime, &json).await,
+            None => fill.abandon().await,
+        },
     }
-    result
-}
-
-/// Makes a value that is not stored, for all who wait for it.
-async fn make_in_turn<T: Serialize, E>(
-    turn: Turn,
-    lifetime: Option<Duration>,
-    cache: &Cache,
-    make: impl AsyncFnOnce() -> Result<T, E>,
-) -> Result<T, E> {
-    let result = turn.run(make()).await;
-    turn.share(|| {
-        let json = encode(result.as_ref().ok()?, Writes::Fill, cache)?;
-        Entry::parse(entry_of(lifetime, &Stamps::default(), &json)?)
-    });
     result
 }
 
 /// Stores a value as what is found next, or evicts what is there. Dropped half-way, it evicts.
 pub(crate) async fn write(
-    cache: Cache,
+    engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
     json: Option<Vec<u8>>,
 ) {
     let evictions = vec![Eviction::Key(at.key.clone())];
-    let pending = PendingEviction::new(cache.clone(), evictions);
+    let pending = PendingEviction::new(engine.client().clone(), evictions);
     let Some(json) = json else {
         pending.run().await;
         return;
     };
-    match Fill::begin(cache, at, VALUES, Claim::Override, lifetime, None).await {
+    match Fill::begin(
+        engine.client().clone(),
+        at,
+        VALUES,
+        Claim::Override,
+        lifetime,
+        None,
+    )
+    .await
+    {
         Begun::Fill(fill, _) => {
             // From here on the fill does it.
             pending.cancel();
-            store(fill, lifetime, &json, None).await;
+            store(fill, lifetime, &json).await;
         }
         Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => drop(pending.run().await),
     }
 }
 
 /// Fills the cache with a value.
-async fn store(fill: Fill, lifetime: Option<Duration>, json: &[u8], lead: Option<Lead>) {
-    let stamps = fill.stamps();
-    let entry = stamps.and_then(|stamps| entry_of(lifetime, stamps, json));
-    fill.store(entry.and_then(Entry::parse), Duration::ZERO, lead)
+async fn store(fill: Box<Fill>, lifetime: Option<Duration>, json: &[u8]) {
+    let entry = entry_of(lifetime, fill.stamps(), json);
+    fill.store(entry.and_then(Entry::parse), Duration::ZERO)
         .await;
 }
 
@@ -184,7 +171,9 @@ fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<
 
 /// The JSON of an entry, if it is a value and fresh.
 fn fresh_json(entry: &Entry) -> Option<Bytes> {
-    entry.json().filter(|_| freshness(entry).is_fresh())
+    entry
+        .json()
+        .filter(|_| entry.freshness(clock::now()).is_fresh())
 }
 
 /// The value, if the JSON is one of that type.
@@ -201,16 +190,16 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writes: Writes,
-    cache: &Cache,
+    engine: &Engine,
 ) -> Option<Vec<u8>> {
     let of = std::any::type_name::<T>();
     match serde_json::to_vec(value) {
-        Ok(json) if json.len() <= cache.max_body_bytes() => return Some(json),
+        Ok(json) if json.len() <= engine.max_body_bytes() => return Some(json),
         Ok(_) => {
             let name = NotStorable::TooLarge.name();
-            refuse(of, name, "it is too large", writes, cache);
+            refuse(of, name, "it is too large", writes, engine);
         }
-        Err(_) => refuse(of, "no-json", "serde_json cannot write it", writes, cache),
+        Err(_) => refuse(of, "no-json", "serde_json cannot write it", writes, engine),
     }
     None
 }
@@ -222,10 +211,10 @@ fn refuse(
     name: &'static str,
     reason: &'static str,
     writes: Writes,
-    cache: &Cache,
+    engine: &Engine,
 ) {
     static NAMED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
-    cache.observer().record(Measured::Write {
+    engine.observer().record(Measured::Write {
         handler: VALUES,
         writes,
         written: Written::Refused(name),

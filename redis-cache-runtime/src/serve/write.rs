@@ -6,26 +6,27 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::body::{Captured, capture};
-use super::evict::succeeded;
-use super::fill::{Begun, Fill};
-use super::outcome::WriteOutcome;
-use super::pending::PendingEviction;
-use super::respond::{content_length, store, stored_head, take_age};
-use super::run::{Step, Surviving};
+use super::reply::{WriteOutcome, pass_on};
+use super::request::{CacheRequest, RequestHead};
+use super::route::Route;
+use super::route::selected::Selected;
+use super::step::{Detachable, Step};
+use super::store_response::{content_length, store, stored_head, take_age};
 use super::writer::Writer;
-use super::{BoxFuture, pass_on};
-use crate::cache::Cache;
-use crate::entry::StoredHead;
+use crate::engine::Engine;
+use crate::engine::client::Evicted;
+use crate::engine::fill::{Begun, Fill};
+use crate::engine::pending::PendingEviction;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
-use crate::http::storable::NotStorable;
+use crate::http::storable::{NotStorable, is_non_error};
 use crate::key::{Address, Eviction};
 use crate::observe::{Writes, Written};
-use crate::request::{CacheRequest, RequestHead};
-use crate::route::{Route, Selected};
 use crate::store::Claim;
+use crate::store::entry::StoredHead;
 
 /// Takes the lease before the handler runs.
 pub fn write_through(
@@ -33,7 +34,7 @@ pub fn write_through(
     route: &'static Route,
     writer: &'static Writer,
     selected: Selected,
-) -> BoxFuture<Write> {
+) -> BoxFuture<'static, Write> {
     Box::pin(Write::begin(request, route, Declared { writer, selected }))
 }
 
@@ -46,7 +47,7 @@ struct Declared {
 /// The evictions of a write that stores nothing, and its address; `None`: which entry it replaces is
 /// not known.
 async fn place(
-    cache: &Cache,
+    engine: &Engine,
     request: &RequestHead,
     route: &'static Route,
     Declared { writer, selected }: Declared,
@@ -56,14 +57,14 @@ async fn place(
         None => route.named_by(request),
     };
     let all = match all {
-        Ok(key) => vec![cache.eviction_of_key(key)],
+        Ok(key) => vec![engine.eviction_of_key(key)],
         Err(_) if route.has_function_for(request) => vec![route.everything()],
         Err(unread) => {
             writer.cannot_name(route, unread);
             return (vec![route.everything()], None);
         }
     };
-    let Some(mut addressing) = route.written(cache, request, selected) else {
+    let Some(mut addressing) = route.written(engine, request, selected) else {
         return (all, None);
     };
     addressing.complete(request).await;
@@ -72,12 +73,12 @@ async fn place(
 
 /// A write under way.
 pub struct Write {
-    cache: Cache,
+    engine: Engine,
     route: &'static Route,
     request: RequestHead,
     /// Where its response is stored, if that is known.
     at: Option<Address>,
-    fill: Option<Fill>,
+    fill: Option<Box<Fill>>,
     /// Evicted when the write succeeded, because nothing can be stored.
     pending: PendingEviction,
 }
@@ -86,19 +87,20 @@ impl Write {
     async fn begin(request: CacheRequest, route: &'static Route, declared: Declared) -> Self {
         let CacheRequest {
             head: request,
-            cache,
+            engine,
         } = request;
-        let (evictions, at) = place(&cache, &request, route, declared).await;
+        let (evictions, at) = place(&engine, &request, route, declared).await;
         let written = at.clone();
-        let kept_for = cache.kept_for(route);
+        let kept_for = route.kept_for(&engine);
+        let client = engine.client();
         let fill = match at {
             None => None,
             Some(at) => {
                 let (name, claim) = (route.name(), Claim::Override);
-                match Fill::begin(cache.clone(), at, name, claim, kept_for, request.since).await {
+                match Fill::begin(client.clone(), at, name, claim, kept_for, request.since).await {
                     Begun::Fill(fill, _) => Some(fill),
                     Begun::ReadTooEarly(_) => {
-                        route.refuse(NotStorable::ReadTooEarly, Writes::Through, &cache);
+                        route.refuse(NotStorable::ReadTooEarly, Writes::Through, &engine);
                         None
                     }
                     Begun::Held(_) | Begun::Fault => None,
@@ -111,8 +113,8 @@ impl Write {
             Vec::new()
         };
         Self {
-            pending: PendingEviction::new(cache.clone(), pending),
-            cache,
+            pending: PendingEviction::new(client.clone(), pending),
+            engine,
             route,
             request,
             at: written,
@@ -122,35 +124,35 @@ impl Write {
 
     /// Answers with what the handler made, after storing it.
     async fn end(self, response: Response) -> Response {
-        let (cache, route) = (self.cache.clone(), self.route);
+        let (engine, route) = (self.engine.clone(), self.route);
         let (response, outcome) = self.store_or_evict(response).await;
-        outcome.tell(pass_on(route, response), &cache)
+        outcome.finish(pass_on(route, response), &engine)
     }
 
     /// Stores what the handler made as what the next read gets, or evicts what is there.
     async fn store_or_evict(self, response: Response) -> (Response, WriteOutcome) {
         let Self {
-            cache,
+            engine,
             route,
             request,
             at,
             fill,
             pending,
         } = self;
-        if !succeeded(response.status()) {
+        if !is_non_error(response.status()) {
             pending.cancel();
             if let Some(fill) = fill {
                 fill.abandon().await;
             }
             return (response, WriteOutcome::Bypass);
         }
-        let (response, stored) = representation(&cache, route, &request, response).await;
+        let (response, stored) = representation(&engine, route, &request, response).await;
         if let Err(reason) = &stored {
-            route.refuse(*reason, Writes::Through, &cache);
+            route.refuse(*reason, Writes::Through, &engine);
         }
         let is_stored = match (fill, stored) {
             (Some(fill), Ok((head, body))) => {
-                store(fill, route, &head, &body, None).await == Written::Stored
+                store(fill, route, &head, &body).await == Written::Stored
             }
             (Some(fill), Err(_)) => {
                 fill.give_up().await;
@@ -159,26 +161,26 @@ impl Write {
             (None, _) => false,
         };
         let evicted = pending.run().await;
-        let outcome = if at.is_some_and(|at| cache.is_evicted(&at)) {
+        let outcome = if at.is_some_and(|at| engine.client().is_evicted(&at)) {
             WriteOutcome::Pending
         } else if is_stored {
             WriteOutcome::Stored
         } else {
-            evicted.unwrap_or(WriteOutcome::Evicted)
+            WriteOutcome::of(Some(evicted.unwrap_or(Evicted::Everywhere)))
         };
         (response, outcome)
     }
 }
 
 impl Step for Write {
-    fn cache(&self) -> &Cache {
-        &self.cache
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    fn run(self, handler: BoxFuture<Response>) -> BoxFuture<Response> {
-        let cache = self.cache.clone();
+    fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response> {
+        let engine = self.engine.clone();
         let run = async move { self.end(handler.await).await };
-        Box::pin(Surviving::new(cache, run))
+        Box::pin(Detachable::new(engine, run))
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
@@ -195,21 +197,21 @@ impl fmt::Debug for Write {
 
 /// The response, and what to store of it: a 200, whatever the status of the write was.
 async fn representation(
-    cache: &Cache,
+    engine: &Engine,
     route: &Route,
     request: &RequestHead,
     response: Response,
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
-    let storable = route
-        .check_request(request)
-        .and_then(|()| route.check_written(&response, cache.lifetime(route)));
+    let storable = request
+        .check(route)
+        .and_then(|()| route.check_written(&response, route.lifetime(engine)));
     let grant = match storable {
         Ok(grant) => grant,
         Err(reason) => return (response, Err(reason)),
     };
     let (parts, body) = response.into_parts();
     let length = content_length(&parts.headers);
-    match capture(body, length, cache.max_body_bytes(), cache.copies()) {
+    match capture(body, length, engine.max_body_bytes(), engine.copies()) {
         Captured::Whole(body) if body.is_empty() => {
             let reason = NotStorable::Status(parts.status);
             (Response::from_parts(parts, Body::empty()), Err(reason))

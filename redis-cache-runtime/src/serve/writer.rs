@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::route::Route;
+use super::route::address::Unread;
 use crate::key::Eviction;
-use crate::registry::name_of;
-use crate::route::{Route, Unread};
+use crate::key::registry::name_of;
 
 /// A handler with `#[cache_evict]` or `#[cache_put]`. Built by the compiler, as a static of generated
 /// code.

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::{
     Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, MemoryStore, Nonce, Token,
 };
-use crate::fault::Fault;
 use crate::key::{Address, Owed};
-use crate::model::gate::{Actor, Fate, Gate, actor};
+use crate::observe::fault::Fault;
+use crate::store::gate::{Actor, Fate, Gate, actor};
 
 thread_local! {
     /// How many nonces each actor has drawn.

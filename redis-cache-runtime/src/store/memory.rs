@@ -11,8 +11,8 @@ use super::{
     Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token, WITNESS_TTL,
     random_nonce,
 };
-use crate::fault::Fault;
 use crate::key::{Address, Eviction, Name, Names, Owed};
+use crate::observe::fault::Fault;
 
 /// What an item costs beside its name and value: the map's and the list's bookkeeping.
 const ITEM_OVERHEAD: usize = 128;

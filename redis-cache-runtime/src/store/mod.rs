@@ -12,6 +12,9 @@
 
 #[cfg(test)]
 mod conformance;
+pub(crate) mod entry;
+#[cfg(test)]
+pub(crate) mod gate;
 #[cfg(test)]
 pub(crate) mod interleaved;
 #[cfg(feature = "memory")]
@@ -25,9 +28,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::entry::Entry;
-use crate::fault::Fault;
+use self::entry::Entry;
 use crate::key::{Address, Eviction, Name, Names, Owed};
+use crate::observe::fault::Fault;
+use crate::observe::status::ServerStatus;
 
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
@@ -39,8 +43,7 @@ pub(crate) use redis::RedisStore;
 #[cfg(not(any(feature = "redis", feature = "memory")))]
 compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
-/// A random value that is never used twice: no counter or clock, which a lost key would reset.
-pub(crate) type Nonce = [u8; 16];
+pub(crate) use crate::key::Nonce;
 
 /// What a server is told from others by, and from itself before it may have lost evictions; all zero
 /// where nothing tells.
@@ -52,6 +55,9 @@ pub(crate) fn of(mut nonce: Nonce, server: Incarnation) -> Nonce {
     nonce.iter_mut().zip(server).for_each(|(to, by)| *to ^= by);
     nonce
 }
+
+/// The longest pause before evictions that the store did not take are sent again.
+pub(crate) const LAST_EVICTION_RETRY: Duration = Duration::from_millis(250);
 
 /// The nonces a fill began under, in the order of [`Names::nonces`](crate::key::Names::nonces).
 pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
@@ -352,6 +358,15 @@ impl Store {
             return Some(store);
         }
         None
+    }
+
+    /// Returns the servers behind the store, with the state of their connections.
+    pub(crate) fn servers(&self) -> Vec<ServerStatus> {
+        #[cfg(feature = "redis")]
+        if let Self::Redis(store) = self {
+            return store.servers();
+        }
+        Vec::new()
     }
 
     /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
-use crate::fault::Fault;
 use crate::key::Name;
+use crate::observe::fault::Fault;
 use crate::store::random_nonce;
 
 /// Reads a nonce or seeds it, and makes it last at least as long as asked.

@@ -4,7 +4,7 @@ use super::link::Shared;
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use super::server::Server;
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 
 pub(super) enum Finder {
     /// Always in the same place.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::kept::Loss;
 use super::request::Purpose;
 use super::server::Received;
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 
 /// The longest time between pulses: what a server has become is noticed so soon.
 const LONGEST_REST: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::fault::{Fault, FaultLog};
+use crate::observe::fault::{Fault, FaultLog};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 pub(super) const LAST_RETRY: Duration = Duration::from_millis(250);

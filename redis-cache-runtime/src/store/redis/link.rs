@@ -19,10 +19,11 @@ use super::pulse::{Answer, PulseName};
 use super::request::{Purpose, until};
 use super::server::Opened;
 use super::server_info::ServerInfo;
-use crate::fault::{Fault, FaultLog};
+use crate::observe::fault::{Fault, FaultLog};
+use crate::observe::status::ConnectionState;
 use crate::settings::Settings;
-use crate::status::ConnectionState;
 use crate::store::Incarnation;
+use crate::store::LAST_EVICTION_RETRY;
 
 /// How long it takes a process that has just connected to tell Redis of its evictions.
 const TELLING: Duration = Duration::from_millis(250);
@@ -59,7 +60,7 @@ impl Shared {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
         // Until every other process has connected, and told of what it has to tell.
-        let retries = LAST_RETRY + crate::cache::LAST_RETRY;
+        let retries = LAST_RETRY + LAST_EVICTION_RETRY;
         Self {
             config,
             connect_timeout: settings.socket_connect_timeout,

@@ -3,7 +3,7 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
-mod extractor;
+mod connection;
 mod finder;
 mod health;
 mod kept;
@@ -34,7 +34,7 @@ use smallvec::SmallVec;
 use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
 };
-pub use self::extractor::Redis;
+pub use self::connection::Redis;
 use self::large::LargeEntries;
 use self::replies::Replies;
 use self::request::Purpose;
@@ -43,10 +43,10 @@ use super::{
     Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL,
     of,
 };
-use crate::fault::{Fault, FaultLog};
 use crate::key::{Address, Eviction, Names, Owed};
+use crate::observe::fault::{Fault, FaultLog};
+use crate::observe::status::{PingError, ServerStatus};
 use crate::settings::{Settings, SettingsError};
-use crate::status::{PingError, ServerStatus};
 
 pub(crate) struct RedisStore {
     names: Names,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::RedisStore;
 use super::commands::{STORE_ALONE, eval, millis};
-use crate::fault::Fault;
 use crate::key::{Address, Eviction};
+use crate::observe::fault::Fault;
 use crate::store::{Claim, Lease};
 use redis::Value;
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use super::health::{Standing, result};
 use super::link::{Connected, Link, Shared, Target};
 use super::request::{Purpose, Request, refuses_all, until};
-use crate::fault::Fault;
-use crate::status::{ConnectionState, ServerStatus};
+use crate::observe::fault::Fault;
+use crate::observe::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
 
 pub(super) struct Node {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::link::Shared;
 use super::server::{Opened, Server};
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 pub(super) struct Sentinels {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Shared;
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 #[cfg(feature = "tls")]
 use crate::settings::Tls;
 use crate::settings::{Access, Endpoint, SettingsError};

@@ -3,7 +3,7 @@
 use redis::Value;
 use sha2::{Digest, Sha256};
 
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 use crate::store::Incarnation;
 
 /// What a server says of itself.

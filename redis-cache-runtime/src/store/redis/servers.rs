@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
-use super::extractor::Redis;
+use super::connection::Redis;
 use super::finder::Finder;
 use super::link::{Shared, Target};
 use super::node::{Node, Reply};
@@ -19,12 +19,12 @@ use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use super::server::Server;
-use crate::fault::{Fault, FaultLog};
 use crate::key::{Name, Names};
 #[cfg(feature = "cluster")]
 use crate::key::{Slots, slot};
+use crate::observe::fault::{Fault, FaultLog};
+use crate::observe::status::{PingError, ServerStatus};
 use crate::settings::{Deployment, Settings, SettingsError};
-use crate::status::{PingError, ServerStatus};
 
 pub(super) struct Servers {
     shared: Arc<Shared>,

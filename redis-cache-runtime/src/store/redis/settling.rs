@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::RedisStore;
-use crate::fault::Fault;
 use crate::key::{Address, CacheKey, Groups};
+use crate::observe::fault::Fault;
 use crate::settings::Settings;
 use crate::store::{Claim, LeaseTerms, Token};
 

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::slots::{Layout, Location, View};
 use super::task::Named;
-use crate::fault::{Fault, FaultLog};
 use crate::key::{SLOTS, tag};
+use crate::observe::fault::{Fault, FaultLog};
 use crate::settings::{Access, Endpoint};
 use crate::store::redis::finder::Finder;
 use crate::store::redis::kept::{Loss, Open};

@@ -27,7 +27,7 @@ use super::kept::{Kept, Open};
 use super::link::Shared;
 use super::node::Node;
 use super::request::{Purpose, Request};
-use crate::fault::Fault;
+use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 use crate::store::Incarnation;
 

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::task::Task;
-use crate::fault::Fault;
 use crate::key::{Name, SLOTS, Slots};
+use crate::observe::fault::Fault;
 use crate::store::redis::node::Node;
 use crate::store::redis::request::Purpose;
 

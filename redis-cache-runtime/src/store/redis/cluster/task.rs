@@ -5,8 +5,8 @@ use std::sync::Arc;
 use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
 use super::slots::Place;
-use crate::fault::Fault;
 use crate::key::{Name, slot};
+use crate::observe::fault::Fault;
 use crate::store::Incarnation;
 use crate::store::redis::commands::{delete, read, values_of, what_was_read};
 use crate::store::redis::node::Node;

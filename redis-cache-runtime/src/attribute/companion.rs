@@ -1,0 +1,74 @@
+//! What the companion of a handler tells other attributes about it.
+
+use crate::serve::route::Route;
+
+/// A `#[cached]` handler, as its companion type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `#[cached]` handler",
+    label = "expected the name of a function with `#[cached]`"
+)]
+pub trait Handler {
+    /// [`OfRequest`] or [`OfValues`].
+    type Key;
+    /// How many values `vary_by` names.
+    const VARY_BY: usize = 0;
+    /// The groups of a write are those of the read: they hold no value that the key does not.
+    const GROUPS_BY_KEY: bool = true;
+    /// What was declared.
+    fn route() -> &'static Route;
+}
+
+/// The key is made of the request.
+#[derive(Debug)]
+pub struct OfRequest;
+
+/// The key is made of values, by a template.
+#[derive(Debug)]
+pub struct OfValues;
+
+/// The handler is generic: there is no telling which instance is meant.
+#[derive(Debug)]
+pub struct OfTypes;
+
+/// Whether a handler can be named alone.
+#[diagnostic::on_unimplemented(
+    message = "this handler cannot be named alone",
+    label = "name the values of its `key = \"..\"`: write `handler(value)`",
+    note = "a generic handler cannot be named at all: give it a group, and evict that"
+)]
+pub trait NamedAlone {}
+
+impl NamedAlone for OfRequest {}
+
+/// The route of a handler that is named without values.
+pub fn named_alone<Key: NamedAlone>(route: &'static Route) -> &'static Route {
+    route
+}
+
+/// A text that names what a handler's key is of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a text, and this handler has no values to name",
+    label = "expected a text: the path and query of a request, or what `key = function` returns"
+)]
+pub trait KeyText {
+    /// The text.
+    fn as_str(&self) -> &str;
+}
+
+impl KeyText for str {
+    fn as_str(&self) -> &str {
+        self
+    }
+}
+
+impl KeyText for String {
+    fn as_str(&self) -> &str {
+        self
+    }
+}
+
+impl<T: KeyText + ?Sized> KeyText for &T {
+    fn as_str(&self) -> &str {
+        (**self).as_str()
+    }
+}

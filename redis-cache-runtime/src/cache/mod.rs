@@ -1,0 +1,209 @@
+//! The handle that applications hold.
+
+mod connection;
+mod imperative;
+#[cfg(feature = "redis")]
+mod redis;
+mod values;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+
+use crate::engine::Engine;
+use crate::observe::Observer;
+use crate::observe::fault::FaultLog;
+use crate::settings::Settings;
+#[cfg(feature = "redis")]
+use crate::settings::SettingsError;
+use crate::store::Store;
+
+pub use values::{Ttl, Values};
+
+/// A cache: put it in the state of an application, and the attributes on its handlers use it.
+///
+/// It is cheap to clone, and it is an extractor itself. A handler with one of the attributes needs
+/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks; the state may
+/// be behind an [`Arc`]:
+///
+/// ```
+/// use axum::extract::FromRef;
+/// use axum_redis_cache::{Cache, Settings};
+///
+/// #[derive(Clone)]
+/// struct AppState {
+///     cache: Cache,
+/// }
+///
+/// impl FromRef<AppState> for Cache {
+///     fn from_ref(state: &AppState) -> Self {
+///         state.cache.clone()
+///     }
+/// }
+///
+/// // Redis need not be up: the connection is opened by the first request that needs it.
+/// let cache = Cache::connect(Settings::from_url("redis://127.0.0.1:6379")?)?;
+/// let state = AppState { cache };
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    engine: Engine,
+}
+
+impl Cache {
+    /// A cache on the Redis that the settings name. It does not connect before it has to, so it
+    /// starts without Redis, and it reconnects by itself.
+    ///
+    /// # Errors
+    ///
+    /// Settings contradict each other, ask for what this build has no feature for, or name a file that
+    /// cannot be used.
+    #[cfg(feature = "redis")]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a cache is made once, from its own settings"
+    )]
+    pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
+        let faults = Arc::new(FaultLog::new(Observer::new(&settings)));
+        let store = crate::store::RedisStore::new(&settings, Arc::clone(&faults))?;
+        Ok(Self::new(&settings, Store::Redis(store), faults))
+    }
+
+    /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
+    /// them share nothing, so each test can have its own.
+    ///
+    /// ```
+    /// let cache = axum_redis_cache::Cache::in_memory();
+    /// ```
+    #[cfg(feature = "memory")]
+    pub fn in_memory() -> Self {
+        Self::in_memory_with(Settings::default())
+    }
+
+    /// A cache in this process. Of the settings, those that say where Redis is do not matter.
+    #[cfg(feature = "memory")]
+    #[allow(clippy::needless_pass_by_value, reason = "like `connect`")]
+    pub fn in_memory_with(settings: Settings) -> Self {
+        let store = crate::store::MemoryStore::new(&settings.prefix, settings.max_memory_bytes);
+        let faults = Arc::new(FaultLog::new(Observer::new(&settings)));
+        Self::new(&settings, Store::Memory(store), faults)
+    }
+
+    /// A cache that stores nothing: every handler runs, and its response says
+    /// `X-Redis-Cache: BYPASS`. No value is found, evictions have nothing to do, and no fault is
+    /// counted. For tests of what an application does without a cache, and to turn caching off.
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = Cache::disabled();
+    /// cache.set("answer", &42).await;
+    /// assert_eq!(cache.get::<u32>("answer").await, None);
+    /// # });
+    /// ```
+    pub fn disabled() -> Self {
+        Self::new(&Settings::default(), Store::Disabled, Arc::default())
+    }
+
+    fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
+        Self {
+            engine: Engine::new(settings, store, faults),
+        }
+    }
+
+    /// A cache on a store of the model checker.
+    #[cfg(test)]
+    pub(crate) fn on(store: Store) -> Self {
+        Self::new(&Settings::default(), store, Arc::default())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn into_engine(self) -> Engine {
+        self.engine
+    }
+
+    /// A view of the cache that shares connections and settings with it, but no entry: what is stored
+    /// and evicted through one of them does not concern the other. Only [`clear`](Self::clear) of the
+    /// cache itself evicts everything, in every scope.
+    ///
+    /// Two routers that mount the same handlers at the same paths with different states need it:
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// let cache = Cache::in_memory();
+    /// let (german, english) = (cache.scoped("de"), cache.scoped("en"));
+    /// # let _ = (german, english);
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, name: impl AsRef<str>) -> Self {
+        Self {
+            engine: self.engine.scoped(name.as_ref()),
+        }
+    }
+
+    /// How many operations failed so far because the store was unreachable, slow or refused them.
+    /// The requests they belonged to were answered by their handlers.
+    pub fn faults(&self) -> u64 {
+        self.engine.client().faults()
+    }
+
+    /// How many evictions wait for the store to take them. Until it does, this process answers none
+    /// of the requests they concern from the store.
+    pub fn pending_evictions(&self) -> usize {
+        self.engine.client().pending_evictions()
+    }
+
+    /// Waits, for five seconds at most, until what goes on in the background is done: runs of
+    /// handlers whose clients have gone, and evictions that Redis has not taken yet. What is left
+    /// then is logged. Call it when the server has stopped:
+    ///
+    /// ```
+    /// # use axum_redis_cache::Cache;
+    /// # async fn serve(cache: Cache) -> std::io::Result<()> {
+    /// // axum::serve(listener, app).await?;
+    /// cache.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self) {
+        self.engine.shutdown().await;
+    }
+}
+
+/// The cache of a state behind an [`Arc`], so that `State<Arc<AppState>>` needs no wrapper.
+impl<S> FromRef<Arc<S>> for Cache
+where
+    Self: FromRef<S>,
+{
+    fn from_ref(state: &Arc<S>) -> Self {
+        Self::from_ref(&**state)
+    }
+}
+
+impl<S> FromRequestParts<S> for Cache
+where
+    Self: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::from_ref(state))
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! Evictions: sent to the store now, and again until it takes them.
+
+use std::sync::{Arc, Weak};
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use super::{FIRST_EVICTION_RETRY, StoreClient};
+use crate::key::{Address, Eviction, Owed};
+use crate::observe::fault::Fault;
+use crate::observe::{Measured, Operation};
+use crate::store::LAST_EVICTION_RETRY;
+
+/// The result of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Evicted {
+    /// No process serves the entries any more.
+    Everywhere,
+    /// The store has not taken the eviction yet: other processes may still serve the entries.
+    Pending,
+}
+
+impl StoreClient {
+    /// Returns whether an eviction that the store has not taken yet concerns an address.
+    pub(crate) fn is_evicted(&self, at: &Address) -> bool {
+        self.backlog.concerns(at)
+    }
+
+    /// Returns the number of evictions that the store has not taken yet.
+    pub(crate) fn pending_evictions(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Evicts. The only way out for an entry before its time.
+    pub(crate) async fn evict(self: &Arc<Self>, evictions: &[Eviction]) -> Evicted {
+        let Some(span) = self.observer().span(Operation::Evict) else {
+            return pending_unless(self.send_or_hold(evictions).await.is_ok());
+        };
+        span.evicts(evictions);
+        let sent = span.around(self.send_or_hold(evictions)).await;
+        if let Err(fault) = &sent {
+            span.failed(fault.name());
+        }
+        pending_unless(sent.is_ok())
+    }
+
+    /// Evicts in this process now, and in the others once the store can be reached.
+    pub(crate) async fn evict_later(self: &Arc<Self>, evictions: &[Eviction]) {
+        self.record_evictions(evictions);
+        self.enqueue(evictions.iter().cloned().map(Owed::whole).collect());
+        self.hold_response(evictions).await;
+    }
+
+    /// Sends evictions to the store. If it does not take them and the settings say so, waits as long as
+    /// other processes may serve the entries.
+    async fn send_or_hold(self: &Arc<Self>, evictions: &[Eviction]) -> Result<(), Fault> {
+        let sent = self.send(evictions).await;
+        if sent.is_err() && self.hold_response(evictions).await {
+            return Ok(());
+        }
+        sent
+    }
+
+    /// Waits as long as other processes may serve the entries, if the settings say so; `true`: the store
+    /// has taken the evictions meanwhile.
+    async fn hold_response(&self, evictions: &[Eviction]) -> bool {
+        let Some(time) = self.hold_pending else {
+            return false;
+        };
+        sleep(time).await;
+        !self.backlog.holds_any_of(evictions)
+    }
+
+    /// Sends evictions to the store, and queues those that it does not take.
+    async fn send(self: &Arc<Self>, evictions: &[Eviction]) -> Result<(), Fault> {
+        self.record_evictions(evictions);
+        let started = self.observer().start();
+        let mut left = Vec::new();
+        let removed = self.store.remove(evictions).await.map_err(|failed| {
+            left = failed.owed;
+            failed.fault
+        });
+        self.forget_witness(evictions.iter());
+        let removed = self.recorded("remove", started, removed);
+        if removed.is_err() {
+            self.enqueue(left);
+        } else if self.pending_evictions() > 0 {
+            self.retry_evictions();
+        }
+        removed
+    }
+
+    fn enqueue(self: &Arc<Self>, owed: Vec<Owed>) {
+        if self.backlog.push(owed) {
+            self.faults.record(&Fault::Overflow);
+        }
+        self.retry_evictions();
+    }
+
+    /// Counts and logs evictions by their targets.
+    fn record_evictions(&self, evictions: &[Eviction]) {
+        for eviction in evictions {
+            let (target, group) = (eviction.target(), eviction.named_group());
+            self.observer().record(Measured::Eviction { target });
+            tracing::debug!(target, group, "evicted");
+        }
+    }
+
+    /// Retries the queued evictions in the background, unless a task does so already.
+    pub(crate) fn retry_evictions(self: &Arc<Self>) {
+        if let Ok(runtime) = Handle::try_current()
+            && self.backlog.take_care()
+        {
+            tracing::warn!("evictions wait for the store, and are repeated until it takes them");
+            runtime.spawn(Retry(Arc::downgrade(self)).run());
+        }
+    }
+
+    /// Forgets the nonce that evictions have removed.
+    fn forget_witness<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
+        if evictions.any(Eviction::concerns_responses) {
+            self.witnessed.forget();
+        }
+    }
+
+    /// Sends every queued eviction once: if one of several servers is away, the others still get theirs.
+    /// Returns whether the store took them all.
+    async fn send_queued(&self) -> bool {
+        let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
+        while let Some(batch) = self.backlog.batch(attempts) {
+            let removed = self.store.remove_owed(&batch.owed).await;
+            self.forget_witness(batch.owed.iter().map(|owed| &owed.eviction));
+            let Err(left) = removed else {
+                self.backlog.settle(&batch, Vec::new());
+                continue;
+            };
+            has_succeeded = false;
+            if left.is_everything {
+                break;
+            }
+            self.backlog.settle(&batch, left.owed);
+        }
+        has_succeeded
+    }
+}
+
+fn pending_unless(taken: bool) -> Evicted {
+    if taken {
+        Evicted::Everywhere
+    } else {
+        Evicted::Pending
+    }
+}
+
+/// The task that sends queued evictions until the store has taken them all. Dropped with its runtime,
+/// it leaves them to the next request that they concern.
+struct Retry(Weak<StoreClient>);
+
+impl Retry {
+    async fn run(mut self) {
+        let mut delay = FIRST_EVICTION_RETRY;
+        while let Some(client) = self.0.upgrade() {
+            let has_succeeded = client.send_queued().await;
+            if client.backlog.is_done() {
+                tracing::info!("the store has taken every eviction");
+                self.0 = Weak::new();
+                return;
+            }
+            drop(client);
+            if has_succeeded {
+                delay = FIRST_EVICTION_RETRY;
+                continue;
+            }
+            sleep(delay).await;
+            delay = LAST_EVICTION_RETRY.min(delay * 2);
+        }
+    }
+}
+
+impl Drop for Retry {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            client.backlog.abandon();
+        }
+    }
+}

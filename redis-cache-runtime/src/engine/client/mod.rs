@@ -1,0 +1,284 @@
+//! The store as requests use it: every step of the protocol, with the faults counted, the operations
+//! timed, and the evictions that the store has not taken yet.
+
+mod evict;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use super::background::Background;
+use super::backlog::Backlog;
+use super::witnessed::{Moment, Witnessed};
+use crate::key::Address;
+use crate::observe::fault::{Fault, FaultLog};
+use crate::observe::status::Status;
+use crate::observe::{Measured, Observer, Started};
+use crate::settings::{LONGEST, Settings};
+use crate::store::{Claim, Claimed, Found, LAST_EVICTION_RETRY, Lease, LeaseTerms, Store, Token};
+
+pub(crate) use evict::Evicted;
+
+/// The interval at which the lease of a run that others wait for is renewed. The lease ends a few beats
+/// after a process that held it died.
+pub(crate) const BEAT: Duration = Duration::from_millis(500);
+
+/// The first pause before evictions that the store did not take are sent again.
+pub(crate) const FIRST_EVICTION_RETRY: Duration = Duration::from_millis(20);
+
+/// The only way to the store for requests.
+pub(crate) struct StoreClient {
+    store: Store,
+    faults: Arc<FaultLog>,
+    backlog: Backlog,
+    background: Background,
+    witnessed: Witnessed,
+    /// The time for which the response to a write is held whose evictions the store has not taken.
+    hold_pending: Option<Duration>,
+    lease_ttl: Duration,
+}
+
+impl StoreClient {
+    pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
+        Self {
+            store,
+            faults,
+            backlog: Backlog::default(),
+            background: Background::new(settings.max_detached_runs),
+            witnessed: Witnessed::default(),
+            hold_pending: settings.hold_pending.then_some(settings.pulse),
+            lease_ttl: settings.lease_ttl.min(LONGEST),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        self.faults.observer()
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// Returns the number of operations that have failed.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.count()
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.lease_ttl
+    }
+
+    /// Returns the time for which the lease of a run that others wait for is held unless it is renewed.
+    pub(crate) fn hold(&self) -> Duration {
+        self.lease_ttl.min(3 * BEAT)
+    }
+
+    /// Returns how the client is doing, without asking the servers.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            servers: self.store.servers(),
+            pending_evictions: self.backlog.len(),
+            faults: self.faults.count(),
+        }
+    }
+
+    /// Looks up the entry at an address and, if asked, the holder of its lease. The only way to an
+    /// entry.
+    pub(crate) async fn lookup(
+        self: &Arc<Self>,
+        at: &Address,
+        holder: bool,
+    ) -> Result<Found, Fault> {
+        if self.backlog.concerns(at) {
+            self.retry_evictions();
+            return Err(Fault::EvictionPending);
+        }
+        let started = self.observer().start();
+        let mut ended = self.store.get(at, holder).await;
+        if let Ok(found) = &mut ended {
+            let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
+            if let Some(witness) = witness.flatten() {
+                self.witnessed.learn(Some(witness));
+            }
+            if let Some(mounted) = at.mounted {
+                found.nonces.push(Some(mounted.stamp()));
+            }
+        }
+        self.recorded("get", started, ended)
+    }
+
+    /// Takes the right to fill an address with an entry that is kept for `kept_for`. The entry may be
+    /// made of data that was read before, if `reads_early`.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        at: &Address,
+        claim: Claim,
+        kept_for: Option<Duration>,
+        reads_early: bool,
+    ) -> Result<Claimed, Fault> {
+        let hold = match claim {
+            Claim::IfFree => self.hold(),
+            Claim::Alone | Claim::Override => self.lease_ttl,
+        };
+        let terms = LeaseTerms {
+            hold,
+            lease: self.lease_ttl,
+            entry: kept_for,
+            reads_early,
+        };
+        let token = Token::draw(claim)?;
+        let started = self.observer().start();
+        let mut claimed = self.store.lease(at, claim, token, terms).await;
+        if let (Ok(Claimed::Taken(lease, _)), Some(mounted)) = (&mut claimed, at.mounted) {
+            lease.stamps.push(mounted.stamp());
+        }
+        if claimed.is_err() {
+            self.release_later(at.clone(), claim, token);
+        }
+        self.recorded("lease", started, claimed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn witnessed(&self) -> &Witnessed {
+        &self.witnessed
+    }
+
+    /// Returns the current moment.
+    pub(crate) fn now(&self) -> Moment {
+        self.witnessed.now()
+    }
+
+    /// Returns whether nothing at the lease's address was evicted between a moment and the lease.
+    pub(crate) fn proves(&self, lease: &Lease, since: Moment) -> bool {
+        let witnesses = lease.witnesses.as_ref();
+        witnesses.is_some_and(|witnesses| self.witnessed.prove(witnesses, since))
+    }
+
+    /// Reads the nonce that every eviction removes, for a proof about data that is read after that.
+    /// `None`: this process knows the nonce, as far as it can tell, and `insists` does not ask for more.
+    pub(crate) fn prepare_proof(self: &Arc<Self>, insists: bool) -> Option<BoxFuture<'static, ()>> {
+        if !insists && self.witnessed.is_known() {
+            return None;
+        }
+        let client = Arc::clone(self);
+        Some(Box::pin(async move {
+            let started = client.observer().start();
+            let witness = client.store.witness().await;
+            let witness = client.recorded("witness", started, witness);
+            client.witnessed.learn(witness.ok().flatten());
+        }))
+    }
+
+    /// Holds a lease for longer, under a token that may be another; `false` when the lease was lost.
+    pub(crate) async fn renew(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        token: Token,
+        hold: Duration,
+    ) -> Result<bool, Fault> {
+        let started = self.observer().start();
+        let ended = self.store.renew(at, lease, token, hold).await;
+        self.recorded("renew", started, ended)
+    }
+
+    /// Stores an entry under a lease; `false` when the lease was lost.
+    pub(crate) async fn fill(
+        &self,
+        at: &Address,
+        lease: &Lease,
+        entry: Bytes,
+        lifetime: Option<Duration>,
+    ) -> Result<bool, Fault> {
+        let started = self.observer().start();
+        let ended = self.store.put(at, lease, entry, lifetime).await;
+        if lease.claim == Claim::Override && !at.key.is_of_value() {
+            self.witnessed.forget();
+        }
+        self.recorded("put", started, ended)
+    }
+
+    /// Makes the nonces of an address outlast an entry that is stored next and kept for `kept_for`.
+    pub(crate) async fn prolong(
+        &self,
+        at: &Address,
+        kept_for: Option<Duration>,
+    ) -> Result<(), Fault> {
+        let ttl = kept_for.map(|kept_for| kept_for.saturating_add(self.lease_ttl));
+        let started = self.observer().start();
+        let ended = self.store.prolong(at, ttl).await;
+        self.recorded("prolong", started, ended)
+    }
+
+    /// Gives a lease back.
+    pub(crate) async fn release(self: &Arc<Self>, at: &Address, claim: Claim, token: Token) {
+        let started = self.observer().start();
+        let released = self.store.release(at, claim, token).await;
+        if self
+            .recorded("release", started, released)
+            .is_err_and(|fault| fault.is_absence())
+        {
+            self.release_later(at.clone(), claim, token);
+        }
+    }
+
+    /// Gives a lease back that may be held, once the store can be reached, so that nobody waits for it.
+    /// The attempts stop when the lease has ended by itself.
+    pub(crate) fn release_later(self: &Arc<Self>, at: Address, claim: Claim, token: Token) {
+        let client = Arc::clone(self);
+        self.background.spawn_bounded(async move {
+            let ends = Instant::now() + client.hold();
+            while Instant::now() < ends {
+                sleep(LAST_EVICTION_RETRY).await;
+                if client.store.release(&at, claim, token).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Records how an operation of the store ended, and its duration.
+    fn recorded<T>(
+        &self,
+        operation: &'static str,
+        started: Started,
+        ended: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let Some(took) = started.elapsed() {
+            self.observer().record(Measured::StoreOperation {
+                operation,
+                fault: ended.as_ref().err().map(Fault::name),
+                took,
+            });
+        }
+        ended.inspect_err(|fault| self.faults.record(fault))
+    }
+}
+
+impl Drop for StoreClient {
+    fn drop(&mut self) {
+        let lost = self.backlog.len();
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "the cache is dropped with evictions that the store has not taken"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for StoreClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreClient")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}

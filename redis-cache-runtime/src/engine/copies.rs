@@ -1,0 +1,216 @@
+//! The memory that copies of streamed bodies may take, in all requests together.
+//!
+//! A client that stops reading also stops the stream, but what was copied until then stays. So the
+//! copies of all requests share one budget. A copy that finds no room is given up, and its stream
+//! goes on without it.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+/// The largest piece of a copy, unless more comes at once.
+const PIECE: usize = 64 * 1024;
+
+/// The budget of all copies of a cache.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    limit: usize,
+    taken: AtomicUsize,
+    numbers: AtomicU64,
+    /// The copies, by the end of their leases.
+    under_way: Mutex<BTreeMap<Id, Arc<Data>>>,
+}
+
+/// The end of a lease, and a number that no other copy has.
+type Id = (Instant, u64);
+
+/// The data of a copy; `None`: it was given up.
+type Data = Mutex<Option<Pieces>>;
+
+#[derive(Debug)]
+struct Pieces {
+    list: Vec<Vec<u8>>,
+    length: usize,
+    room: Room,
+}
+
+impl Copies {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            taken: AtomicUsize::new(0),
+            numbers: AtomicU64::new(0),
+            under_way: Mutex::default(),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.take_what_is_free(bytes) || (self.give_up_ended() && self.take_what_is_free(bytes))
+    }
+
+    fn take_what_is_free(&self, bytes: usize) -> bool {
+        let taken = &self.taken;
+        let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let order = Ordering::Relaxed;
+        taken.fetch_update(order, order, more).is_ok()
+    }
+
+    /// Gives up the copies whose leases have ended: they cannot be stored any more, and those whose
+    /// clients do not read would be kept as long as their connections.
+    fn give_up_ended(&self) -> bool {
+        let now = Instant::now();
+        let ended = {
+            let mut under_way = lock(&self.under_way);
+            let left = under_way.split_off(&(now, 0));
+            mem::replace(&mut *under_way, left)
+        };
+        for data in ended.values() {
+            *lock(data) = None;
+        }
+        !ended.is_empty()
+    }
+}
+
+/// Bytes of the budget. They are given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    copies: Arc<Copies>,
+    bytes: usize,
+}
+
+impl Room {
+    pub(crate) fn new(copies: &Arc<Copies>) -> Self {
+        Self {
+            copies: Arc::clone(copies),
+            bytes: 0,
+        }
+    }
+
+    /// Takes more; `false`: there is none left.
+    #[must_use]
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let has_grown = self.copies.take(bytes);
+        if has_grown {
+            self.bytes += bytes;
+        }
+        has_grown
+    }
+
+    /// Gives some back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.copies.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+/// A copy of a body that is passed through.
+#[derive(Debug)]
+pub(crate) struct StreamCopy {
+    copies: Arc<Copies>,
+    id: Id,
+    data: Arc<Data>,
+    length: usize,
+}
+
+impl StreamCopy {
+    /// An empty copy, of use until the lease of its fill ends.
+    pub(crate) fn new(copies: &Arc<Copies>, end: Instant) -> Self {
+        let id = (end, copies.numbers.fetch_add(1, Ordering::Relaxed));
+        let data = Arc::new(Mutex::new(Some(Pieces {
+            list: Vec::new(),
+            length: 0,
+            room: Room::new(copies),
+        })));
+        lock(&copies.under_way).insert(id, Arc::clone(&data));
+        Self {
+            copies: Arc::clone(copies),
+            id,
+            data,
+            length: 0,
+        }
+    }
+
+    /// The length of what was appended.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Appends data; `false`: there is no room, or the copy was given up because its lease has ended.
+    #[must_use]
+    pub(crate) fn append(&mut self, data: &[u8]) -> bool {
+        let Some(piece) = lock(&self.data)
+            .as_ref()
+            .map(|it| it.next_piece(data.len()))
+        else {
+            return false;
+        };
+        // Not under the lock: others are given up for the room, and this one may be one of them.
+        let mut room = Room::new(&self.copies);
+        if !room.grow(piece) {
+            return false;
+        }
+        self.length += data.len();
+        match &mut *lock(&self.data) {
+            Some(pieces) => {
+                pieces.append(data, piece, room);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The data; `None`: it was given up. Its room is given back when the copy is dropped.
+    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+        let mut data = lock(&self.data);
+        data.as_mut().map(|it| mem::take(&mut it.list).concat())
+    }
+}
+
+impl Drop for StreamCopy {
+    fn drop(&mut self) {
+        lock(&self.copies.under_way).remove(&self.id);
+    }
+}
+
+impl Pieces {
+    fn free(&self) -> usize {
+        let last = self.list.last();
+        last.map_or(0, |last| last.capacity() - last.len())
+    }
+
+    /// The length of the piece that data of a length needs beyond what is free; zero: none.
+    fn next_piece(&self, length: usize) -> usize {
+        match length.saturating_sub(self.free()) {
+            0 => 0,
+            beyond => beyond.max(self.length.min(PIECE)),
+        }
+    }
+
+    fn append(&mut self, data: &[u8], piece: usize, mut room: Room) {
+        let (now, later) = data.split_at(data.len().min(self.free()));
+        if let Some(last) = self.list.last_mut() {
+            last.extend_from_slice(now);
+        }
+        if !later.is_empty() {
+            let mut next = Vec::with_capacity(piece);
+            next.extend_from_slice(later);
+            self.list.push(next);
+        }
+        self.length += data.len();
+        self.room.bytes += mem::take(&mut room.bytes);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

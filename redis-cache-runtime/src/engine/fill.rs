@@ -1,0 +1,310 @@
+//! A fill: the run of a handler whose response is stored, under a lease that is taken before the run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client::StoreClient;
+use super::flight::Lead;
+use super::lease::HeldLease;
+use super::witnessed::Moment;
+use super::{clock, declared_groups};
+use crate::http::storable::NotStorable;
+use crate::key::{Address, Eviction};
+use crate::observe::{Measured, Writes, Written};
+use crate::store::entry::Entry;
+use crate::store::{Claim, Claimed, Stamps, Token};
+
+/// A fill under way, with the requests that wait for it.
+///
+/// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
+/// back, and a write evicts: the changes that it made before it was dropped are unknown.
+pub(crate) struct Fill {
+    work: Work,
+    lead: Option<Lead>,
+    is_done: bool,
+}
+
+#[derive(Clone)]
+struct Work {
+    held: HeldLease,
+    /// The handler, as metrics and spans call it.
+    handler: &'static str,
+    /// The time for which the nonces of the lease outlast it; `None`: for ever.
+    kept_for: Option<Duration>,
+}
+
+/// The result of the attempt to begin a fill.
+pub(crate) enum Begun {
+    /// With the entry that is there, which another fill may have put there just now.
+    Fill(Box<Fill>, Option<Entry>),
+    /// The data may have been read before an eviction. With the entry that is there.
+    ReadTooEarly(Option<Entry>),
+    /// Another fill has the lease.
+    Held(Token),
+    /// The store has a fault.
+    Fault,
+}
+
+impl Fill {
+    /// Takes the lease, for an entry that is kept for `kept_for`. If the run has read data since
+    /// `read_since`, the lease must prove that nothing was evicted after that.
+    pub(crate) async fn begin(
+        client: Arc<StoreClient>,
+        at: Address,
+        handler: &'static str,
+        claim: Claim,
+        kept_for: Option<Duration>,
+        read_since: Option<Moment>,
+    ) -> Begun {
+        let handle = Arc::clone(&client);
+        let begun = handle.background().run_to_completion(async move {
+            let end = Instant::now() + client.lease_ttl();
+            let leased = client.lease(&at, claim, kept_for, read_since.is_some());
+            let (lease, entry) = match leased.await {
+                Ok(Claimed::Taken(lease, entry)) => (lease, entry),
+                Ok(Claimed::Held(holder)) => return Begun::Held(holder),
+                Err(_) => return Begun::Fault,
+            };
+            let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
+            declared_groups::declare_made(&at.groups);
+            let is_proved = |since| client.proves(&lease, since) && !client.is_evicted(&at);
+            let is_too_early = read_since.is_some_and(|since| !is_proved(since));
+            let held = HeldLease {
+                client,
+                at,
+                lease,
+                end,
+            };
+            if is_too_early {
+                held.release().await;
+                return Begun::ReadTooEarly(entry);
+            }
+            let work = Work {
+                held,
+                handler,
+                kept_for,
+            };
+            let fill = Self {
+                work,
+                lead: None,
+                is_done: false,
+            };
+            Begun::Fill(Box::new(fill), entry)
+        });
+        begun.await.unwrap_or(Begun::Fault)
+    }
+
+    /// Lets the requests that follow a lead wait for this fill.
+    pub(super) fn led_by(mut self: Box<Self>, lead: Lead) -> Box<Self> {
+        self.lead = Some(lead);
+        self
+    }
+
+    /// The stamps of the entry.
+    pub(crate) fn stamps(&self) -> &Stamps {
+        self.work.held.stamps()
+    }
+
+    /// The end of the lease.
+    pub(crate) fn end(&self) -> Instant {
+        self.work.held.end()
+    }
+
+    /// Runs the handler. The lease is held meanwhile.
+    pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
+        match &self.lead {
+            Some(lead) => lead.run(&self.work.held, handler).await,
+            None => handler.await,
+        }
+    }
+
+    /// Tells the followers and other processes not to wait for the response, which streams and may take
+    /// long. `None` when the lease is lost.
+    pub(crate) async fn unawaited(mut self: Box<Self>) -> Option<Box<Self>> {
+        if let Some(lead) = self.lead.take() {
+            lead.fail_to_share();
+        }
+        match self.work.held.make_unawaited().await {
+            Ok(true) => Some(self),
+            Ok(false) => {
+                self.is_done = true;
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Shares an entry with those who wait for it, then stores it if nothing was evicted since the fill
+    /// began. The entry is kept for `stale_for` when it is no longer fresh. `None`: the response could
+    /// not be encoded. Returns the result.
+    pub(crate) async fn store(
+        mut self: Box<Self>,
+        entry: Option<Entry>,
+        stale_for: Duration,
+    ) -> Written {
+        match (self.lead.take(), &entry) {
+            (Some(lead), Some(entry)) => lead.land(&self.work.held, entry.clone()).await,
+            (Some(lead), None) => lead.fail(),
+            (None, _) => {}
+        }
+        self.finish(|work| work.end(entry, stale_for))
+            .await
+            .unwrap_or(Written::Superseded)
+    }
+
+    /// Ends without storing: a read gives its lease back, a write evicts its key.
+    pub(crate) async fn give_up(self: Box<Self>) {
+        self.finish(Work::give_up).await;
+    }
+
+    /// Gives the lease back, leaves the entry as it is, and lets the followers run the handler
+    /// themselves: the first of them may find the lease free.
+    pub(crate) async fn abandon(mut self: Box<Self>) {
+        let lead = self.lead.take();
+        self.release().await;
+        if let Some(lead) = lead {
+            lead.fail();
+        }
+    }
+
+    /// Like `abandon`, and nobody follows for a short time: the next response most likely cannot be
+    /// shared either.
+    pub(crate) async fn abandon_unshared(mut self: Box<Self>) {
+        let lead = self.lead.take();
+        self.release().await;
+        if let Some(lead) = lead {
+            lead.fail_to_share();
+        }
+    }
+
+    /// Lets the followers run the handler themselves, and gives the lease back in the background.
+    pub(crate) fn fail(mut self: Box<Self>) {
+        if let Some(lead) = self.lead.take() {
+            lead.fail();
+        }
+    }
+
+    async fn release(self: Box<Self>) {
+        self.finish(|work| async move { work.held.release().await })
+            .await;
+    }
+
+    /// Runs the last step to completion, whatever happens to the caller.
+    async fn finish<F>(mut self: Box<Self>, step: impl FnOnce(Work) -> F) -> Option<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.is_done = true;
+        let client = Arc::clone(&self.work.held.client);
+        let step = step(self.work.clone());
+        client.background().run_to_completion(step).await
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let work = self.work.clone();
+            self.work.held.client.background().spawn(work.give_up());
+        }
+    }
+}
+
+impl Work {
+    /// Stores an entry, and reports the result to metrics, spans and the log.
+    async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let (client, handler) = (Arc::clone(&self.held.client), self.handler);
+        let writes = match self.held.lease.claim {
+            Claim::IfFree | Claim::Alone => Writes::Fill,
+            Claim::Override => Writes::Through,
+        };
+        let written = match client.observer().span(writes.operation()) {
+            None => self.store(entry, stale_for).await,
+            Some(span) => {
+                span.about(handler, &self.held.at);
+                span.ttl(entry.as_ref().and_then(Entry::lifetime));
+                let written = span.around(self.store(entry, stale_for)).await;
+                span.written(written);
+                written
+            }
+        };
+        if written == Written::Superseded {
+            tracing::debug!(
+                handler,
+                "superseded: evicted or written since its fill began"
+            );
+        }
+        client.observer().record(Measured::Write {
+            handler,
+            writes,
+            written,
+        });
+        written
+    }
+
+    async fn store(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+        let Some(entry) = entry else {
+            self.give_up().await;
+            return Written::Refused(NotStorable::TooLarge.name());
+        };
+        // The rest of the lifetime: the body may have taken a while.
+        let fresh_for = entry.freshness(clock::now()).remaining();
+        if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
+            self.give_up().await;
+            return Written::Refused(NotStorable::AlreadyStale.name());
+        }
+        let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
+        let HeldLease {
+            client, at, lease, ..
+        } = &self.held;
+        // The handler may have granted more than the route declared when the nonces were seeded.
+        if outlasts(ttl, self.kept_for) {
+            let _ = client.prolong(at, ttl).await;
+        }
+        match client.fill(at, lease, entry.into_bytes(), ttl).await {
+            Ok(true) => Written::Stored,
+            Ok(false) => Written::Superseded,
+            // The entry may have been stored or not: it must go. The request has waited long enough.
+            Err(fault) if fault.is_absence() => {
+                if let Some(evictions) = self.evictions() {
+                    client.evict_later(&evictions).await;
+                } else {
+                    let client = Arc::clone(client);
+                    client.background().spawn(self.give_up());
+                }
+                Written::Failed(fault.name())
+            }
+            Err(fault) => {
+                self.give_up().await;
+                Written::Failed(fault.name())
+            }
+        }
+    }
+
+    async fn give_up(self) {
+        match self.evictions() {
+            // A pending eviction is retried by the client.
+            Some(evictions) => {
+                let _ = self.held.client.evict(&evictions).await;
+            }
+            None => self.held.release().await,
+        }
+    }
+
+    /// The evictions of a write that did not end as it should: its lease is part of its key.
+    fn evictions(&self) -> Option<Vec<Eviction>> {
+        let is_write = self.held.is_of_write();
+        is_write.then(|| vec![Eviction::Key(self.held.at.key.clone())])
+    }
+}
+
+/// Returns whether one lifetime is longer than another; `None` is the longest.
+fn outlasts(lifetime: Option<Duration>, other: Option<Duration>) -> bool {
+    match (lifetime, other) {
+        (Some(lifetime), Some(other)) => lifetime > other,
+        (None, other) => other.is_some(),
+        (Some(_), None) => false,
+    }
+}

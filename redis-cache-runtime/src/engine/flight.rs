@@ -1,0 +1,407 @@
+//! Single-flight: of the requests that miss the same response or value, one runs the handler and the
+//! others wait for what it stores.
+//!
+//! A follower may be answered by a run that began after the follower itself. Of a run that began
+//! before, it must be known that nothing was evicted in between, which only the store can tell: so
+//! the leader looks, on behalf of all who joined until then, whether its lease is still held and its
+//! stamps are still current. Who joined is numbered, and the leader says up to which number it has
+//! vouched. An answer from before an eviction can therefore never reach who came after it.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::client::BEAT;
+use super::lease::HeldLease;
+use super::waits::{self, Run, Wait};
+use crate::key::Address;
+use crate::store::entry::Entry;
+
+/// The time for which nobody waits for the run of an address whose last response could not be shared.
+const UNSHARED: Duration = Duration::from_secs(1);
+
+/// The most addresses of that kind that are remembered.
+const MAX_UNSHARED: usize = 1024;
+
+/// The runs that are under way in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    table: Mutex<HashMap<Address, Arc<Flight>>>,
+    len: AtomicUsize,
+    /// Addresses whose last response could not be shared, with the time until which that is assumed.
+    unshared: Mutex<HashMap<Address, Instant>>,
+    /// Lets a test break the protocol, and see that it notices.
+    #[cfg(test)]
+    pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug)]
+struct Flight {
+    at: Address,
+    run: Run,
+    /// A run in the background, while the stale response is served: nobody waits for it unless
+    /// there is none.
+    refreshes: bool,
+    joined: AtomicU64,
+    arrivals: Notify,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Clone, Debug)]
+struct Progress {
+    /// Up to this number it is known that nothing was evicted between the start of the run and the
+    /// follower's.
+    vouched: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Flying,
+    /// Something was evicted: only who was vouched for may still wait.
+    Superseded,
+    Landed(Entry),
+    /// The response is not to be shared, or there is none.
+    Failed,
+    /// The run was dropped half-way: another can lead.
+    Abandoned,
+}
+
+/// What a follower learns.
+#[derive(Debug)]
+pub(crate) enum Landing {
+    Stored(Entry),
+    /// The run was not for this request: look again.
+    Again,
+    /// The run did not help.
+    Failed,
+}
+
+impl Progress {
+    /// What has become of the follower of that number, if it is known yet.
+    fn landing(&self, number: u64) -> Option<Landing> {
+        match &self.phase {
+            Phase::Failed => Some(Landing::Failed),
+            Phase::Abandoned => Some(Landing::Again),
+            Phase::Flying => None,
+            _ if number > self.vouched => Some(Landing::Again),
+            Phase::Superseded => None,
+            Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
+        }
+    }
+}
+
+/// The part of a request in the run that fills an address.
+pub(crate) enum Role {
+    Leader(Lead),
+    Follower(Follower),
+    /// The run waits for this request.
+    Circle,
+}
+
+impl Flights {
+    /// Whether nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether an address is being filled, or refreshed.
+    pub(crate) fn has(&self, at: &Address) -> bool {
+        self.table().contains_key(at)
+    }
+
+    /// Joins the run that fills an address, if there is one.
+    pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
+        let table = self.table();
+        let flight = table.get(at).filter(|flight| !flight.refreshes)?;
+        Follower::new(flight)
+    }
+
+    /// Becomes the one that fills an address, or joins it.
+    pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
+        match self.enter(at, false) {
+            Ok(lead) => Role::Leader(lead),
+            Err(flight) => Follower::new(&flight).map_or(Role::Circle, Role::Follower),
+        }
+    }
+
+    /// Becomes the one that refreshes an address, unless somebody fills it already.
+    pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
+        self.enter(at, true).ok()
+    }
+
+    fn enter(self: &Arc<Self>, at: &Address, refreshes: bool) -> Result<Lead, Arc<Flight>> {
+        let mut table = self.table();
+        let entry = match table.entry(at.clone()) {
+            hash_map::Entry::Occupied(flight) => return Err(Arc::clone(flight.get())),
+            hash_map::Entry::Vacant(entry) => entry,
+        };
+        let progress = Progress {
+            vouched: 0,
+            phase: Phase::Flying,
+        };
+        let run = Run::new();
+        let flight = Arc::new(Flight {
+            at: at.clone(),
+            run,
+            refreshes,
+            joined: AtomicU64::new(0),
+            arrivals: Notify::new(),
+            progress: watch::Sender::new(progress),
+        });
+        entry.insert(Arc::clone(&flight));
+        self.len.store(table.len(), Ordering::Release);
+        Ok(Lead {
+            flights: Arc::clone(self),
+            flight,
+            has_failed: false,
+            good_for: None,
+            _waited_for: waits::wait_for(run),
+        })
+    }
+
+    /// Returns whether the last response of an address could not be shared, a short time ago.
+    pub(crate) fn is_unshared(&self, at: &Address) -> bool {
+        let unshared = self.unshared();
+        unshared.get(at).is_some_and(|end| Instant::now() < *end)
+    }
+
+    fn remember_unshared(&self, at: &Address) {
+        let (now, mut unshared) = (Instant::now(), self.unshared());
+        if unshared.len() >= MAX_UNSHARED {
+            unshared.retain(|_, end| now < *end);
+        }
+        if unshared.len() < MAX_UNSHARED {
+            unshared.insert(at.clone(), now + UNSHARED);
+        }
+    }
+
+    fn leave(&self, flight: &Arc<Flight>) {
+        let mut table = self.table();
+        let is_there = table
+            .get(&flight.at)
+            .is_some_and(|it| Arc::ptr_eq(it, flight));
+        if is_there {
+            table.remove(&flight.at);
+            self.len.store(table.len(), Ordering::Release);
+        }
+    }
+
+    /// Lets who comes now start anew. A run that has ended just now stays as it ended.
+    fn supersede(&self, flight: &Arc<Flight>) {
+        self.leave(flight);
+        flight.progress.send_if_modified(|progress| {
+            let is_flying = matches!(progress.phase, Phase::Flying);
+            if is_flying {
+                progress.phase = Phase::Superseded;
+            }
+            is_flying
+        });
+    }
+
+    /// What of it decides about the future.
+    #[cfg(test)]
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let table = self.table();
+        let flight = |flight: &Arc<Flight>| {
+            let joined = flight.joined.load(Ordering::SeqCst);
+            format!("{joined} {:?}", *flight.progress.borrow())
+        };
+        table.values().map(flight).collect()
+    }
+
+    fn unshared(&self) -> MutexGuard<'_, HashMap<Address, Instant>> {
+        self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every critical section leaves it whole, however it ends.
+    fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that waits for the run of another.
+pub(crate) struct Follower {
+    progress: watch::Receiver<Progress>,
+    number: u64,
+    _wait: Wait,
+}
+
+impl Follower {
+    /// `None`: the run waits for this request.
+    fn new(flight: &Arc<Flight>) -> Option<Self> {
+        let wait = waits::wait_for(flight.run)?;
+        // Subscribed before it is counted, so that nothing it must learn is missed.
+        let progress = flight.progress.subscribe();
+        let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
+        flight.arrivals.notify_one();
+        Some(Self {
+            progress,
+            number,
+            _wait: wait,
+        })
+    }
+
+    /// Waits for the end of the run, until a deadline.
+    pub(crate) async fn landing(mut self, deadline: Instant) -> Landing {
+        loop {
+            if let Some(landing) = self.progress.borrow_and_update().landing(self.number) {
+                return landing;
+            }
+            if !matches!(
+                timeout_at(deadline, self.progress.changed()).await,
+                Ok(Ok(()))
+            ) {
+                return Landing::Failed;
+            }
+        }
+    }
+}
+
+/// The request whose run fills an address. Dropped, it lets its followers go.
+pub(crate) struct Lead {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    has_failed: bool,
+    /// The followers that it is good for when it begins; `None`: all who have joined then.
+    good_for: Option<u64>,
+    /// The run around this one waits for it.
+    _waited_for: Option<Wait>,
+}
+
+impl Lead {
+    /// How many have joined: what is looked up from now on is good for them.
+    pub(crate) fn joined(&self) -> u64 {
+        self.flight.joined()
+    }
+
+    /// Lets it be good for those alone who had joined by then.
+    pub(crate) fn is_good_for(&mut self, joined: u64) {
+        self.good_for = Some(joined);
+    }
+
+    /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
+    /// the lease and vouches for who joins, also while the handler blocks its thread.
+    pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
+        self.flight
+            .vouch(self.good_for.unwrap_or_else(|| self.joined()));
+        #[cfg(test)]
+        if self.flights.join_by_key_only.load(Ordering::Relaxed) {
+            self.flight.vouch(u64::MAX);
+        }
+        let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
+        let attend = attend(flights, flight, held.clone());
+        let _attended = held.client.background().spawn_until_dropped(attend);
+        // Lets the task begin: it may stand behind this one, on the thread that the handler blocks.
+        tokio::task::yield_now().await;
+        self.flight.run.scope(handler).await
+    }
+
+    /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
+    pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
+        self.flight.vouch_for_all(held).await;
+        self.flights.leave(&self.flight);
+        self.flight.close(Phase::Landed(entry));
+    }
+
+    /// Shares what a lookup found, with those who had joined when it began.
+    pub(crate) fn found(self, joined: u64, entry: Entry) {
+        self.flight.vouch(joined);
+        self.flights.leave(&self.flight);
+        self.flight.close(Phase::Landed(entry));
+    }
+
+    /// Lets the followers run the handler themselves, and for a short time nobody follow: the response
+    /// cannot be shared, and the next one most likely cannot either.
+    pub(crate) fn fail_to_share(self) {
+        self.flights.remember_unshared(&self.flight.at);
+        self.fail();
+    }
+
+    /// Lets the followers run the handler themselves.
+    pub(crate) fn fail(mut self) {
+        self.has_failed = true;
+    }
+}
+
+/// Looks after a run until what it makes can no longer be stored: who comes then starts anew.
+async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
+    let end = held.end();
+    let mut beat = Instant::now() + BEAT;
+    while Instant::now() < end {
+        // What wakes it matters less than what time it is: arrivals may never cease.
+        let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
+        if Instant::now() >= beat {
+            beat = Instant::now() + BEAT;
+            if !held.renew().await {
+                break;
+            }
+        }
+        match flight.vouch_for_all(&held).await {
+            Some(true) => {}
+            Some(false) => break,
+            // The store cannot tell. Who joined runs the handler, and the fill may go on.
+            None => flights.supersede(&flight),
+        }
+    }
+    flights.supersede(&flight);
+    held.release().await;
+}
+
+impl Flight {
+    fn joined(&self) -> u64 {
+        self.joined.load(Ordering::SeqCst)
+    }
+
+    fn vouched(&self) -> u64 {
+        self.progress.borrow().vouched
+    }
+
+    /// Nobody is woken: while there is no response, it changes nothing for them.
+    fn vouch(&self, number: u64) {
+        self.progress.send_if_modified(|progress| {
+            progress.vouched = number.max(progress.vouched);
+            false
+        });
+    }
+
+    /// Looks whether nothing was evicted, for those who joined until now; `None` when the store
+    /// cannot tell.
+    async fn vouch_for_all(&self, held: &HeldLease) -> Option<bool> {
+        let joined = self.joined();
+        if joined <= self.vouched() {
+            return Some(true);
+        }
+        let is_current = held.is_current().await;
+        if is_current == Some(true) {
+            self.vouch(joined);
+        }
+        is_current
+    }
+
+    fn close(&self, phase: Phase) {
+        self.progress.send_modify(|progress| progress.phase = phase);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.flights.leave(&self.flight);
+        let has_landed = matches!(self.flight.progress.borrow().phase, Phase::Landed(_));
+        if has_landed {
+            return;
+        }
+        // A handler that panicked would panic for the next leader too, and they would take turns.
+        self.flight
+            .close(if self.has_failed || std::thread::panicking() {
+                Phase::Failed
+            } else {
+                Phase::Abandoned
+            });
+    }
+}

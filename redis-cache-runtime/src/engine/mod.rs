@@ -1,0 +1,221 @@
+//! The engine behind a [`Cache`](crate::Cache): looks entries up, decides who runs a handler, stores
+//! and evicts.
+
+pub(crate) mod background;
+mod backlog;
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod copies;
+pub(crate) mod declared_groups;
+pub(crate) mod fill;
+pub(crate) mod flight;
+pub(crate) mod lease;
+pub(crate) mod pending;
+pub(crate) mod plan;
+pub(crate) mod search;
+pub(crate) mod turns;
+mod waits;
+pub(crate) mod witnessed;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use tokio::time::{sleep, timeout};
+
+use self::background::Background;
+use self::client::{FIRST_EVICTION_RETRY, StoreClient};
+use self::copies::Copies;
+use self::flight::Flights;
+use self::turns::Turns;
+use crate::http::directives::RequestDirectives;
+use crate::key::{CacheKey, Eviction, Group, Groups, Scope};
+use crate::observe::Observer;
+use crate::observe::fault::FaultLog;
+use crate::observe::status::Status;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// The time for which `shutdown` waits for what is left to do.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// The engine of a cache, or of a scope of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    /// The scope of its entries and groups, if it is a view of another cache.
+    scope: Option<Scope>,
+}
+
+struct Inner {
+    client: Arc<StoreClient>,
+    flights: Arc<Flights>,
+    turns: Arc<Turns>,
+    copies: Arc<Copies>,
+    default_ttl: Duration,
+    max_body_bytes: usize,
+    request_directives: bool,
+    cache_status: bool,
+    cache_groups: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
+        let inner = Inner {
+            client: Arc::new(StoreClient::new(settings, store, faults)),
+            flights: Arc::default(),
+            turns: Arc::default(),
+            copies: Arc::new(Copies::new(settings.max_streamed_bytes)),
+            default_ttl: settings.default_ttl,
+            max_body_bytes: settings.max_body_bytes,
+            request_directives: settings.request_directives,
+            cache_status: settings.cache_status,
+            cache_groups: settings.cache_groups,
+        };
+        let client = Arc::downgrade(&inner.client);
+        let status = move || Some(client.upgrade()?.status());
+        inner.client.observer().watch(&settings.prefix, status);
+        Self {
+            inner: Arc::new(inner),
+            scope: None,
+        }
+    }
+
+    /// Returns a view with the same store whose entries, groups and evictions are its own.
+    pub(crate) fn scoped(&self, name: &str) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            scope: Some(Scope::new(name, self.scope.as_ref())),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
+    }
+
+    /// Moves a key and groups into the scope.
+    pub(crate) fn in_scope(&self, key: CacheKey, groups: Groups) -> (CacheKey, Groups) {
+        match self.scope() {
+            Some(scope) => (scope.key(key), scope.groups(&groups)),
+            None => (key, groups),
+        }
+    }
+
+    /// Returns the eviction of a key in the scope.
+    pub(crate) fn eviction_of_key(&self, key: CacheKey) -> Eviction {
+        Eviction::Key(match self.scope() {
+            Some(scope) => scope.key(key),
+            None => key,
+        })
+    }
+
+    /// Returns the eviction of a group in the scope. The log says once that nobody declares the group.
+    pub(crate) fn eviction_of_group(&self, group: &Group) -> Eviction {
+        declared_groups::check(group);
+        Eviction::Group(match self.scope() {
+            Some(scope) => scope.group(group),
+            None => group.clone(),
+        })
+    }
+
+    /// Returns the eviction of everything in the scope.
+    pub(crate) fn eviction_of_all(&self) -> Eviction {
+        self.scope().map_or(Eviction::All, Scope::everything)
+    }
+
+    pub(crate) fn client(&self) -> &Arc<StoreClient> {
+        &self.inner.client
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        self.inner.client.observer()
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        self.inner.client.background()
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.inner.flights
+    }
+
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.inner.turns
+    }
+
+    pub(crate) fn copies(&self) -> &Arc<Copies> {
+        &self.inner.copies
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.inner.client.lease_ttl()
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.inner.max_body_bytes
+    }
+
+    /// Returns the freshness lifetime that was declared, or the default one; `None`: no expiry.
+    pub(crate) fn lifetime_of(&self, declared: Option<Duration>) -> Option<Duration> {
+        let ttl = declared.unwrap_or(self.inner.default_ttl);
+        Some(ttl).filter(|ttl| !ttl.is_zero())
+    }
+
+    /// Returns whether the directives of requests are obeyed.
+    pub(crate) fn obeys_requests(&self) -> bool {
+        self.inner.request_directives
+    }
+
+    /// Returns the directives of a request, or none if requests are not obeyed.
+    pub(crate) fn directives(&self, fields: &HeaderMap) -> RequestDirectives {
+        if self.obeys_requests() {
+            RequestDirectives::of(fields)
+        } else {
+            RequestDirectives::default()
+        }
+    }
+
+    /// Returns whether responses have a `Cache-Status`.
+    pub(crate) fn sends_cache_status(&self) -> bool {
+        self.inner.cache_status
+    }
+
+    /// Returns whether responses have `Cache-Groups` and `Cache-Group-Invalidation`.
+    pub(crate) fn sends_cache_groups(&self) -> bool {
+        self.inner.cache_groups
+    }
+
+    /// Waits, for a bounded time, until background runs and queued evictions are done.
+    pub(crate) async fn shutdown(&self) {
+        let client = self.client();
+        let finished = async {
+            if client.pending_evictions() > 0 {
+                client.retry_evictions();
+            }
+            client.background().finished().await;
+            while client.pending_evictions() > 0 {
+                sleep(FIRST_EVICTION_RETRY).await;
+            }
+        };
+        if timeout(SHUTDOWN, finished).await.is_err() {
+            let pending_evictions = client.pending_evictions();
+            tracing::warn!(
+                pending_evictions,
+                "shutdown stopped waiting for unfinished work"
+            );
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.inner.client.status()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("client", &self.inner.client)
+            .finish_non_exhaustive()
+    }
+}

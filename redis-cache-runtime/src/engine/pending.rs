@@ -1,0 +1,56 @@
+//! An eviction that is due when a handler has run.
+
+use std::sync::Arc;
+
+use super::client::{Evicted, StoreClient};
+use crate::key::Eviction;
+
+/// Evictions that follow the run of a handler.
+///
+/// Dropped before they are done, they are sent in the background: the changes that the handler made
+/// before it was dropped are unknown.
+pub(crate) struct PendingEviction {
+    client: Arc<StoreClient>,
+    evictions: Vec<Eviction>,
+}
+
+impl PendingEviction {
+    pub(crate) fn new(client: Arc<StoreClient>, evictions: Vec<Eviction>) -> Self {
+        Self { client, evictions }
+    }
+
+    pub(crate) fn evictions(&self) -> &[Eviction] {
+        &self.evictions
+    }
+
+    /// Evicts; `None`: there was nothing to evict.
+    pub(crate) async fn run(mut self) -> Option<Evicted> {
+        if self.evictions.is_empty() {
+            return None;
+        }
+        let evicted = self.client.evict(&self.evictions).await;
+        self.evictions.clear();
+        Some(evicted)
+    }
+
+    pub(crate) fn cancel(mut self) {
+        self.evictions.clear();
+    }
+}
+
+impl Drop for PendingEviction {
+    fn drop(&mut self) {
+        if self.evictions.is_empty() {
+            return;
+        }
+        let (client, evictions) = (
+            Arc::clone(&self.client),
+            std::mem::take(&mut self.evictions),
+        );
+        let evict = async move {
+            // A pending eviction is retried by the client.
+            let _ = client.evict(&evictions).await;
+        };
+        self.client.background().spawn(evict);
+    }
+}

@@ -1,0 +1,542 @@
+//! Looks for an entry, of a response or a value: in the store, in the run of another request of this
+//! process, and in the store again while another process fills it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use super::fill::{Begun, Fill};
+use super::flight::{Follower, Landing, Lead, Role};
+use super::plan::{Destination, Plan};
+use super::turns::Queued;
+use super::waits::Run;
+use super::witnessed::Moment;
+use super::{Engine, clock};
+use crate::http::cache_status::{Forward, Outcome};
+use crate::http::directives::RequestDirectives;
+use crate::http::freshness::{Freshness, Reuse};
+use crate::key::Address;
+use crate::observe::fault::Fault;
+use crate::observe::{Operation, Span};
+use crate::store::entry::Entry;
+use crate::store::{Claim, Found};
+
+/// The most lookups after a wait for a run that was of no use to this search.
+const LOOKS: usize = 3;
+
+/// The longest wait of a run, which others may wait for, for another process: a circle of waiting that leads
+/// through several processes ends with it.
+const NESTED_WAIT: Duration = Duration::from_secs(1);
+
+/// The target of a search: a response or a value.
+pub(crate) trait Sought {
+    /// A decoded entry.
+    type Stored;
+
+    /// Decodes an entry, if it may be reused now.
+    fn reuse(&self, entry: &Entry) -> Option<(Reuse, Self::Stored)>;
+
+    /// Returns the time for which an entry is kept; `None`: for ever.
+    fn kept_for(&self, engine: &Engine) -> Option<Duration>;
+
+    /// Returns whether an entry that this request cannot reuse is still valid for other requests.
+    fn is_valid_for_others(&self, _: &Entry) -> bool {
+        false
+    }
+
+    /// Returns the moment since which the run may have read data before it began; `None`: it has not.
+    fn read_since(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Records that a response is not stored, because its data may have been read before an eviction.
+    fn read_too_early(&self, _: &Engine) {}
+
+    /// The handler, as metrics and spans call it.
+    fn handler(&self) -> &'static str;
+
+    /// Returns the freshness of a decoded entry, if it has one.
+    fn freshness(_: &Self::Stored) -> Option<Freshness> {
+        None
+    }
+
+    /// The directives of the request.
+    fn directives(&self) -> Option<&RequestDirectives> {
+        None
+    }
+
+    /// Returns an entry that may be reused because the run of another request failed.
+    async fn on_failure(&self, _: &Engine, _: &Address) -> Option<Self::Stored> {
+        None
+    }
+}
+
+/// The result of a search.
+pub(crate) enum Searched<T> {
+    /// A stored entry. If the run of another request made it, with the reason for that run.
+    Stored(T, Option<Forward>),
+    /// The handler has to run, for this reason.
+    Run(Forward, Plan<T>),
+}
+
+/// A search under way. Small: it is part of every future on the way to a hit.
+pub(crate) struct Search<'a, S> {
+    engine: &'a Engine,
+    at: &'a Address,
+    sought: &'a S,
+    /// The reason why the store has no entry to reuse, as far as it is known.
+    forward: Forward,
+    /// The run of another request made the entry.
+    collapsed: bool,
+    /// The fault of the store, if it has one.
+    fault: Option<&'static str>,
+}
+
+/// A stored entry, or instructions for running the handler.
+type Step<T> = Result<T, Plan<T>>;
+
+/// The reason why a lookup gave nothing to reuse.
+enum Unusable<T> {
+    /// The entry is stale, and may be reused while it is refreshed.
+    Stale(T),
+    /// There is no entry to reuse.
+    Missing,
+    /// The entry is valid for other requests, and not for this one.
+    Refused,
+    /// The store had a fault.
+    Fault,
+}
+
+/// The result of waiting for the fill of another process.
+enum Waited<T> {
+    /// The entry, and the number of followers that had joined when it was looked up.
+    Stored(u64, Entry, T),
+    /// The fill ended without storing.
+    Free,
+    /// The wait is over.
+    Enough,
+}
+
+impl<'a, S: Sought> Search<'a, S> {
+    pub(crate) fn new(engine: &'a Engine, at: &'a Address, sought: &'a S) -> Self {
+        Self {
+            engine,
+            at,
+            sought,
+            forward: Forward::Miss,
+            collapsed: false,
+            fault: None,
+        }
+    }
+
+    /// Finds a stored entry, or decides how the handler runs.
+    pub(crate) async fn run(mut self) -> Searched<S::Stored> {
+        let found = match self.engine.observer().span(Operation::Get) {
+            Some(span) => Box::pin(self.find_within(span)).await,
+            None => self.find().await,
+        };
+        match found {
+            Ok(stored) => Searched::Stored(stored, self.collapsed.then_some(self.forward)),
+            Err(plan) => Searched::Run(self.forward, plan),
+        }
+    }
+
+    async fn find_within(&mut self, span: Span) -> Step<S::Stored> {
+        span.about(self.sought.handler(), self.at);
+        let found = span.around(self.find()).await;
+        let stored = match &found {
+            Ok(stored) => Some(stored),
+            Err(Plan::Refresh(_, stale)) => Some(&**stale),
+            Err(Plan::Run(_)) => None,
+        };
+        if let Some(stored) = stored {
+            let freshness = S::freshness(stored);
+            let outcome = freshness.map_or(Outcome::Hit, Outcome::of_reuse);
+            span.answered(outcome.name(self.collapsed), true);
+            span.ttl(freshness.and_then(Freshness::remaining));
+        } else {
+            span.answered(self.forward.outcome().name(false), false);
+        }
+        if let Some(fault) = self.fault {
+            span.failed(fault);
+        }
+        found
+    }
+
+    /// Looks in the store, unless there is a run to wait for. Whatever else comes of it is boxed, so
+    /// that a hit does not carry it along.
+    async fn find(&mut self) -> Step<S::Stored> {
+        if let Some(follower) = self.join() {
+            return Box::pin(self.fill_or_follow(Some(follower))).await;
+        }
+        let found = self.engine.client().lookup(self.at, false).await;
+        match self.judge(found) {
+            Ok(answer) => Ok(answer),
+            Err(reason) => Box::pin(self.go_on(reason)).await,
+        }
+    }
+
+    /// Goes on after the first look has given no answer.
+    async fn go_on(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
+        match reason {
+            Unusable::Stale(answer) => self.refresh(answer).await,
+            Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
+            Unusable::Missing => self.fill_or_follow(None).await,
+            Unusable::Refused => self.alone().await,
+            // It may have been late because so many ask for the same.
+            Unusable::Fault => match self.join() {
+                None => self.unstored().await,
+                follower => {
+                    self.forward = Forward::Miss;
+                    self.fill_or_follow(follower).await
+                }
+            },
+        }
+    }
+
+    /// Leads, or waits for who does.
+    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Step<S::Stored> {
+        if !self.may_wait() || self.engine.flights().is_unshared(self.at) {
+            return self.alone().await;
+        }
+        let deadline = Instant::now() + self.engine.lease_ttl();
+        for _ in 0..LOOKS {
+            let follower = match follower.take() {
+                Some(follower) => follower,
+                None => match self.engine.flights().lead_or_join(self.at) {
+                    Role::Leader(lead) => return self.lead(lead, deadline).await,
+                    Role::Follower(follower) => follower,
+                    Role::Circle => break,
+                },
+            };
+            match follower.landing(deadline).await {
+                Landing::Stored(entry) => {
+                    self.collapsed = true;
+                    return self.answer_with(&entry);
+                }
+                Landing::Failed => return self.without_leader().await,
+                Landing::Again => {}
+            }
+            let found = self.engine.client().lookup(self.at, false).await;
+            match self.judge(found) {
+                Ok(answer) => return Ok(answer),
+                Err(Unusable::Stale(answer)) => return self.refresh(answer).await,
+                Err(Unusable::Refused) => return self.alone().await,
+                Err(Unusable::Missing) => {}
+                Err(Unusable::Fault) => return self.unstored().await,
+            }
+        }
+        match self.alone().await {
+            Err(Plan::Run(Destination::Nowhere)) => self.unstored().await,
+            step => step,
+        }
+    }
+
+    /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
+    async fn unstored(&mut self) -> Step<S::Stored> {
+        // Without Tokio nobody waits.
+        if self.only_if_cached() || Handle::try_current().is_err() {
+            return Err(Plan::unstored());
+        }
+        let deadline = Instant::now() + self.engine.lease_ttl();
+        let turns = self.engine.turns();
+        if self.sought.read_since().is_none() && !self.forces_a_run() {
+            match turns.share(self.at, deadline).await {
+                Queued::Turn(turn) => return Err(Plan::in_turn(turn)),
+                Queued::Alone => return Err(Plan::unstored()),
+                Queued::Answered(entry) => {
+                    if let Some((_, answer)) = self.sought.reuse(&entry) {
+                        self.collapsed = true;
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        match turns.alone(self.at, deadline).await {
+            Some(turn) => Err(Plan::in_turn(turn)),
+            None => Err(Plan::unstored()),
+        }
+    }
+
+    /// Whether the run of another may answer it, and it waits for it.
+    fn may_wait(&self) -> bool {
+        !self.forces_a_run()
+            && !self.only_if_cached()
+            // Without Tokio nobody waits.
+            && Handle::try_current().is_ok()
+    }
+
+    /// Joins the run that fills the address, if there is one.
+    fn join(&self) -> Option<Follower> {
+        let flights = self.engine.flights();
+        if flights.is_empty() || !self.may_wait() || self.engine.client().is_evicted(self.at) {
+            return None;
+        }
+        flights.join(self.at)
+    }
+
+    /// Judges what was found in the store.
+    fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Stored, Unusable<S::Stored>> {
+        let entry = match found {
+            Ok(found) => self.current(found),
+            Err(fault) => {
+                // Without the store it is run as if there were no cache.
+                self.forward = Forward::Bypass;
+                self.fault = Some(fault.name());
+                return Err(Unusable::Fault);
+            }
+        };
+        let Some(entry) = entry else {
+            self.forward = match self.at.variant {
+                Some(_) => Forward::Miss,
+                None => Forward::UriMiss,
+            };
+            return Err(Unusable::Missing);
+        };
+        match self.sought.reuse(&entry) {
+            Some((Reuse::WhileRevalidating, answer)) => {
+                self.forward = Forward::Stale;
+                Err(Unusable::Stale(answer))
+            }
+            Some((_, answer)) => Ok(answer),
+            None => {
+                self.forward = if is_fresh(&entry) {
+                    Forward::Request
+                } else {
+                    Forward::Stale
+                };
+                if self.sought.is_valid_for_others(&entry) {
+                    Err(Unusable::Refused)
+                } else {
+                    Err(Unusable::Missing)
+                }
+            }
+        }
+    }
+
+    /// The entry that was found, if it is current. Where another process has stored it for another
+    /// mount of the handler, their entries have to be told apart from now on.
+    fn current(&self, found: Found) -> Option<Entry> {
+        match found.into_current() {
+            Ok(entry) => entry,
+            Err(of_another_mount) => {
+                let mounted = self.at.mounted.filter(|mounted| mounted.is_plain());
+                if let Some(mounted) = mounted.filter(|_| of_another_mount) {
+                    mounted.spread();
+                }
+                None
+            }
+        }
+    }
+
+    /// Becomes the one that refreshes a stale answer, if nobody does yet.
+    async fn refresh(&self, stale: S::Stored) -> Step<S::Stored> {
+        if self.only_if_cached() || Handle::try_current().is_err() {
+            return Ok(stale);
+        }
+        let Some(lead) = self.engine.flights().refresh(self.at) else {
+            return Ok(stale);
+        };
+        match self.claim(Claim::IfFree).await {
+            Begun::Fill(fill, there) => match self.already_there(there) {
+                None => return Err(Plan::Refresh(fill.led_by(lead), Box::new(stale))),
+                Some((_, answer)) => {
+                    fill.abandon().await;
+                    return Ok(answer);
+                }
+            },
+            Begun::ReadTooEarly(there) => {
+                if let Some((_, answer)) = self.already_there(there) {
+                    return Ok(answer);
+                }
+            }
+            Begun::Held(_) | Begun::Fault => {}
+        }
+        Ok(stale)
+    }
+
+    async fn claim(&self, claim: Claim) -> Begun {
+        let kept_for = self.sought.kept_for(self.engine);
+        let (client, at) = (Arc::clone(self.engine.client()), self.at.clone());
+        let (handler, read_since) = (self.sought.handler(), self.sought.read_since());
+        Fill::begin(client, at, handler, claim, kept_for, read_since).await
+    }
+
+    /// Takes the lease, or waits for the process that has it.
+    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Step<S::Stored> {
+        let patience = if Run::is_within_one() {
+            deadline.min(Instant::now() + NESTED_WAIT)
+        } else {
+            deadline
+        };
+        for _ in 0..LOOKS {
+            let joined = lead.joined();
+            match self.claim(Claim::IfFree).await {
+                Begun::Fill(fill, there) => match self.already_there(there) {
+                    None => return Err(Plan::fill(fill.led_by(self.led(lead, joined)))),
+                    Some((entry, answer)) => {
+                        lead.found(joined, entry);
+                        fill.abandon().await;
+                        return Ok(answer);
+                    }
+                },
+                Begun::Held(holder) if holder.is_awaited() => {
+                    match self.wait_for_another(&lead, patience).await {
+                        Waited::Stored(joined, entry, answer) => {
+                            self.collapsed = true;
+                            lead.found(joined, entry);
+                            return Ok(answer);
+                        }
+                        Waited::Free => {}
+                        // Another may wait for longer, and those who do not share a run.
+                        Waited::Enough => {
+                            drop(lead);
+                            return self.unstored().await;
+                        }
+                    }
+                }
+                Begun::ReadTooEarly(there) => {
+                    // Who follows may have read later.
+                    drop(lead);
+                    return self.too_early(there).await;
+                }
+                Begun::Held(_) => break,
+                // Who follows finds out the same.
+                Begun::Fault => {
+                    drop(lead);
+                    return self.unstored().await;
+                }
+            }
+        }
+        lead.fail();
+        Err(Plan::unstored())
+    }
+
+    /// Looks again and again, the less often the longer it takes, until another process has filled
+    /// the address, has given up, or takes too long.
+    async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
+        let begun = Instant::now();
+        loop {
+            sleep(pause(begun.elapsed())).await;
+            let joined = lead.joined();
+            let Ok(found) = self.engine.client().lookup(self.at, true).await else {
+                return Waited::Enough;
+            };
+            let holder = found.holder;
+            if let Some((entry, answer)) = self.already_there(found.into_entry()) {
+                return Waited::Stored(joined, entry, answer);
+            }
+            match holder {
+                None => return Waited::Free,
+                Some(holder) if holder.is_awaited() && Instant::now() < deadline => {}
+                Some(_) => return Waited::Enough,
+            }
+        }
+    }
+
+    /// Runs it itself, because the run that was waited for did not help.
+    async fn without_leader(&mut self) -> Step<S::Stored> {
+        if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
+            return Ok(answer);
+        }
+        // Of all who waited, one tries to store what it makes.
+        let first = self.engine.flights().refresh(self.at);
+        if first.is_none() {
+            return Err(Plan::unstored());
+        }
+        let claimed = self.claim(Claim::Alone).await;
+        drop(first);
+        self.alone_with(claimed).await
+    }
+
+    /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
+    async fn alone(&mut self) -> Step<S::Stored> {
+        let claimed = self.claim(Claim::Alone).await;
+        self.alone_with(claimed).await
+    }
+
+    async fn alone_with(&mut self, claimed: Begun) -> Step<S::Stored> {
+        match claimed {
+            Begun::Fill(fill, there) => {
+                let there = there.filter(|_| !self.forces_a_run());
+                match self.already_there(there) {
+                    None => Err(Plan::fill(fill)),
+                    Some((_, answer)) => {
+                        fill.abandon().await;
+                        Ok(answer)
+                    }
+                }
+            }
+            Begun::ReadTooEarly(there) => self.too_early(there).await,
+            Begun::Held(_) => Err(Plan::unstored()),
+            Begun::Fault => self.unstored().await,
+        }
+    }
+
+    /// Answers with the entry that is there, or waits for its turn to run the handler, whose response is not
+    /// stored because its arguments may have been read before an eviction. Meanwhile another request may
+    /// have stored one.
+    async fn too_early(&mut self, there: Option<Entry>) -> Step<S::Stored> {
+        let there = there.filter(|_| !self.forces_a_run());
+        if let Some((_, answer)) = self.already_there(there) {
+            return Ok(answer);
+        }
+        self.sought.read_too_early(self.engine);
+        let plan = match self.unstored().await {
+            Err(plan) => plan,
+            answered => return answered,
+        };
+        if self.forces_a_run() {
+            return Err(plan);
+        }
+        let found = self.engine.client().lookup(self.at, false).await;
+        self.judge(found).map_err(|_| plan)
+    }
+
+    /// The lead of a run that begins now. If its arguments were read before, it is good for nobody who has
+    /// joined since its lease was asked for, unless the store says so later.
+    fn led(&self, mut lead: Lead, joined: u64) -> Lead {
+        if self.sought.read_since().is_some() {
+            lead.is_good_for(joined);
+        }
+        lead
+    }
+
+    fn forces_a_run(&self) -> bool {
+        let directives = self.sought.directives();
+        directives.is_some_and(RequestDirectives::force_a_run)
+    }
+
+    /// Whether nothing is run, whatever there is.
+    fn only_if_cached(&self) -> bool {
+        let directives = self.sought.directives();
+        directives.is_some_and(|directives| directives.only_if_cached)
+    }
+
+    /// An entry that was put there since the store was looked at, if it is an answer.
+    fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Stored)> {
+        let entry = entry.filter(is_fresh)?;
+        let (_, answer) = self.sought.reuse(&entry)?;
+        Some((entry, answer))
+    }
+
+    fn answer_with(&self, entry: &Entry) -> Step<S::Stored> {
+        let reused = self.sought.reuse(entry);
+        reused.map_or(Err(Plan::unstored()), |(_, answer)| Ok(answer))
+    }
+}
+
+fn is_fresh(entry: &Entry) -> bool {
+    entry.freshness(clock::now()).is_fresh()
+}
+
+/// Returns the pause before the next lookup after having waited for `elapsed`. It adds little to the
+/// wait, and processes do not look in step.
+fn pause(elapsed: Duration) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(4);
+    const LONGEST: Duration = Duration::from_millis(100);
+    let pause = (elapsed / 16).clamp(SHORTEST, LONGEST);
+    pause.mul_f64(0.75 + fastrand::f64() / 2.0)
+}

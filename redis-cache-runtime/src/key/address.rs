@@ -1,0 +1,47 @@
+//! The address of a stored response or value.
+
+use std::hash::{Hash, Hasher};
+
+use super::cache_key::CacheKey;
+use super::groups::Groups;
+use super::registry::Mounted;
+use super::variant::Variant;
+
+/// Everything the store needs to find one stored response.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) key: CacheKey,
+    pub(crate) variant: Option<Variant>,
+    pub(crate) groups: Groups,
+    /// Where the handler is mounted; `None` of a value. Entries are stamped with it.
+    pub(crate) mounted: Option<Mounted>,
+}
+
+impl Address {
+    /// Returns whether its entry is stamped with a nonce that evictions of its key remove. Other entries
+    /// are removed themselves.
+    pub(crate) fn is_stamped_by_key(&self) -> bool {
+        self.variant.is_some() || self.reads_early()
+    }
+
+    /// Returns whether what is stored may be made of what was read before the lease was taken.
+    pub(crate) fn reads_early(&self) -> bool {
+        self.mounted.is_some_and(|mounted| mounted.reads_early)
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.variant == other.variant && self.groups == other.groups
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.variant.hash(state);
+        self.groups.hash(state);
+    }
+}

@@ -1,0 +1,192 @@
+//! Cache keys.
+
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::groups::{Group, sorted_groups};
+use super::names::BUCKETS;
+use super::part::Text;
+use super::scope::unscoped;
+
+/// Longer keys and groups are replaced by their SHA-256.
+pub(super) const MAX_LEN: usize = 512;
+
+/// The primary cache key (RFC 9111 §2): which handler's response it is, and to what.
+///
+/// The attributes make it of requests. To evict from elsewhere, ask the handler for it by its
+/// values:
+///
+/// ```
+/// # use axum_redis_cache::{Cache, cached};
+/// # use axum::extract::Path;
+/// #[cached(ttl = 300)]
+/// async fn get_product(Path(id): Path<u64>) -> String {
+///     format!("product {id}")
+/// }
+///
+/// #[cached(ttl = 300)]
+/// async fn home() -> &'static str {
+///     "home"
+/// }
+///
+/// # async fn sell(cache: Cache) {
+/// cache.evict(get_product::key(42)).await;
+/// cache.evict(home::key("/")).await;
+/// # }
+/// ```
+// The text of a handler's key starts with the name of the handler, the text of a hashed key with `#`,
+// the text of the key of a value with `=`, and a scope with `(`, so that none of them ever meet.
+#[derive(Clone, Debug)]
+pub struct CacheKey {
+    pub(super) text: String,
+    /// The key that this one extends, by what is no value of the path: evicting that evicts this too.
+    pub(super) base: Option<Box<str>>,
+    /// Which nonce of everything its entry is stamped with.
+    pub(super) bucket: u8,
+    /// The groups of its entry, where the values of the key decide about them.
+    pub(crate) groups: Option<Vec<Group>>,
+}
+
+impl CacheKey {
+    /// Placeholder until the key function has run; equals no real key.
+    pub(crate) const UNKNOWN: Self = Self {
+        text: String::new(),
+        base: None,
+        bucket: 0,
+        groups: None,
+    };
+
+    /// The key of a handler's response, whose text begins with the name of the handler.
+    pub(crate) fn of_handler(text: String, bucket: u8) -> Self {
+        let text = if text.len() > MAX_LEN {
+            hashed(&text)
+        } else {
+            text
+        };
+        Self {
+            text,
+            base: None,
+            bucket,
+            groups: None,
+        }
+    }
+
+    /// The key that extends this one.
+    pub(crate) fn extended(self, more: &str) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let text = self.text.clone() + more;
+        Self {
+            base: Some(self.text.into_boxed_str()),
+            groups: self.groups,
+            ..Self::of_handler(text, self.bucket)
+        }
+    }
+
+    /// The key of a value: `=group:key`, or `=:key` in no group. The same key in another group is
+    /// another one.
+    pub(crate) fn of_value(group: Option<&str>, key: &str) -> Self {
+        let mut text = String::with_capacity(2 + group.map_or(0, str::len) + key.len());
+        text.push('=');
+        match group {
+            // Not the same as no group.
+            Some("") => text.push('%'),
+            // The first colon ends the group.
+            Some(group) => text.push_str(&group.replace('%', "%25").replace(':', "%3A")),
+            None => {}
+        }
+        text.push(':');
+        text.push_str(key);
+        if text.len() > MAX_LEN {
+            text = format!("={}", hashed(&text));
+        }
+        let bucket = bucket_of(group.unwrap_or_default());
+        Self {
+            text,
+            base: None,
+            bucket,
+            groups: None,
+        }
+    }
+
+    /// The start of the SHA-256 of the key, which tells it from others where it must not be shown.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(&self.text)[..8])
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The name of the handler, or the hash of a long key.
+    pub(super) fn handler(&self) -> &str {
+        let text = unscoped(&self.text).unwrap_or_default();
+        text.split([' ', '/', '?', '=']).next().unwrap_or_default()
+    }
+
+    /// Returns whether it is the key of a value, and not that of a response.
+    pub(crate) fn is_of_value(&self) -> bool {
+        unscoped(&self.text).is_some_and(|text| text.starts_with('='))
+    }
+
+    /// The text of the key that this one extends, if it extends one.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+
+    /// The key that this one extends, or itself.
+    pub(crate) fn into_base(mut self) -> Self {
+        if let Some(base) = self.base.take() {
+            self.text = base.into_string();
+        }
+        self
+    }
+
+    pub(crate) fn bucket(&self) -> u8 {
+        self.bucket
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
+    }
+}
+
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// The bucket of a handler, or of a group of values, by its name.
+pub(crate) fn bucket_of(name: &str) -> u8 {
+    // The remainder is less than the number of buckets.
+    u8::try_from(xxh3_64(name.as_bytes()) % u64::from(BUCKETS)).unwrap_or_default()
+}
+
+pub(super) fn hashed(text: &str) -> String {
+    format!("#{}", hex(&Sha256::digest(text)))
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}

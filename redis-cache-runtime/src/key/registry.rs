@@ -1,0 +1,335 @@
+//! The handlers of this process: their names, which are unique, and where they are mounted.
+//!
+//! Names and mounts are of the code, so there is a bounded number of them, and they are never
+//! forgotten: lists that only grow are read without a lock by every request.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::cache_key::bucket_of;
+use super::normal::push_byte;
+
+/// A value that tells things apart. Those that are drawn are random and never used twice: a counter or
+/// clock would be reset by a lost key.
+pub(crate) type Nonce = [u8; 16];
+
+/// A list that only grows.
+#[derive(Debug)]
+pub(crate) struct Grown<T> {
+    first: OnceLock<Box<Node<T>>>,
+}
+
+#[derive(Debug)]
+struct Node<T> {
+    value: T,
+    rest: Grown<T>,
+}
+
+impl<T> Grown<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let mut next = self.first.get();
+        std::iter::from_fn(move || {
+            let node = next?;
+            next = node.rest.first.get();
+            Some(&node.value)
+        })
+    }
+
+    /// The first value that is wanted; where there is none, one is made and appended.
+    pub(crate) fn get_or_add(&self, wanted: impl Fn(&T) -> bool, make: impl Fn() -> T) -> &T {
+        let mut list = self;
+        loop {
+            let node = list.first.get_or_init(|| {
+                let rest = Self::new();
+                Box::new(Node {
+                    value: make(),
+                    rest,
+                })
+            });
+            if wanted(&node.value) {
+                return &node.value;
+            }
+            list = &node.rest;
+        }
+    }
+}
+
+/// A handler, with the types that it is an instance of if it is generic.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    types: TypeId,
+    /// The name that its keys begin with.
+    name: String,
+    bucket: u8,
+    /// Another handler had the name first.
+    is_duplicate: bool,
+    mounts: Grown<Mount>,
+    /// Where writes store its responses that came before any read.
+    written: Grown<Mount>,
+    /// The handler is mounted more than once, here or in another process, so that no mount stores its
+    /// responses without saying which it is.
+    is_spread: AtomicBool,
+}
+
+/// Where a handler is mounted, as the router has it: the path of the route, or for a fallback that of
+/// its nested router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MountPath<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) is_fallback: bool,
+}
+
+/// A place where a handler is mounted.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    path: String,
+    is_fallback: bool,
+    /// The text that tells its entries from those of other mounts.
+    selects: String,
+    /// Entries are stamped with it, because the first mount of a handler in one process may be
+    /// another than in the next.
+    stamp: Nonce,
+    /// The names by which the handler reads the parameters of the path.
+    names: OnceLock<String>,
+}
+
+/// A mount of a handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mounted {
+    handler: &'static Instance,
+    mount: &'static Mount,
+    /// Its entries are the plain ones of the handler: nothing in their names says which mount it is.
+    is_plain: bool,
+    /// Arguments of the handler may have been read before the lease is taken.
+    pub(crate) reads_early: bool,
+}
+
+impl Mount {
+    fn new(path: MountPath<'_>) -> Self {
+        // No path of a route ends so.
+        let end = if path.is_fallback { "/**" } else { "" };
+        let selects = [path.path, end].concat();
+        Self {
+            path: path.path.to_owned(),
+            is_fallback: path.is_fallback,
+            stamp: stamp(&selects),
+            selects,
+            names: OnceLock::new(),
+        }
+    }
+
+    fn is_at(&self, path: MountPath<'_>) -> bool {
+        self.path == path.path && self.is_fallback == path.is_fallback
+    }
+}
+
+impl Instance {
+    /// The handler of a name, registered for a route.
+    pub(crate) fn new(route: usize, types: TypeId, name: &str) -> Self {
+        let name = escaped(name);
+        let is_duplicate = !register(&name, (route, types));
+        if is_duplicate {
+            tracing::error!(
+                handler = name,
+                "two handlers have the same name: the second one is not cached; give it one with \
+                 `name = \"..\"`"
+            );
+        }
+        Self {
+            types,
+            bucket: bucket_of(&name),
+            name,
+            is_duplicate,
+            mounts: Grown::new(),
+            written: Grown::new(),
+            is_spread: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_of(&self, types: TypeId) -> bool {
+        self.types == types
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn bucket(&self) -> u8 {
+        self.bucket
+    }
+
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.is_duplicate
+    }
+
+    /// The mount of a path.
+    pub(crate) fn mount(&'static self, path: MountPath<'_>) -> Mounted {
+        let is_wanted = |mount: &Mount| mount.is_at(path);
+        self.mounted(self.mounts.get_or_add(is_wanted, || Mount::new(path)))
+    }
+
+    /// The mount of a path, if the handler is known to be there.
+    pub(crate) fn known_mount(&'static self, path: MountPath<'_>) -> Option<Mounted> {
+        let mount = self.mounts.iter().find(|mount| mount.is_at(path));
+        mount.map(|mount| self.mounted(mount))
+    }
+
+    /// The mount that a write on a path stores for. Where the handler is not known to be, another
+    /// router may have mounted it, with another state: what the write makes is then stored only if
+    /// nothing is known of the handler yet, or if the write names values, and the only mount that is
+    /// known is in the router, nested as `nest` tells, that the write is in.
+    pub(crate) fn written_mount(
+        &'static self,
+        path: MountPath<'_>,
+        nest: &str,
+        names_values: bool,
+    ) -> Option<Mounted> {
+        if let Some(mounted) = self.known_mount(path) {
+            return Some(mounted);
+        }
+        let mut mounts = self.mounts.iter();
+        match (mounts.next(), mounts.next()) {
+            (None, _) => {
+                let is_wanted = |mount: &Mount| mount.is_at(path);
+                let mount = self.written.get_or_add(is_wanted, || Mount::new(path));
+                Some(Mounted {
+                    handler: self,
+                    mount,
+                    is_plain: true,
+                    reads_early: false,
+                })
+            }
+            (Some(only), None) if names_values && only.path.starts_with(nest) => {
+                Some(self.mounted(only))
+            }
+            _ => None,
+        }
+    }
+
+    fn mounted(&'static self, mount: &'static Mount) -> Mounted {
+        let first = self.mounts.iter().next();
+        let is_first = first.is_some_and(|first| std::ptr::eq(first, mount));
+        let is_plain = is_first && !self.is_spread.load(Ordering::Relaxed);
+        Mounted {
+            handler: self,
+            mount,
+            is_plain,
+            reads_early: false,
+        }
+    }
+
+    /// Returns whether every known mount reads the parameters of its path by these names.
+    pub(crate) fn reads_by(&self, names: &str) -> Option<bool> {
+        let mut known = self
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.names.get())
+            .peekable();
+        known.peek()?;
+        Some(known.all(|other| other == names))
+    }
+}
+
+impl Mounted {
+    pub(crate) fn handler(self) -> &'static Instance {
+        self.handler
+    }
+
+    /// The text that tells its responses from those of other mounts.
+    pub(crate) fn selects(self) -> &'static str {
+        if self.is_plain {
+            ""
+        } else {
+            &self.mount.selects
+        }
+    }
+
+    /// The same, with whether arguments of the handler may have been read before the lease is taken.
+    pub(crate) fn reading_early(self, reads_early: bool) -> Self {
+        Self {
+            reads_early,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_plain(self) -> bool {
+        self.is_plain
+    }
+
+    /// Returns whether it is known by which names the handler reads the parameters of the path.
+    pub(crate) fn knows_names(self) -> bool {
+        self.mount.names.get().is_some()
+    }
+
+    /// Notes by which names the handler reads the parameters of the path.
+    pub(crate) fn note(self, names: String) {
+        // It is set already, or the same for every request.
+        let _ = self.mount.names.set(names);
+    }
+
+    pub(crate) fn stamp(self) -> Nonce {
+        self.mount.stamp
+    }
+
+    /// Notes that another process stores for another mount where this one does.
+    pub(crate) fn spread(self) {
+        self.handler.is_spread.store(true, Ordering::Relaxed);
+    }
+}
+
+fn stamp(path: &str) -> Nonce {
+    let mut stamp = Nonce::default();
+    stamp.copy_from_slice(&Sha256::digest(path)[..16]);
+    stamp
+}
+
+/// Registers a name for a route and types; `false`: another has it.
+fn register(name: &str, of: (usize, TypeId)) -> bool {
+    static NAMES: LazyLock<Mutex<HashMap<String, (usize, TypeId)>>> = LazyLock::new(Mutex::default);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    *names.entry(name.to_owned()).or_insert(of) == of
+}
+
+/// A name as keys have it: without the characters that mean something there.
+fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes().filter(|byte| *byte != b' ') {
+        let is_plain = byte.is_ascii_alphanumeric() || b"_-.:<>,&[];".contains(&byte);
+        push_byte(&mut out, byte, is_plain);
+    }
+    out
+}
+
+/// The name of a handler by its companion type: crate, module path and function, with the functions
+/// and types that it stands in.
+pub(crate) fn name_of(companion: &'static str) -> &'static str {
+    let name = companion
+        .strip_suffix("::__AxumRedisCacheHandler")
+        .unwrap_or(companion);
+    name.strip_suffix("::{{closure}}").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_keeps_what_is_added_once() {
+        let list = Grown::new();
+        for number in [1, 2, 1, 3, 2] {
+            let found = list.get_or_add(|other| *other == number, || number);
+            assert_eq!(*found, number);
+        }
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+}

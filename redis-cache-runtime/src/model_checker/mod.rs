@@ -1,0 +1,268 @@
+//! Nothing stale, whatever the order: the real steps of lookup, lease, fill, eviction, write and
+//! single-flight, on a store whose every command waits for its turn, in every order there is.
+//!
+//! The promise: a request that starts after a write was answered never gets an older value; and when
+//! everything has ended, nothing older is left.
+
+mod search;
+mod world;
+
+use search::search;
+use world::{Does, Scenario};
+
+use crate::store::interleaved::Broken;
+
+fn holds(scenario: &Scenario) {
+    let searched = search(scenario);
+    println!(
+        "{} orders, {} states: {scenario:?}",
+        searched.orders, searched.states
+    );
+    assert!(searched.orders > 50, "{scenario:?}");
+    if let Some(violation) = searched.violation {
+        panic!("{scenario:?}\n{violation}");
+    }
+}
+
+fn is_broken(scenario: &Scenario) {
+    let searched = search(scenario);
+    println!(
+        "found after {} orders: {:?}",
+        searched.orders, searched.violation
+    );
+    assert!(searched.violation.is_some(), "{scenario:?}");
+}
+
+use Does::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
+
+fn one_process(requests: &[Does]) -> Scenario {
+    Scenario {
+        requests: requests.iter().map(|does| (0, *does)).collect(),
+        ..Scenario::default()
+    }
+}
+
+/// Each request in a process of its own.
+fn processes(requests: &[Does]) -> Scenario {
+    Scenario {
+        requests: requests.iter().copied().enumerate().collect(),
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn reads_of_one_process_while_the_key_is_evicted() {
+    holds(&one_process(&[Read, Read, EvictKey]));
+}
+
+#[test]
+fn reads_of_one_process_while_the_group_is_evicted() {
+    holds(&one_process(&[Read, Read, EvictGroup]));
+}
+
+#[test]
+fn reads_of_two_processes_while_the_key_is_evicted() {
+    holds(&processes(&[Read, Read, EvictKey]));
+}
+
+#[test]
+fn reads_of_two_processes_while_the_group_is_evicted() {
+    holds(&processes(&[Read, Read, EvictGroup]));
+}
+
+#[test]
+fn reads_while_a_response_is_written() {
+    holds(&one_process(&[Read, Read, Put]));
+    holds(&processes(&[Read, Read, Put]));
+}
+
+#[test]
+fn two_writes_at_once() {
+    holds(&processes(&[Put, Put, Read]));
+    holds(&processes(&[Put, EvictKey, Read]));
+    holds(&processes(&[Put, EvictGroup, Read]));
+}
+
+#[test]
+fn an_eviction_of_what_is_stored() {
+    holds(&Scenario {
+        filled: true,
+        ..processes(&[Read, Read, EvictKey])
+    });
+    holds(&Scenario {
+        filled: true,
+        ..processes(&[Read, Read, EvictGroup])
+    });
+}
+
+/// Values of the query split the entries of a path: evicting the handler drops every part.
+#[test]
+fn an_eviction_of_a_handler_whose_key_holds_more() {
+    for filled in [false, true] {
+        let scenario = |requests: Scenario| Scenario {
+            filled,
+            pages: true,
+            ..requests
+        };
+        holds(&scenario(one_process(&[Read, Read, EvictKey])));
+        holds(&scenario(processes(&[Read, Read, EvictKey])));
+        holds(&scenario(processes(&[Read, Put, EvictKey])));
+    }
+    holds(&Scenario {
+        filled: true,
+        pages: true,
+        losses: 1,
+        ..processes(&[Read, EvictKey])
+    });
+}
+
+#[test]
+fn reads_whose_extractor_reads_the_row() {
+    let early = |requests: Scenario| Scenario {
+        reads_early: true,
+        ..requests
+    };
+    holds(&early(one_process(&[Read, Read, EvictKey])));
+    for evict in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            losses: 1,
+            ..early(processes(&[Read, evict]))
+        });
+    }
+    holds(&Scenario {
+        filled: true,
+        ..early(processes(&[Read, Read, EvictKey]))
+    });
+    holds(&Scenario {
+        failures: 1,
+        filled: true,
+        ..early(one_process(&[Read, EvictKey]))
+    });
+}
+
+#[test]
+fn clients_that_leave() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            leaves: 1,
+            filled: true,
+            ..one_process(&[Read, write])
+        });
+    }
+    holds(&Scenario {
+        leaves: 1,
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
+fn values_that_are_made_while_they_are_set_or_evicted() {
+    for write in [Set, Delete, EvictGroup] {
+        holds(&one_process(&[GetOrInsert, GetOrInsert, write]));
+    }
+    holds(&processes(&[GetOrInsert, GetOrInsert, Delete]));
+    holds(&processes(&[GetOrInsert, Set]));
+}
+
+#[test]
+fn values_whose_makers_or_writers_leave() {
+    holds(&Scenario {
+        leaves: 1,
+        ..one_process(&[GetOrInsert, GetOrInsert, Delete])
+    });
+    holds(&Scenario {
+        leaves: 1,
+        filled: true,
+        ..one_process(&[GetOrInsert, Set])
+    });
+}
+
+#[test]
+fn values_that_the_store_loses_or_does_not_take() {
+    for write in [Set, Delete, EvictGroup] {
+        holds(&Scenario {
+            losses: 1,
+            ..processes(&[GetOrInsert, write])
+        });
+        holds(&Scenario {
+            failures: 1,
+            filled: true,
+            ..one_process(&[GetOrInsert, write])
+        });
+    }
+}
+
+#[test]
+fn names_that_the_store_loses() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            losses: 1,
+            ..processes(&[Read, write])
+        });
+    }
+}
+
+#[test]
+#[ignore = "three million orders take some minutes"]
+fn names_that_the_store_loses_while_reads_join() {
+    holds(&Scenario {
+        losses: 1,
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
+fn commands_that_the_store_does_not_take_and_replies_that_are_lost() {
+    for write in [EvictKey, EvictGroup, Put] {
+        for filled in [false, true] {
+            holds(&Scenario {
+                failures: 1,
+                filled,
+                ..one_process(&[Read, write])
+            });
+        }
+    }
+    holds(&Scenario {
+        failures: 1,
+        filled: true,
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
+fn without_the_check_of_the_lease_a_stale_response_is_found() {
+    is_broken(&Scenario {
+        broken: Broken {
+            lease_is_not_checked: true,
+            ..Broken::default()
+        },
+        ..processes(&[Read, EvictKey])
+    });
+}
+
+#[test]
+fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
+    for evict in [EvictKey, EvictGroup] {
+        is_broken(&Scenario {
+            broken: Broken {
+                joins_by_key_only: true,
+                ..Broken::default()
+            },
+            ..one_process(&[Read, Read, evict])
+        });
+    }
+}
+
+#[test]
+fn when_responses_are_stored_without_a_proof_a_stale_response_is_found() {
+    for evict in [EvictKey, EvictGroup] {
+        is_broken(&Scenario {
+            reads_early: true,
+            broken: Broken {
+                stores_without_proof: true,
+                ..Broken::default()
+            },
+            ..processes(&[Read, evict])
+        });
+    }
+}

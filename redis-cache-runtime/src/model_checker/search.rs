@@ -1,0 +1,227 @@
+//! A depth-first search over every order in which the steps of a scenario can happen.
+//!
+//! Futures cannot be copied, so every order is run from the start. What was seen before is not gone
+//! into again: two orders that lead to the same store, the same row, the same runs under way and to
+//! requests that have seen the same go on in the same ways.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::sleep;
+
+use super::world::{OF_HANDLERS, Scenario, World};
+use crate::engine::clock;
+use crate::store::gate::{Fate, hash};
+use crate::store::interleaved::number_nonces;
+
+/// Longer than a request waits before it looks again, and much shorter than a lease.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// What a search went through.
+#[derive(Debug, Default)]
+pub(crate) struct Searched {
+    pub(crate) orders: usize,
+    pub(crate) states: usize,
+    /// Of the first order that broke the promise, with its steps.
+    pub(crate) violation: Option<String>,
+}
+
+/// Runs every order, until one breaks the promise.
+pub(crate) fn search(scenario: &Scenario) -> Searched {
+    let (mut searched, mut seen) = (Searched::default(), HashSet::new());
+    let mut choices = Vec::new();
+    loop {
+        let order = run(scenario, &choices, &mut seen);
+        searched.orders += 1;
+        searched.states = seen.len();
+        if let Some(violation) = order.violation {
+            searched.violation = Some(format!("{violation}\n{}", order.steps.join("\n")));
+            return searched;
+        }
+        let mut taken = order.taken;
+        while taken
+            .last()
+            .is_some_and(|(choice, options)| choice + 1 == *options)
+        {
+            taken.pop();
+        }
+        let Some((last, _)) = taken.last_mut() else {
+            return searched;
+        };
+        *last += 1;
+        choices = taken.into_iter().map(|(choice, _)| choice).collect();
+    }
+}
+
+#[derive(Default)]
+struct Order {
+    /// What was chosen, of how many.
+    taken: Vec<(usize, usize)>,
+    steps: Vec<String>,
+    violation: Option<String>,
+}
+
+/// What can happen next.
+#[derive(Clone, Debug)]
+enum Event {
+    Step(usize, Fate),
+    Leave(usize),
+    Lose(Vec<u8>),
+}
+
+fn run(scenario: &Scenario, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
+    number_nonces();
+    clock::stop();
+    fastrand::seed(1);
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    // It numbers the spans, by which it is known for which request something is done.
+    let spans = tracing::Dispatch::new(tracing_subscriber::registry());
+    tracing::dispatcher::with_default(&spans, || {
+        runtime.block_on(Run::new(scenario).await_end(choices, seen))
+    })
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    world: World,
+    order: Order,
+    leaves: usize,
+    losses: usize,
+    failures: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        Self {
+            scenario,
+            world: World::new(scenario),
+            order: Order::default(),
+            leaves: scenario.leaves,
+            losses: scenario.losses,
+            failures: scenario.failures,
+        }
+    }
+
+    async fn await_end(mut self, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
+        if self.scenario.filled {
+            self.world.send(0, self.scenario.reads());
+            self.let_all_through().await;
+        }
+        let first = self.world.clients.len();
+        for (process, does) in &self.scenario.requests {
+            self.world.send(*process, *does);
+        }
+        loop {
+            sleep(QUIET).await;
+            let mut events = self.events(first);
+            if events.is_empty() {
+                // What waits longer to try again, or for good.
+                sleep(40 * QUIET).await;
+                events = self.events(first);
+            }
+            if events.is_empty() {
+                break;
+            }
+            let depth = self.order.taken.len();
+            let choice = match choices.get(depth) {
+                Some(choice) => *choice,
+                None if seen.insert(self.state()) => 0,
+                None => return self.order,
+            };
+            self.order.taken.push((choice, events.len()));
+            self.happen(&events[choice], first);
+        }
+        self.end().await
+    }
+
+    /// Everything that the future depends on.
+    fn state(&self) -> u64 {
+        hash(&(hash(&self.world), self.leaves, self.losses, self.failures))
+    }
+
+    fn events(&self, first: usize) -> Vec<Event> {
+        let waiting = self.world.gate.waiting();
+        let mut events: Vec<_> = (0..waiting.len())
+            .map(|position| Event::Step(position, Fate::Happens))
+            .collect();
+        if events.is_empty() {
+            return events;
+        }
+        if self.failures > 0 {
+            let commands = waiting.iter().enumerate();
+            let commands = commands.filter(|(_, (_, step))| !OF_HANDLERS.contains(step));
+            events.extend(commands.flat_map(|(position, _)| {
+                [Fate::Fails, Fate::ReplyIsLost].map(|fate| Event::Step(position, fate))
+            }));
+        }
+        if self.leaves > 0 {
+            let clients = self.world.clients.iter().enumerate().skip(first);
+            let there = clients.filter(|(_, client)| !client.is_finished());
+            events.extend(there.map(|(number, _)| Event::Leave(number)));
+        }
+        if self.losses > 0 {
+            events.extend(self.world.store.names().into_iter().map(Event::Lose));
+        }
+        events
+    }
+
+    fn happen(&mut self, event: &Event, first: usize) {
+        match event {
+            Event::Step(position, fate) => {
+                let (actor, command) = self.world.gate.waiting()[*position];
+                self.order
+                    .steps
+                    .push(format!("{actor}: {command} {fate:?}"));
+                self.failures -= usize::from(*fate != Fate::Happens);
+                self.world.gate.let_through(*position, *fate);
+            }
+            Event::Leave(number) => {
+                self.order
+                    .steps
+                    .push(format!("{} leaves", number - first + 1));
+                self.leaves -= 1;
+                self.world.clients[*number].abort();
+            }
+            Event::Lose(name) => {
+                let name_text = String::from_utf8_lossy(name);
+                self.order.steps.push(format!("{name_text} is lost"));
+                self.losses -= 1;
+                self.world.store.lose(name);
+            }
+        }
+    }
+
+    async fn let_all_through(&self) {
+        loop {
+            sleep(QUIET).await;
+            if self.world.gate.waiting().is_empty() {
+                return;
+            }
+            self.world.gate.let_through(0, Fate::Happens);
+        }
+    }
+
+    async fn end(mut self) -> Order {
+        if self
+            .world
+            .clients
+            .iter()
+            .any(|client| !client.is_finished())
+        {
+            self.world.violate("a request waits for nothing".to_owned());
+        }
+        self.world.expect_the_last_write();
+        let processes = self.scenario.requests.iter().map(|(process, _)| *process);
+        for process in 0..=processes.max().unwrap_or(0) {
+            self.world.send(process, self.scenario.reads());
+            self.let_all_through().await;
+        }
+        self.order.violation = self.world.violations().into_iter().next();
+        self.order
+    }
+}

@@ -1,0 +1,338 @@
+//! What a search runs: processes of an application that share a store and a database, and requests.
+
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request as HttpRequest;
+use axum::response::Response;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+use crate::cache::Cache;
+use crate::http::cache_control::Declared;
+use crate::key::normal::QueryRule;
+use crate::key::part::Text;
+use crate::serve::evict::{Evictions, evict};
+use crate::serve::read::read_through;
+use crate::serve::request::{CacheRequest, NeededUrl};
+use crate::serve::route::Route;
+use crate::serve::route::selected::Selected;
+use crate::serve::step::Step;
+use crate::serve::write::write_through;
+use crate::serve::writer::Writer;
+use crate::store::gate::Gate;
+use crate::store::interleaved::{Broken, InterleavedStore};
+use crate::store::{MemoryStore, Store};
+
+static ROUTE: Route = Route::new(|| "model")
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
+/// The same, where the query is in the key: an eviction that names the handler knows no query.
+static PAGES: Route = Route::new(|| "pages")
+    .query(QueryRule::All)
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
+/// The same as the first, where the row is read by an extractor.
+static EARLY: Route = Route::new(|| "early")
+    .reads_early(true)
+    .ttl(Declared::Fixed(Duration::from_secs(60)))
+    .groups(&["g"]);
+
+static WRITER: Writer = Writer::new(|| "writer");
+
+/// Steps that are none of the store.
+pub(crate) const OF_HANDLERS: [&str; 4] = ["start", "read row", "answer", "write row"];
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Read,
+    EvictKey,
+    EvictGroup,
+    Put,
+    /// Reads a value of the same group, which is made of the same row.
+    GetOrInsert,
+    /// Writes the row, then the value.
+    Set,
+    /// Writes the row, then evicts the value.
+    Delete,
+}
+
+/// Which requests there are, by the process that answers them, and what may go wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scenario {
+    pub(crate) requests: Vec<(usize, Does)>,
+    /// A response is stored before they start.
+    pub(crate) filled: bool,
+    /// The handler's key holds the query, and evictions name the handler.
+    pub(crate) pages: bool,
+    /// The row is read by an extractor.
+    pub(crate) reads_early: bool,
+    /// How many clients may go away before they have their answer.
+    pub(crate) leaves: usize,
+    /// How many names the store may lose.
+    pub(crate) losses: usize,
+    /// How many commands the store may not take, or take without anybody learning of it.
+    pub(crate) failures: usize,
+    pub(crate) broken: Broken,
+}
+
+impl Scenario {
+    /// How what is stored is read: a scenario is about responses or about values.
+    pub(crate) fn reads(&self) -> Does {
+        let mut does = self.requests.iter().map(|(_, does)| *does);
+        if does.any(|does| does == Does::GetOrInsert) {
+            Does::GetOrInsert
+        } else {
+            Does::Read
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) gate: Gate,
+    pub(crate) store: InterleavedStore,
+    processes: Vec<Cache>,
+    route: &'static Route,
+    shared: Arc<Shared>,
+    /// In the order of the scenario's requests.
+    pub(crate) clients: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The one row of the database.
+    committed: AtomicU64,
+    /// What a request that starts now must see: the newest version whose write was answered.
+    floor: AtomicU64,
+    violations: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let gate = Gate::default();
+        let store = InterleavedStore {
+            memory: Arc::new(MemoryStore::new("p", 1 << 20)),
+            gate: gate.clone(),
+            broken: scenario.broken,
+        };
+        let last = scenario.requests.iter().map(|(process, _)| *process).max();
+        let process = |_| {
+            let store = Store::Interleaved(store.clone());
+            let cache = Cache::on(store);
+            let joins = &cache.engine().flights().join_by_key_only;
+            joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
+            let proves = &cache.engine().client().witnessed().proves_everything;
+            proves.store(scenario.broken.stores_without_proof, Ordering::Relaxed);
+            cache
+        };
+        Self {
+            processes: (0..=last.unwrap_or(0)).map(process).collect(),
+            gate,
+            store,
+            route: match scenario {
+                Scenario { pages: true, .. } => &PAGES,
+                Scenario {
+                    reads_early: true, ..
+                } => &EARLY,
+                _ => &ROUTE,
+            },
+            shared: Arc::default(),
+            clients: Vec::new(),
+        }
+    }
+
+    /// Sends a request, whose every step waits at the gate.
+    pub(crate) fn send(&mut self, process: usize, does: Does) {
+        let cache = self.processes[process].clone();
+        let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
+        let span = tracing::info_span!("actor");
+        let actor = Actor {
+            gate,
+            shared,
+            cache,
+            route: self.route,
+        };
+        let client = async move {
+            match does {
+                Does::Read | Does::GetOrInsert => read(actor, does).await,
+                _ => write(actor, does).await,
+            }
+        };
+        self.clients.push(tokio::spawn(client.instrument(span)));
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap().clone()
+    }
+
+    pub(crate) fn violate(&self, what: String) {
+        self.shared.violations.lock().unwrap().push(what);
+    }
+
+    /// When everything has ended, nothing of before the last write may be left.
+    pub(crate) fn expect_the_last_write(&self) {
+        let shared = &self.shared;
+        let committed = shared.committed.load(Ordering::SeqCst);
+        shared.floor.store(committed, Ordering::SeqCst);
+    }
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.gate.hash(hasher);
+        format!("{:?}", self.store).hash(hasher);
+        for process in &self.processes {
+            process.engine().flights().summary().hash(hasher);
+            process.engine().turns().summary().hash(hasher);
+            process.engine().client().witnessed().summary().hash(hasher);
+            process.pending_evictions().hash(hasher);
+        }
+        self.shared.committed.load(Ordering::SeqCst).hash(hasher);
+        self.shared.floor.load(Ordering::SeqCst).hash(hasher);
+        for client in &self.clients {
+            client.is_finished().hash(hasher);
+        }
+    }
+}
+
+/// The tools of a request.
+struct Actor {
+    gate: Gate,
+    shared: Arc<Shared>,
+    cache: Cache,
+    route: &'static Route,
+}
+
+fn request(method: &str, cache: Cache) -> CacheRequest {
+    let uri = if method == "EVICT" {
+        "/item"
+    } else {
+        "/item?page=1"
+    };
+    let request = HttpRequest::builder().method(method).uri(uri);
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    CacheRequest::take(NeededUrl::Whole, 0, &mut parts, cache.into_engine())
+}
+
+async fn read(actor: Actor, does: Does) {
+    let Actor {
+        gate,
+        shared,
+        cache,
+        route,
+    } = actor;
+    gate.step("start").await;
+    let floor = shared.floor.load(Ordering::SeqCst);
+    gate.observe(&format!("starts when {floor} is known"));
+    let version = if does == Does::GetOrInsert {
+        let values = cache.group("g").ttl(60);
+        let make = async || read_row(&gate, &shared).await;
+        values.get_or_insert_with("key", make).await
+    } else {
+        read_response(gate.clone(), Arc::clone(&shared), cache, route).await
+    };
+    gate.observe(&format!("gets {version}"));
+    if version < floor {
+        let message = format!("a read got {version} after {floor} was known");
+        shared.violations.lock().unwrap().push(message);
+    }
+}
+
+async fn read_response(
+    gate: Gate,
+    shared: Arc<Shared>,
+    cache: Cache,
+    route: &'static Route,
+) -> u64 {
+    let client = cache.engine().client();
+    if let Some(prepared) = client.prepare_proof(false).filter(|_| route.reads_early) {
+        prepared.await;
+    }
+    let mut request = request("GET", cache);
+    let mut extracted = None;
+    if route.reads_early {
+        request.extraction_begins();
+        gate.observe(&format!("reads at {:?}", request.head.since));
+        extracted = Some(read_row(&gate, &shared).await);
+    }
+    let response = match read_through(request, route, Selected::new()).await {
+        Ok(response) => response,
+        Err(run) => {
+            let handler = async move {
+                let version = match extracted {
+                    Some(version) => version,
+                    None => read_row(&gate, &shared).await,
+                };
+                Response::new(Body::from(version.to_string()))
+            };
+            run.run(Box::pin(handler)).await
+        }
+    };
+    let body = to_bytes(response.into_body(), 100).await.unwrap();
+    std::str::from_utf8(&body).unwrap().parse().unwrap()
+}
+
+async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
+    gate.step("read row").await;
+    let version = shared.committed.load(Ordering::SeqCst);
+    gate.observe(&format!("row is {version}"));
+    gate.step("answer").await;
+    version
+}
+
+async fn write(actor: Actor, does: Does) {
+    let Actor {
+        gate,
+        shared,
+        cache,
+        route,
+    } = actor;
+    let written = Arc::new(AtomicU64::new(0));
+    let handler = {
+        let (gate, shared) = (gate.clone(), Arc::clone(&shared));
+        let written = Arc::clone(&written);
+        async move {
+            gate.step("write row").await;
+            let version = shared.committed.fetch_add(1, Ordering::SeqCst) + 1;
+            written.store(version, Ordering::SeqCst);
+            gate.observe(&format!("row becomes {version}"));
+            Response::new(Body::from(version.to_string()))
+        }
+    };
+    let handler = Box::pin(handler);
+    match does {
+        Does::Put => {
+            let request = request("PUT", cache);
+            let write = write_through(request, route, &WRITER, Selected::new()).await;
+            write.run(handler).await;
+        }
+        Does::Set => {
+            handler.await;
+            let version = written.load(Ordering::SeqCst);
+            cache.group("g").ttl(60).set("key", &version).await;
+        }
+        Does::Delete => {
+            handler.await;
+            cache.group("g").delete("key").await;
+        }
+        Does::EvictGroup => {
+            let evictions = Evictions::of(&WRITER).group(Text::new().literal("g"));
+            let evict = evict(request("EVICT", cache), evictions).await;
+            evict.run(handler).await;
+        }
+        Does::EvictKey | Does::Read | Does::GetOrInsert => {
+            let evictions = Evictions::of(&WRITER).route(route);
+            let evict = evict(request("EVICT", cache), evictions).await;
+            evict.run(handler).await;
+        }
+    }
+    let version = written.load(Ordering::SeqCst);
+    shared.floor.fetch_max(version, Ordering::SeqCst);
+    gate.observe(&format!("wrote {version}"));
+}

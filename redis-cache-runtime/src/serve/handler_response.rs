@@ -1,0 +1,168 @@
+//! Answers a read with the handler's response, and stores it if it is storable.
+
+use axum::body::{Body, HttpBody};
+use axum::http::StatusCode;
+use axum::http::response::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::body::{Captured, Tee, capture};
+use super::reply::{Reply, complete, fresh_cache_control, pass_on};
+use super::route::Route;
+use super::store_response::{content_length, store, stored_head, take_age};
+use super::stored::ReadRequest;
+use crate::engine::Engine;
+use crate::engine::plan::Destination;
+use crate::http::cache_status::CacheStatus;
+use crate::http::conditional::add_etag;
+use crate::http::fields::add_vary;
+use crate::http::freshness::{Freshness, Grant};
+use crate::http::storable::NotStorable;
+use crate::observe::{Writes, Written};
+use crate::store::Stamps;
+use crate::store::entry::Entry;
+
+/// A handler's response, with its body as far as it may be read without waiting.
+pub(super) enum Examined {
+    Whole(Parts, Bytes, Grant),
+    /// The body is not all there, or its length is not known: it must not be waited for.
+    Streaming(Parts, Body, Grant),
+    NotStorable(NotStorable, Response),
+}
+
+/// Finds out if a response may be stored.
+pub(super) async fn examine(engine: &Engine, route: &Route, mut response: Response) -> Examined {
+    let grant = match route.check_response(&response, route.lifetime(engine)) {
+        Ok(grant) => grant,
+        Err(reason) => return Examined::NotStorable(reason, response),
+    };
+    add_vary(response.headers_mut(), route.store.vary);
+    let (mut parts, body) = response.into_parts();
+    let length = content_length(&parts.headers);
+    match capture(body, length, engine.max_body_bytes(), engine.copies()) {
+        Captured::Whole(body) => {
+            take_age(&mut parts.headers, &grant);
+            add_etag(parts.status, &mut parts.headers, &body).await;
+            Examined::Whole(parts, body, grant)
+        }
+        Captured::Streaming(body) => {
+            take_age(&mut parts.headers, &grant);
+            Examined::Streaming(parts, body, grant)
+        }
+        Captured::NotStorable(reason, body) => {
+            Examined::NotStorable(reason, Response::from_parts(parts, body))
+        }
+    }
+}
+
+/// Renders a handler's response after it has reached its destination.
+pub(super) async fn respond(
+    engine: &Engine,
+    request: &ReadRequest,
+    examined: Examined,
+    destination: Destination,
+    status: CacheStatus,
+) -> Reply {
+    match examined {
+        Examined::Whole(parts, body, grant) => {
+            let status = made(status, parts.status, &grant);
+            respond_whole(request, parts, body, grant, destination, status).await
+        }
+        Examined::Streaming(parts, body, grant) => {
+            let status = made(status, parts.status, &grant);
+            let response = stream(engine, request, parts, body, grant, destination).await;
+            Reply { response, status }
+        }
+        Examined::NotStorable(reason, response) => {
+            let mut status = status.past_the_cache();
+            (status.made, status.not_storable) = (Some(response.status()), Some(reason));
+            request.route.refuse(reason, Writes::Fill, engine);
+            refuse(destination, response.status()).await;
+            let response = pass_on(request.route, response);
+            Reply { response, status }
+        }
+    }
+}
+
+fn made(status: CacheStatus, made: StatusCode, grant: &Grant) -> CacheStatus {
+    CacheStatus {
+        made: Some(made),
+        freshness: Some(Freshness::new(grant.lifetime)),
+        ..status
+    }
+}
+
+async fn respond_whole(
+    request: &ReadRequest,
+    parts: Parts,
+    body: Bytes,
+    grant: Grant,
+    destination: Destination,
+    mut status: CacheStatus,
+) -> Reply {
+    let cache_control = fresh_cache_control(request.route, &grant);
+    let head = stored_head(&parts, grant);
+    match destination {
+        Destination::Nowhere => {}
+        Destination::Followers(turn) => turn.share(|| {
+            let entry = head.encode(&Stamps::default(), &body);
+            entry.and_then(Entry::parse)
+        }),
+        Destination::Store(fill) => {
+            let written = store(fill, request.route, &head, &body).await;
+            status.stored = written == Written::Stored;
+        }
+    }
+    let length = u64::try_from(body.len()).ok();
+    let mut response = Response::from_parts(parts, Body::from(body));
+    let fields = request.head.fields.as_deref();
+    complete(&mut response, length, fields, cache_control);
+    Reply { response, status }
+}
+
+/// Passes a body through while a copy of it is made for the store. Nobody waits for a stream, which may
+/// have no end.
+async fn stream(
+    engine: &Engine,
+    request: &ReadRequest,
+    parts: Parts,
+    body: Body,
+    grant: Grant,
+    destination: Destination,
+) -> Response {
+    let cache_control = fresh_cache_control(request.route, &grant);
+    let head = stored_head(&parts, grant);
+    let mut response = Response::from_parts(parts, Body::empty());
+    // Nobody reads beyond the length that a body has.
+    let length = content_length(response.headers()).or(body.size_hint().exact());
+    let fields = request.head.fields.as_deref();
+    complete(&mut response, length, fields, cache_control);
+    let fill = match destination {
+        Destination::Nowhere => None,
+        Destination::Followers(turn) => {
+            turn.fail();
+            None
+        }
+        Destination::Store(fill) => fill.unawaited().await,
+    };
+    let body = match fill {
+        Some(fill) => Body::new(Tee::new(body, length, engine, request.route, fill, head)),
+        None => body,
+    };
+    // The body of a 304 is dropped here: the copy of it may still be stored.
+    if response.status() == StatusCode::NOT_MODIFIED {
+        return response;
+    }
+    response.map(|_| body)
+}
+
+/// Lets the followers run the handler themselves, because the response is not storable.
+async fn refuse(destination: Destination, status: StatusCode) {
+    match destination {
+        Destination::Nowhere => {}
+        Destination::Followers(turn) => turn.fail(),
+        // A server in trouble is not asked by all of them at once.
+        Destination::Store(fill) if status.is_server_error() => fill.abandon().await,
+        Destination::Store(fill) => fill.abandon_unshared().await,
+    }
+}

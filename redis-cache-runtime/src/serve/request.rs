@@ -1,0 +1,248 @@
+//! A request as the cache sees it.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::OriginalUri;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Version, header};
+use futures_util::future::BoxFuture;
+
+use super::explanation::Wanted;
+use super::route::Route;
+use super::route::read_url::ReadUrl;
+use crate::engine::Engine;
+use crate::engine::witnessed::Moment;
+use crate::http::directives::RequestDirectives;
+use crate::http::storable::NotStorable;
+use crate::key::asked::{Asked, KeptUrl};
+
+/// Keeps every field, because the route nominates some.
+pub const ALL_FIELDS: u8 = 1;
+/// Marks a write: HEAD stays HEAD.
+pub const WRITE: u8 = 2;
+/// Keeps the whole head, for a key function.
+pub const PARTS: u8 = 4;
+/// Marks arguments that may read data which can change.
+const PROOF: u8 = 8;
+
+/// Marks arguments that may read data which can change, for a write without a route.
+pub const fn proof_if(reads_early: bool) -> u8 {
+    if reads_early { PROOF } else { 0 }
+}
+
+/// The part of the URL that a handler needs.
+#[derive(Clone, Copy, Debug)]
+pub enum NeededUrl {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    Whole,
+    /// The values that the handler of a route reads.
+    Values(fn() -> &'static Route),
+}
+
+/// The part of the URL that is kept of a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Url {
+    /// Nothing.
+    #[default]
+    None,
+    /// All of it.
+    Kept(Arc<KeptUrl>),
+    /// The values that its handler reads.
+    Read(ReadUrl),
+}
+
+/// A request as the cache sees it, and the engine of the cache.
+#[derive(Clone)]
+pub struct CacheRequest {
+    pub(crate) head: RequestHead,
+    pub(crate) engine: Engine,
+}
+
+/// The part of a request that the cache needs. Small, because every future on the way moves it.
+#[derive(Clone)]
+pub(crate) struct RequestHead {
+    pub(crate) url: Url,
+    pub(crate) method: MethodKind,
+    /// The moment before the extractors ran; `None` where no eviction concerns the data that they read.
+    pub(crate) since: Option<Moment>,
+    /// `None` unless a key function asks for it.
+    pub(crate) parts: Option<Box<Parts>>,
+    /// `None` when the request has no field that matters, as most, and is not to be explained.
+    pub(crate) fields: Option<Box<RequestFields>>,
+}
+
+/// The kind of a method (RFC 9110 §9.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MethodKind {
+    /// GET, or HEAD.
+    Read,
+    /// Another method that changes nothing.
+    Safe,
+    Unsafe,
+}
+
+/// The fields of a request that matter, and its directives.
+#[derive(Clone)]
+pub(crate) struct RequestFields {
+    pub(crate) map: HeaderMap,
+    pub(crate) directives: RequestDirectives,
+    /// The request is to be explained.
+    pub(crate) wanted: Option<Wanted>,
+    /// A response without content has the `Content-Length` of the content that it stands for: over
+    /// HTTP/1 only the response to a HEAD has.
+    pub(crate) is_told_lengths: bool,
+}
+
+impl CacheRequest {
+    /// Keeps what the cache needs of a request. `keep` is made of the flags above.
+    pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, engine: Engine) -> Self {
+        let url = match url {
+            NeededUrl::Nothing => Url::None,
+            NeededUrl::Whole => Url::Kept(KeptUrl::of(parts)),
+            NeededUrl::Values(route) => Url::Read(route().read_url(Asked::Here(parts))),
+        };
+        let head = RequestHead::take(keep, parts, url, &engine);
+        Self { head, engine }
+    }
+
+    /// Notes the moment before the arguments are extracted, if one of them may read data which can
+    /// change. Returns the work that has to be done before that.
+    pub(crate) fn before_extraction(
+        &mut self,
+        url: NeededUrl,
+        keep: u8,
+    ) -> Option<BoxFuture<'static, ()>> {
+        let reads_early = match url {
+            NeededUrl::Values(route) => route().reads_early,
+            NeededUrl::Nothing | NeededUrl::Whole => keep & PROOF != 0,
+        };
+        if !reads_early {
+            return None;
+        }
+        self.head.since = Some(self.engine.client().now());
+        self.engine.client().prepare_proof(keep & WRITE != 0)
+    }
+
+    /// Notes the moment again, when that work is done.
+    pub(crate) fn extraction_begins(&mut self) {
+        self.head.since = Some(self.engine.client().now());
+    }
+}
+
+impl RequestHead {
+    /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
+    /// then generates the response that is stored, and axum leaves out the body.
+    fn take(keep: u8, parts: &mut Parts, url: Url, engine: &Engine) -> Self {
+        if !engine.obeys_requests() {
+            // A server may ignore it (RFC 9110 §14.2).
+            parts.headers.remove(header::RANGE);
+        }
+        let map = if keep & ALL_FIELDS == 0 {
+            cache_fields(&parts.headers)
+        } else {
+            parts.headers.clone()
+        };
+        let wanted = Wanted::of(&parts.extensions);
+        let fields = (!map.is_empty() || wanted.is_some()).then(|| {
+            let directives = engine.directives(&map);
+            Box::new(RequestFields {
+                map,
+                directives,
+                wanted,
+                is_told_lengths: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
+            })
+        });
+        if keep & WRITE == 0 && parts.method == Method::HEAD {
+            parts.method = Method::GET;
+        }
+        let kept = (keep & PARTS != 0).then(|| {
+            let mut kept = Box::new(parts.clone());
+            if let Some(original) = parts.extensions.get::<OriginalUri>() {
+                kept.uri = original.0.clone();
+            }
+            kept
+        });
+        Self {
+            method: match &parts.method {
+                &Method::GET => MethodKind::Read,
+                method if method.is_safe() || method.as_str() == "QUERY" => MethodKind::Safe,
+                _ => MethodKind::Unsafe,
+            },
+            url,
+            since: None,
+            parts: kept,
+            fields,
+        }
+    }
+
+    /// The URL, where it was kept; otherwise one that asks for nothing.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
+        match &self.url {
+            Url::Kept(url) => Asked::Kept(url),
+            Url::None | Url::Read(_) => Asked::Kept(&NOTHING),
+        }
+    }
+
+    /// Returns an error if the request may not use the cache. One without fields that matter may.
+    pub(crate) fn check(&self, route: &Route) -> Result<(), NotStorable> {
+        let fields = self.fields.as_deref();
+        let check = |fields: &RequestFields| {
+            let RequestFields {
+                map, directives, ..
+            } = fields;
+            route.store.check_request(map, directives)
+        };
+        fields.map_or(Ok(()), check)
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.method == MethodKind::Read
+    }
+
+    /// The fields that matter: preconditions and nominated fields are among them.
+    pub(crate) fn map(&self) -> Option<&HeaderMap> {
+        self.fields.as_deref().map(|fields| &fields.map)
+    }
+
+    /// Returns whether the client wants a stored response or none.
+    pub(crate) fn only_if_cached(&self) -> bool {
+        self.directives()
+            .is_some_and(|directives| directives.only_if_cached)
+    }
+
+    /// The slot for an explanation, if the request is to be explained instead of answered.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.fields.as_deref()?.wanted.as_ref()
+    }
+
+    /// The directives of the request, if it has fields that matter.
+    pub(crate) fn directives(&self) -> Option<&RequestDirectives> {
+        self.fields.as_deref().map(|fields| &fields.directives)
+    }
+}
+
+/// The fields that the cache reads itself; most requests have none, and then nothing is allocated.
+fn cache_fields(all: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in all {
+        let read = *name == header::CACHE_CONTROL
+            || *name == header::IF_NONE_MATCH
+            || *name == header::IF_MODIFIED_SINCE
+            || *name == header::RANGE
+            || *name == header::AUTHORIZATION;
+        if read {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+impl fmt::Debug for CacheRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheRequest")
+    }
+}

@@ -1,0 +1,201 @@
+//! The address at which a response is stored.
+
+use super::Route;
+use super::key_function::{KeyFunction, KeyKind};
+use super::named::{key_of_function, key_of_template, key_of_url};
+use super::read_url::{Purpose, ReadUrl};
+use super::selected::Selected;
+use crate::engine::Engine;
+use crate::key::asked::Asked;
+use crate::key::reader::{Beyond, UrlValues};
+use crate::key::registry::Instance;
+use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
+use crate::serve::request::{RequestHead, Url};
+
+impl Route {
+    /// The key that a write evicts which names the handler without values: of everything that the
+    /// handler stored for the values of the path.
+    ///
+    /// A key function does not tell what it made of other requests.
+    pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
+        let handler = self.plain();
+        if let KeyKind::Function(_) = self.key {
+            return Err(Unread::Function);
+        }
+        let UrlValues { base, beyond } =
+            self.values(request.asked(), self.read, handler, Purpose::WRITE);
+        let Beyond {
+            has_failed, names, ..
+        } = beyond.map_or_else(Beyond::default, |it| *it);
+        let reads_so = handler.reads_by(&names);
+        if has_failed || reads_so == Some(false) {
+            return Err(Unread::OtherValues);
+        }
+        if reads_so.is_none() && !names.is_empty() {
+            return Err(Unread::NotSeen);
+        }
+        Ok(CacheKey::of_handler(base, handler.bucket()))
+    }
+
+    /// The eviction of everything that the handler stored.
+    pub(crate) fn everything(&'static self) -> Eviction {
+        Eviction::Handler(self.plain().bucket())
+    }
+
+    /// Where the response to a request is stored, as far as it is known without waiting.
+    pub(crate) fn address(
+        &'static self,
+        engine: &Engine,
+        request: &mut RequestHead,
+        selected: Selected,
+    ) -> Addressing {
+        let url = match std::mem::take(&mut request.url) {
+            Url::Read(url) => url,
+            Url::Kept(url) => {
+                let read = selected.read.unwrap_or(self.read);
+                self.read_url_of(Asked::Kept(&url), selected.types, read)
+            }
+            Url::None => self.read_url(request.asked()),
+        };
+        self.addressed(engine, request, selected, url)
+    }
+
+    /// Returns whether the key function makes of a write what it makes of reads: on the same path.
+    pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
+        let is_function = matches!(self.key, KeyKind::Function(_));
+        is_function && self.plain().known_mount(request.asked().mount()).is_some()
+    }
+
+    /// Where a write stores its response; `None`: it is not known which entries it replaces, because the
+    /// handler is mounted at other paths, or the query may stand for others.
+    pub(crate) fn written(
+        &'static self,
+        engine: &Engine,
+        request: &RequestHead,
+        selected: Selected,
+    ) -> Option<Addressing> {
+        let handler = self.plain();
+        let asked = request.asked();
+        let is_named = selected.key.is_some();
+        let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
+        // Its name is another handler's, whose entries these would be.
+        if handler.is_duplicate() {
+            return None;
+        }
+        let mut values = self.values(asked, self.read, handler, Purpose::WRITE);
+        if let Some(beyond) = &mut values.beyond {
+            if beyond.has_other_spellings && !is_named {
+                return None;
+            }
+            if is_named {
+                // What the values do not name, the URL of the write does not tell either.
+                beyond.rest.clear();
+            }
+        }
+        Some(self.addressed(engine, request, selected, ReadUrl { values, mounted }))
+    }
+
+    fn addressed(
+        &'static self,
+        engine: &Engine,
+        request: &RequestHead,
+        selected: Selected,
+        ReadUrl { values, mounted }: ReadUrl,
+    ) -> Addressing {
+        let handler = mounted.handler();
+        let template = selected
+            .template
+            .map(|template| key_of_template(handler, &template));
+        let named = selected.key.or(template);
+        let ask = match self.key {
+            KeyKind::Function(function) if named.is_none() && request.parts.is_some() => {
+                Some(function)
+            }
+            _ => None,
+        };
+        let (key, rest) = match named {
+            // A key of values that extends another already says everything.
+            Some(key) if key.base().is_some() => (key, rest_of(values)),
+            Some(key) => {
+                let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
+                (key.extended(&beyond.more), beyond.rest)
+            }
+            None if ask.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
+            None => key_of_url(values, handler),
+        };
+        let variant = Variant::of(&Selecting {
+            nominated: self.store.vary,
+            fields: request.map(),
+            values: selected.vary_by.as_deref(),
+            rest: &rest,
+            mount: mounted.selects(),
+        });
+        let groups = self.groups_of(selected.groups);
+        let (key, groups) = engine.in_scope(key, groups);
+        Addressing {
+            at: Address {
+                key,
+                variant,
+                groups,
+                mounted: Some(mounted.reading_early(self.reads_early)),
+            },
+            ask: ask.map(|function| {
+                Box::new(Ask {
+                    function,
+                    handler,
+                    scope: engine.scope().cloned(),
+                })
+            }),
+        }
+    }
+}
+
+fn rest_of(values: UrlValues) -> String {
+    values.beyond.map_or_else(String::new, |beyond| beyond.rest)
+}
+
+/// Why a write that names a handler does not tell which of its entries it means. All of the handler
+/// go then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The handler reads other values, or reads them by other names or in another order.
+    OtherValues,
+    /// No request has shown yet by which names the handler reads its values.
+    NotSeen,
+    /// A function makes the keys of the handler, of other requests than this one.
+    Function,
+}
+
+/// Where a response is stored, as far as it is known without waiting.
+pub(crate) struct Addressing {
+    at: Address,
+    ask: Option<Box<Ask>>,
+}
+
+/// The function that makes the key, where that may have to wait.
+struct Ask {
+    function: KeyFunction,
+    handler: &'static Instance,
+    scope: Option<Scope>,
+}
+
+impl Addressing {
+    /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
+    /// future of the caller twice.
+    pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
+        if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
+            let text = (ask.function)(parts).await;
+            let key = key_of_function(ask.handler, &text);
+            self.at.key = match &ask.scope {
+                Some(scope) => scope.key(key),
+                None => key,
+            };
+        }
+        &self.at
+    }
+
+    /// The address, once it is complete.
+    pub(crate) fn into_address(self) -> Address {
+        self.at
+    }
+}

@@ -1,0 +1,86 @@
+//! Keys of a handler that code names by values, a template or a text.
+
+use super::Route;
+use super::key_function::KeyKind;
+use super::read_url::Purpose;
+use crate::key::CacheKey;
+use crate::key::asked::{Asked, KeptUrl};
+use crate::key::part::Text;
+use crate::key::reader::UrlValues;
+use crate::key::registry::Instance;
+
+impl Route {
+    /// The key that a template makes.
+    pub fn key_of_template(&'static self, template: &Text) -> CacheKey {
+        key_of_template(self.plain(), template)
+    }
+
+    /// The key of values, which are still to be named.
+    pub fn key_of_values(&'static self) -> KeyOfValues {
+        let handler = self.plain();
+        KeyOfValues {
+            base: handler.name().to_owned(),
+            more: String::new(),
+            bucket: handler.bucket(),
+        }
+    }
+
+    /// The key of a text: a path and query, of a handler that reads nothing of the path; or what the key
+    /// function returned.
+    pub fn key_of_text(&'static self, text: &str) -> CacheKey {
+        let handler = self.plain();
+        if let KeyKind::Function(_) = self.key {
+            return key_of_function(handler, text);
+        }
+        let url = KeptUrl::of_text(text);
+        let values = self.values(Asked::Kept(&url), self.read, handler, Purpose::READ);
+        key_of_url(values, handler).0
+    }
+}
+
+/// The key of what was read of a URL, and what selects a variant of it.
+pub(super) fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
+    let key = CacheKey::of_handler(values.base, handler.bucket());
+    match values.beyond {
+        None => (key, String::new()),
+        Some(beyond) => (key.extended(&beyond.more), beyond.rest),
+    }
+}
+
+pub(super) fn key_of_function(handler: &Instance, text: &str) -> CacheKey {
+    let text = [handler.name(), "=", text].concat();
+    CacheKey::of_handler(text, handler.bucket())
+}
+
+pub(super) fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
+    let text = [handler.name(), " ", template.as_str()].concat();
+    CacheKey::of_handler(text, handler.bucket())
+}
+
+/// A key while its values are named.
+#[derive(Debug)]
+pub struct KeyOfValues {
+    base: String,
+    more: String,
+    bucket: u8,
+}
+
+impl KeyOfValues {
+    /// Appends the value of an argument, of the path or of the query.
+    #[must_use]
+    pub fn part(mut self, is_of_path: bool, value: &Text) -> Self {
+        let (out, separator) = match (is_of_path, self.more.is_empty()) {
+            (true, _) => (&mut self.base, '/'),
+            (false, true) => (&mut self.more, '?'),
+            (false, false) => (&mut self.more, '|'),
+        };
+        out.push(separator);
+        out.push_str(value.as_str());
+        self
+    }
+
+    /// The key.
+    pub fn into_key(self) -> CacheKey {
+        CacheKey::of_handler(self.base, self.bucket).extended(&self.more)
+    }
+}

@@ -1,0 +1,137 @@
+//! The values that a handler reads of a URL.
+
+use std::any::TypeId;
+
+use axum::http::header;
+
+use super::Route;
+use super::key_function::KeyKind;
+use crate::engine::declared_groups;
+use crate::key::asked::Asked;
+use crate::key::normal::QueryRule;
+use crate::key::reader::{UrlReader, UrlValues};
+use crate::key::registry::{Instance, Mounted};
+
+/// Reads what the arguments of a handler see of a URL.
+pub(crate) type ReadArguments = fn(&mut UrlReader<'_>);
+
+/// The values that a handler reads of the URL of a request, and its mount.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadUrl {
+    pub(super) values: UrlValues,
+    pub(super) mounted: Mounted,
+}
+
+/// The purpose of reading a URL.
+#[derive(Clone, Copy)]
+pub(super) struct Purpose {
+    /// The names of the parameters of the path matter.
+    with_names: bool,
+    /// It matters how else the same values can be spelled.
+    is_write: bool,
+}
+
+impl Purpose {
+    pub(super) const READ: Self = Self {
+        with_names: false,
+        is_write: false,
+    };
+    pub(super) const WRITE: Self = Self {
+        with_names: true,
+        is_write: true,
+    };
+}
+
+/// The types that a generic handler is an instance of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Types {
+    pub(super) id: TypeId,
+    pub(super) names: &'static str,
+}
+
+impl Types {
+    /// No types: the handler is not generic.
+    pub(super) fn none() -> Self {
+        Self {
+            id: TypeId::of::<()>(),
+            names: "",
+        }
+    }
+}
+
+impl Route {
+    /// The handler, where it is not generic.
+    pub(super) fn plain(&'static self) -> &'static Instance {
+        self.instance(Types::none())
+    }
+
+    pub(super) fn instance(&'static self, types: Types) -> &'static Instance {
+        let make = || {
+            let route: *const Self = self;
+            let name = [self.name(), types.names].concat();
+            declared_groups::declare_patterns(self.groups);
+            declared_groups::declare_patterns(self.declared);
+            for group in self.made_groups.map(|make| make()).into_iter().flatten() {
+                declared_groups::declare(&group);
+            }
+            Instance::new(route.addr(), types.id, &name)
+        };
+        self.instances.get_or_add(|it| it.is_of(types.id), make)
+    }
+
+    /// Reads a URL as the handler does.
+    pub(crate) fn read_url(&'static self, asked: Asked<'_>) -> ReadUrl {
+        self.read_url_of(asked, Types::none(), self.read)
+    }
+
+    pub(super) fn read_url_of(
+        &'static self,
+        asked: Asked<'_>,
+        types: Types,
+        read: ReadArguments,
+    ) -> ReadUrl {
+        let handler = self.instance(types);
+        let mounted = handler.mount(asked.mount());
+        let purpose = Purpose {
+            with_names: !mounted.knows_names(),
+            ..Purpose::READ
+        };
+        let values = self.values(asked, read, handler, purpose);
+        if purpose.with_names {
+            match values.beyond.as_deref() {
+                None => mounted.note(String::new()),
+                Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
+                Some(_) => {}
+            }
+        }
+        ReadUrl { values, mounted }
+    }
+
+    pub(super) fn values(
+        &self,
+        asked: Asked<'_>,
+        read: ReadArguments,
+        handler: &Instance,
+        purpose: Purpose,
+    ) -> UrlValues {
+        let mut base = String::new();
+        if let KeyKind::Default = self.key {
+            base.reserve(handler.name().len() + 32);
+            base.push_str(handler.name());
+        }
+        let mut reader = UrlReader::new(asked, base, purpose.is_write);
+        read(&mut reader);
+        if self.query != QueryRule::None {
+            reader.query_text(self.query);
+        }
+        // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        if self.store.vary.contains(&header::HOST) {
+            reader.authority();
+        }
+        if let KeyKind::Function(_) = self.key {
+            // The function sees the whole head: what the key holds is up to it.
+            reader.ignore_params();
+        }
+        reader.finish(purpose.with_names)
+    }
+}

@@ -1,0 +1,100 @@
+//! The key, variant and groups that the arguments of a handler select.
+
+use std::any::{TypeId, type_name};
+
+use super::Route;
+use super::read_url::{ReadArguments, Types};
+use crate::key::part::Text;
+use crate::key::{CacheKey, Group, Groups, sorted_groups};
+
+/// The key, variant and groups that arguments select, where the route leaves that to them.
+#[derive(Debug)]
+pub struct Selected {
+    pub(super) key: Option<CacheKey>,
+    pub(super) vary_by: Option<String>,
+    /// Sorted and without repeats.
+    pub(super) groups: Option<Vec<Group>>,
+    pub(super) types: Types,
+    pub(super) read: Option<ReadArguments>,
+    pub(super) template: Option<Text>,
+}
+
+impl Default for Selected {
+    fn default() -> Self {
+        Self {
+            key: None,
+            vary_by: None,
+            groups: None,
+            types: Types::none(),
+            read: None,
+            template: None,
+        }
+    }
+}
+
+impl Selected {
+    /// Nothing: the key is that of the request, the groups are those of the route.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An instance of a generic handler, by its types, and what its arguments see of a URL.
+    pub fn of_types<T: 'static>(read: ReadArguments) -> Self {
+        let types = Types {
+            id: TypeId::of::<T>(),
+            // The arguments of a marker type.
+            names: type_name::<T>()
+                .split_once("__AxumRedisCacheTypes")
+                .map_or("", |(_, it)| it),
+        };
+        Self {
+            types,
+            read: Some(read),
+            ..Self::default()
+        }
+    }
+
+    /// The key, and the groups that it decides about.
+    #[must_use]
+    pub fn key(mut self, mut key: CacheKey) -> Self {
+        self.groups = key.groups.take();
+        self.key = Some(key);
+        self
+    }
+
+    /// The key that a template of a generic handler makes.
+    #[must_use]
+    pub fn template(mut self, template: Text) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// The values that select the response.
+    #[must_use]
+    pub fn vary_by(mut self, values: Text) -> Self {
+        self.vary_by = Some(values.into_string());
+        self
+    }
+
+    /// The groups, instead of the route's.
+    #[must_use]
+    pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
+        self.groups = Some(sorted_groups(groups));
+        self
+    }
+
+    /// The key that was selected.
+    pub(crate) fn selected_key(&self) -> Option<&CacheKey> {
+        self.key.as_ref()
+    }
+
+    /// The groups of a response that is not stored.
+    pub(crate) fn into_groups(self, route: &Route) -> Groups {
+        route.groups_of(self.groups)
+    }
+
+    /// Returns whether another handler has the name of this one.
+    pub(crate) fn is_duplicate(&self, route: &'static Route) -> bool {
+        route.instance(self.types).is_duplicate()
+    }
+}

@@ -1,0 +1,97 @@
+//! The step that an attribute adds around the run of a handler.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+
+use crate::engine::Engine;
+use crate::engine::background::Background;
+use crate::observe::Place;
+
+/// The work of an attribute around a handler.
+pub trait Step: Send + 'static {
+    /// The engine of the cache.
+    fn engine(&self) -> &Engine;
+
+    /// Runs the handler to completion, even if the client goes away.
+    fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response>;
+
+    /// Runs the handler as long as its client waits.
+    fn run_in_place(
+        self,
+        handler: impl Future<Output = Response>,
+    ) -> impl Future<Output = Response>;
+}
+
+/// A run that is completed in the background, within the time of its lease, if it is dropped before its
+/// end. Until then it stays in the task of its client, so that task-local values are there and a panic
+/// takes its usual way.
+pub(super) struct Detachable {
+    run: Option<BoxFuture<'static, Response>>,
+    engine: Engine,
+    place: Place,
+}
+
+impl Detachable {
+    pub(super) fn new(
+        engine: Engine,
+        run: impl Future<Output = Response> + Send + 'static,
+    ) -> Self {
+        Self {
+            run: Some(Box::pin(run)),
+            engine,
+            place: Place::current(),
+        }
+    }
+}
+
+impl Future for Detachable {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        // Taken out while it is polled: one that panics must not go on.
+        let Some(mut run) = self.run.take() else {
+            return Poll::Pending;
+        };
+        let polled = run.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.run = Some(run);
+        }
+        polled
+    }
+}
+
+impl Drop for Detachable {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        if Background::is_detached() {
+            return;
+        }
+        let rest = async move { drop(run.await) };
+        let limit = self.engine.lease_ttl();
+        let background = self.engine.background();
+        background.detach(rest, limit, self.place.clone());
+    }
+}
+
+/// The payload of a panic.
+pub(super) type PanicPayload = Box<dyn Any + Send>;
+
+/// Runs a handler and catches its panic.
+pub(super) async fn catch_panic(
+    handler: impl Future<Output = Response>,
+) -> Result<Response, PanicPayload> {
+    let mut handler = std::pin::pin!(handler);
+    std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}

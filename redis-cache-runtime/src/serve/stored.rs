@@ -1,0 +1,118 @@
+//! The search for a stored response.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::request::RequestHead;
+use super::route::Route;
+use crate::engine::Engine;
+use crate::engine::clock;
+use crate::engine::search::Sought;
+use crate::engine::witnessed::Moment;
+use crate::http::directives::RequestDirectives;
+use crate::http::freshness::{Freshness, Grant, Reuse};
+use crate::http::storable::NotStorable;
+use crate::key::Address;
+use crate::observe::Writes;
+use crate::store::entry::{Entry, StoredHead};
+
+/// A read of a handler's response.
+pub(super) struct ReadRequest {
+    pub(super) route: &'static Route,
+    pub(super) head: RequestHead,
+}
+
+/// A stored response that may be reused.
+pub(super) struct StoredResponse {
+    pub(super) head: StoredHead,
+    pub(super) body: Bytes,
+    pub(super) freshness: Freshness,
+}
+
+impl Sought for ReadRequest {
+    type Stored = StoredResponse;
+
+    fn reuse(&self, entry: &Entry) -> Option<(Reuse, StoredResponse)> {
+        decode(entry, |freshness, grant| {
+            freshness.reuse(self.directives(), grant, self.route.windows())
+        })
+    }
+
+    fn kept_for(&self, engine: &Engine) -> Option<Duration> {
+        self.route.kept_for(engine)
+    }
+
+    fn handler(&self) -> &'static str {
+        self.route.name()
+    }
+
+    fn read_since(&self) -> Option<Moment> {
+        self.head.since.filter(|_| self.route.reads_early)
+    }
+
+    fn read_too_early(&self, engine: &Engine) {
+        self.route
+            .refuse(NotStorable::ReadTooEarly, Writes::Fill, engine);
+    }
+
+    fn freshness(stored: &StoredResponse) -> Option<Freshness> {
+        Some(stored.freshness)
+    }
+
+    fn is_valid_for_others(&self, entry: &Entry) -> bool {
+        let grant = || entry.decode().map(|(stored, _)| stored.grant);
+        let freshness = entry.freshness(clock::now());
+        let is_reusable = |grant| freshness.reuse(None, &grant, self.route.windows()) != Reuse::No;
+        freshness.is_fresh() || grant().is_some_and(is_reusable)
+    }
+
+    fn directives(&self) -> Option<&RequestDirectives> {
+        self.head.directives()
+    }
+
+    async fn on_failure(&self, engine: &Engine, at: &Address) -> Option<StoredResponse> {
+        if self.route.windows().if_error.is_zero() {
+            return None;
+        }
+        self.reuse_on_error(engine, at).await
+    }
+}
+
+impl ReadRequest {
+    /// Looks up the stored response that may be reused because the handler failed (RFC 5861 §4). The
+    /// lookup follows the failure, so that nothing is reused that was evicted meanwhile.
+    pub(super) async fn reuse_on_error(
+        &self,
+        engine: &Engine,
+        at: &Address,
+    ) -> Option<StoredResponse> {
+        let found = engine.client().lookup(at, false).await.ok()?;
+        let decoded = decode(&found.into_entry()?, |freshness, grant| {
+            if freshness.is_fresh() {
+                Reuse::Fresh
+            } else if freshness.is_of_use_on_error(grant, self.route.windows()) {
+                Reuse::Stale
+            } else {
+                Reuse::No
+            }
+        });
+        decoded.map(|(_, stored)| stored)
+    }
+}
+
+/// Decodes an entry, if the response may be reused.
+fn decode(
+    entry: &Entry,
+    judge: impl FnOnce(Freshness, &Grant) -> Reuse,
+) -> Option<(Reuse, StoredResponse)> {
+    let freshness = entry.freshness(clock::now());
+    let (head, body) = entry.decode()?;
+    let reuse = judge(freshness, &head.grant);
+    let stored = StoredResponse {
+        head,
+        body,
+        freshness,
+    };
+    (reuse != Reuse::No).then_some((reuse, stored))
+}

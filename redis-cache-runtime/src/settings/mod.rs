@@ -1,0 +1,184 @@
+//! What a cache is told at start: where Redis is, and the limits it keeps.
+
+#[cfg(feature = "redis")]
+mod access;
+mod builder;
+#[cfg(feature = "tls")]
+mod certificate_check;
+#[cfg(feature = "redis")]
+mod deployment;
+mod dotenv;
+mod endpoint;
+mod env;
+mod error;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "redis")]
+mod url;
+mod variables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+#[cfg(feature = "redis")]
+pub(crate) use access::Access;
+#[cfg(feature = "redis")]
+pub(crate) use deployment::Deployment;
+pub(crate) use endpoint::Endpoint;
+pub use error::SettingsError;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;
+pub(crate) use variables::LONGEST;
+
+/// Where Redis is and how the cache behaves.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum_redis_cache::Settings;
+///
+/// let settings = Settings::from_url("redis://127.0.0.1:6379/0")?
+///     .prefix("shop")?
+///     .default_ttl(Duration::from_secs(300));
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
+/// ```
+///
+/// [`Settings::from_env`] reads the same settings from `REDIS_*` variables. What is said in code
+/// wins over the environment, the environment over `.env`, and `.env` over the defaults:
+///
+/// ```no_run
+/// # use axum_redis_cache::Settings;
+/// let settings = Settings::from_env()?.prefix("shop")?;
+/// # Ok::<(), axum_redis_cache::SettingsError>(())
+/// ```
+///
+/// Only a URL wins over [`host`](Self::host), [`port`](Self::port), [`db`](Self::db),
+/// [`username`](Self::username) and [`password`](Self::password), wherever they were said; the log
+/// names those that are ignored.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own"
+)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "most is read only to connect")
+)]
+pub struct Settings {
+    url: Option<SecretString>,
+    host: Option<String>,
+    port: Option<u16>,
+    db: Option<u32>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    ssl: bool,
+    ssl_certfile: Option<PathBuf>,
+    ssl_keyfile: Option<PathBuf>,
+    ssl_ca_certs: Option<PathBuf>,
+    ssl_check_hostname: bool,
+    ssl_cert_reqs: CertReqs,
+    cluster: bool,
+    sentinel: bool,
+    sentinel_master_name: String,
+    sentinel_nodes: Vec<Endpoint>,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<SecretString>,
+    sentinel_ssl: Option<bool>,
+    pub(crate) max_connections: usize,
+    pub(crate) socket_timeout: Duration,
+    pub(crate) socket_connect_timeout: Duration,
+    pub(crate) pulse: Duration,
+    pub(crate) hold_pending: bool,
+    pub(crate) prefix: String,
+    pub(crate) default_ttl: Duration,
+    pub(crate) warn_unbounded_cache: bool,
+    pub(crate) otel_enabled: bool,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) max_detached_runs: usize,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) max_streamed_bytes: usize,
+    pub(crate) max_memory_bytes: usize,
+    pub(crate) request_directives: bool,
+    pub(crate) cache_status: bool,
+    pub(crate) cache_groups: bool,
+}
+
+/// The certificates of servers that are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertReqs {
+    /// Those that are trusted, see [`Settings::ssl_ca_certs`].
+    #[default]
+    Required,
+    /// Any: whoever is between this process and Redis can pretend to be Redis.
+    None,
+}
+
+impl Default for Settings {
+    /// Redis on `localhost:6379`, database 0, without credentials.
+    fn default() -> Self {
+        Self {
+            url: None,
+            host: None,
+            port: None,
+            db: None,
+            username: None,
+            password: None,
+            ssl: false,
+            ssl_certfile: None,
+            ssl_keyfile: None,
+            ssl_ca_certs: None,
+            ssl_check_hostname: true,
+            ssl_cert_reqs: CertReqs::Required,
+            cluster: false,
+            sentinel: false,
+            sentinel_master_name: "mymaster".to_owned(),
+            sentinel_nodes: Vec::new(),
+            sentinel_username: None,
+            sentinel_password: None,
+            sentinel_ssl: None,
+            max_connections: 1,
+            socket_timeout: Duration::from_millis(250),
+            socket_connect_timeout: Duration::from_secs(1),
+            pulse: Duration::from_secs(1),
+            hold_pending: false,
+            prefix: "redis:axum".to_owned(),
+            default_ttl: Duration::ZERO,
+            warn_unbounded_cache: true,
+            otel_enabled: false,
+            lease_ttl: Duration::from_secs(30),
+            max_detached_runs: 1024,
+            max_body_bytes: 10 * 1024 * 1024,
+            max_streamed_bytes: 64 * 1024 * 1024,
+            max_memory_bytes: 64 * 1024 * 1024,
+            request_directives: true,
+            cache_status: false,
+            cache_groups: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings from environment variables and, for those that are not set there, from a
+    /// `.env` file in the current directory or one above it. The case of the names does not matter,
+    /// and a variable that is set to nothing counts as not set.
+    ///
+    #[doc = include_str!("variables.md")]
+    ///
+    /// # Errors
+    ///
+    /// Names the first variable that is wrong, its value (never a secret) and what is allowed. That
+    /// includes variables that contradict each other, and files that are not there.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        env::read(&env::variables()?).map_err(SettingsError::of_variables)
+    }
+
+    /// Settings for the Redis at a [URL](Self::url), with defaults otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The URL is malformed, of another scheme, or has a parameter that is not known.
+    pub fn from_url(url: impl Into<String>) -> Result<Self, SettingsError> {
+        Self::default().url(url)
+    }
+}

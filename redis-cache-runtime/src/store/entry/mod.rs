@@ -1,0 +1,309 @@
+//! The stored form of a response or a value: a versioned header, then the body as it is.
+//!
+//! ```text
+//!  0  magic "arc1", the last byte is the version
+//!  4  u32 low half of the XXH3 of the header after this field
+//!  8  u32 length of the header
+//! 12  u64 length of the body
+//! 20  u64 when the response was generated, Unix milliseconds
+//! 28  u64 freshness lifetime in milliseconds; MAX: no expiry
+//! 36  u64 max-age the handler declared, in seconds; MAX: none
+//! 44  u16 status; 0: a value, whose body is JSON
+//! 46  u8  flags: 1 = the handler declared s-maxage, 2 = fields tell some caches a lifetime
+//! 47  u8  number of stamps
+//! 48      stamps, 16 bytes each
+//!         u16 length of the other directives the handler declared, and they themselves
+//!         fields: u8 code of a common name, or 0, u16 length and the name;
+//!                 u32 length of the value, and the value
+//! ```
+//!
+//! Numbers are big-endian. Anything unknown, truncated or corrupt does not decode.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use bytes::{Buf, Bytes};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::http::freshness::{Freshness, Grant};
+use crate::store::{Nonce, Stamps};
+
+const MAGIC: [u8; 4] = *b"arc1";
+const FIXED: usize = 48;
+const NONE: u64 = u64::MAX;
+/// The status of a value, which no response has.
+const VALUE: u16 = 0;
+
+/// Names that need one byte; only ever append, for their positions are stored.
+static COMMON_NAMES: [HeaderName; 16] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::VARY,
+    header::LAST_MODIFIED,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LOCATION,
+    header::LINK,
+    header::LOCATION,
+    header::EXPIRES,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCEPT_RANGES,
+    header::SERVER,
+];
+
+/// A response in its stored form, without its body and stamps.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredHead {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) grant: Grant,
+    /// Unix milliseconds.
+    pub(crate) generated: u64,
+}
+
+impl StoredHead {
+    /// Encodes the response; `None` when a part is too long for its length field.
+    pub(crate) fn encode(&self, stamps: &Stamps, body: &[u8]) -> Option<Bytes> {
+        let fields = self.fields.iter();
+        let fields_len = fields.map(|(name, value)| name.as_str().len() + value.len() + 7);
+        let draft = Draft {
+            status: self.status.as_u16(),
+            grant: &self.grant,
+            generated: self.generated,
+            fields_len: fields_len.sum(),
+        };
+        let mut out = draft.open(stamps, body)?;
+        for (name, value) in &self.fields {
+            if let Some(position) = COMMON_NAMES.iter().position(|common| common == name) {
+                out.push(u8::try_from(position + 1).ok()?);
+            } else {
+                out.push(0);
+                out.extend_from_slice(&u16::try_from(name.as_str().len()).ok()?.to_be_bytes());
+                out.extend_from_slice(name.as_str().as_bytes());
+            }
+            out.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
+            out.extend_from_slice(value.as_bytes());
+        }
+        seal(out, body)
+    }
+}
+
+/// A value in its stored form, without its JSON and stamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredValue {
+    /// `None`: no expiry.
+    pub(crate) lifetime: Option<Duration>,
+    /// Unix milliseconds.
+    pub(crate) generated: u64,
+}
+
+impl StoredValue {
+    /// Encodes the value; `None` when a part is too long for its length field.
+    pub(crate) fn encode(&self, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
+        let draft = Draft {
+            status: VALUE,
+            grant: &Grant::for_lifetime(self.lifetime),
+            generated: self.generated,
+            fields_len: 0,
+        };
+        seal(draft.open(stamps, json)?, json)
+    }
+}
+
+/// What is known of an entry before its fields are written.
+struct Draft<'a> {
+    status: u16,
+    grant: &'a Grant,
+    generated: u64,
+    /// How long the fields will be, at most.
+    fields_len: usize,
+}
+
+impl Draft<'_> {
+    /// Starts an entry, up to its fields.
+    fn open(&self, stamps: &Stamps, body: &[u8]) -> Option<Vec<u8>> {
+        let directives = &self.grant.directives;
+        let header = FIXED + stamps.len() * 16 + 2 + directives.len() + self.fields_len;
+        let mut out = Vec::with_capacity(header + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&u64::try_from(body.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&self.generated.to_be_bytes());
+        out.extend_from_slice(&self.grant.lifetime.map_or(NONE, millis).to_be_bytes());
+        out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
+        out.extend_from_slice(&self.status.to_be_bytes());
+        out.push(u8::from(self.grant.s_maxage) | u8::from(self.grant.is_targeted) << 1);
+        out.push(u8::try_from(stamps.len()).ok()?);
+        out.extend(stamps.iter().flatten());
+        out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(directives.as_bytes());
+        Some(out)
+    }
+}
+
+/// Completes an entry whose fields have been written.
+fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
+    let header = u32::try_from(out.len()).ok()?;
+    out[8..12].copy_from_slice(&header.to_be_bytes());
+    let checksum = checksum(&out[8..]);
+    out[4..8].copy_from_slice(&checksum.to_be_bytes());
+    out.extend_from_slice(body);
+    Some(out.into())
+}
+
+/// An entry whose frame has been checked; its parts are decoded when they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    bytes: Bytes,
+    header: usize,
+    stamps_end: usize,
+}
+
+impl Entry {
+    /// Checks the frame: version, lengths and checksum.
+    pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
+        if bytes.len() < FIXED || bytes[..4] != MAGIC {
+            return None;
+        }
+        let header = usize::try_from(u32_at(&bytes, 8)?).ok()?;
+        let body = usize::try_from(u64_at(&bytes, 12)?).ok()?;
+        let stamps_end = FIXED + usize::from(bytes[47]) * 16;
+        let fits = stamps_end <= header && header.checked_add(body)? == bytes.len();
+        let intact = fits && checksum(&bytes[8..header]) == u32_at(&bytes, 4)?;
+        intact.then_some(Self {
+            bytes,
+            header,
+            stamps_end,
+        })
+    }
+
+    /// The entry, if it is one and every one of its stamps is current.
+    pub(crate) fn current(
+        bytes: Bytes,
+        nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
+    ) -> Option<Self> {
+        Self::parse(bytes).filter(|entry| entry.is_stamped_with(nonces))
+    }
+
+    /// Whether every stamp is a current nonce, and no nonce is missing.
+    pub(crate) fn is_stamped_with(
+        &self,
+        nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
+    ) -> bool {
+        let mut stamps = self.stamps();
+        stamps.len() == nonces.len()
+            && nonces.into_iter().all(|nonce| {
+                let stamp = stamps.next();
+                nonce.is_some_and(|nonce| Some(&nonce[..]) == stamp)
+            })
+    }
+
+    /// The nonces that it is stamped with.
+    pub(crate) fn stamps(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+        self.bytes[FIXED..self.stamps_end].chunks_exact(16)
+    }
+
+    /// The entry as it is stored.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    pub(crate) fn generated(&self) -> u64 {
+        u64_at(&self.bytes, 20).unwrap_or(0)
+    }
+
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        u64_at(&self.bytes, 28)
+            .filter(|millis| *millis != NONE)
+            .map(Duration::from_millis)
+    }
+
+    /// Returns the freshness at a time in Unix milliseconds.
+    pub(crate) fn freshness(&self, now: u64) -> Freshness {
+        Freshness::at(now, self.generated(), self.lifetime())
+    }
+
+    /// The JSON of a value, a slice of the entry; `None` of a response.
+    pub(crate) fn json(&self) -> Option<Bytes> {
+        (self.status() == VALUE).then(|| self.bytes.slice(self.header..))
+    }
+
+    fn status(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[44], self.bytes[45]])
+    }
+
+    /// Decodes the response; values and body are slices of the entry. `None` of a value.
+    pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
+        let mut rest = self.bytes.slice(self.stamps_end..self.header);
+        let directives = rest.try_get_u16().ok()?;
+        let directives = take(&mut rest, directives.into())?;
+        let grant = Grant {
+            lifetime: self.lifetime(),
+            max_age: u64_at(&self.bytes, 36).filter(|seconds| *seconds != NONE),
+            s_maxage: self.bytes[46] & 1 != 0,
+            is_targeted: self.bytes[46] & 2 != 0,
+            directives: std::str::from_utf8(&directives).ok()?.to_owned(),
+        };
+        let status = StatusCode::from_u16(self.status()).ok()?;
+        // Room for the usual fields and those that every response is given; one more doubles it.
+        let mut fields = HeaderMap::with_capacity(6);
+        while rest.has_remaining() {
+            let name = match rest.get_u8() {
+                0 => {
+                    let len = rest.try_get_u16().ok()?;
+                    HeaderName::from_bytes(&take(&mut rest, len.into())?).ok()?
+                }
+                code => COMMON_NAMES.get(usize::from(code) - 1)?.clone(),
+            };
+            let len = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+            let value = HeaderValue::from_maybe_shared(take(&mut rest, len)?).ok()?;
+            fields.try_append(name, value).ok()?;
+        }
+        let generated = self.generated();
+        Some((
+            StoredHead {
+                status,
+                fields,
+                grant,
+                generated,
+            },
+            self.bytes.slice(self.header..),
+        ))
+    }
+}
+
+/// Detects damage, not malice: who can write to the store can write entries.
+fn checksum(bytes: &[u8]) -> u32 {
+    let [_, _, _, _, low @ ..] = xxh3_64(bytes).to_be_bytes();
+    u32::from_be_bytes(low)
+}
+
+fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
+    (rest.len() >= len).then(|| rest.split_to(len))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NONE - 1)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_be_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes
+        .get(at..at + 8)?
+        .try_into()
+        .ok()
+        .map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The connection that handlers share with the cache.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+#[cfg(feature = "cluster")]
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
+use tokio::time::Instant;
+
+use super::RedisStore;
+use super::link::Shared;
+use super::node::Node;
+
+/// A connection to the Redis behind the [`Cache`](crate::Cache), for every command of [`redis::AsyncCommands`]: one
+/// server, the primary that Sentinel names, or a cluster.
+///
+/// It is an extractor, and [`Cache::redis`](crate::Cache::redis) gives it outside of handlers. It shares the connections of
+/// the cache, so a command that blocks (`BLPOP`, `WAIT`) or a subscription needs a connection of its
+/// own. A command may take as long as [`Settings::socket_timeout`](crate::Settings::socket_timeout)
+/// says; it is sent once, and fails at once while Redis is away. With a cache that is not kept in
+/// Redis, every command fails.
+///
+/// ```
+/// use axum_redis_cache::Redis;
+/// use redis::AsyncCommands;
+///
+/// async fn count_visit(mut redis: Redis) -> Result<String, axum::http::StatusCode> {
+///     let visits: u64 = redis.incr("visits", 1).await.map_err(|_| axum::http::StatusCode::BAD_GATEWAY)?;
+///     Ok(format!("visit {visits}"))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Node(Arc<Node>, Arc<Shared>),
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterConnection),
+    None,
+}
+
+impl Redis {
+    pub(super) fn of_node(node: Arc<Node>, shared: Arc<Shared>) -> Self {
+        Self {
+            kind: Kind::Node(node, shared),
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(super) fn of_cluster(connection: ClusterConnection) -> Self {
+        Self {
+            kind: Kind::Cluster(connection),
+        }
+    }
+
+    pub(crate) fn of_store(store: Option<&RedisStore>) -> Self {
+        store.map_or(Self { kind: Kind::None }, RedisStore::lend)
+    }
+}
+
+impl ConnectionLike for Redis {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match &mut self.kind {
+            Kind::Node(node, shared) => Box::pin(node.lend(
+                Instant::now() + shared.budget,
+                move |mut connection: MultiplexedConnection| async move {
+                    connection.req_packed_command(command).await
+                },
+            )),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(connection) => connection.req_packed_command(command),
+            Kind::None => Box::pin(async { Err(no_redis()) }),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match &mut self.kind {
+            Kind::Node(node, shared) => Box::pin(node.lend(
+                Instant::now() + shared.budget,
+                move |mut connection: MultiplexedConnection| async move {
+                    let replies = connection.req_packed_commands(commands, offset, count);
+                    replies.await
+                },
+            )),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(connection) => connection.req_packed_commands(commands, offset, count),
+            Kind::None => Box::pin(async { Err(no_redis()) }),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match &self.kind {
+            Kind::Node(_, shared) => shared.db,
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => 0,
+            Kind::None => 0,
+        }
+    }
+}
+
+fn no_redis() -> RedisError {
+    let reason = "this cache is not kept in Redis";
+    RedisError::from((ErrorKind::InvalidClientConfig, reason))
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The connections know passwords.
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
