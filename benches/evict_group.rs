@@ -1,7 +1,7 @@
 //! Evicting a group costs the same whatever its size, and whatever else Redis holds.
 //!
 //! ```sh
-//! cargo bench --bench evict_group
+//! cargo bench -p benches --bench evict_group
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,7 +1,7 @@
 //! Articles cached in a Redis Cluster, and what happens when one of its servers dies.
 //!
 //! ```sh
-//! cargo run --example cluster --features cluster
+//! cargo run -p examples --example cluster
 //! ```
 //!
 //! starts a cluster of six servers on free loopback ports (it needs `redis-server`), and stops it
@@ -9,7 +9,7 @@
 //!
 //! ```sh
 //! export REDIS_CLUSTER=true REDIS_URL=redis://node1:6379,node2:6379
-//! cargo run --example cluster --features cluster
+//! cargo run -p examples --example cluster
 //! ```
 //!
 //! `GET /articles/{id}` is cached, `PUT` changes an article, `POST /articles/clear` drops all of them,

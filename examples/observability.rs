@@ -1,7 +1,7 @@
 //! Metrics and spans of the cache: for Prometheus at `/metrics`, and over OTLP to a collector.
 //!
 //! ```sh
-//! cargo run --features otel --example observability
+//! cargo run -p examples --example observability
 //! ```
 //!
 //! It is in memory, or in Redis with `REDIS_URL`. Then try:

@@ -15,20 +15,21 @@
 //! [cached]: macro@crate::cached
 //! [cache_evict]: macro@crate::cache_evict
 //! [cache_put]: macro@crate::cache_put
-#![doc = include_str!("../README.md")]
+// The package `tests` tests the snippets: they need more dependencies than an application.
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 
-#[cfg(doc)]
+#[cfg(all(doc, not(doctest)))]
 pub mod guide;
 
 #[doc = include_str!("guide_links.md")]
-#[doc = include_str!("../docs/cached.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cached.md"))]
 pub use redis_cache_macros::cached;
 
-#[doc = include_str!("../docs/cache_evict.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cache_evict.md"))]
 pub use redis_cache_macros::cache_evict;
 
 #[doc = include_str!("guide_links.md")]
-#[doc = include_str!("../docs/cache_put.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cache_put.md"))]
 pub use redis_cache_macros::cache_put;
 
 /// Implements [`KeyPart`](trait@KeyPart) for a struct or an enum, by all of its fields.

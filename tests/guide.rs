@@ -17,7 +17,7 @@ enum Link {
 }
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -150,6 +150,15 @@ fn every_link_of_the_guide_has_a_page_in_the_documentation_of_the_crate() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_snippets_of_every_page_are_tested() {
+    let tested = include_str!("documentation.rs");
+    for page in pages() {
+        let page = page.strip_prefix(root()).unwrap().display().to_string();
+        assert!(tested.contains(&format!("\"../{page}\"")), "{page}");
     }
 }
 

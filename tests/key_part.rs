@@ -1,5 +1,4 @@
 //! Types of an application in keys, by `#[derive(KeyPart)]`.
-#![cfg(feature = "memory")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;

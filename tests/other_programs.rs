@@ -1,6 +1,5 @@
 //! The commands of the guide by which other programs evict: what they evict, and that no run of a
 //! handler in progress brings it back.
-#![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::convert::Infallible;
@@ -15,7 +14,6 @@ use axum::http::request::Parts;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
 use serde::Deserialize;
-#[cfg(feature = "cluster")]
 use test_support::RedisCluster;
 use test_support::{Client, RedisServer};
 use tokio::sync::Semaphore;
@@ -282,7 +280,6 @@ async fn what_an_extractor_read_before_a_command_is_not_stored() {
     }
 }
 
-#[cfg(feature = "cluster")]
 #[tokio::test]
 async fn in_a_cluster_the_same_is_evicted_by_its_commands() {
     let (cluster, prefix) = (RedisCluster::shared(), RedisServer::unique_prefix());

@@ -63,11 +63,14 @@ fn binary() -> PathBuf {
         .args([
             "build",
             "--quiet",
+            "--workspace",
+            "--profile",
+            "test",
             "--example",
             "products",
             "--all-features",
         ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status();
     assert!(build.unwrap().success());
     let test = std::env::current_exe().unwrap();

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use axum_redis_cache::{Cache, Settings};
-#[cfg(feature = "tls")]
 use test_support::Certificates;
 use test_support::{RedisServer, TempDir};
 
@@ -58,12 +57,8 @@ fn start(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn wrong_variables_are_refused_in_one_line() {
-    let tls = if cfg!(feature = "tls") {
-        "refused: REDIS_SSL_CA_CERTS=/no/ca.pem: expected a file of PEM certificates: \
-         No such file or directory (os error 2)"
-    } else {
-        "refused: REDIS_SSL=true: expected false, or the feature `tls` of axum-redis-cache"
-    };
+    let tls = "refused: REDIS_SSL_CA_CERTS=/no/ca.pem: expected a file of PEM certificates: \
+               No such file or directory (os error 2)";
     for (variables, line) in [
         (
             &[("REDIS_PORT", "70000")][..],
@@ -147,12 +142,10 @@ fn the_port_that_an_orchestrator_sets_is_understood() {
         let output = start(variables);
         assert!(output.contains("ping: Ok(())"), "{output}");
     }
-    if cfg!(feature = "sentinel") {
-        let nodes = ("REDIS_SENTINEL_NODES", "127.0.0.1:1");
-        let output = start(&[port, ("REDIS_SENTINEL", "true"), nodes]);
-        assert!(output.contains("connected: "), "{output}");
-        assert!(!output.contains(" is ignored"), "{output}");
-    }
+    let nodes = ("REDIS_SENTINEL_NODES", "127.0.0.1:1");
+    let output = start(&[port, ("REDIS_SENTINEL", "true"), nodes]);
+    assert!(output.contains("connected: "), "{output}");
+    assert!(!output.contains(" is ignored"), "{output}");
 }
 
 #[test]
@@ -183,7 +176,6 @@ fn a_server_decides_how_many_databases_it_has() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn the_log_says_why_tls_fails() {
     let certificates = Certificates::new();
@@ -213,7 +205,6 @@ fn the_log_says_why_tls_fails() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn the_log_warns_of_certificates_that_are_not_verified() {
     let certificates = Certificates::new();
@@ -287,13 +278,11 @@ fn settings_in_code_that_contradict_each_other_do_not_connect() {
     );
     let error = Settings::default().port(0).unwrap_err().to_string();
     assert_eq!(error, "port=0: expected a port number from 1 to 65535");
-    if cfg!(feature = "tls") {
-        let error = refusal(Settings::default().ssl(true).ssl_ca_certs("/no/ca.pem"));
-        assert!(
-            error.starts_with("ssl_ca_certs=/no/ca.pem: expected "),
-            "{error}"
-        );
-    }
+    let error = refusal(Settings::default().ssl(true).ssl_ca_certs("/no/ca.pem"));
+    assert!(
+        error.starts_with("ssl_ca_certs=/no/ca.pem: expected "),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! What a HIT costs, beside what one would write by hand, on the same machine in the same run.
 //!
 //! ```sh
-//! cargo bench --bench hit_path                # throughput, then instructions and allocations
-//! cargo bench --bench hit_path -- throughput  # one of the two
-//! cargo bench --bench hit_path -- counts
-//! cargo bench --bench hit_path --features otel -- counts   # what telemetry adds: off to (c), on as (e)
+//! cargo bench -p benches --bench hit_path                # throughput, then instructions and allocations
+//! cargo bench -p benches --bench hit_path -- throughput  # one of the two
+//! cargo bench -p benches --bench hit_path -- counts
+//! cargo bench -p benches --bench hit_path --features otel -- counts   # what telemetry adds: off to (c), on as (e)
 //! ```
 //!
 //! Every candidate is a server process of its own with one worker thread, answering the same JSON

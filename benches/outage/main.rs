@@ -1,7 +1,7 @@
 //! Redis stops answering under load.
 //!
 //! ```sh
-//! cargo bench --bench outage
+//! cargo bench -p benches --bench outage
 //! ```
 //!
 //! Two server processes with the default settings share one Redis and get 2,000 requests a second,

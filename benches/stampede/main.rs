@@ -1,8 +1,8 @@
 //! Many requests at once for what is not stored yet.
 //!
 //! ```sh
-//! cargo bench --bench stampede          # 10,000 clients
-//! cargo bench --bench stampede -- 1000  # so many clients
+//! cargo bench -p benches --bench stampede          # 10,000 clients
+//! cargo bench -p benches --bench stampede -- 1000  # so many clients
 //! ```
 //!
 //! Four server processes share one Redis. The clients connect first, then all of them send one

@@ -1,10 +1,10 @@
 //! Proves that nothing stale is served and no request fails, whatever happens to Redis.
 //!
 //! ```sh
-//! cargo run --release --example chaos                      # 20 seconds
-//! cargo run --release --example chaos -- --seconds 600 --seed 7
-//! cargo run --release --example chaos --features cluster -- --servers cluster
-//! cargo run --release --example chaos --features sentinel -- --servers sentinel
+//! cargo run --release -p examples --example chaos                      # 20 seconds
+//! cargo run --release -p examples --example chaos -- --seconds 600 --seed 7
+//! cargo run --release -p examples --example chaos -- --servers cluster
+//! cargo run --release -p examples --example chaos -- --servers sentinel
 //! ```
 //!
 //! Several processes serve an application that caches in one Redis, in a cluster, or in what

@@ -399,7 +399,6 @@ fn keys_can_be_named_in_code() {
     );
 }
 
-#[cfg(all(feature = "axum-extra", feature = "uuid"))]
 mod of_other_crates {
     use axum::Router;
     use axum::extract::{Path, State};

@@ -236,7 +236,6 @@ async fn template_of_both(Path(a): Path<String>, Query(q): Query<Keyed>) -> Stri
     echo(&(a, q))
 }
 
-#[cfg(feature = "axum-extra")]
 mod extra {
     use axum_extra::extract::{OptionalQuery, Query, QueryRejection};
 
