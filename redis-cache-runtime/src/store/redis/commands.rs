@@ -114,7 +114,7 @@ pub(super) fn values_of(reply: Value) -> Result<Vec<Value>, Fault> {
 }
 
 /// The one value that was read.
-pub(super) fn what_was_read(reply: Value) -> Option<Value> {
+pub(super) fn first_value(reply: Value) -> Option<Value> {
     values_of(reply).ok()?.into_iter().next()
 }
 

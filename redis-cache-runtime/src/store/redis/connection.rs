@@ -10,7 +10,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
 use tokio::time::Instant;
 
 use super::RedisStore;
-use super::link::Shared;
+use super::context::ClientContext;
 use super::node::Node;
 
 /// A connection to the Redis behind the [`Cache`](crate::Cache), for every command of [`redis::AsyncCommands`]: one
@@ -38,16 +38,16 @@ pub struct Redis {
 
 #[derive(Clone)]
 enum Kind {
-    Node(Arc<Node>, Arc<Shared>),
+    Node(Arc<Node>, Arc<ClientContext>),
     #[cfg(feature = "cluster")]
     Cluster(ClusterConnection),
     None,
 }
 
 impl Redis {
-    pub(super) fn of_node(node: Arc<Node>, shared: Arc<Shared>) -> Self {
+    pub(super) fn of_node(node: Arc<Node>, context: Arc<ClientContext>) -> Self {
         Self {
-            kind: Kind::Node(node, shared),
+            kind: Kind::Node(node, context),
         }
     }
 
@@ -59,15 +59,15 @@ impl Redis {
     }
 
     pub(crate) fn of_store(store: Option<&RedisStore>) -> Self {
-        store.map_or(Self { kind: Kind::None }, RedisStore::lend)
+        store.map_or(Self { kind: Kind::None }, RedisStore::connection)
     }
 }
 
 impl ConnectionLike for Redis {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.kind {
-            Kind::Node(node, shared) => Box::pin(node.lend(
-                Instant::now() + shared.budget,
+            Kind::Node(node, context) => Box::pin(node.run(
+                Instant::now() + context.budget,
                 move |mut connection: MultiplexedConnection| async move {
                     connection.req_packed_command(command).await
                 },
@@ -85,8 +85,8 @@ impl ConnectionLike for Redis {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.kind {
-            Kind::Node(node, shared) => Box::pin(node.lend(
-                Instant::now() + shared.budget,
+            Kind::Node(node, context) => Box::pin(node.run(
+                Instant::now() + context.budget,
                 move |mut connection: MultiplexedConnection| async move {
                     let replies = connection.req_packed_commands(commands, offset, count);
                     replies.await
@@ -100,7 +100,7 @@ impl ConnectionLike for Redis {
 
     fn get_db(&self) -> i64 {
         match &self.kind {
-            Kind::Node(_, shared) => shared.db,
+            Kind::Node(_, context) => context.db,
             #[cfg(feature = "cluster")]
             Kind::Cluster(_) => 0,
             Kind::None => 0,

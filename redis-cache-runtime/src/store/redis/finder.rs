@@ -1,13 +1,13 @@
-//! Where the primary is.
+//! Finds the primary.
 
-use super::link::Shared;
+use super::context::ClientContext;
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use super::server::Server;
 use crate::observe::fault::Fault;
 
 pub(super) enum Finder {
-    /// Always in the same place.
+    /// The endpoint of the settings.
     Fixed(Server),
     #[cfg(feature = "sentinel")]
     Sentinels(Sentinels),
@@ -18,21 +18,21 @@ pub(super) enum Finder {
     allow(unused_variables, reason = "nothing is to be found")
 )]
 impl Finder {
-    /// The primary, and how many were found until it was.
-    pub(super) async fn find(&self, shared: &Shared) -> Result<(Server, u64), Fault> {
+    /// Returns the primary and its generation number.
+    pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
         match self {
             Self::Fixed(server) => Ok((server.clone(), 0)),
             #[cfg(feature = "sentinel")]
-            Self::Sentinels(sentinels) => sentinels.find(shared).await,
+            Self::Sentinels(sentinels) => sentinels.find(context).await,
         }
     }
 
-    /// Whether no other primary took the place of the one of that number.
-    pub(super) async fn is_current(&self, found: u64, shared: &Shared) -> bool {
+    /// Returns whether the primary of a generation is still the primary.
+    pub(super) async fn is_current(&self, found: u64, context: &ClientContext) -> bool {
         match self {
             Self::Fixed(_) => true,
             #[cfg(feature = "sentinel")]
-            Self::Sentinels(sentinels) => sentinels.is_current(found, shared).await,
+            Self::Sentinels(sentinels) => sentinels.is_current(found, context).await,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Whether what is read on a connection may be believed.
+//! Decides whether replies to lookups on a connection are trusted.
 //!
-//! A server that does not take evictions must not be believed: the eviction of another process may be
-//! among those that it refused. It proves that it takes them by accepting a pulse, a deletion of a
-//! name that nothing has, which it refuses when it would refuse an eviction. What is read is believed
-//! for a while that begins when the last accepted pulse was sent.
+//! A server that refuses evictions must not be trusted: it may have refused the eviction of another
+//! process. It proves that it takes evictions by accepting a pulse. A pulse deletes a name that has no
+//! value, and the server refuses it whenever it would refuse an eviction. Lookups are trusted for a
+//! limited time, which begins when the last accepted pulse was sent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,21 +14,21 @@ use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::kept::Loss;
+use super::reconnecting::Loss;
 use super::request::Purpose;
 use super::server::Received;
 use crate::observe::fault::Fault;
 
-/// The longest time between pulses: what a server has become is noticed so soon.
+/// The longest time between pulses, and so until a change of the server is noticed.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
-/// How often a server is asked who it is.
-const INTRODUCTION: Duration = Duration::from_secs(10);
+/// The interval at which the server info is read again.
+const SERVER_INFO_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How an operation ended.
+/// The end of an operation: its result, or a timeout.
 pub(super) type End<T> = Result<Result<T, RedisError>, Elapsed>;
 
-/// What an operation led to.
+/// Returns the result of an operation, with a timeout as a fault.
 pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
     match end {
         Ok(result) => result.map_err(|error| Fault::from(&error)),
@@ -50,12 +50,12 @@ pub(super) fn refuses_evictions(code: &str) -> bool {
     CODES.contains(&code)
 }
 
-/// What it means for a connection that its server refused a command with that code.
+/// Returns the loss that a refusal with that code means for the connection.
 pub(super) fn loss_of(code: &str) -> Option<Loss> {
     match code {
-        // It is no primary any more; another is, or will be.
+        // The server is a replica now; another is the primary, or will be.
         "READONLY" => Some(Loss::Closed),
-        // It refuses everything for a while.
+        // The server refuses every command for a while.
         "BUSY" | "LOADING" => Some(Loss::Hung),
         _ => None,
     }
@@ -64,41 +64,41 @@ pub(super) fn loss_of(code: &str) -> Option<Loss> {
 /// The durations that decide about trust.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// How long the server is trusted after a pulse.
+    /// The time for which the server is trusted after a pulse.
     pub(super) pulse: Duration,
-    /// How long an eviction of another process waits for the server.
+    /// The time budget of an eviction of another process.
     pub(super) budget: Duration,
-    /// How long it takes the other processes to tell a server of what it refused.
+    /// The time in which the other processes send the evictions that the server refused.
     pub(super) settling: Duration,
 }
 
-/// The state of one connection; shared by its clones, it also tells it from others.
+/// The state of one connection, shared by its clones.
 pub(super) struct Health {
     terms: Terms,
     received: Received,
     since: Instant,
-    /// Until when the server is trusted, in milliseconds since the connection was made; 0: it is not.
+    /// The end of the trust, in milliseconds since the connection was opened; 0: no trust.
     trusted: AtomicU64,
     doubts: Mutex<Doubts>,
     wake: Notify,
 }
 
-/// Why a server is not trusted.
+/// The reasons not to trust a server.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// A pulse is on its way.
+    /// A pulse was sent and has no answer yet.
     pulsing: bool,
     /// The first command that was late since the last pulse in time.
     late: Option<Late>,
-    /// The server refused an eviction since the last pulse that it accepted.
+    /// The server refused an eviction since the last accepted pulse.
     refused: bool,
-    /// Counts refusals.
+    /// The number of refusals.
     refusals: u64,
-    /// A pulse was not for this server, so it may have become another meanwhile.
+    /// A pulse was redirected to another server, so this one may have been replaced.
     elsewhere: bool,
-    /// When the server said again who it is.
-    introduced: Option<Instant>,
-    /// When the other processes have told the server of what it refused.
+    /// The time at which the server info was read again.
+    informed: Option<Instant>,
+    /// The time by which the other processes have sent the evictions that the server refused.
     settled: Option<Instant>,
 }
 
@@ -106,7 +106,7 @@ struct Doubts {
 #[derive(Clone, Copy, Debug)]
 struct Late {
     sent: Instant,
-    /// The number of bytes that had arrived then.
+    /// The number of bytes that had arrived by that time.
     received: u64,
 }
 
@@ -114,31 +114,31 @@ struct Late {
 pub(super) struct Pulse {
     sent: Instant,
     refusals: u64,
-    /// Something must arrive until then, or the connection hangs.
+    /// The connection hangs if nothing arrives by this time.
     pub(super) deadline: Instant,
     /// The number of bytes that had arrived when the wait began.
     pub(super) received: u64,
 }
 
-/// Whether a server is trusted.
+/// The trust in a server.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Trust {
     Trusted,
-    /// It is not, and the connection is looked after.
+    /// The server is not trusted, for this reason. The connection is watched.
     Doubted(Fault),
-    /// Nobody has looked after the connection for too long: this process had no time to.
-    Forgotten,
+    /// The trust has ended without a new pulse: this process had no time to send one.
+    Unattended,
 }
 
-impl Standing {
-    /// Whether a request may be sent: on a connection that was forgotten, it is sent on a new one.
+impl Trust {
+    /// Returns whether a request may be sent. An unattended connection is replaced first.
     pub(super) fn is_usable(&self) -> bool {
-        matches!(self, Self::Trusted | Self::Forgotten)
+        matches!(self, Self::Trusted | Self::Unattended)
     }
 }
 
 impl Health {
-    /// The state of a connection that was opened just now, on which no pulse was accepted yet.
+    /// The state of a connection on which no pulse was accepted yet.
     pub(super) fn new(terms: Terms, received: Received) -> Self {
         Self {
             terms,
@@ -150,42 +150,42 @@ impl Health {
         }
     }
 
-    /// The number of bytes that have arrived.
+    /// Returns the number of bytes that have arrived.
     pub(super) fn received(&self) -> u64 {
         self.received.bytes()
     }
 
-    /// Whether what was asked by a deadline, and has been answered if it was, may be believed.
-    pub(super) fn standing(&self, deadline: Instant) -> Standing {
-        self.standing_at(self.millis(deadline))
+    /// Returns the trust in replies to lookups that were sent by a deadline.
+    pub(super) fn trust(&self, deadline: Instant) -> Trust {
+        self.trust_at(self.millis(deadline))
     }
 
-    /// The same, in milliseconds since the connection was made.
-    pub(super) fn standing_at(&self, deadline: u64) -> Standing {
-        // Most of the time it is known without a look at the clock.
+    /// Like `trust`, with the deadline in milliseconds since the connection was opened.
+    pub(super) fn trust_at(&self, deadline: u64) -> Trust {
+        // Usually the answer needs no read of the clock.
         if self.trusted.load(Ordering::Acquire) > deadline {
-            return Standing::Trusted;
+            return Trust::Trusted;
         }
-        self.standing_now(Instant::now())
+        self.trust_now(Instant::now())
     }
 
-    fn standing_now(&self, now: Instant) -> Standing {
+    fn trust_now(&self, now: Instant) -> Trust {
         let doubts = self.doubts();
         let trusted = self.trusted.load(Ordering::Acquire);
         if trusted > self.millis(now) {
-            Standing::Trusted
+            Trust::Trusted
         } else if doubts.refused {
-            Standing::Doubted(Fault::EvictionsRefused)
+            Trust::Doubted(Fault::EvictionsRefused)
         } else if doubts.settled.is_some() {
-            Standing::Doubted(Fault::Settling)
+            Trust::Doubted(Fault::Settling)
         } else if trusted > 0 && !doubts.pulsing {
-            Standing::Forgotten
+            Trust::Unattended
         } else {
-            Standing::Doubted(Fault::Late)
+            Trust::Doubted(Fault::Late)
         }
     }
 
-    /// Notes that a pulse is sent.
+    /// Records that a pulse is sent.
     pub(super) fn pulses(&self) -> Pulse {
         let mut doubts = self.doubts();
         doubts.pulsing = true;
@@ -202,22 +202,21 @@ impl Health {
         }
     }
 
-    /// Whether the server has to be asked again who it is: a pulse was not for it, or it has not said so
-    /// for long.
-    pub(super) fn is_to_be_introduced(&self) -> bool {
+    /// Returns whether the server info has to be read again: a pulse was redirected, or the info is old.
+    pub(super) fn needs_server_info(&self) -> bool {
         let doubts = self.doubts();
-        let introduced = doubts.introduced.unwrap_or(self.since);
-        doubts.elsewhere || introduced.elapsed() >= INTRODUCTION
+        let informed = doubts.informed.unwrap_or(self.since);
+        doubts.elsewhere || informed.elapsed() >= SERVER_INFO_INTERVAL
     }
 
-    /// Notes that it said who it is.
-    pub(super) fn introduced(&self) {
+    /// Records that the server info was read.
+    pub(super) fn informed(&self) {
         let mut doubts = self.doubts();
-        doubts.introduced = Some(Instant::now());
+        doubts.informed = Some(Instant::now());
         doubts.elsewhere = false;
     }
 
-    /// Notes that a pulse was accepted. Returns whether trust begins again.
+    /// Records that a pulse was accepted. Returns whether trust begins again.
     pub(super) fn accepted(&self, pulse: &Pulse) -> bool {
         let now = Instant::now();
         let mut doubts = self.doubts();
@@ -229,7 +228,7 @@ impl Health {
             doubts.settled = Some(now + self.terms.settling);
         }
         let until = pulse.sent + self.terms.pulse;
-        // A lookup would have been late.
+        // A lookup sent at the same time would have been late.
         if now - pulse.sent > self.terms.budget / 2 || until <= now {
             self.trusted.store(0, Ordering::Release);
             return false;
@@ -245,12 +244,12 @@ impl Health {
         self.trusted.swap(until, Ordering::AcqRel) == 0 && until > 0
     }
 
-    /// Notes that other processes may have something to tell the server first.
+    /// Starts the time in which lookups wait for the pending evictions of other processes.
     pub(super) fn settles(&self) {
         self.doubts().settled = Some(Instant::now() + self.terms.settling);
     }
 
-    /// Notes that a pulse was not for this server, and proved nothing.
+    /// Records that a pulse was redirected to another server, so that it proved nothing.
     pub(super) fn elsewhere(&self) {
         let mut doubts = self.doubts();
         doubts.pulsing = false;
@@ -258,7 +257,7 @@ impl Health {
         self.trusted.store(0, Ordering::Release);
     }
 
-    /// Notes that the server refuses evictions. Returns whether that is new.
+    /// Records that the server refuses evictions. Returns whether that is new.
     pub(super) fn refused(&self) -> bool {
         let mut doubts = self.doubts();
         doubts.refusals += 1;
@@ -267,11 +266,11 @@ impl Health {
         !std::mem::replace(&mut doubts.refused, true)
     }
 
-    /// Notes that a command was late.
+    /// Records that a command was late.
     fn late(&self, purpose: Purpose, received: u64) {
         let waited = purpose.budget(self.terms.budget);
         let sent = Instant::now().checked_sub(waited);
-        // It may have waited for the connection before it was sent.
+        // The command may have waited for the connection before it was sent.
         let sent = sent.map_or(self.since, |sent| sent.max(self.since));
         let mut doubts = self.doubts();
         doubts.late.get_or_insert(Late { sent, received });
@@ -280,7 +279,7 @@ impl Health {
         self.wake.notify_one();
     }
 
-    /// Waits for the time of the next pulse, while the server is trusted still, or for a short while.
+    /// Waits until the next pulse is due.
     pub(super) async fn rest(&self) {
         let trusted = self.trusted.load(Ordering::Acquire);
         let left = Duration::from_millis(trusted.saturating_sub(self.millis(Instant::now())));
@@ -290,13 +289,13 @@ impl Health {
             left / 2
         };
         let pause = pause.min(self.terms.pulse / 4).min(LONGEST_REST);
-        // It does not matter which of them ends the rest.
+        // Either event ends the pause.
         let _ = timeout(pause, self.wake.notified()).await;
     }
 
-    /// Notes how an operation ended, and says what that means for the connection: one that was closed is
-    /// lost, and so is one on which nothing arrived while an eviction would have waited, because one that
-    /// hangs never recovers by itself.
+    /// Records the end of an operation, and returns the loss of the connection that it means, if any. A
+    /// closed connection is lost. So is a connection on which nothing arrived within the budget of an
+    /// eviction: a connection that hangs does not recover by itself.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, received: u64) -> Option<Loss> {
         match end {
             Ok(Ok(_)) => None,
@@ -323,7 +322,7 @@ impl Health {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// Locks the state. A panic in a critical section leaves it consistent.
     fn doubts(&self) -> MutexGuard<'_, Doubts> {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,21 +4,23 @@
 mod cluster;
 mod commands;
 mod connection;
+mod context;
 mod finder;
 mod health;
-mod kept;
 mod large;
 mod link;
 #[cfg(feature = "cluster")]
-mod moving;
+mod migrating_slot;
 mod node;
 mod pulse;
+mod reconnecting;
 mod replies;
 mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod server;
 mod server_info;
+mod server_state;
 mod servers;
 #[cfg(all(test, feature = "cluster"))]
 mod settling;
@@ -32,7 +34,7 @@ use redis::{ErrorKind, RedisError, Value};
 use smallvec::SmallVec;
 
 use self::commands::{
-    Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, millis, read, seed, what_was_read,
+    Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, first_value, millis, read, seed,
 };
 pub use self::connection::Redis;
 use self::large::LargeEntries;
@@ -64,9 +66,9 @@ impl RedisStore {
         })
     }
 
-    /// A connection for an application.
-    pub(crate) fn lend(&self) -> Redis {
-        self.servers.lend()
+    /// Returns a connection for an application.
+    pub(crate) fn connection(&self) -> Redis {
+        self.servers.connection()
     }
 
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
@@ -77,7 +79,7 @@ impl RedisStore {
         self.servers.ping().await
     }
 
-    /// One round trip: the entry first, then its nonces, the witness and the lease.
+    /// Reads in one round trip: the entry first, then its nonces, the witness and the lease.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         let names = || {
             let lease = holder.then(|| self.names.lease(at));
@@ -135,13 +137,13 @@ impl RedisStore {
         let (set, from) = replies.next().ok_or(Fault::Protocol)?;
         let mut entry = None;
         if claim != Claim::Override {
-            let mut next = || what_was_read(replies.next()?.0);
+            let mut next = || first_value(replies.next()?.0);
             let holder = next().as_ref().and_then(token);
             let there = next();
-            // It is sent again on a new connection when it is not known what became of it.
+            // The command is sent again on a new connection if its result was lost.
             let is_taken = set == Value::Okay || holder == Some(drawn);
             if !is_taken {
-                // One that ended just now was held by somebody all the same.
+                // The lease ended between `SET` and `MGET`: report it as held.
                 return Ok(Claimed::Held(holder.unwrap_or(drawn)));
             }
             entry = there.and_then(bytes);
@@ -187,7 +189,7 @@ impl RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        // Not cloned where it is sent again: the entry in it may be large.
+        // Built again where it is sent again, not cloned: the entry may be large.
         let store = || {
             let mut command = match lease.claim {
                 Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
@@ -219,12 +221,12 @@ impl RedisStore {
             #[cfg(feature = "cluster")]
             Err(Fault::Refused(code)) if code == "TRYAGAIN" => {
                 // Boxed, because it is rare.
-                return Box::pin(self.put_on_its_way(at, lease, entry, ttl)).await;
+                return Box::pin(self.put_in_migrating_slot(at, lease, entry, ttl)).await;
             }
             replies => replies?,
         };
         if lease.claim == Claim::Override {
-            self.servers.evicts_for_all()?;
+            self.servers.has_every_reader()?;
         }
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }
@@ -237,8 +239,8 @@ impl RedisStore {
         self.run_seeds(seeds, Purpose::OTHER).await.map(drop)
     }
 
-    /// Runs commands that seed nonces. Where they have to be sent again, the nonces are drawn anew: one
-    /// that was seen, and removed by an eviction, must not come back.
+    /// Runs commands that seed nonces. If they have to be sent again, new nonces are drawn: a nonce that
+    /// was seen and then removed by an eviction must not come back.
     async fn run_seeds<'a>(
         &self,
         commands: impl Fn() -> Result<Vec<Command<'a>>, Fault>,
@@ -262,7 +264,7 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    /// Evicts. Where some of several servers are away, they alone are left. `Err`: everything is.
+    /// Evicts. `Ok(Err(..))`: some nodes did not take their evictions. `Err`: no node took any.
     pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
         let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
@@ -272,7 +274,7 @@ impl RedisStore {
             sets if sets.is_empty() => Vec::new(),
             sets => self.servers.delete(sets).await?,
         };
-        self.servers.evicts_for_all()?;
+        self.servers.has_every_reader()?;
         let (mut fault, mut left) = (None, Vec::new());
         for (owed, deleted) in named.into_iter().zip(deleted) {
             if let Err(why) = deleted {
@@ -310,7 +312,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-/// The nonce that a server has, as it has it: another server's would not match.
+/// Returns a nonce as this incarnation of its server has it.
 fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
     match value {
         Value::BulkString(bytes) => bytes

@@ -8,25 +8,27 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::health::{Standing, result};
-use super::link::{Connected, Link, Shared, Target};
+use super::context::ClientContext;
+use super::health::{Trust, result};
+use super::link::{Connected, Link};
 use super::request::{Purpose, Request, refuses_all, until};
+use super::server_state::ServerState;
 use crate::observe::fault::Fault;
 use crate::observe::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
 
 pub(super) struct Node {
-    /// What it is called in reports.
+    /// The name in `Status`.
     name: String,
     links: Box<[Link]>,
-    /// What is large goes over it.
+    /// The connection for large entries.
     large: Link,
     next: AtomicUsize,
     #[cfg(feature = "cluster")]
-    target: Arc<Target>,
+    server_state: Arc<ServerState>,
 }
 
-/// What a server answered.
+/// The reply of a server.
 pub(super) struct Reply {
     pub(super) value: Value,
     /// The server that answered.
@@ -34,23 +36,27 @@ pub(super) struct Reply {
 }
 
 impl Node {
-    pub(super) fn new(name: String, shared: &Arc<Shared>, target: Target) -> Self {
-        let target = Arc::new(target);
-        let link = |_| Link::new(Arc::clone(shared), Arc::clone(&target));
+    pub(super) fn new(
+        name: String,
+        context: &Arc<ClientContext>,
+        server_state: ServerState,
+    ) -> Self {
+        let server_state = Arc::new(server_state);
+        let link = |_| Link::new(Arc::clone(context), Arc::clone(&server_state));
         Self {
             name,
-            links: (0..shared.connections).map(link).collect(),
+            links: (0..context.connections).map(link).collect(),
             large: link(0),
             next: AtomicUsize::new(0),
             #[cfg(feature = "cluster")]
-            target,
+            server_state,
         }
     }
 
-    /// Sends a request, to be answered until a deadline. On a connection that turns out to be closed
-    /// it is sent once more on a new one, if it may be repeated.
+    /// Sends a request and waits for the reply until a deadline. If the connection turns out to be closed,
+    /// a repeatable request is sent once more on a new connection.
     ///
-    /// No `async fn`: the arguments that it used after having waited would be in its future twice.
+    /// No `async fn`: the arguments that are used after an await would be in its future twice.
     pub(super) fn send<'a>(
         &'a self,
         request: Request<'a>,
@@ -65,11 +71,11 @@ impl Node {
             let Some(mut connected) = link.connected() else {
                 return send_anew(link, request, deadline).await;
             };
-            match connected.standing(deadline) {
-                Standing::Doubted(fault) if request.purpose().is_lookup() => {
+            match connected.trust(deadline) {
+                Trust::Doubted(fault) if request.purpose().is_lookup() => {
                     return Err(fault);
                 }
-                Standing::Forgotten => {
+                Trust::Unattended => {
                     link.replace(&connected);
                     return send_anew(link, request, deadline).await;
                 }
@@ -84,8 +90,8 @@ impl Node {
         }
     }
 
-    /// Does once, on a connection of this server, what an application asks for.
-    pub(super) async fn lend<T, F>(
+    /// Runs the commands of an application once, on a connection to this server.
+    pub(super) async fn run<T, F>(
         &self,
         deadline: Instant,
         work: impl FnOnce(MultiplexedConnection) -> F,
@@ -99,14 +105,14 @@ impl Node {
             None => link.connect(deadline).await.map_err(not_connected)?,
         };
         let end = timeout_at(deadline, work(connected.connection.clone())).await;
-        // What an application asks for may take long for reasons of its own.
+        // A command of the application may take long for reasons of its own.
         if end.is_ok() {
             link.note(&end, Purpose::OTHER, &connected);
         }
         end.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// The next connection that is trusted or was not needed yet, or else the next one.
+    /// Returns the next connection that is usable, or else the next one.
     fn link(&self) -> &Link {
         let [link] = &*self.links else {
             let first = self.next.fetch_add(1, Ordering::Relaxed);
@@ -118,15 +124,15 @@ impl Node {
         link
     }
 
-    /// Whether a connection leads to a primary that took the place of another a short time ago.
+    /// Returns whether a connection leads to a primary that replaced another a short time ago.
     pub(super) fn has_moved(&self) -> bool {
         self.links.iter().any(Link::has_moved)
     }
 
-    /// Changes the name that its pulses delete.
+    /// Changes the name that pulses delete.
     #[cfg(feature = "cluster")]
     pub(super) fn pulses_at(&self, name: String) {
-        self.target.pulse.set(name);
+        self.server_state.pulse.set(name);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -142,7 +148,7 @@ impl Node {
     }
 }
 
-/// Sends a request on a connection. What a lookup finds must be believed when it has arrived.
+/// Sends a request on a connection. The reply to a lookup must be trusted when it has arrived.
 async fn send_on(
     link: &Link,
     connected: &mut Connected,
@@ -157,10 +163,10 @@ async fn send_on(
     link.note(&end, purpose, connected);
     let value = result(end)?;
     if purpose.is_lookup() {
-        match connected.standing_at(moment) {
-            Standing::Trusted => {}
-            Standing::Doubted(fault) => return Err(fault),
-            Standing::Forgotten => return Err(Fault::Late),
+        match connected.trust_at(moment) {
+            Trust::Trusted => {}
+            Trust::Doubted(fault) => return Err(fault),
+            Trust::Unattended => return Err(Fault::Late),
         }
     }
     Ok(Reply {
@@ -169,7 +175,7 @@ async fn send_on(
     })
 }
 
-/// Makes an error of a reply that refuses more than its own command.
+/// Turns a reply that refuses every command into an error.
 fn refused_by_all(reply: Result<Value, RedisError>) -> Result<Value, RedisError> {
     match reply {
         Ok(value) if refuses_all(&value) => value.extract_error(),
@@ -177,7 +183,7 @@ fn refused_by_all(reply: Result<Value, RedisError>) -> Result<Value, RedisError>
     }
 }
 
-/// Sends a request when a connection has been opened. Boxed, because it is rare.
+/// Opens a connection and sends a request. Boxed, because it is rare.
 fn send_anew<'a>(
     link: &'a Link,
     request: Request<'a>,
@@ -185,8 +191,8 @@ fn send_anew<'a>(
 ) -> BoxFuture<'a, Result<Reply, Fault>> {
     Box::pin(async move {
         let mut connected = link.connect(deadline).await?;
-        match connected.standing(deadline) {
-            Standing::Doubted(fault) if request.purpose().is_lookup() => Err(fault),
+        match connected.trust(deadline) {
+            Trust::Doubted(fault) if request.purpose().is_lookup() => Err(fault),
             _ => send_on(link, &mut connected, request, deadline).await,
         }
     })

@@ -1,4 +1,4 @@
-//! What is sent to one server at once, and how long it may take.
+//! Requests to one server, and their time budgets.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -17,8 +17,8 @@ pub(super) enum Request<'a> {
     Many(&'a Pipeline, Purpose),
 }
 
-/// What a reply is for: that of a lookup is believed only if Redis is trusted. What is large goes over
-/// a connection of its own, so that nothing small waits behind it.
+/// The purpose of a request. The reply to a lookup counts only if Redis is trusted. Large entries have a
+/// connection of their own, so that no small one waits behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Purpose {
     is_lookup: bool,
@@ -42,7 +42,7 @@ impl Purpose {
         Self { is_large, ..self }
     }
 
-    /// The same for what must not be sent again as it is.
+    /// Marks a request that must not be sent again as it is.
     pub(super) fn once(self) -> Self {
         Self {
             is_repeatable: false,
@@ -62,8 +62,8 @@ impl Purpose {
         self.is_repeatable
     }
 
-    /// What a lookup finds is believed only if it came soon: another process, whose eviction waited
-    /// for Redis as long, must not have given up yet.
+    /// Returns the time budget. Lookups get half of it: a later reply may predate an eviction whose sender
+    /// has already timed out.
     pub(super) fn budget(self, budget: Duration) -> Duration {
         if self.is_lookup { budget / 2 } else { budget }
     }
@@ -93,12 +93,12 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether a server refuses more than the command that it answered.
+/// Returns whether a reply means that the server refuses every command of that kind.
 pub(super) fn refuses_all(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if refuses_evictions(error.code()))
 }
 
-/// Waits for a reply. One that arrived while this process had no time to read it is not late.
+/// Waits for a reply. A reply that arrived while this process had no time to read it is not late.
 pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) -> End<T> {
     match timeout_at(deadline, reply.as_mut()).await {
         Ok(reply) => Ok(reply),
@@ -108,7 +108,7 @@ pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) 
 }
 
 async fn if_arrived<T>(reply: &mut RedisFuture<'_, T>, late: End<T>) -> End<T> {
-    // Once for what reads from the socket, and once for what hands it on.
+    // Once for the task that reads from the socket, and once for the task that dispatches the reply.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::timeout;
 
-use super::link::Shared;
+use super::context::ClientContext;
 use super::server::{Opened, Server};
 use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
@@ -12,7 +12,7 @@ use crate::settings::{Access, Endpoint, SettingsError};
 pub(super) struct Sentinels {
     asked: Vec<Server>,
     master: String,
-    /// How to reach the primary, wherever it is.
+    /// The credentials and TLS settings for the primary.
     access: Access,
     found: Mutex<Found>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Sentinels {
 struct Found {
     /// The primary that was named last.
     endpoint: Option<Endpoint>,
-    /// How many were named until then.
+    /// The generation number of that primary.
     number: u64,
     /// The sentinel that answered last.
     sentinel: usize,
@@ -44,35 +44,34 @@ impl Sentinels {
         })
     }
 
-    /// The primary, and how many were found until it was. Each time another sentinel is asked first:
-    /// the last one may not know yet that the primary it named is gone.
-    pub(super) async fn find(&self, shared: &Shared) -> Result<(Server, u64), Fault> {
+    /// Returns the primary and its generation number. Each call asks another sentinel first: the last one
+    /// may not know yet that its primary is gone.
+    pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
         {
             let mut found = self.found();
             found.connection = None;
             found.sentinel += 1;
         }
-        let (endpoint, number) = self.ask(shared).await?;
+        let (endpoint, number) = self.ask(context).await?;
         let server = Server::new(&self.access, &endpoint);
         Ok((server.map_err(|_| Fault::Protocol)?, number))
     }
 
-    /// Whether no other primary took the place of the one of that number. While no sentinel answers,
-    /// nobody knows better.
-    pub(super) async fn is_current(&self, found: u64, shared: &Shared) -> bool {
-        let named = self.ask(shared).await;
+    /// Returns whether the primary of a generation is still the primary; `true` while no sentinel answers.
+    pub(super) async fn is_current(&self, found: u64, context: &ClientContext) -> bool {
+        let named = self.ask(context).await;
         named.map_or(true, |(_, number)| number == found)
     }
 
     /// Asks the sentinel that answered last, and the others when it does not.
-    async fn ask(&self, shared: &Shared) -> Result<(Endpoint, u64), Fault> {
+    async fn ask(&self, context: &ClientContext) -> Result<(Endpoint, u64), Fault> {
         let connection = self.found().connection.clone();
         if let Some(connection) = connection {
             let mut question = Question {
                 sentinels: self,
                 is_answered: false,
             };
-            if let Ok(endpoint) = self.ask_over(&connection, shared).await {
+            if let Ok(endpoint) = self.ask_over(&connection, context).await {
                 question.is_answered = true;
                 return Ok(self.note(endpoint));
             }
@@ -81,9 +80,9 @@ impl Sentinels {
         let mut fault = Fault::Unreachable;
         for turn in 0..self.asked.len() {
             let sentinel = (first + turn) % self.asked.len();
-            // Whoever asks next begins with another, if this one does not answer.
+            // If this sentinel does not answer, the next call begins with another.
             self.found().sentinel = sentinel + 1;
-            let named = timeout(shared.budget, self.ask_anew(sentinel, shared)).await;
+            let named = timeout(context.budget, self.ask_anew(sentinel, context)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
                 Err(why) => fault = fault.or_more_telling(why),
@@ -92,20 +91,24 @@ impl Sentinels {
         Err(fault)
     }
 
-    async fn ask_anew(&self, sentinel: usize, shared: &Shared) -> Result<Endpoint, Fault> {
-        let opened = self.asked[sentinel].connect(shared).await?;
-        let endpoint = self.ask_over(&opened, shared).await?;
+    async fn ask_anew(&self, sentinel: usize, context: &ClientContext) -> Result<Endpoint, Fault> {
+        let opened = self.asked[sentinel].connect(context).await?;
+        let endpoint = self.ask_over(&opened, context).await?;
         let mut found = self.found();
         found.sentinel = sentinel;
         found.connection = Some(opened);
         Ok(endpoint)
     }
 
-    async fn ask_over(&self, sentinel: &Opened, shared: &Shared) -> Result<Endpoint, Fault> {
+    async fn ask_over(
+        &self,
+        sentinel: &Opened,
+        context: &ClientContext,
+    ) -> Result<Endpoint, Fault> {
         let mut sentinel = sentinel.connection.clone();
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        let named = timeout(shared.budget, ask.query_async(&mut sentinel)).await;
+        let named = timeout(context.budget, ask.query_async(&mut sentinel)).await;
         let named: Option<(String, u16)> = named
             .map_err(|_| Fault::Timeout)?
             .map_err(|error| Fault::from(&error))?;
@@ -122,14 +125,14 @@ impl Sentinels {
         (endpoint, found.number)
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// Locks the state. A panic in a critical section leaves it consistent.
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A question to the sentinel that answered last. If there is no answer, also because nobody waits for it
-/// any more, others are asked next.
+/// A question to the sentinel that answered last. Without an answer, or when the caller stops waiting,
+/// other sentinels are asked next.
 struct Question<'a> {
     sentinels: &'a Sentinels,
     is_answered: bool,

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::link::Shared;
+use super::context::ClientContext;
 use crate::observe::fault::Fault;
 #[cfg(feature = "tls")]
 use crate::settings::Tls;
@@ -61,13 +61,13 @@ impl Server {
         })
     }
 
-    pub(super) async fn connect(&self, shared: &Shared) -> Result<Opened, Fault> {
-        let connecting = Box::pin(self.connect_by_kind(shared));
-        let opened = timeout(shared.connect_timeout, connecting).await;
+    pub(super) async fn connect(&self, context: &ClientContext) -> Result<Opened, Fault> {
+        let connecting = Box::pin(self.connect_by_kind(context));
+        let opened = timeout(context.connect_timeout, connecting).await;
         opened.map_err(|_| Fault::Timeout)?
     }
 
-    async fn connect_by_kind(&self, shared: &Shared) -> Result<Opened, Fault> {
+    async fn connect_by_kind(&self, context: &ClientContext) -> Result<Opened, Fault> {
         match &self.endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = TcpStream::connect((&**host, *port)).await;
@@ -77,22 +77,22 @@ impl Server {
                 if let Some(tls) = &self.tls {
                     let stream = tls.connect(host, stream).await;
                     let stream = stream.map_err(|error| fault_of_tls(&error))?;
-                    return self.log_in(stream, shared).await;
+                    return self.log_in(stream, context).await;
                 }
-                self.log_in(stream, shared).await
+                self.log_in(stream, context).await
             }
             #[cfg(unix)]
             Endpoint::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| Fault::Disconnected)?;
-                self.log_in(stream, shared).await
+                self.log_in(stream, context).await
             }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => Err(Fault::Disconnected),
         }
     }
 
-    async fn log_in<S>(&self, stream: S, shared: &Shared) -> Result<Opened, Fault>
+    async fn log_in<S>(&self, stream: S, context: &ClientContext) -> Result<Opened, Fault>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -102,7 +102,7 @@ impl Server {
             received: received.clone(),
         };
         let login = self.client.get_connection_info().redis_settings();
-        let config = shared.config.clone();
+        let config = context.config.clone();
         let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
         let (connection, driver) = opened.map_err(|error| self.fault_of(&error))?;
         Ok(Opened {

@@ -1,4 +1,4 @@
-//! What a server says of itself.
+//! The reply to `INFO`.
 
 use redis::Value;
 use sha2::{Digest, Sha256};
@@ -6,21 +6,20 @@ use sha2::{Digest, Sha256};
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
 
-/// What a server says of itself.
+/// The parts of the reply to `INFO` that decide about trust.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerInfo {
     pub(super) is_replica: bool,
-    /// It refuses everything else until it has read its data from disk.
+    /// The server refuses other commands until it has read its data from disk.
     pub(super) is_loading: bool,
-    /// Another when it may have lost evictions that it took.
+    /// Changes whenever the server may have lost evictions that it took.
     pub(super) incarnation: Incarnation,
-    /// It never makes room by evicting what does not expire.
+    /// The server never evicts keys without expiry for memory.
     pub(super) keeps_for_ever: bool,
 }
 
 impl ServerInfo {
-    /// Reads the reply to `INFO`. Of a server that does not know the command, or that lets nobody ask,
-    /// nothing is known.
+    /// Reads the reply to `INFO`. Without the command, or without permission for it, nothing is known.
     pub(super) fn of_reply(reply: Value) -> Result<Self, Fault> {
         match reply {
             Value::BulkString(info) => Ok(Self::parse(&String::from_utf8_lossy(&info))),
@@ -52,11 +51,12 @@ impl ServerInfo {
     }
 }
 
-/// A server that is started anew may come back with older data, and has another run id. A replica that
-/// is promoted may never have heard of the last evictions, and has another run id than the server
-/// before it. A server that was a replica for a while may have got the data of another: since then its
-/// second replication id is that of the primary that it followed. The first replication id changes
-/// also when nothing is lost, so it does not matter.
+/// Derives the incarnation from ids that change when evictions may be lost.
+///
+/// A restarted server may have older data, and has a new run id. A promoted replica may lack the last
+/// evictions, and its run id differs from that of the previous primary. A server that was a replica for a
+/// while may have the data of another: its second replication id is that of the primary that it followed.
+/// The first replication id also changes when nothing is lost, so it is not used.
 fn incarnation(run_id: Option<&str>, second_replication_id: Option<&str>) -> Incarnation {
     let Some(run_id) = run_id else {
         return Incarnation::default();

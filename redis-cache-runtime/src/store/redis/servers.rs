@@ -1,4 +1,4 @@
-//! The servers that a cache is kept on: one, or a cluster of them.
+//! The servers of a deployment: one server, or the nodes of a cluster.
 
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
 use super::connection::Redis;
+use super::context::ClientContext;
 use super::finder::Finder;
-use super::link::{Shared, Target};
 use super::node::{Node, Reply};
 use super::replies::Replies;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
 use super::sentinel::Sentinels;
 use super::server::Server;
+use super::server_state::ServerState;
 use crate::key::{Name, Names};
 #[cfg(feature = "cluster")]
 use crate::key::{Slots, slot};
@@ -27,7 +28,7 @@ use crate::observe::status::{PingError, ServerStatus};
 use crate::settings::{Deployment, Settings, SettingsError};
 
 pub(super) struct Servers {
-    shared: Arc<Shared>,
+    context: Arc<ClientContext>,
     kind: Kind,
 }
 
@@ -38,7 +39,7 @@ enum Kind {
     Cluster(Box<Cluster>),
 }
 
-/// A command, and a name that it is about: that decides where it goes.
+/// A command, and a name whose slot decides which node gets it.
 pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
@@ -46,10 +47,10 @@ impl Servers {
         // Contradictions first, files later.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
-        let shared = Arc::new(Shared::new(settings, access.db(), faults));
+        let context = Arc::new(ClientContext::new(settings, access.db(), faults));
         let node = |name, finder| {
-            let target = Target::new(finder, format!("{}:cache:pulse", shared.prefix));
-            Kind::One(Arc::new(Node::new(name, &shared, target)))
+            let server_state = ServerState::new(finder, format!("{}:cache:pulse", context.prefix));
+            Kind::One(Arc::new(Node::new(name, &context, server_state)))
         };
         let kind = match deployment {
             Deployment::Standalone(endpoint) => {
@@ -65,7 +66,7 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Deployment::Cluster(seeds) => {
-                let cluster = Cluster::new(Arc::clone(&shared), access, seeds)?;
+                let cluster = Cluster::new(Arc::clone(&context), access, seeds)?;
                 Kind::Cluster(Box::new(cluster))
             }
             #[cfg(not(all(feature = "cluster", feature = "sentinel")))]
@@ -74,7 +75,7 @@ impl Servers {
                 return Err(SettingsError::wrong("url", "…", expected));
             }
         };
-        Ok(Self { shared, kind })
+        Ok(Self { context, kind })
     }
 
     /// The names under which things are kept on these servers.
@@ -201,9 +202,9 @@ impl Servers {
         }
     }
 
-    /// Returns a fault while other processes may still read from the primary that was there before this
-    /// one, so that they do not know of what was evicted here.
-    pub(super) fn evicts_for_all(&self) -> Result<(), Fault> {
+    /// Returns a fault while other processes may still read from the previous primary, which does not have
+    /// the evictions that were sent to this one.
+    pub(super) fn has_every_reader(&self) -> Result<(), Fault> {
         match &self.kind {
             Kind::One(node) if node.has_moved() => Err(Fault::Settling),
             Kind::One(_) => Ok(()),
@@ -212,9 +213,9 @@ impl Servers {
         }
     }
 
-    /// Asks every server whether it is there.
+    /// Pings every server.
     pub(super) async fn ping(&self) -> Result<(), PingError> {
-        let deadline = Instant::now() + self.shared.budget;
+        let deadline = Instant::now() + self.context.budget;
         let ping = redis::cmd("PING");
         let ping = async |node: &Node| {
             let reply = node
@@ -247,23 +248,23 @@ impl Servers {
         }
     }
 
-    /// A connection for an application.
-    pub(super) fn lend(&self) -> Redis {
+    /// Returns a connection for an application.
+    pub(super) fn connection(&self) -> Redis {
         match &self.kind {
-            Kind::One(node) => Redis::of_node(Arc::clone(node), Arc::clone(&self.shared)),
+            Kind::One(node) => Redis::of_node(Arc::clone(node), Arc::clone(&self.context)),
             #[cfg(feature = "cluster")]
-            Kind::Cluster(cluster) => Redis::of_cluster(cluster.lend()),
+            Kind::Cluster(cluster) => Redis::of_cluster(cluster.connection()),
         }
     }
 
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
-        let deadline = Instant::now() + request.purpose().budget(self.shared.budget);
+        let deadline = Instant::now() + request.purpose().budget(self.context.budget);
         let Reply { value, from } = node.send(request, deadline).await?;
         refuse_errors(value).map(|value| Reply { value, from })
     }
 }
 
-/// Reads values in a cluster, those of each slot by one command.
+/// Reads values in a cluster, with one command for each slot.
 #[cfg(feature = "cluster")]
 async fn read_in_slots(
     cluster: &Cluster,

@@ -13,19 +13,20 @@ use super::task::Named;
 use crate::key::{SLOTS, tag};
 use crate::observe::fault::{Fault, FaultLog};
 use crate::settings::{Access, Endpoint};
+use crate::store::redis::context::ClientContext;
 use crate::store::redis::finder::Finder;
-use crate::store::redis::kept::{Loss, Open};
-use crate::store::redis::link::{Shared, Target};
 use crate::store::redis::node::Node;
+use crate::store::redis::reconnecting::{Loss, Open};
 use crate::store::redis::server::Server;
+use crate::store::redis::server_state::ServerState;
 
-/// How many nodes are asked at once what the cluster looks like.
+/// The most nodes that are asked at once for the layout of the cluster.
 const MAX_ASKED: usize = 8;
 
-/// How long a map is new.
+/// The time for which a map is new.
 const NEW: Duration = Duration::from_secs(1);
 
-/// Which primary serves which slot.
+/// The primary of each slot.
 pub(super) struct Map {
     layout: Layout,
     /// In the order of the layout's primaries, and after them of its spares.
@@ -61,13 +62,13 @@ impl Map {
         Some(Arc::clone(node))
     }
 
-    /// Every primary that serves slots.
+    /// Returns every primary that serves slots.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         let nodes = self.nodes.iter().map(|(_, node)| node);
         nodes.take(self.layout.primaries.len())
     }
 
-    /// Returns whether it is so new that another map would say the same.
+    /// Returns whether the map is so new that another would be the same.
     pub(super) fn is_new(&self) -> bool {
         self.since.elapsed() < NEW
     }
@@ -75,7 +76,7 @@ impl Map {
 
 /// Makes the map.
 pub(super) struct Mapper {
-    shared: Arc<Shared>,
+    context: Arc<ClientContext>,
     access: Access,
     seeds: Vec<Endpoint>,
     /// The last map that was made.
@@ -83,16 +84,16 @@ pub(super) struct Mapper {
 }
 
 impl Mapper {
-    pub(super) fn new(shared: Arc<Shared>, access: Access, seeds: Vec<Endpoint>) -> Self {
+    pub(super) fn new(context: Arc<ClientContext>, access: Access, seeds: Vec<Endpoint>) -> Self {
         Self {
-            shared,
+            context,
             access,
             seeds,
             last: Mutex::default(),
         }
     }
 
-    /// Some of the nodes that may know.
+    /// Returns some of the nodes that may know the layout.
     fn to_be_asked(&self) -> Vec<Endpoint> {
         let mut known: Vec<Endpoint> = self.seeds.clone();
         if let Some(map) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -113,19 +114,19 @@ impl Mapper {
         asked
     }
 
-    /// What a node says the cluster looks like. It is asked on a connection of its own, because most
-    /// nodes that know are none that commands are sent to.
+    /// Asks a node for the layout of the cluster, on a connection of its own: most of these nodes get no
+    /// other commands.
     async fn ask(&self, endpoint: Endpoint) -> Result<View, Fault> {
         let asked = async {
             let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
-            let mut opened = server.connect(&self.shared).await?;
+            let mut opened = server.connect(&self.context).await?;
             let mut commands = Pipeline::with_capacity(2);
             commands.cmd("CLUSTER").arg("NODES");
             commands.cmd("CLUSTER").arg("SLOTS");
             let replies = opened.connection.req_packed_commands(&commands, 0, 2).await;
             replies.map_err(|error| Fault::from(&error))
         };
-        let replies = timeout(self.shared.budget, asked).await;
+        let replies = timeout(self.context.budget, asked).await;
         let replies = replies.map_err(|_| Fault::Timeout)??;
         let Ok::<[Value; 2], _>([nodes, slots]) = replies.try_into() else {
             return Err(Fault::Protocol);
@@ -150,13 +151,13 @@ impl Mapper {
                 return Ok((location.clone(), node));
             }
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
-            let target = Target::new(Finder::Fixed(server), pulse);
-            let target = match last {
-                None if place < layout.primaries.len() => target,
+            let server_state = ServerState::new(Finder::Fixed(server), pulse);
+            let server_state = match last {
+                None if place < layout.primaries.len() => server_state,
                 // A spare may take the place of another without being met in between.
-                _ => target.succeeding(),
+                _ => server_state.replacement(),
             };
-            let node = Node::new(endpoint.to_string(), &self.shared, target);
+            let node = Node::new(endpoint.to_string(), &self.context, server_state);
             Ok((location.clone(), Arc::new(node)))
         };
         let locations = layout.primaries.iter().chain(&layout.spares);
@@ -180,7 +181,7 @@ impl Mapper {
         };
         let slots: Vec<u16> = (0..SLOTS).filter(is_its).collect();
         let slot = fastrand::choice(slots).unwrap_or_default();
-        format!("{}:cache:pulse:{{{}}}", self.shared.prefix, tag(slot))
+        format!("{}:cache:pulse:{{{}}}", self.context.prefix, tag(slot))
     }
 }
 
@@ -223,13 +224,13 @@ impl Open for Mapper {
         Arc::ptr_eq(one, other)
     }
 
-    fn is_away(&self) {}
+    fn mark_away(&self) {}
 
     fn patience(&self) -> Duration {
-        self.shared.budget
+        self.context.budget
     }
 
     fn faults(&self) -> &FaultLog {
-        &self.shared.faults
+        &self.context.faults
     }
 }

@@ -1,9 +1,9 @@
 //! A Redis Cluster: each command goes to the primary of its slot, all primaries at once.
 //!
-//! Every server has connections, a breaker and a history of its own, so that one that is away costs
-//! the others nothing.
+//! Every node has connections and a circuit breaker of its own, so that an unreachable node does not slow
+//! the others.
 
-mod lent;
+mod client;
 mod map;
 mod slots;
 mod sweep;
@@ -18,49 +18,49 @@ use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use self::lent::Lent;
+use self::client::SharedClient;
 use self::map::{Map, Mapper};
 pub(super) use self::task::Task;
 use self::task::{Answer, Next, Part, Replies};
 use super::commands::values_of;
-use super::kept::{Kept, Open};
-use super::link::Shared;
+use super::context::ClientContext;
 use super::node::Node;
+use super::reconnecting::{Open, Reconnecting};
 use super::request::{Purpose, Request};
 use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 use crate::store::Incarnation;
 
-/// How long the slots are not asked for again.
+/// The pause after a refresh of the map.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often commands are sent to where they are redirected.
+/// The most redirections that a command follows.
 const TURNS: usize = 6;
 
 pub(super) struct Cluster {
-    map: Arc<Kept<Mapper>>,
-    /// Held while the slots are asked for again.
+    map: Arc<Reconnecting<Mapper>>,
+    /// Held while the map is refreshed.
     refreshing: Arc<Semaphore>,
-    lent: Lent,
+    client: SharedClient,
     budget: Duration,
 }
 
 impl Cluster {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        context: Arc<ClientContext>,
         access: Access,
         seeds: Vec<Endpoint>,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
-            budget: shared.budget,
-            lent: Lent::new(&shared, &access, &seeds)?,
-            map: Arc::new(Kept::new(Mapper::new(shared, access, seeds))),
+            budget: context.budget,
+            client: SharedClient::new(&context, &access, &seeds)?,
+            map: Arc::new(Reconnecting::new(Mapper::new(context, access, seeds))),
             refreshing: Arc::new(Semaphore::new(1)),
         })
     }
 
-    /// Runs tasks, each on the primary of its slot. The replies are in the order of the tasks: a node
-    /// that is away fails those for it alone.
+    /// Runs tasks, each on the primary of its slot, and returns the replies in the order of the tasks. An
+    /// unreachable node fails only its own tasks.
     pub(super) async fn run_all<'t>(
         &self,
         tasks: &'t [Task<'t>],
@@ -122,7 +122,7 @@ impl Cluster {
         if !waits {
             return None;
         }
-        self.map.wait_for_other(map, deadline).await.ok()
+        self.map.wait_for_replacement(map, deadline).await.ok()
     }
 
     /// The node that a part is for next, if the map has it.
@@ -192,7 +192,7 @@ impl Cluster {
         next
     }
 
-    /// Asks in the background what the cluster looks like, unless that is being done.
+    /// Refreshes the map in the background, unless a refresh is under way.
     fn refresh(&self) {
         if let Ok(permit) = Arc::clone(&self.refreshing).try_acquire_owned() {
             let map = Arc::clone(&self.map);
@@ -206,30 +206,30 @@ impl Cluster {
         }
     }
 
-    /// Every primary; none while nobody knows them.
+    /// Returns every primary, once the map is known.
     pub(super) async fn nodes(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Fault> {
         let map = self.map(deadline).await?;
         Ok(map.nodes().cloned().collect())
     }
 
-    /// Every primary that is known so far.
+    /// Returns every primary that is known so far.
     pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
         let map = self.map.current();
         map.map_or_else(Vec::new, |map| map.nodes().cloned().collect())
     }
 
-    /// A connection for an application.
-    pub(super) fn lend(&self) -> ClusterConnection {
-        self.lent.connection()
+    /// Returns a connection for an application.
+    pub(super) fn connection(&self) -> ClusterConnection {
+        self.client.connection()
     }
 }
 
-/// Whether a node refuses everything because somebody else is missing.
+/// Returns whether a node refuses every command because another node is missing.
 fn is_down(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused(code) if code == "CLUSTERDOWN")
 }
 
-/// Sends parts to the node that they are for.
+/// Sends parts to their node.
 async fn send_to_one(
     node: &Node,
     batch: &[Part<'_>],

@@ -1,4 +1,4 @@
-//! Which primary serves which slot, put together from what several nodes say.
+//! The layout of a cluster, combined from the replies of several nodes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,19 +7,19 @@ use redis::{FromRedisValue, Value};
 use crate::key::SLOTS;
 use crate::settings::Endpoint;
 
-/// What a cluster looks like.
+/// The layout of a cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     /// The primary of each slot, as its place in `primaries`.
     pub(super) slots: Vec<Option<u16>>,
     pub(super) primaries: Vec<Location>,
-    /// Primaries without slots, to which slots may be on their way.
+    /// Primaries without slots, to which slots may be migrating.
     pub(super) spares: Vec<Location>,
     /// Replicas, and nodes that others have lost.
     pub(super) others: Vec<Endpoint>,
 }
 
-/// Where a node is.
+/// The location of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) endpoint: Endpoint,
@@ -27,20 +27,20 @@ pub(super) struct Location {
     names: Vec<Endpoint>,
 }
 
-/// A host and a port; without a host, that of whoever names it.
+/// A host and a port. Without a host, it is that of the node that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) host: Option<String>,
     pub(super) port: u16,
 }
 
-/// What a node says of the cluster.
+/// The cluster as one node sees it.
 pub(super) struct View {
-    /// Where it was asked.
+    /// The endpoint of that node.
     pub(super) from: Endpoint,
-    /// What it answered to `CLUSTER NODES`.
+    /// The reply to `CLUSTER NODES`.
     pub(super) nodes: String,
-    /// What it answered to `CLUSTER SLOTS`, which alone tells the endpoints that clients are to use.
+    /// The reply to `CLUSTER SLOTS`, which alone has the endpoints that clients should use.
     pub(super) slots: Value,
 }
 
@@ -55,7 +55,7 @@ struct Line<'a> {
     slots: Vec<&'a str>,
 }
 
-/// What the views together say of a node.
+/// A node as all views together show it.
 #[derive(Default)]
 struct Known {
     /// Its endpoints, the one to be used first.
@@ -65,7 +65,7 @@ struct Known {
     has_slots: bool,
 }
 
-/// Why an endpoint is used rather than another.
+/// The preference among the endpoints of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// Its certificate names it.
@@ -197,7 +197,7 @@ impl Known {
     }
 }
 
-/// The first and the last slot of `17` or `0-5460`. What a slot is migrated to or from is not served.
+/// Parses the first and the last slot of `17` or `0-5460`. A slot that is migrating in is not served.
 fn range(slots: &str) -> Option<(usize, usize)> {
     let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);

@@ -12,16 +12,15 @@ use crate::observe::fault::Fault;
 use crate::store::redis::node::Node;
 use crate::store::redis::request::Purpose;
 
-/// How many slots of a node are swept at a time: what others want of the node, and what this process
-/// does on the same connection, does not wait for all of them.
+/// The number of slots of a node that are swept at a time, so that other commands on the connection do not
+/// wait for the whole sweep.
 const AT_A_TIME: usize = 256;
 
-/// How many budgets a sweep may take while its nodes answer.
+/// The most time budgets that a sweep may take while its nodes answer.
 const PATIENCE: u32 = 4;
 
 impl Cluster {
-    /// Deletes names in each of some slots, or in all. Returns the slots that are left, and why, if one
-    /// is.
+    /// Deletes names in each of some slots, or in all. The error has the slots in which that failed.
     pub(in super::super) async fn sweep<'a>(
         &self,
         slots: Option<&Slots>,
@@ -54,7 +53,7 @@ impl Cluster {
         fault.map_or(Ok(()), |fault| Err((fault, left.into_iter().collect())))
     }
 
-    /// Sweeps slots of one node. When it does not answer, or it takes too long, the rest is left.
+    /// Sweeps slots of one node, until the node does not answer or the sweep takes too long.
     async fn sweep_node<'a>(
         &self,
         slots: &[u16],

@@ -8,7 +8,7 @@ use super::slots::Place;
 use crate::key::{Name, slot};
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
-use crate::store::redis::commands::{delete, read, values_of, what_was_read};
+use crate::store::redis::commands::{delete, first_value, read, values_of};
 use crate::store::redis::node::Node;
 
 /// A command for one slot.
@@ -30,7 +30,7 @@ impl Task<'_> {
     }
 }
 
-/// A task on its way, or a part of it.
+/// A task under way, or a part of one.
 #[derive(Clone)]
 pub(super) struct Part<'t> {
     /// The place of its reply, and of what it is a part of, in the reply.
@@ -57,7 +57,7 @@ pub(super) enum Next {
     /// The primary of the slot.
     Primary,
     Moved(Named),
-    /// The slot is on its way to that node, which takes commands for it only if asked to.
+    /// The slot is migrating to that node, which takes commands for it only after `ASKING`.
     Asked(Named),
 }
 
@@ -70,9 +70,9 @@ pub(super) struct Named {
 }
 
 impl<'t> Part<'t> {
-    /// A task as a whole. A deletion comes twice: if the slot is on its way to another node, the first
-    /// may meet the lease of a fill on one node and the entry on the other, and the fill may end in
-    /// between. What a node has deleted, it does not have the second time, and says who may have it.
+    /// A task as a whole. A deletion is sent twice. If the slot is migrating, the first deletion may find
+    /// the lease of a fill on one node and the entry on the other, and the fill may end in between. The
+    /// second time, the old node has none of the names and redirects to the new node.
     pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
         let part = Self {
             place,
@@ -95,7 +95,7 @@ impl<'t> Part<'t> {
         std::iter::once(part).chain(again)
     }
 
-    /// What a map that came after a redirection says is as right as the redirection.
+    /// Forgets a `MOVED` redirection, because a newer map is as right.
     pub(super) fn not_moved(mut self) -> Self {
         if let Next::Moved(_) = self.next {
             self.next = Next::Primary;
@@ -116,8 +116,7 @@ impl<'t> Part<'t> {
         });
     }
 
-    /// The names of this part, each in a part of its own, if there are several: while a slot is on its
-    /// way, no node has all of them.
+    /// Splits the part into one for each name: while a slot migrates, no node has all of them.
     fn split(&self) -> Vec<Self> {
         let names = match self.what {
             What::Read(names) | What::Delete(names) if names.len() > 1 => names,
@@ -137,7 +136,7 @@ impl<'t> Part<'t> {
     }
 }
 
-/// What was read for a task, or the reply to it, each with the node that sent it.
+/// The values that were read for a task, or the reply to it, each with the incarnation of its node.
 pub(in super::super) type Answer = Vec<(Value, Incarnation)>;
 
 /// The replies to tasks.
@@ -201,7 +200,7 @@ impl Replies {
                 if let Some(Ok(whole)) = self.0.get_mut(part.place)
                     && let Some(value) = whole.get_mut(within)
                 {
-                    *value = (what_was_read(reply).unwrap_or(Value::Nil), from);
+                    *value = (first_value(reply).unwrap_or(Value::Nil), from);
                 }
                 return;
             }

@@ -1,8 +1,8 @@
-//! Storing in a slot of a cluster that is on its way to another node.
+//! Stores in a cluster slot that is migrating to another node.
 //!
-//! What the old node has is read and changed there, and everything else on the new node, which an `ASK`
-//! names. No node runs a script about two names then unless it has both: the new node has a lease that
-//! was taken meanwhile, but nobody has the entry yet.
+//! Names that the old node still has are read and changed there, all others on the new node, which an
+//! `ASK` redirection names. A node runs a script about two names only if it has both. The new node has a
+//! lease that was taken during the migration, but no node has the entry yet.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::store::{Claim, Lease};
 use redis::Value;
 
 impl RedisStore {
-    /// Stores an entry like [`put`](Self::put), by a script that names the lease alone, so that it runs
-    /// where the lease is.
+    /// Stores an entry like [`put`](Self::put), by a script that names the lease alone, so that it runs on
+    /// the node of the lease.
     ///
-    /// Everything else goes before, wherever it is: nothing is left on the old node then, and the script
-    /// may write on the new one. A lease on the old node, which was taken before the slot began to move,
-    /// counts as lost, because the entry cannot be stored there any more.
-    pub(super) async fn put_on_its_way(
+    /// All other names are deleted before, on both nodes, so that the script may write on the new node. A
+    /// lease on the old node was taken before the migration began. It counts as lost, because the entry
+    /// cannot be stored there any more.
+    pub(super) async fn put_in_migrating_slot(
         &self,
         at: &Address,
         lease: &Lease,
@@ -48,7 +48,7 @@ impl RedisStore {
         }
         match self.servers.run(lease_name, command).await {
             Ok(Value::Int(1)) => return Ok(true),
-            // The old node has the lease, and would have to write what it does not have.
+            // The old node has the lease, but may not write the entry.
             Ok(_) => {}
             Err(Fault::Refused(code)) if code == "ERR" => {}
             Err(fault) => return Err(fault),

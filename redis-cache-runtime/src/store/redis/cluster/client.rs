@@ -1,5 +1,5 @@
-//! The connection that applications use: they may send any command, to any number of slots, which a
-//! cluster client of the `redis` crate knows how to do.
+//! The connection of applications. Their commands may concern any number of slots, so a cluster client of
+//! the `redis` crate sends them.
 
 use std::sync::OnceLock;
 
@@ -7,23 +7,23 @@ use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 
 use crate::settings::{Access, Endpoint, SettingsError};
-use crate::store::redis::link::Shared;
+use crate::store::redis::context::ClientContext;
 
-pub(super) struct Lent {
+pub(super) struct SharedClient {
     client: ClusterClient,
     connection: OnceLock<ClusterConnection>,
 }
 
-impl Lent {
+impl SharedClient {
     pub(super) fn new(
-        shared: &Shared,
+        context: &ClientContext,
         access: &Access,
         seeds: &[Endpoint],
     ) -> Result<Self, SettingsError> {
         let client = access
             .cluster(seeds)?
-            .response_timeout(shared.budget)
-            .connection_timeout(shared.connect_timeout)
+            .response_timeout(context.budget)
+            .connection_timeout(context.connect_timeout)
             .build()
             .map_err(|error| SettingsError::connection(&error))?;
         Ok(Self {
@@ -32,7 +32,7 @@ impl Lent {
         })
     }
 
-    /// It connects when the first command is sent.
+    /// Returns the connection, which is opened by its first command.
     pub(super) fn connection(&self) -> ClusterConnection {
         let connection = self.connection.get_or_init(|| {
             let config = ClusterConfig::new();

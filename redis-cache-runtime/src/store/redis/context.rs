@@ -1,0 +1,85 @@
+//! The settings that all connections of a cache share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::AsyncConnectionConfig;
+
+use super::health::Terms;
+use super::reconnecting::LAST_RETRY;
+use super::server_info::ServerInfo;
+use crate::observe::fault::FaultLog;
+use crate::settings::Settings;
+use crate::store::LAST_EVICTION_RETRY;
+
+/// The time that a process needs after it has connected to send its pending evictions.
+const SENDING_EVICTIONS: Duration = Duration::from_millis(250);
+
+/// Commands that may wait for the connection's writer; further ones wait in their own task.
+const QUEUE: usize = 1024;
+
+/// The settings and the fault log of all connections of a cache.
+pub(super) struct ClientContext {
+    pub(super) config: AsyncConnectionConfig,
+    pub(super) connect_timeout: Duration,
+    /// The number of connections to each server.
+    pub(super) connections: usize,
+    /// The database that is used.
+    pub(super) db: i64,
+    pub(super) prefix: String,
+    /// The time budget of an operation. Callers also wait that long for an attempt to connect.
+    pub(super) budget: Duration,
+    /// The time for which lookups are ignored after Redis was unreachable.
+    pub(super) settling: Duration,
+    /// The time for which a server is trusted after it accepted a pulse.
+    pub(super) pulse: Duration,
+    pub(super) faults: Arc<FaultLog>,
+    /// Set until the log has warned that entries without a `ttl` are kept without limit.
+    warns_of_unbounded: AtomicBool,
+}
+
+impl ClientContext {
+    pub(super) fn new(settings: &Settings, db: i64, faults: Arc<FaultLog>) -> Self {
+        let config = AsyncConnectionConfig::new()
+            // The attempt as a whole has its own time limit.
+            .set_connection_timeout(None)
+            // Every operation has its budget already.
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
+        // Every other process has connected and sent its pending evictions by then.
+        let retries = LAST_RETRY + LAST_EVICTION_RETRY;
+        Self {
+            config,
+            connect_timeout: settings.socket_connect_timeout,
+            connections: settings.max_connections,
+            db,
+            prefix: settings.prefix.clone(),
+            budget: settings.socket_timeout,
+            settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
+            pulse: settings.pulse,
+            faults,
+            warns_of_unbounded: AtomicBool::new(
+                settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
+            ),
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            pulse: self.pulse,
+            budget: self.budget,
+            settling: self.settling,
+        }
+    }
+
+    /// Warns once if entries without a `ttl` would be kept without limit.
+    pub(super) fn warn_of_unbounded(&self, server: &ServerInfo) {
+        if server.keeps_for_ever && self.warns_of_unbounded.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                "entries without a ttl never expire (REDIS_DEFAULT_TTL is 0), and this Redis never evicts \
+                 them: set maxmemory with an allkeys policy, or a default ttl"
+            );
+        }
+    }
+}
