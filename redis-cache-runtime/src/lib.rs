@@ -1,5 +1,4 @@
-//! What the attributes of `axum-redis-cache` call at run time. Depend on that crate instead: it
-//! re-exports everything here that is meant to be used.
+//! The runtime of `axum-redis-cache`. Depend on that crate instead: it re-exports every public item.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[doc(hidden)]

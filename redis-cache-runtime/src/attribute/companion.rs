@@ -1,4 +1,4 @@
-//! What the companion of a handler tells other attributes about it.
+//! The companion type of a handler, by which other attributes learn about it.
 
 use crate::serve::route::Route;
 
@@ -10,11 +10,11 @@ use crate::serve::route::Route;
 pub trait Handler {
     /// [`OfRequest`] or [`OfValues`].
     type Key;
-    /// How many values `vary_by` names.
+    /// The number of values that `vary_by` names.
     const VARY_BY: usize = 0;
     /// The groups of a write are those of the read: they hold no value that the key does not.
     const GROUPS_BY_KEY: bool = true;
-    /// What was declared.
+    /// Returns the declarations.
     fn route() -> &'static Route;
 }
 
@@ -30,7 +30,7 @@ pub struct OfValues;
 #[derive(Debug)]
 pub struct OfTypes;
 
-/// Whether a handler can be named alone.
+/// The marker of handlers that can be named without values.
 #[diagnostic::on_unimplemented(
     message = "this handler cannot be named alone",
     label = "name the values of its `key = \"..\"`: write `handler(value)`",

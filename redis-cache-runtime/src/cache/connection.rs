@@ -37,7 +37,7 @@ impl Cache {
         Redis::of_store(self.engine.client().store().in_redis())
     }
 
-    /// How the connections of the cache are doing, without asking the servers.
+    /// Returns the state of the connections, without asking the servers.
     pub fn status(&self) -> Status {
         self.engine.status()
     }

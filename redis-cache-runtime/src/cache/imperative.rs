@@ -1,4 +1,4 @@
-//! What the attributes cannot say: values, and evictions from any code.
+//! The methods of [`Cache`] that attributes have no options for: values, and evictions from any code.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,7 +53,7 @@ impl Cache {
         Values::new(self).get_many(keys).await
     }
 
-    /// Whether a key has a value. See [`Values::has`].
+    /// Returns whether a key has a value. See [`Values::has`].
     pub async fn has(&self, key: &str) -> bool {
         Values::new(self).has(key).await
     }
@@ -90,7 +90,8 @@ impl Cache {
         Values::new(self).get_or_insert_with(key, make).await
     }
 
-    /// The same for what may fail to be made. See [`Values::get_or_try_insert_with`].
+    /// Like [`get_or_insert_with`](Self::get_or_insert_with), for a function that may fail. See
+    /// [`Values::get_or_try_insert_with`].
     ///
     /// # Errors
     ///

@@ -149,14 +149,14 @@ impl Cache {
         }
     }
 
-    /// How many operations failed so far because the store was unreachable, slow or refused them.
-    /// The requests they belonged to were answered by their handlers.
+    /// Returns the number of operations that have failed because the store was unreachable, slow, or
+    /// refused them. Handlers answered the requests.
     pub fn faults(&self) -> u64 {
         self.engine.client().faults()
     }
 
-    /// How many evictions wait for the store to take them. Until it does, this process answers none
-    /// of the requests they concern from the store.
+    /// Returns the number of evictions that the store has not taken yet. Until it has, this process
+    /// does not reuse the entries that they concern.
     pub fn pending_evictions(&self) -> usize {
         self.engine.client().pending_evictions()
     }

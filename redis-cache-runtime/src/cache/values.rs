@@ -17,10 +17,10 @@ use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
 use crate::serve::value;
 
-/// How many keys of `get_many` and `set_many` are under way at once.
+/// The most keys of `get_many` or `set_many` that are under way at once.
 const AT_ONCE: usize = 64;
 
-/// How long a value stays fresh: whole seconds, or a `Duration`. Zero: no expiry.
+/// The time for which a value stays fresh: whole seconds, or a `Duration`. Zero: no expiry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -103,8 +103,8 @@ impl Values {
         }
     }
 
-    /// The same values, of which those that are stored through this stay fresh for `ttl`: whole
-    /// seconds or a [`Duration`]; zero: no expiry.
+    /// Returns a view through which stored values stay fresh for `ttl`: whole seconds or a
+    /// [`Duration`]; zero: no expiry.
     #[must_use]
     pub fn ttl(&self, ttl: impl Into<Ttl>) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl Values {
         found.into_iter().map(decode).collect()
     }
 
-    /// Whether a key has a value, of whatever type.
+    /// Returns whether a key has a value, of whatever type.
     pub async fn has(&self, key: &str) -> bool {
         let found = value::find(self.engine.clone(), self.address(key)).await;
         found.is_some()

@@ -9,10 +9,10 @@ use crate::key::{Address, Eviction, Owed, Slots, concerns};
 /// More evictions than this become one of everything: it loses none of them, and is one entry here.
 const MAX: usize = 4096;
 
-/// How many are tried at once.
+/// The most evictions that are sent at once.
 const BATCH: usize = 256;
 
-/// What this process knows to be evicted and the store does not.
+/// The queue of evictions that the store has not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     waiting: Mutex<Waiting>,
@@ -47,7 +47,7 @@ impl Backlog {
         self.len.load(Ordering::Acquire)
     }
 
-    /// Whether what is stored at an address is evicted, which the store does not know.
+    /// Returns whether an eviction in the queue concerns an address.
     pub(crate) fn concerns(&self, at: &Address) -> bool {
         if self.len() == 0 {
             return false;
@@ -91,7 +91,7 @@ impl Backlog {
         overflows
     }
 
-    /// Whether nobody takes care of what waits, so that the caller has to from now on.
+    /// Starts retrying; `false`: a task retries already.
     pub(crate) fn take_care(&self) -> bool {
         !std::mem::replace(&mut self.waiting().tended, true)
     }
@@ -125,7 +125,7 @@ impl Backlog {
         !waiting.tended
     }
 
-    /// Notes that nobody takes care of them any more.
+    /// Records that no task retries any more.
     pub(crate) fn abandon(&self) {
         self.waiting().tended = false;
     }
@@ -156,7 +156,7 @@ impl Backlog {
 }
 
 impl Waiting {
-    /// Notes that an eviction waits, in more slots if it does already.
+    /// Queues an eviction. If it is queued already, it then waits in the slots of both.
     fn wait_for(&mut self, eviction: Eviction, slots: Option<Slots>, number: u64) {
         let slots = match (self.evictions.get(&eviction), slots) {
             (

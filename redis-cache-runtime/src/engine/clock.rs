@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-/// What dates in fields are compared with.
+/// Returns the current time, for comparisons with dates in fields.
 pub(crate) fn time() -> SystemTime {
     #[cfg(test)]
     if STOPPED.get() {

@@ -47,7 +47,7 @@ pub(crate) fn declare_made(groups: &Groups) {
     }
 }
 
-/// Says in the log, once, that a group is evicted that nobody declares: its name may be misspelt.
+/// Logs, once per name, that an evicted group is declared by no handler: the name may be misspelt.
 pub(crate) fn check(name: &str) {
     if is_new_and_undeclared(name) {
         tracing::info!(

@@ -72,7 +72,7 @@ enum Phase {
     Abandoned,
 }
 
-/// What a follower learns.
+/// The end of the run that a follower waits for.
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
@@ -83,7 +83,7 @@ pub(crate) enum Landing {
 }
 
 impl Progress {
-    /// What has become of the follower of that number, if it is known yet.
+    /// Returns the end of the run for the follower of a number, if it is known yet.
     fn landing(&self, number: u64) -> Option<Landing> {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
@@ -105,12 +105,12 @@ pub(crate) enum Role {
 }
 
 impl Flights {
-    /// Whether nothing is under way.
+    /// Returns whether no run is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.len.load(Ordering::Acquire) == 0
     }
 
-    /// Whether an address is being filled, or refreshed.
+    /// Returns whether an address is being filled or refreshed.
     pub(crate) fn has(&self, at: &Address) -> bool {
         self.table().contains_key(at)
     }
@@ -204,7 +204,7 @@ impl Flights {
         });
     }
 
-    /// What of it decides about the future.
+    /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let table = self.table();
@@ -275,7 +275,8 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    /// How many have joined: what is looked up from now on is good for them.
+    /// Returns the number of followers that have joined. A lookup that starts now is valid for all of
+    /// them.
     pub(crate) fn joined(&self) -> u64 {
         self.flight.joined()
     }
@@ -370,8 +371,8 @@ impl Flight {
         });
     }
 
-    /// Looks whether nothing was evicted, for those who joined until now; `None` when the store
-    /// cannot tell.
+    /// Asks the store whether nothing was evicted, on behalf of the followers that have joined until
+    /// now; `None` when the store cannot tell.
     async fn vouch_for_all(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
         if joined <= self.vouched() {

@@ -260,7 +260,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Whether the run of another may answer it, and it waits for it.
+    /// Returns whether the request may wait for the run of another.
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
@@ -509,7 +509,7 @@ impl<'a, S: Sought> Search<'a, S> {
         directives.is_some_and(RequestDirectives::force_a_run)
     }
 
-    /// Whether nothing is run, whatever there is.
+    /// Returns whether the request must not run the handler.
     fn only_if_cached(&self) -> bool {
         let directives = self.sought.directives();
         directives.is_some_and(|directives| directives.only_if_cached)

@@ -56,11 +56,11 @@ enum Phase {
 
 /// The way in which a request is answered.
 pub(crate) enum Queued {
-    /// It runs the handler.
+    /// The request runs the handler.
     Turn(Turn),
     /// The run of another is the answer.
     Answered(Entry),
-    /// It has waited long enough, or may not wait.
+    /// The request has waited long enough, or may not wait: it runs the handler without a turn.
     Alone,
 }
 
@@ -87,11 +87,11 @@ struct Place {
 enum Standing {
     /// Nobody runs the handler.
     First(Turn),
-    /// It runs the handler when the run that goes on has ended.
+    /// The request runs the handler when the current run has ended.
     Next(Turn, watch::Receiver<Phase>, Wait),
     /// Another does it then.
     Follower(Place, watch::Receiver<Phase>, Wait),
-    /// Who would be waited for waits for this one.
+    /// The run that the request would wait for waits for the request.
     Circle,
 }
 

@@ -39,7 +39,7 @@ impl Run {
         CURRENT.scope(self, future).await
     }
 
-    /// Notes that this run waits for another; `None` if the other one waits for this one.
+    /// Records that this run waits for another; `None` if the other one waits for this one.
     pub(crate) fn wait_for(self, other: Self) -> Option<Wait> {
         let mut waits = waits();
         if leads(&waits, other, self) {
@@ -50,7 +50,8 @@ impl Run {
     }
 }
 
-/// Notes that the run of this task, if there is one, waits for another; `None` if that one waits for it.
+/// Records that the run of this task, if there is one, waits for another; `None` if the other one waits
+/// for this run.
 pub(crate) fn wait_for(other: Run) -> Option<Wait> {
     match Run::current() {
         Some(run) => run.wait_for(other),

@@ -12,7 +12,7 @@ use lru::LruCache;
 
 use crate::store::{Nonce, Witnesses};
 
-/// How many nonces are remembered.
+/// The number of nonces that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
 /// A moment of this process: what was seen before it is older. Never 0, so that an `Option` of it is small.

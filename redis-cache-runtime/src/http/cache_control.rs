@@ -1,4 +1,4 @@
-//! What clients are told about a response (RFC 9111 §5.2.2).
+//! The `Cache-Control` of responses to clients (RFC 9111 §5.2.2).
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::directives::{MAX_SECONDS, seconds, split_list};
 use super::freshness::{Freshness, Grant, StaleWindows};
 
-/// What a route tells clients, when it differs from the lifetime in the store.
+/// The directives for clients that a route declares, where they differ from the lifetime in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientPolicy {
     pub(crate) max_age: Option<Declared>,
@@ -132,8 +132,8 @@ fn window(directive: &str) -> Option<(&str, u64)> {
     Some((name, seconds(value)?)).filter(|_| is_window)
 }
 
-/// What is left of the windows in which clients may use a stale response, unless the handler says
-/// something itself (RFC 5861).
+/// Appends the rest of the windows in which clients may use a stale response (RFC 5861), unless the
+/// handler set its own.
 fn push_windows(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness: Freshness) {
     for (name, window) in [
         ("stale-while-revalidate=", policy.stale_while_revalidate),

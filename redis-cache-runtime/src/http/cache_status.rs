@@ -8,7 +8,7 @@ use super::freshness::Freshness;
 use super::storable::NotStorable;
 use super::structured::MAX_INTEGER;
 
-/// How the cache handled a read, as `X-Redis-Cache` says it.
+/// The cache's handling of a read, as `X-Redis-Cache` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A fresh stored response.
@@ -102,7 +102,7 @@ impl Forward {
     }
 }
 
-/// How the cache handled a request.
+/// The cache's handling of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CacheStatus {
     pub(crate) outcome: Outcome,
@@ -163,7 +163,7 @@ impl CacheStatus {
         .past_the_cache()
     }
 
-    /// The same, of a response that the run of another request made.
+    /// Changes the status to that of a response which the run of another request made.
     pub(crate) fn collapsed(self, forward: Forward) -> Self {
         let outcome = match forward.outcome() {
             Outcome::Bypass => Outcome::Bypass,
@@ -186,7 +186,8 @@ impl CacheStatus {
         }
     }
 
-    /// The same, of a response that went past the cache, whatever the handler ran for.
+    /// Changes the status to that of a response which went past the cache, whatever the reason for the
+    /// run.
     pub(crate) fn past_the_cache(self) -> Self {
         Self {
             outcome: Outcome::Bypass,

@@ -37,8 +37,8 @@ fn weak_etag(body: &[u8]) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("W/\"{start:032x}\"")).ok()
 }
 
-/// Whether a response can be answered 304: the request's precondition is false, which makes a GET
-/// or HEAD conditional on it cheap (RFC 9110 §13.2.2). Only a 200 has what 304 stands for.
+/// Returns whether a 304 answers the request: a precondition of a GET or HEAD is false (RFC 9110
+/// §13.2.2). Only a 200 can be replaced by a 304.
 pub(crate) fn is_not_modified(
     request: &HeaderMap,
     status: StatusCode,

@@ -15,7 +15,7 @@ pub(crate) struct RequestDirectives {
     pub(crate) only_if_cached: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) min_fresh: Option<Duration>,
-    /// How stale a response may be; `Duration::MAX` when the client set no limit.
+    /// The staleness that the client accepts; `Duration::MAX` when the client set no limit.
     pub(crate) max_stale: Option<Duration>,
 }
 
@@ -41,7 +41,7 @@ impl RequestDirectives {
 }
 
 impl RequestDirectives {
-    /// Whether the client wants the handler to run, whatever is stored.
+    /// Returns whether the client asks for a run of the handler, whatever is stored.
     pub(crate) fn force_a_run(&self) -> bool {
         self.no_cache || self.max_age.is_some_and(|max| max.is_zero())
     }

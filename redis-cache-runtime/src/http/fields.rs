@@ -29,7 +29,7 @@ use super::targeted::is_targeted;
 /// ```
 pub const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
 
-/// How caches handled the request (RFC 9211).
+/// The field that shows how caches handled the request (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The groups that a response belongs to (RFC 9875 §2).
@@ -58,7 +58,7 @@ static NEVER_STORED: [HeaderName; 14] = [
     CACHE_GROUP_INVALIDATION,
 ];
 
-/// What a 304 repeats of the response it stands for (RFC 9110 §15.4.5), and what is for caches.
+/// The fields of the replaced response that a 304 repeats (RFC 9110 §15.4.5), and fields for caches.
 static IN_NOT_MODIFIED: [HeaderName; 8] = [
     header::CACHE_CONTROL,
     header::CONTENT_LOCATION,

@@ -1,4 +1,4 @@
-//! How long a response may be reused (RFC 9111 §4.2, RFC 5861).
+//! The freshness of responses, and the rules for reusing them (RFC 9111 §4.2, RFC 5861).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) struct Grant {
     /// The rest of the handler's `max-age` when the response came, in seconds: clients are told that at
     /// most.
     pub(crate) max_age: Option<u64>,
-    /// Whether the handler declared `s-maxage`, so that shared caches downstream are told it too.
+    /// Set if the handler declared `s-maxage`, so that shared caches downstream receive it too.
     pub(crate) s_maxage: bool,
     /// Set if fields tell some shared caches a lifetime of their own.
     pub(crate) is_targeted: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// Of what is no response: nothing but a lifetime.
+    /// The grant of a value: only a lifetime.
     pub(crate) fn for_lifetime(lifetime: Option<Duration>) -> Self {
         Self {
             lifetime,
@@ -32,7 +32,7 @@ impl Grant {
         }
     }
 
-    /// Whether the response may be reused when it is stale (RFC 9111 §4.2.4 and §5.2.2.10).
+    /// Returns whether the response may be reused when it is stale (RFC 9111 §4.2.4 and §5.2.2.10).
     pub(super) fn may_be_stale(&self) -> bool {
         let forbids = |directive: &str| {
             directive.eq_ignore_ascii_case("must-revalidate")
@@ -54,7 +54,7 @@ impl StaleWindows {
         self.while_revalidate.max(self.if_error)
     }
 
-    /// What of them a response lets itself be used for.
+    /// Returns the windows that a response allows.
     pub(crate) fn granted(self, grant: &Grant) -> Self {
         if grant.may_be_stale() {
             self
@@ -64,13 +64,13 @@ impl StaleWindows {
     }
 }
 
-/// Whether a stored response answers a request.
+/// The way in which a stored response may be reused for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
     Fresh,
     /// The client accepts that it is stale.
     Stale,
-    /// It is stale, and is to be refreshed in the background.
+    /// The response is stale, and is refreshed in the background.
     WhileRevalidating,
     No,
 }
@@ -92,7 +92,7 @@ impl Freshness {
         }
     }
 
-    /// Of a response that is generated now.
+    /// The freshness of a response that is generated now.
     pub(crate) fn new(lifetime: Option<Duration>) -> Self {
         let age = Duration::ZERO;
         Self { age, lifetime }
@@ -102,7 +102,7 @@ impl Freshness {
         self.age
     }
 
-    /// What is left of the lifetime; `None`: no expiry.
+    /// Returns the rest of the lifetime; `None`: no expiry.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.lifetime
             .map(|lifetime| lifetime.saturating_sub(self.age))
@@ -127,7 +127,7 @@ impl Freshness {
         })
     }
 
-    /// Whether the response may be reused for a request with these directives (RFC 9111 §5.2.1).
+    /// Returns how the response may be reused for a request with these directives (RFC 9111 §5.2.1).
     pub(crate) fn reuse(
         self,
         request: Option<&RequestDirectives>,
@@ -153,7 +153,7 @@ impl Freshness {
         }
     }
 
-    /// Whether a request asks for something fresher.
+    /// Returns whether the request asks for a fresher response.
     fn is_refused(self, request: &RequestDirectives) -> bool {
         // A client that sends `max-age=0` wants the response generated anew.
         let is_too_old = |max: Duration| self.age > max || max.is_zero();
@@ -164,7 +164,7 @@ impl Freshness {
             || request.min_fresh.is_some_and(ends_too_soon)
     }
 
-    /// Whether the response may be reused when the handler failed (RFC 5861 §4).
+    /// Returns whether the response may be reused when the handler failed (RFC 5861 §4).
     pub(crate) fn is_of_use_on_error(self, grant: &Grant, windows: StaleWindows) -> bool {
         self.is_fresh() || (grant.may_be_stale() && self.staleness() < windows.if_error)
     }

@@ -1,4 +1,4 @@
-//! What may be stored at all (RFC 9111 §3).
+//! The rules for storing responses (RFC 9111 §3).
 
 use std::mem::discriminant;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::fields::list_members;
 use super::freshness::Grant;
 use super::targeted;
 
-/// Why a response is not stored; each is named once per route in the log.
+/// The reason why a response is not stored. The log names each reason once per route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotStorable {
     Method,
@@ -131,7 +131,7 @@ impl NotStorable {
     }
 }
 
-/// What a route declares about storing.
+/// The declarations of a route about storing.
 #[derive(Clone, Debug)]
 pub(crate) struct StorePolicy {
     /// Sorted by name.
@@ -169,7 +169,7 @@ impl StorePolicy {
         }
     }
 
-    /// Whether the fields of a response let it be stored, and for how long it is then fresh.
+    /// Returns the grant of a response whose fields allow storing, or the reason why they do not.
     pub(crate) fn check_fields(
         &self,
         fields: &HeaderMap,
@@ -258,7 +258,7 @@ fn expires(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(lifetime.unwrap_or_default())
 }
 
-/// Whether a status of a write says that its body is what the next read gets.
+/// Returns whether the body of a write with this status is the response to the next read.
 pub(crate) fn is_representation(status: StatusCode) -> bool {
     [
         StatusCode::OK,

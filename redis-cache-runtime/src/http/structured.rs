@@ -26,7 +26,7 @@ pub(crate) fn list_of_strings<'a>(texts: impl Iterator<Item = &'a str>) -> Optio
     value.and_then(Result::ok)
 }
 
-/// Whether a text can be a String (RFC 9651 §3.3.3).
+/// Returns whether a text can be a String (RFC 9651 §3.3.3).
 fn is_string(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }

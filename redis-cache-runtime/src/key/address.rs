@@ -13,7 +13,7 @@ pub(crate) struct Address {
     pub(crate) key: CacheKey,
     pub(crate) variant: Option<Variant>,
     pub(crate) groups: Groups,
-    /// Where the handler is mounted; `None` of a value. Entries are stamped with it.
+    /// The mount of the handler, with which the entry is stamped; `None`: the entry is a value.
     pub(crate) mounted: Option<Mounted>,
 }
 

@@ -44,7 +44,7 @@ impl Asked<'_> {
         std::iter::once(uri).chain(original)
     }
 
-    /// Where the handler is mounted.
+    /// Returns the mount of the handler.
     pub(crate) fn mount(&self) -> MountPath<'_> {
         let matched = match self {
             Self::Here(parts) => parts.extensions.get(),
@@ -62,7 +62,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Where the router of the handler is nested; empty if it is not.
+    /// Returns the path at which the router of the handler is nested; empty if it is not nested.
     pub(crate) fn nest(&self) -> &str {
         let nested = match self {
             Self::Here(parts) => parts.extensions.get(),
@@ -123,7 +123,7 @@ impl KeptUrl {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params {
     text: SmallVec<[u8; 32]>,
-    /// Where each name and each value ends.
+    /// The ends of each name and each value.
     ends: SmallVec<[(usize, usize); 1]>,
     /// One of them is not UTF-8, so that there are none here.
     is_malformed: bool,

@@ -101,7 +101,7 @@ impl Names {
         self.witness.as_deref().map(|name| [name, "", "", ""])
     }
 
-    /// The same, if a lookup of an address is to learn it.
+    /// The name of the witness, if a lookup of an address reads it.
     pub(crate) fn witness_of(&self, at: &Address) -> Option<Name<'_>> {
         self.witness().filter(|_| at.reads_early())
     }
@@ -126,7 +126,8 @@ impl Names {
         self.nonces_by_origin(at).map(|(name, _)| name)
     }
 
-    /// The same, with whether the requests decide how many of them there are: the name holds a value.
+    /// Returns the names of nonces, each with whether it holds a value of a request, so that the number
+    /// of such names has no bound.
     pub(crate) fn nonces_by_origin<'a>(
         &'a self,
         at: &'a Address,

@@ -38,9 +38,9 @@ pub struct UrlReader<'a> {
     needs_names: bool,
     /// The path could not be read as the type of the argument.
     has_failed: bool,
-    /// It is read for a write, which must know how else the same values can be spelled.
+    /// The URL is that of a write, for which other spellings of the same values matter.
     is_for_write: bool,
-    /// The same values can be spelled in another way, which has another key.
+    /// Another spelling of the same values has another key.
     has_other_spellings: bool,
 }
 
@@ -107,7 +107,7 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Where the next text of what extends the key goes.
+    /// Returns the text to which the next extension of the key is appended.
     fn more(&mut self) -> &mut String {
         next(&mut self.more)
     }
@@ -189,7 +189,7 @@ impl<'a> UrlReader<'a> {
         self.params = Some(params);
     }
 
-    /// Notes, for a write, whether a type may read the same of another query.
+    /// Records, for a write, whether a type may read the same values from another query.
     pub(crate) fn note_spellings<T: DeserializeOwned>(&mut self) {
         if self.is_for_write {
             let query = self.asked.uri().query().unwrap_or_default();

@@ -74,15 +74,15 @@ pub(crate) struct Instance {
     /// Another handler had the name first.
     is_duplicate: bool,
     mounts: Grown<Mount>,
-    /// Where writes store its responses that came before any read.
+    /// The mounts for which writes stored responses before any read.
     written: Grown<Mount>,
     /// The handler is mounted more than once, here or in another process, so that no mount stores its
     /// responses without saying which it is.
     is_spread: AtomicBool,
 }
 
-/// Where a handler is mounted, as the router has it: the path of the route, or for a fallback that of
-/// its nested router.
+/// The path at which the router has a handler: that of the route, or for a fallback that of its nested
+/// router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MountPath<'a> {
     pub(crate) path: &'a str,
@@ -254,7 +254,7 @@ impl Mounted {
         }
     }
 
-    /// The same, with whether arguments of the handler may have been read before the lease is taken.
+    /// Sets whether arguments of the handler may have been read before the lease is taken.
     pub(crate) fn reading_early(self, reads_early: bool) -> Self {
         Self {
             reads_early,
@@ -271,7 +271,7 @@ impl Mounted {
         self.mount.names.get().is_some()
     }
 
-    /// Notes by which names the handler reads the parameters of the path.
+    /// Records the names by which the handler reads the parameters of the path.
     pub(crate) fn note(self, names: String) {
         // It is set already, or the same for every request.
         let _ = self.mount.names.set(names);
@@ -281,7 +281,7 @@ impl Mounted {
         self.mount.stamp
     }
 
-    /// Notes that another process stores for another mount where this one does.
+    /// Records that another process uses the plain entries of the handler for another mount.
     pub(crate) fn spread(self) {
         self.handler.is_spread.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Why the store could not do what it was asked.
+//! Faults of the store: counted, and logged once per cause.
 
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
@@ -73,7 +73,7 @@ impl Fault {
         }
     }
 
-    /// What it is called where it is counted.
+    /// Returns the name in metrics.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -96,7 +96,7 @@ impl Fault {
         }
     }
 
-    /// Whether the store was not there to answer, so that it is not known what it did.
+    /// Returns whether the store did not reply, so that the effect of the command is unknown.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
     }
@@ -135,7 +135,7 @@ impl FaultLog {
         }
     }
 
-    /// Who is told of every fault, and of everything else.
+    /// Returns the observer that receives every fault and every other measurement.
     pub(crate) fn observer(&self) -> &Observer {
         &self.observer
     }
@@ -152,7 +152,7 @@ impl FaultLog {
         }
     }
 
-    /// Notes that a connection was established after one was lost or refused.
+    /// Records that a connection was established after a fault.
     #[cfg(feature = "redis")]
     pub(crate) fn recovered(&self) {
         if self.logged.swap(0, Ordering::Relaxed) != 0 {

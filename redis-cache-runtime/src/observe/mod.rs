@@ -1,4 +1,4 @@
-//! What of a cache can be watched: where its time goes, what it counts, and how it is doing.
+//! Metrics, spans and status of a cache.
 //!
 //! Spans and events of `tracing` are always there. With the feature `otel` there are spans and
 //! metrics of OpenTelemetry too, if the settings ask for them. Without it an [`Observer`] is of no
@@ -26,7 +26,7 @@ use crate::settings::Settings;
 
 pub(crate) use span::{Operation, Place, Span};
 
-/// Who watches a cache, if anybody does.
+/// The receiver of metrics and spans, if telemetry is on.
 #[derive(Clone, Default)]
 pub(crate) struct Observer {
     #[cfg(feature = "otel")]
@@ -45,7 +45,7 @@ pub(crate) enum Measured {
         handler: &'static str,
         result: &'static str,
     },
-    /// What was made was stored, or not.
+    /// The attempt to store an entry has ended.
     Write {
         handler: &'static str,
         writes: Writes,
@@ -68,7 +68,7 @@ pub(crate) enum Measured {
     },
 }
 
-/// Who stores.
+/// The kind of request that stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// A read, because there was nothing to reuse.
@@ -86,13 +86,13 @@ impl Writes {
     }
 }
 
-/// What became of what was to be stored.
+/// The result of storing an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Stored,
     /// Something was evicted, or another wrote, since the fill began.
     Superseded,
-    /// It may not be stored, for the reason of that name.
+    /// The entry may not be stored, for the reason of that name.
     Refused(&'static str),
     /// The store had a fault, of that name.
     Failed(&'static str),
@@ -126,7 +126,7 @@ impl Started {
 }
 
 impl Observer {
-    /// By what is the global provider of meters and of tracers now.
+    /// Creates an observer on the current global providers of meters and tracers.
     pub(crate) fn new(settings: &Settings) -> Self {
         #[cfg(not(feature = "otel"))]
         if settings.otel_enabled {

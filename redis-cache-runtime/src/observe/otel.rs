@@ -14,7 +14,7 @@ const SECONDS: [f64; 19] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// What everything is reported through. It outlives the cache where an exporter goes on asking.
+/// The instruments of OpenTelemetry. They outlive the cache if an exporter still reads them.
 pub(super) struct Otel {
     tracer: BoxedTracer,
     meter: Meter,

@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use super::{Observer, Written};
 use crate::key::{Address, Eviction};
 
-/// What the cache does that takes time.
+/// An operation of the cache that has a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// Looks for a response or a value, and waits for who makes it.
@@ -36,7 +36,7 @@ impl Operation {
         }
     }
 
-    /// Of `tracing`: disabled, unless somebody listens at the level of debug.
+    /// Returns a span of `tracing`, which is disabled unless a subscriber enables the debug level.
     #[inline]
     fn span(self) -> tracing::Span {
         macro_rules! span {
@@ -64,7 +64,7 @@ impl Operation {
     }
 }
 
-/// Where in a trace something belongs, so that it stays there when it goes on elsewhere.
+/// A place in a trace, so that work which moves to another task stays there.
 #[derive(Clone)]
 pub(crate) struct Place {
     span: tracing::Span,
@@ -91,7 +91,7 @@ impl Place {
 /// A span that somebody wants: of `tracing`, of OpenTelemetry, or both. It ends when it is dropped.
 pub(crate) struct Span {
     place: Place,
-    /// Whether the one of OpenTelemetry is this one, and not what it is within.
+    /// Set if the OpenTelemetry span is this one, and not the surrounding one.
     #[cfg(feature = "otel")]
     is_in_otel: bool,
 }
@@ -126,7 +126,7 @@ impl Span {
         self.place.clone().around(work)
     }
 
-    /// What it is about.
+    /// Sets the attributes of the handler and the address.
     pub(crate) fn about(&self, handler: &'static str, at: &Address) {
         self.text("cache.handler", handler);
         self.text("cache.key.hash", at.key.fingerprint());
@@ -210,7 +210,7 @@ impl Span {
 
 #[cfg(feature = "otel")]
 impl Drop for Span {
-    /// What goes on within it in the background must not keep it open.
+    /// Ends the span. Background work within it must not keep it open.
     fn drop(&mut self) {
         if self.is_in_otel {
             self.place.context.span().end();

@@ -1,8 +1,8 @@
-//! How a cache is doing, for a readiness endpoint.
+//! The status of a cache, for a readiness endpoint.
 
 use std::fmt;
 
-/// How a cache is doing. It is what the cache knows already, without asking its servers.
+/// The status of a cache, as the cache knows it without asking its servers.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -23,13 +23,13 @@ pub struct Status {
     /// The servers that the cache uses: one, or every primary of a cluster that is known so far. None
     /// for a cache in memory.
     pub servers: Vec<ServerStatus>,
-    /// How many evictions wait for the store to take them.
+    /// The number of evictions that the store has not taken yet.
     pub pending_evictions: usize,
-    /// How many operations have failed so far.
+    /// The number of operations that have failed.
     pub faults: u64,
 }
 
-/// How the connections to one server are doing.
+/// The state of the connections to one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStatus {
@@ -39,21 +39,21 @@ pub struct ServerStatus {
     pub connections: Vec<ConnectionState>,
 }
 
-/// What has become of a connection.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
     /// Nobody needed it yet.
     Idle,
-    /// It is being opened, and requests wait for it.
+    /// The connection is being opened, and requests wait for it.
     Connecting,
-    /// It is open again after the server was away, and evictions go through. Lookups do not, until the
-    /// other processes had time for theirs.
+    /// The connection is open again after the server was unreachable. Evictions are sent. Lookups are
+    /// ignored until the other processes have had time to send theirs.
     Settling,
-    /// It is open, and lookups wait for the server to prove that it takes evictions: it refused some,
-    /// or was late.
+    /// The connection is open. Lookups are ignored until the server proves that it takes evictions: it
+    /// refused some, or was late.
     Untrusted,
-    /// It is open.
+    /// The connection is open.
     Up,
     /// The server is away: requests run their handlers and do not wait. It is tried again in the
     /// background.
@@ -84,14 +84,14 @@ impl ConnectionState {
 }
 
 impl Status {
-    /// How many connections are in a state.
+    /// Returns the number of connections in a state.
     #[cfg(feature = "otel")]
     pub(crate) fn connections_in(&self, state: ConnectionState) -> u64 {
         let states = self.servers.iter().flat_map(|server| &server.connections);
         states.filter(|it| **it == state).count() as u64
     }
 
-    /// Whether no server is known to be away.
+    /// Returns whether no connection is down.
     pub fn is_connected(&self) -> bool {
         let states = self.servers.iter().flat_map(|server| &server.connections);
         !states

@@ -26,13 +26,13 @@ use crate::store::entry::StoredHead;
 /// A body in more pieces than these is not waited for, even if it is all there.
 const MAX_FRAMES: usize = 1024;
 
-/// What became of a body when a copy of it was wanted.
+/// The result of reading a body for a copy of it.
 pub(crate) enum Captured {
     /// The body, complete.
     Whole(Bytes),
     /// Its length is not known, or it is not all there yet: it must not be waited for.
     Streaming(Body),
-    /// It cannot be stored; the body is as if it had not been touched.
+    /// The body cannot be stored. It is still complete.
     NotStorable(NotStorable, Body),
 }
 
@@ -176,12 +176,12 @@ pub(crate) struct Tee {
     declared: Option<u64>,
     engine: Engine,
     route: &'static Route,
-    /// Who polls it is elsewhere in the trace, if anywhere.
+    /// The place in the trace: the task that polls the body may be elsewhere in it.
     place: Place,
     ended: bool,
-    /// What came after all that was expected.
+    /// A frame that came after the declared length.
     excess: Option<FrameResult>,
-    /// It goes on without a client.
+    /// The body is read without a client.
     is_detached: bool,
     state: CopyState,
 }

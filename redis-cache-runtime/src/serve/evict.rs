@@ -16,7 +16,7 @@ use crate::http::storable::is_non_error;
 use crate::key::part::Text;
 use crate::key::{CacheKey, Eviction, Group};
 
-/// What `#[cache_evict]` declared, for one request.
+/// The declarations of `#[cache_evict]`, for one request.
 #[derive(Debug)]
 pub struct Evictions {
     writer: &'static Writer,

@@ -62,7 +62,7 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
     reason.clone_into(&mut explanation.reason);
 }
 
-/// What such a request is answered with, and why.
+/// Returns the outcome of such a request, and the reason.
 fn verdict(
     current: Option<Entry>,
     is_there: bool,
@@ -95,7 +95,7 @@ fn verdict(
     }
 }
 
-/// Of the nonces that an entry is stamped with, those that are others now.
+/// Returns the names of the nonces that have changed since an entry was stamped with them.
 fn evicted(entry: &Entry, found: &Found, at: &Address) -> Vec<String> {
     let base = at.key.base().map(|_| "the values of the path");
     let variants = at.is_stamped_by_key().then_some("the variants of the key");

@@ -1,4 +1,4 @@
-//! Why a request is, or is not, answered with a stored response.
+//! Explanations of requests: why a stored response is reused or not.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::http::{Extensions, Method};
 use tower_service::Service;
 
-/// What the cache makes of a request: where it looks for a stored response, and what is there.
+/// An explanation of a request: the address of its stored response, and the state of that entry.
 ///
 /// [`Explanation::of`] sends a request through the application up to the handler, which does not run:
 ///
@@ -82,24 +82,24 @@ pub struct Explanation {
     pub variant: Option<String>,
     /// The groups whose eviction drops the response.
     pub groups: Vec<String>,
-    /// What `X-Redis-Cache` says of the response to such a request, if the handler answers something
-    /// that can be stored.
+    /// The value of `X-Redis-Cache` in the response to such a request, if the handler returns a
+    /// storable response.
     pub outcome: &'static str,
-    /// Why it says so.
+    /// The reason for that outcome.
     pub reason: String,
-    /// What is stored, whether it may be reused or not. Not looked for when the request rules out the
-    /// cache, or when an eviction is pending.
+    /// The stored response, whether it may be reused or not. Not looked up when the request may not use
+    /// the cache, or while an eviction is pending.
     pub entry: Option<StoredEntry>,
-    /// Whether an eviction that the store has not taken yet concerns it. Until it has, this process
-    /// answers nothing of it from the store.
+    /// Set while an eviction that concerns the entry has not reached the store. Until it has, this
+    /// process does not reuse the entry.
     pub eviction_is_pending: bool,
-    /// Whether a request in this process runs the handler for the others, or waits for another process
-    /// that does.
+    /// Set while a request in this process runs the handler for the others, or waits for another
+    /// process that does.
     pub is_filled_here: bool,
-    /// Who has the right to store the response, in this process or another.
+    /// The holder of the right to store the response, in this process or another.
     pub lease: LeaseState,
-    /// Why responses of the handler were not stored, and requests ruled out the cache, since this
-    /// process started.
+    /// The reasons why responses of the handler were not stored, and why requests did not use the
+    /// cache, since this process started.
     pub not_stored: Vec<&'static str>,
 }
 
@@ -107,17 +107,17 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEntry {
-    /// How long ago it was generated.
+    /// The age of the response.
     pub age: Duration,
-    /// How long it stays fresh; zero: it is stale. `None`: no expiry.
+    /// The time for which the response stays fresh; zero: it is stale. `None`: no expiry.
     pub fresh_for: Option<Duration>,
-    /// What has been evicted since, or was lost by the store: groups by their names, `everything`, `the
-    /// variants of the key`, or, if it is in others now, `the groups it was stored in`. Of an evicted
-    /// key without variants nothing is stored.
+    /// The nonces that were evicted since, or lost by the store: groups by their names, `everything`,
+    /// `the variants of the key`, or `the groups it was stored in` if the route has other groups now.
+    /// An evicted key without variants has no entry.
     pub evicted: Vec<String>,
 }
 
-/// Whether somebody has the right to store a response.
+/// The state of the right to store a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseState {
@@ -156,7 +156,7 @@ impl Explanation {
     }
 }
 
-/// Whether an explanation was ever wanted: where none ever is, no request is searched for it.
+/// Set by the first explanation: before that, no request is searched for one.
 static WANTED: AtomicBool = AtomicBool::new(false);
 
 /// Goes with a request that is to be explained. Nothing that a client sends becomes one.

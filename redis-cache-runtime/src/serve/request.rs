@@ -108,8 +108,8 @@ impl CacheRequest {
         Self { head, engine }
     }
 
-    /// Notes the moment before the arguments are extracted, if one of them may read data which can
-    /// change. Returns the work that has to be done before that.
+    /// Records the time before the arguments are extracted, if one of them may read data which can
+    /// change. Returns the work that has to be done before the extraction.
     pub(crate) fn before_extraction(
         &mut self,
         url: NeededUrl,
@@ -126,7 +126,7 @@ impl CacheRequest {
         self.engine.client().prepare_proof(keep & WRITE != 0)
     }
 
-    /// Notes the moment again, when that work is done.
+    /// Records the time again, when that work is done.
     pub(crate) fn extraction_begins(&mut self) {
         self.head.since = Some(self.engine.client().now());
     }

@@ -22,7 +22,7 @@ use crate::observe::{Measured, Operation, Writes, Written};
 use crate::store::entry::{Entry, StoredValue};
 use crate::store::{Claim, Stamps};
 
-/// What metrics and spans call values: they have no handler.
+/// The name of values in metrics and spans, where responses have their handler's.
 const VALUES: &str = "values";
 
 /// A value of that type, which is stored for `lifetime` (`None`: no expiry).

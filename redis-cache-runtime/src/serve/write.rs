@@ -76,7 +76,7 @@ pub struct Write {
     engine: Engine,
     route: &'static Route,
     request: RequestHead,
-    /// Where its response is stored, if that is known.
+    /// The address of the response, if it is known.
     at: Option<Address>,
     fill: Option<Box<Fill>>,
     /// Evicted when the write succeeded, because nothing can be stored.

@@ -34,7 +34,7 @@ impl Writer {
         name_of((self.named)())
     }
 
-    /// Says in the log what is evicted: so that a developer sees it work, the first time more loudly.
+    /// Logs the evictions, the first time at info level so that a developer sees them.
     pub(crate) fn evicts(&self, evictions: &[Eviction]) {
         let (by, is_first) = (self.name(), !self.is_known.swap(true, Ordering::Relaxed));
         for eviction in evictions {
@@ -46,7 +46,7 @@ impl Writer {
         }
     }
 
-    /// Says in the log, once, that everything of a handler is evicted, and how to evict less.
+    /// Logs, once, that all entries of a handler are evicted, and how to evict fewer.
     pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
         let (by, handler) = (self.name(), reader.name());
         let reason = match unread {

@@ -1,4 +1,4 @@
-//! How to log in to a server, wherever it is.
+//! The login at a server.
 
 use std::fmt;
 
@@ -77,7 +77,7 @@ impl Access {
             .map_err(|error| SettingsError::connection(&error))
     }
 
-    /// What a client of a whole cluster is made with.
+    /// Returns the builder of a client for a whole cluster.
     #[cfg(feature = "cluster")]
     pub(crate) fn cluster(
         &self,
@@ -104,7 +104,7 @@ impl Access {
         self.redis.db()
     }
 
-    /// Whether servers have to show a certificate.
+    /// Returns whether servers have to present a certificate.
     #[cfg(feature = "cluster")]
     #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
     pub(crate) fn is_tls(&self) -> bool {

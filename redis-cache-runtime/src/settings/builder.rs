@@ -11,13 +11,13 @@ use super::variables::{
 };
 use super::{CertReqs, Settings, SettingsError};
 
-/// Where a Sentinel listens unless it is said.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
 impl Settings {
-    /// Where Redis is, and who asks: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for
-    /// TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in credentials
-    /// are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
+    /// Sets the address and credentials of Redis: `redis://[user[:password]@]host[:port][/db]`,
+    /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in
+    /// credentials are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
     ///
     /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
     ///
@@ -89,7 +89,7 @@ impl Settings {
         self
     }
 
-    /// Whether to speak TLS (feature `tls`); a `rediss://` URL asks for it, too. *Default:* false.
+    /// Turns TLS on (feature `tls`), as a `rediss://` URL does. *Default:* false.
     ///
     /// TLS is rustls'. It uses the process' default crypto provider; if there is none when the cache
     /// is connected, ring. To have another, install it before.
@@ -123,15 +123,15 @@ impl Settings {
         self
     }
 
-    /// Whether the certificate of Redis must be for the host that was asked. Without that, any
-    /// certificate will do that a trusted CA signed. *Default:* true.
+    /// Requires that the certificate of Redis names the host of the connection. Otherwise any
+    /// certificate of a trusted CA is accepted. *Default:* true.
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
         self.ssl_check_hostname = check;
         self
     }
 
-    /// Says which certificates of Redis are accepted. [`CertReqs::None`] accepts any, which is
+    /// Chooses the certificates of Redis that are accepted. [`CertReqs::None`] accepts any, which is
     /// for development: the log warns of it. *Default:* [`CertReqs::Required`].
     #[must_use]
     pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
@@ -139,17 +139,17 @@ impl Settings {
         self
     }
 
-    /// Whether Redis is a cluster (feature `cluster`). One node is enough to find the others, but
-    /// the [URL](Self::url) may name several. *Default:* false.
+    /// Connects to a Redis Cluster (feature `cluster`). One node is enough to find the others, but the
+    /// [URL](Self::url) may name several. *Default:* false.
     #[must_use]
     pub fn cluster(mut self, cluster: bool) -> Self {
         self.cluster = cluster;
         self
     }
 
-    /// Whether Sentinels are asked where the master is (feature `sentinel`). Then
-    /// [`sentinel_nodes`](Self::sentinel_nodes) takes the place of [`host`](Self::host) and
-    /// [`port`](Self::port), and there can be no [URL](Self::url). *Default:* false.
+    /// Asks Sentinels for the address of the master (feature `sentinel`). Then
+    /// [`sentinel_nodes`](Self::sentinel_nodes) replaces [`host`](Self::host) and [`port`](Self::port),
+    /// and a [URL](Self::url) is an error. *Default:* false.
     ///
     /// ```
     /// # use axum_redis_cache::Settings;
@@ -165,7 +165,7 @@ impl Settings {
         self
     }
 
-    /// What the Sentinels call the master. *Default:* `mymaster`.
+    /// Sets the name of the master in the Sentinels. *Default:* `mymaster`.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Where the Sentinels are, each as `host` or `host:port`. The port is 26379 if left out.
-    /// *Default:* none.
+    /// Sets the addresses of the Sentinels, each as `host` or `host:port`. The port is 26379 if left
+    /// out. *Default:* none.
     ///
     /// # Errors
     ///
@@ -217,9 +217,9 @@ impl Settings {
         self
     }
 
-    /// How many connections to keep to each node, 1 to 1024. All requests share them: a connection
-    /// takes any number of commands at a time, so that one is enough until Redis answers faster
-    /// than a single task can read. *Default:* 1.
+    /// Sets the number of connections to each node, 1 to 1024. All requests share them: a connection
+    /// takes any number of commands at a time, so one is enough until Redis replies faster than a
+    /// single task can read. *Default:* 1.
     ///
     /// # Errors
     ///
@@ -231,25 +231,26 @@ impl Settings {
         Ok(self)
     }
 
-    /// How long one operation on Redis may take before the request goes on without the cache. A
-    /// lookup has half of it: what comes later may be older than an eviction that another process
-    /// had to give up. A day at most. *Default:* 250 ms.
+    /// Sets the time budget of one operation on Redis, after which the request goes on without the
+    /// cache. A lookup gets half of it: a later reply may predate an eviction whose sender has timed
+    /// out. A day at most. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
         self
     }
 
-    /// How long one attempt to connect may take, a day at most. *Default:* 1 s.
+    /// Sets the time limit of one attempt to connect, a day at most. *Default:* 1 s.
     #[must_use]
     pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
         self.socket_connect_timeout = timeout;
         self
     }
 
-    /// How long Redis is trusted after it has proved that it takes evictions. It is asked four times as
-    /// often, and twice a second at least, by deleting a name that nothing has. While it refuses evictions, or hangs, nobody is
-    /// served what was evicted for longer than this. From half a second to a minute. *Default:* 1 s.
+    /// Sets the time for which Redis is trusted after it has proved that it takes evictions. The proof
+    /// is a deletion of a name without a value, four times in that time and at least twice a second.
+    /// While Redis refuses evictions or hangs, no process serves an evicted entry for longer than this.
+    /// From half a second to a minute. *Default:* 1 s.
     ///
     /// # Errors
     ///
@@ -260,16 +261,16 @@ impl Settings {
         Ok(self)
     }
 
-    /// Whether the answer to a write whose eviction Redis has not taken is held for one
-    /// [`pulse`](Self::pulse), so that nobody who has seen it reads the old entry. *Default:* false:
-    /// the answer says `PENDING` at once.
+    /// Holds the response to a write for one [`pulse`](Self::pulse) if Redis has not taken its
+    /// eviction, so that no client that has seen the response reads the old entry. *Default:* false:
+    /// the response has `PENDING` at once.
     #[must_use]
     pub fn hold_pending(mut self, hold: bool) -> Self {
         self.hold_pending = hold;
         self
     }
 
-    /// What every name in Redis starts with. *Default:* `redis:axum`.
+    /// Sets the prefix of every name in Redis. *Default:* `redis:axum`.
     ///
     /// # Errors
     ///
@@ -284,15 +285,15 @@ impl Settings {
         Ok(self)
     }
 
-    /// How long a response stays fresh when its route has no `ttl`. *Default:* zero, no expiry.
+    /// Sets the freshness lifetime of responses whose route has no `ttl`. *Default:* zero, no expiry.
     #[must_use]
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = ttl;
         self
     }
 
-    /// Whether to warn at start when responses without expiry are stored in a Redis that cannot
-    /// evict: one without `maxmemory`, or with a policy that spares them. *Default:* true.
+    /// Warns at start if responses without expiry are stored in a Redis that cannot evict them: one
+    /// without `maxmemory`, or with a policy that spares them. *Default:* true.
     #[must_use]
     pub fn warn_unbounded_cache(mut self, warn: bool) -> Self {
         self.warn_unbounded_cache = warn;
@@ -307,10 +308,10 @@ impl Settings {
         self
     }
 
-    /// How long a handler may take and still have its response stored, how long others wait for it,
-    /// and how long it goes on without its client. The lease itself is held for a second and a half
-    /// and renewed, so that nobody waits longer for a process that died. A day at most.
-    /// *Default:* 30 s.
+    /// Sets the longest run of a handler whose response is still stored. Other requests wait for a run,
+    /// and a run goes on without its client, for this time at most. The lease itself is held for a
+    /// second and a half and renewed, so that nobody waits longer for a process that died. A day at
+    /// most. *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
@@ -343,7 +344,7 @@ impl Settings {
         self
     }
 
-    /// How much an in-memory cache may hold before its least recently used items go.
+    /// Sets the size of an in-memory cache. Beyond it, the least recently used items are removed.
     /// *Default:* 64 MiB.
     #[must_use]
     pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
@@ -351,16 +352,16 @@ impl Settings {
         self
     }
 
-    /// Whether the `Cache-Control` of a request is obeyed (RFC 9111 §5.2.1). When it is not,
-    /// clients cannot force a handler to run. *Default:* true.
+    /// Obeys the `Cache-Control` of requests (RFC 9111 §5.2.1). If it is not obeyed, clients cannot
+    /// force a run of the handler. *Default:* true.
     #[must_use]
     pub fn request_directives(mut self, obey: bool) -> Self {
         self.request_directives = obey;
         self
     }
 
-    /// Whether responses say in `Cache-Status` (RFC 9211) how their requests were answered, and why.
-    /// Clients learn from it what others asked for. *Default:* false.
+    /// Adds `Cache-Status` (RFC 9211) to responses: how the cache handled the request, and why. It
+    /// shows clients what others have requested. *Default:* false.
     ///
     /// ```text
     /// Cache-Status: axum-redis-cache;hit;ttl=29
@@ -394,9 +395,8 @@ impl Settings {
         self
     }
 
-    /// Whether responses say in `Cache-Groups` (RFC 9875) which groups they belong to, and responses
-    /// to evictions of groups in `Cache-Group-Invalidation` which ones: caches on the way to the
-    /// client may then drop what they have of them. *Default:* false.
+    /// Adds `Cache-Groups` (RFC 9875) to responses, and `Cache-Group-Invalidation` to responses of
+    /// evictions, so that caches on the way to the client can remove their copies. *Default:* false.
     ///
     /// ```text
     /// Cache-Groups: "brand:7", "products"

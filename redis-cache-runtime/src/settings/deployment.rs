@@ -1,4 +1,5 @@
-//! What the settings amount to: where Redis is and in which form, unless they contradict each other.
+//! The deployment that settings describe: the address and the topology of Redis, unless settings
+//! contradict each other.
 
 use redis::RedisConnectionInfo;
 use secrecy::ExposeSecret;
@@ -13,14 +14,14 @@ pub(crate) enum Deployment {
     Standalone(Endpoint),
     /// Nodes to ask for the others.
     Cluster(Vec<Endpoint>),
-    /// Who knows where the master of that name is.
+    /// Sentinels, which know the address of the master of a name.
     Sentinel {
         sentinels: Vec<Endpoint>,
         master: String,
     },
 }
 
-/// Where Redis is and who asks, by the URL or by the fields.
+/// The address of Redis and the credentials, from the URL or from the fields.
 pub(super) struct Target {
     /// Several only of a cluster.
     pub(super) endpoints: Vec<Endpoint>,
@@ -117,7 +118,7 @@ impl Settings {
         })
     }
 
-    /// What methods take that cannot refuse it.
+    /// Checks values that setters accept because they return no error.
     fn check_limits(&self) -> Result<(), SettingsError> {
         for (setting, limit) in [
             ("socket_timeout", self.socket_timeout),
@@ -211,7 +212,7 @@ mod tests {
         Settings::from_url(url).unwrap()
     }
 
-    /// Where the clients of a URL with several nodes connect to, and how they log in there.
+    /// Returns the addresses and credentials of the clients of a URL with several nodes.
     fn clients(settings: &Settings) -> Vec<(String, i64, Option<String>, Option<String>)> {
         let target = settings.target().unwrap();
         let access = settings.access().unwrap();

@@ -5,7 +5,7 @@ use config::{Config, Environment, Map};
 use super::variables::{IN_URL, VARIABLES, Variable};
 use super::{Endpoint, Settings, SettingsError, dotenv};
 
-/// Where Redis listens unless it is said.
+/// The default port of Redis.
 const PORT: u16 = 6379;
 
 /// The variables of this process and, below them, those of `.env`.
@@ -13,7 +13,7 @@ pub(super) fn variables() -> Result<Config, SettingsError> {
     layers(dotenv::variables()?, Environment::default())
 }
 
-/// By name in lower case, without the prefix; the process wins.
+/// Merges variables by name in lower case, without the prefix. The process environment wins.
 fn layers(dotenv: Map<String, String>, process: Environment) -> Result<Config, SettingsError> {
     let dotenv = Environment::default().source(Some(dotenv));
     Config::builder()

@@ -3,7 +3,7 @@ use std::fmt;
 #[cfg(feature = "tls")]
 use std::path::Path;
 
-/// How a key begins that was said instead of its file.
+/// The start of a PEM key that was given in place of its file.
 pub(super) const PEM: &str = "-----BEGIN";
 
 /// A setting that is wrong, in one line: its name, its value and what is allowed.
@@ -41,7 +41,7 @@ enum Kind {
     Connection(String),
 }
 
-/// What settings are called.
+/// The form in which settings are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
     Methods,
@@ -96,7 +96,8 @@ impl SettingsError {
         })
     }
 
-    /// Of the URL only the scheme is shown, if what stands before `://` looks like one.
+    /// Returns the scheme of a URL, if the part before `://` looks like one. The rest may hold a
+    /// password.
     #[cfg(feature = "redis")]
     pub(crate) fn wrong_url(url: &str, expected: impl Into<Cow<'static, str>>) -> Self {
         let is_scheme = |text: &&str| {
@@ -118,7 +119,7 @@ impl SettingsError {
         Self::new(Kind::Connection(error.category().to_owned()))
     }
 
-    /// The same, about variables.
+    /// Names settings by their variables.
     pub(super) fn of_variables(self) -> Self {
         let names = Names::Variables;
         Self { names, ..self }

@@ -1,4 +1,4 @@
-//! What a cache is told at start: where Redis is, and the limits it keeps.
+//! The settings of a cache: the address of Redis, and the limits of the cache.
 
 #[cfg(feature = "redis")]
 mod access;
@@ -32,7 +32,7 @@ pub use error::SettingsError;
 pub(crate) use tls::Tls;
 pub(crate) use variables::LONGEST;
 
-/// Where Redis is and how the cache behaves.
+/// The settings of a cache.
 ///
 /// ```
 /// use std::time::Duration;

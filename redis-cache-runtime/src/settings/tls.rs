@@ -23,7 +23,7 @@ use super::{CertReqs, Settings, SettingsError};
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
-    /// The same for the client of a whole cluster.
+    /// The TLS configuration for the client of a whole cluster.
     #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
     files: TlsCertificates,
     #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
@@ -32,7 +32,7 @@ pub(crate) struct Tls {
     pub(super) verifies: bool,
 }
 
-/// Whom to trust.
+/// The trusted certificate authorities.
 struct Trusted {
     roots: RootCertStore,
     /// The certificates of the setting, which may be those of servers.

@@ -99,7 +99,7 @@ pub(super) const VARIABLES: [Variable; 36] = [
     variable!(cache_groups, BOOLEAN, boolean),
 ];
 
-/// What is not read when there is a URL.
+/// The settings that are ignored when there is a URL.
 pub(super) const IN_URL: [&str; 5] = ["host", "port", "db", "username", "password"];
 
 /// Not what belongs into the file.
@@ -111,7 +111,7 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
-/// What stands between commas; nothing does not count.
+/// Splits a text at commas, without empty parts.
 #[allow(clippy::unnecessary_wraps, reason = "the others may fail")]
 fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     let items = text.split(',').map(str::trim);

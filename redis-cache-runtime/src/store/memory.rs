@@ -14,7 +14,7 @@ use super::{
 use crate::key::{Address, Eviction, Name, Names, Owed};
 use crate::observe::fault::Fault;
 
-/// What an item costs beside its name and value: the map's and the list's bookkeeping.
+/// The cost of an item besides its name and value: the bookkeeping of the map and the list.
 const ITEM_OVERHEAD: usize = 128;
 
 /// A bounded in-process store; the least recently used items go first, as in a Redis with
@@ -28,7 +28,7 @@ struct Table {
     items: LruCache<Vec<u8>, Item>,
     used: usize,
     limit: usize,
-    /// Where a name is written to be looked for.
+    /// The buffer in which a name is built for a lookup.
     name: Vec<u8>,
 }
 

@@ -45,8 +45,8 @@ compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
 pub(crate) use crate::key::Nonce;
 
-/// What a server is told from others by, and from itself before it may have lost evictions; all zero
-/// where nothing tells.
+/// Identifies a server, and changes when the server may have lost evictions; all zero where the server
+/// has no identity.
 pub(crate) type Incarnation = Nonce;
 
 /// A nonce as one server has it. An entry that was stamped with it on another server, or before its
@@ -73,14 +73,14 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
     Ok(nonce)
 }
 
-/// What one lookup saw, at one moment per store node.
+/// The result of one lookup, at one moment per store node.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None` where there is none, which matches no stamp. If the address reads early,
     /// the one that every eviction removes comes last.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
-    /// Whose the lease of a read is, if that was asked for and it is held.
+    /// The token of the current read lease, if it was requested and is held.
     pub(crate) holder: Option<Token>,
 }
 
@@ -110,7 +110,7 @@ impl Found {
     }
 }
 
-/// What the holder of a lease knows and nobody else does.
+/// The secret of the holder of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(Nonce);
 
@@ -131,18 +131,18 @@ impl Token {
         self
     }
 
-    /// The same, not worth waiting for.
+    /// Marks the token as that of a lease which is not worth waiting for.
     pub(crate) fn unawaited(mut self) -> Self {
         self.0[0] |= Self::UNAWAITED;
         self
     }
 
-    /// Whether what its holder fills may be there soon.
+    /// Returns whether the holder is worth waiting for.
     pub(crate) fn is_awaited(self) -> bool {
         self.0[0] & Self::UNAWAITED == 0
     }
 
-    /// What stands where a lease would. Of a foreign value nothing is to be expected.
+    /// Reads the token of a lease. A foreign value there is not worth waiting for.
     fn of_bytes(bytes: &[u8]) -> Self {
         Self(bytes.try_into().unwrap_or([u8::MAX; 16]))
     }
@@ -151,14 +151,14 @@ impl Token {
 /// The answer to who asks for a lease.
 #[derive(Debug)]
 pub(crate) enum Claimed {
-    /// It is theirs. For a read, with the entry that was there when it was taken: another fill may
-    /// have ended between the lookup and the claim.
+    /// The caller has the lease. For a read, with the entry that was there when the lease was taken:
+    /// another fill may have ended between the lookup and the claim.
     Taken(Lease, Option<Bytes>),
     /// Another fill has it.
     Held(Token),
 }
 
-/// Who may take a lease.
+/// The condition for taking a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// A read that others wait for: only if nobody holds it.
@@ -192,7 +192,7 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Where a variant's stamps hold the nonce of its key's variants.
+/// Returns the position of the nonce of the key's variants in the stamps of a variant.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())
 }
@@ -238,7 +238,7 @@ impl Lease {
         self.stamps.iter().copied().map(Some)
     }
 
-    /// Whether nothing was evicted since the lease was taken.
+    /// Returns whether nothing was evicted since the lease was taken.
     pub(crate) fn is_current(&self, found: &Found) -> bool {
         found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
     }
@@ -266,20 +266,20 @@ impl Witnesses {
     }
 }
 
-/// How long the nonce that every eviction removes is kept.
+/// The lifetime of the nonce that every eviction removes.
 const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long, beside a lease, the nonces of what was not stored are kept as witnesses.
+/// The time for which witnesses are kept beyond a lease, when nothing was stored.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
-/// How long what a lease needs is kept, and whether it needs witnesses.
+/// The lifetimes of the names that a lease needs, and whether it needs witnesses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeaseTerms {
-    /// How long the lease is held unless it is renewed.
+    /// The time for which the lease is held unless it is renewed.
     pub(crate) hold: Duration,
-    /// How long the handler may take and still have its response stored.
+    /// The longest run of a handler whose response is still stored.
     pub(crate) lease: Duration,
-    /// How long the entry may be kept after the handler has run; `None`: for ever.
+    /// The time for which the entry may be kept after the run; `None`: for ever.
     pub(crate) entry: Option<Duration>,
     /// The fill is made of what may have been read before the lease.
     pub(crate) reads_early: bool,
@@ -329,7 +329,7 @@ pub(crate) enum Store {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(RedisStore),
-    /// Whose every command waits until the search over all interleavings lets it happen.
+    /// The store of the model checker, which decides when each command happens.
     #[cfg(test)]
     Interleaved(interleaved::InterleavedStore),
 }

@@ -1,4 +1,4 @@
-//! What an argument of a handler is determined by, as its type says it.
+//! The source of an argument's value, as its type declares it.
 
 mod probe;
 mod reads_request;
@@ -66,7 +66,7 @@ pub use values::{ElementOf, UrlPart, ValueOf};
             axum 0.8, so write `axum = \"0.8\"` in Cargo.toml; `cargo tree -i axum` lists the versions"
 )]
 pub trait Determined {
-    /// What determines the value.
+    /// The source of the value.
     const BY: Source;
 
     /// The query alone tells the value, or the application.
@@ -107,7 +107,7 @@ pub trait Determined {
     }
 }
 
-/// What determines the value of an argument: the more, the later.
+/// The source of an argument's value. A later variant includes the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// The application, whatever is requested. So is the method: only GET is answered from a cache.

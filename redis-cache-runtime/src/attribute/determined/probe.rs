@@ -65,7 +65,7 @@ impl<T: UrlValue> Probe<T> {
 
 /// The answer of [`Probe`] for every other type.
 pub trait NotAValue {
-    /// It has none, or it is not known to have one.
+    /// The type is not known to have a value.
     const IS_VALUE: bool = false;
 }
 

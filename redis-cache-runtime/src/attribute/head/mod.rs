@@ -230,7 +230,7 @@ where
 }
 
 impl<T, K, const KEEP: u8> fmt::Debug for Head<T, K, KEEP> {
-    /// Says nothing: attributes that log arguments must not log the fields of requests.
+    /// Formats nothing of the request: attributes that log arguments must not log its fields.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
     }

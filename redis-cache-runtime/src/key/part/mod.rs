@@ -69,7 +69,7 @@ pub trait KeyPart {
     const KIND: u8 = 0;
 }
 
-/// Where a [`KeyPart`] is written to.
+/// The destination of a [`KeyPart`].
 ///
 /// Letters, digits, `.`, `_` and `-` are written as they are, other bytes percent-encoded, parts
 /// of one value separated by `,`. `None` is `~`, and what starts with `~` in a `Some` gets another

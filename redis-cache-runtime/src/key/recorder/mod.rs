@@ -58,7 +58,7 @@ struct Recorder<'a, X> {
     inner: X,
     out: &'a mut String,
     is_nested: bool,
-    /// Where it is noted that an undeclared value is ignored.
+    /// Set to `true` when an undeclared value is ignored.
     ignored: Option<&'a mut bool>,
     field_of: FieldOf,
 }

@@ -42,7 +42,7 @@ impl Route {
         Eviction::Handler(self.plain().bucket())
     }
 
-    /// Where the response to a request is stored, as far as it is known without waiting.
+    /// Returns the address of the response to a request, without the key of a key function.
     pub(crate) fn address(
         &'static self,
         engine: &Engine,
@@ -66,8 +66,9 @@ impl Route {
         is_function && self.plain().known_mount(request.asked().mount()).is_some()
     }
 
-    /// Where a write stores its response; `None`: it is not known which entries it replaces, because the
-    /// handler is mounted at other paths, or the query may stand for others.
+    /// Returns the address at which a write stores its response. `None`: the entries that it replaces
+    /// are not known, because the handler is mounted at other paths, or other queries may stand for the
+    /// same values.
     pub(crate) fn written(
         &'static self,
         engine: &Engine,
@@ -154,8 +155,8 @@ fn rest_of(values: UrlValues) -> String {
     values.beyond.map_or_else(String::new, |beyond| beyond.rest)
 }
 
-/// Why a write that names a handler does not tell which of its entries it means. All of the handler
-/// go then.
+/// The reason why a write that names a handler does not identify its entry. All entries of the handler
+/// are evicted then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     /// The handler reads other values, or reads them by other names or in another order.
@@ -166,7 +167,7 @@ pub(crate) enum Unread {
     Function,
 }
 
-/// Where a response is stored, as far as it is known without waiting.
+/// The address of a response, which may lack the key of a key function.
 pub(crate) struct Addressing {
     at: Address,
     ask: Option<Box<Ask>>,

@@ -19,7 +19,7 @@ pub(crate) type KeyFunction = for<'a> fn(&'a Parts) -> KeyFuture<'a>;
 
 pub(super) type KeyFuture<'a> = BoxFuture<'a, String>;
 
-/// What a key function may return: a `String`, or a future of one.
+/// A result of a key function: a `String`, or a future of one.
 #[diagnostic::on_unimplemented(
     message = "a key function returns a `String` or a future of one, not `{Self}`",
     label = "expected `fn(&Parts) -> String` or `async fn(&Parts) -> String`"

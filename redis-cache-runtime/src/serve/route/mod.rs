@@ -1,4 +1,4 @@
-//! What the attributes declared, built once per handler by generated code.
+//! The declarations of attributes, built once per handler by generated code.
 
 pub(crate) mod address;
 mod key_function;
@@ -25,7 +25,8 @@ use crate::observe::{Measured, Writes, Written};
 
 pub use self::key_function::KeyResult;
 
-/// What `#[cached]` or `#[cache_put]` declared. Built by the compiler, as a static of generated code.
+/// The declarations of `#[cached]` or `#[cache_put]`. Built by the compiler, as a static of generated
+/// code.
 #[derive(Debug)]
 pub struct Route {
     /// Names the handler, unless a name was given.
@@ -137,8 +138,8 @@ impl Route {
         self
     }
 
-    /// Says whether the key identifies the caller: responses to requests with `Authorization` may be stored then,
-    /// and unless the route says something else, clients are told that they are for one user.
+    /// Sets whether the key identifies the caller. If so, responses to requests with `Authorization`
+    /// may be stored, and clients receive `private` unless the route declares otherwise.
     #[must_use]
     pub const fn identified(mut self, identified: bool) -> Self {
         self.store.identified = identified;
@@ -148,8 +149,8 @@ impl Route {
         self
     }
 
-    /// Says whether the response is selected by a value that proxies do not see, so that they must not
-    /// store it.
+    /// Sets whether a value that proxies do not see selects the response, so that they must not store
+    /// it.
     #[must_use]
     pub const fn selected_unseen(mut self, is_unseen: bool) -> Self {
         if is_unseen {
@@ -158,14 +159,14 @@ impl Route {
         self
     }
 
-    /// Says whether arguments may have been read from what can change, before the handler runs.
+    /// Sets whether arguments may have been read from data that can change, before the handler runs.
     #[must_use]
     pub const fn reads_early(mut self, reads_early: bool) -> Self {
         self.reads_early = reads_early;
         self
     }
 
-    /// What clients are told at most.
+    /// Sets the largest `max-age` for clients.
     #[must_use]
     pub const fn max_age(mut self, max_age: Declared) -> Self {
         self.client.max_age = Some(max_age);
@@ -252,7 +253,7 @@ impl Route {
         self.client.windows()
     }
 
-    /// Whether a response of a read may be stored, going by everything but its body.
+    /// Checks whether a response to a read may be stored, by everything except its body.
     pub(crate) fn check_response(
         &self,
         response: &Response,
@@ -262,7 +263,7 @@ impl Route {
         self.check(declared, response, ttl)
     }
 
-    /// Whether a response of a write may be stored, as if its status had been 200.
+    /// Checks whether a response to a write may be stored, as if its status were 200.
     pub(crate) fn check_written(
         &self,
         response: &Response,

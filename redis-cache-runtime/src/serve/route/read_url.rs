@@ -27,7 +27,7 @@ pub(crate) struct ReadUrl {
 pub(super) struct Purpose {
     /// The names of the parameters of the path matter.
     with_names: bool,
-    /// It matters how else the same values can be spelled.
+    /// Other spellings of the same values matter.
     is_write: bool,
 }
 

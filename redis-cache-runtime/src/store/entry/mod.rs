@@ -113,12 +113,12 @@ impl StoredValue {
     }
 }
 
-/// What is known of an entry before its fields are written.
+/// The parts of an entry that are known before its fields are written.
 struct Draft<'a> {
     status: u16,
     grant: &'a Grant,
     generated: u64,
-    /// How long the fields will be, at most.
+    /// The longest length of the fields.
     fields_len: usize,
 }
 
@@ -188,7 +188,7 @@ impl Entry {
         Self::parse(bytes).filter(|entry| entry.is_stamped_with(nonces))
     }
 
-    /// Whether every stamp is a current nonce, and no nonce is missing.
+    /// Returns whether every stamp is a current nonce, and no nonce is missing.
     pub(crate) fn is_stamped_with(
         &self,
         nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
