@@ -322,7 +322,7 @@ async fn the_primary_that_sentinels_with_passwords_name() {
     let unknown = settings.sentinel_master_name("nobody").unwrap();
     let cache = Cache::connect(unknown).unwrap();
     let error = cache.ping().await.unwrap_err().to_string();
-    assert_eq!(error, "nobody: Redis is not reachable");
+    assert_eq!(error, "nobody: Redis is unreachable");
     assert!(!cache.status().is_connected());
 }
 

@@ -209,7 +209,10 @@ async fn an_eviction_that_redis_has_not_taken_is_told() {
     until("pending", async || cache.pending_evictions() > 0).await;
     let pending = explain(&router, "/items/7").await;
     assert!(pending.eviction_is_pending);
-    assert_eq!(verdict(&pending), ("BYPASS", "an eviction waits for Redis"));
+    assert_eq!(
+        verdict(&pending),
+        ("BYPASS", "an eviction has not reached Redis yet")
+    );
     let disabled = self::router(App::counting(Cache::disabled()));
     let disabled = explain(&disabled, "/items/7").await;
     assert_eq!(verdict(&disabled), ("BYPASS", "the cache is disabled"));

@@ -52,8 +52,8 @@ pub(crate) fn check(name: &str) {
     if is_new_and_undeclared(name) {
         tracing::info!(
             group = name,
-            "a group was evicted that no handler that has run in this process declares: is its name \
-             spelt right?"
+            "evicted a group that no handler of this process has declared so far: check the spelling of its \
+             name"
         );
     }
 }

@@ -11,9 +11,9 @@ use crate::observe::{Measured, Observer};
     allow(dead_code, reason = "not every store fails in every way")
 )]
 pub(crate) enum Fault {
-    #[error("Redis is not reachable")]
+    #[error("Redis is unreachable")]
     Unreachable,
-    #[error("Redis did not answer within the time budget")]
+    #[error("Redis did not reply within the time budget")]
     Timeout,
     #[error("the connection to Redis was lost")]
     Disconnected,
@@ -25,27 +25,29 @@ pub(crate) enum Fault {
     Database(String),
     #[error("TLS with Redis failed: {0}")]
     Tls(String),
-    #[error("Redis answered something unexpected")]
+    #[error("Redis sent an unexpected reply")]
     Protocol,
-    #[error("the sentinels know no primary named {0}")]
+    #[error("the Sentinels know no master named {0}")]
     UnknownPrimary(String),
-    #[error("no node of the cluster knows who serves which slot")]
+    #[error("no node of the cluster replied with the slots of all nodes")]
     NoSlots,
-    #[error("the operating system gave no random bytes")]
+    #[error("the operating system returned no random bytes")]
     Entropy,
-    /// Not of the store: it holds what is evicted already.
-    #[error("an eviction waits for Redis")]
+    /// No fault of the store: it may still have the evicted entry.
+    #[error("an eviction has not reached Redis yet")]
     EvictionPending,
-    /// Not of the store either: nothing is lost.
-    #[error("too many evictions wait for Redis: everything is evicted instead")]
+    /// No fault of the store either: no eviction is lost.
+    #[error("too many evictions are pending: everything is evicted instead")]
     Overflow,
-    #[error("Redis was away, and other processes may have evictions to tell it of")]
+    #[error(
+        "Redis was unreachable: lookups are ignored until other processes have sent their evictions"
+    )]
     Settling,
-    #[error("Redis refuses evictions, so nothing that it has is believed")]
+    #[error("Redis refuses evictions: lookups are ignored until it accepts them")]
     EvictionsRefused,
-    #[error("Redis was late, so nothing that it has is believed until it answers in time")]
+    #[error("Redis was late: lookups are ignored until it replies in time")]
     Late,
-    /// Not a fault: there is no store on purpose.
+    /// No fault: the application chose to have no store.
     #[error("the cache is disabled")]
     Disabled,
 }

@@ -175,8 +175,8 @@ impl Settings {
         let accepts_any = self.ssl_cert_reqs == CertReqs::None;
         if is_tls && accepts_any {
             tracing::warn!(
-                "ssl_cert_reqs is none: the certificate of Redis is not verified, so whoever is in between \
-                 can read and change what is sent; this is for development"
+                "ssl_cert_reqs is none: the certificate of Redis is not verified, so an attacker in between can \
+                 read and change the traffic; use this for development only"
             );
         }
         for (setting, is_said, reason) in [

@@ -112,7 +112,11 @@ impl StoreClient {
         if let Ok(runtime) = Handle::try_current()
             && self.backlog.take_care()
         {
-            tracing::warn!("evictions wait for the store, and are repeated until it takes them");
+            let pending = self.pending_evictions();
+            tracing::warn!(
+                pending,
+                "evictions queued: they are retried until the store takes them"
+            );
             runtime.spawn(Retry(Arc::downgrade(self)).run());
         }
     }
@@ -163,7 +167,7 @@ impl Retry {
         while let Some(client) = self.0.upgrade() {
             let has_succeeded = client.send_queued().await;
             if client.backlog.is_done() {
-                tracing::info!("the store has taken every eviction");
+                tracing::info!("the store has taken all queued evictions");
                 self.0 = Weak::new();
                 return;
             }

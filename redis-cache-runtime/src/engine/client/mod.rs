@@ -269,7 +269,7 @@ impl Drop for StoreClient {
         if lost > 0 {
             tracing::warn!(
                 lost,
-                "the cache is dropped with evictions that the store has not taken"
+                "evictions lost: the cache was dropped before the store took them"
             );
         }
     }
