@@ -139,3 +139,72 @@ fn check_placeholder(text: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The segments of a template, with placeholders in angle brackets; or the message of the error.
+    fn read(text: &str) -> String {
+        let segments = match segments(text) {
+            Ok(segments) => segments,
+            Err(error) => return error.to_string(),
+        };
+        let shown = segments.into_iter().map(|segment| match segment {
+            Segment::Literal(text) => text,
+            Segment::Placeholder(name) => format!("<{name}>"),
+        });
+        shown.collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn braces_enclose_names_and_doubled_braces_are_text() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("{id}", "<id>"),
+            (
+                "product:{id}:{page.number}",
+                "product:|<id>|:|<page.number>",
+            ),
+            ("{a}{b}", "<a>|<b>"),
+            ("{{{id}}}", "{|<id>|}"),
+            ("{{id}}", "{id}"),
+            ("{Kind::NAME}", "<Kind::NAME>"),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_brace_that_is_not_closed_or_closes_nothing_is_an_error_that_says_how_to_write_it() {
+        for (text, expected) in [
+            ("{id", "`{` is not closed"),
+            ("id}", "`}` closes nothing"),
+            ("{}", "`{}` names no value"),
+            ("{ }", "`{}` names no value"),
+            ("{id:?}", "remove the format, as in `{id}`"),
+        ] {
+            let message = read(text);
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_ends_a_value_where_the_next_text_could_belong_to_it() {
+        let text = |text: &str| Piece::Literal(text.to_owned());
+        let value = || Piece::Value(Value::of_text(&syn::parse_quote!(id), &[]));
+        let literals = |pieces: Vec<Piece>| {
+            let literals = separated(pieces)
+                .into_iter()
+                .filter_map(|piece| match piece {
+                    Piece::Literal(text) => Some(text),
+                    Piece::Value(_) | Piece::Text(_) => None,
+                });
+            literals.collect::<Vec<_>>()
+        };
+        assert_eq!(literals(vec![value(), text("/x")]), ["/x"]);
+        assert_eq!(literals(vec![value(), text("x")]), [";x"]);
+        assert_eq!(literals(vec![value(), value()]), [";"]);
+        assert_eq!(literals(vec![text("x"), value()]), ["x"]);
+    }
+}

@@ -6,19 +6,31 @@
 //! #[cached(ttl = 300, key = "product:{id}")]
 //! pub async fn get(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
 //!
-//! // Output
+//! // Output, without the paths and attributes that `snapshots/template.out.rs` shows
 //! pub async fn get(id: Head<Path<u64>, get>, db: State<Db>) -> Response {
-//!     let (request, id) = id.split();
-//!     let selected = { let Path(id) = &id; Selected::new().key(get::key(id)) };
-//!     let lookup = read_through(request, <get as Handler>::route(), selected);
+//!     let Head { request, extracted: id, .. } = id;
+//!     let lookup = read_through(request, <get as Handler>::route(), {
+//!         let Path(id) = &id;
+//!         Selected::new().key(get::key(id))
+//!     });
 //!     Run::new(get::uncached(id, db)).unless_found(lookup).await
 //! }
 //! pub struct get {}
 //! impl get {
 //!     pub async fn uncached(Path(id): Path<u64>, State(db): State<Db>) -> Json<Product> { body }
-//!     pub fn key(id: impl Part<u64>) -> CacheKey { route.key_of_template(Text::new()...) }
+//!     const KIND_0: u8 = kind_of(&|Path(id): &Path<u64>| -> &_ { id });
+//!     pub fn key(id: impl Part<<Kind<{ get::KIND_0 }> as KindType>::Type>) -> CacheKey {
+//!         <Self as Handler>::route()
+//!             .key_of_template(&Text::new().literal("product:").value(&id))
+//!     }
 //! }
-//! impl Handler for get { fn route() -> &'static Route { static ROUTE: Route = ...; &ROUTE } }
+//! impl Handler for get {
+//!     type Key = OfValues;
+//!     fn route() -> &'static Route {
+//!         static ROUTE: Route = Route::new(type_name::<get>).reads(..).key_by_template().ttl(..);
+//!         &ROUTE
+//!     }
+//! }
 //! ```
 //!
 //! The function keeps its number of arguments, because attributes around this one count them.
@@ -41,7 +53,7 @@ use crate::model::{Evict, Key, Put, Route, Target};
 use crate::span::at;
 use accounting::Checks;
 use companion::{Companion, Own};
-use wrapper::{Layer, wrapper};
+use wrapper::{Keep, Layer, RuntimeFunction, wrapper};
 
 /// One attribute of a write.
 pub(crate) enum Write {
@@ -63,7 +75,7 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     };
     let layer = Layer {
         url: Some(url),
-        function: "read_through",
+        function: RuntimeFunction::ReadThrough,
         keep: keep(route),
         proof,
         private: private.clone(),
@@ -138,16 +150,16 @@ fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
     let (of, keep) = match &put.handler.values {
         None => (
             select::named_alone(&private, path),
-            vec!["WRITE", "PARTS", "ALL_FIELDS"],
+            vec![Keep::Write, Keep::Parts, Keep::AllFields],
         ),
         Some(_) => (
             quote_spanned!(at(last_span(path))=> <#path as #private::Handler>::route()),
-            vec!["WRITE", "ALL_FIELDS"],
+            vec![Keep::Write, Keep::AllFields],
         ),
     };
     Layer {
         url: Some(quote!(#private::WholeUrl)),
-        function: "write_through",
+        function: RuntimeFunction::WriteThrough,
         keep,
         proof: route::any_reads_early(&private, arguments),
         private: private.clone(),
@@ -170,13 +182,13 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
     };
     let is_of_request = evict.targets.iter().any(of_request);
     let keep = if is_of_request {
-        vec!["WRITE", "PARTS"]
+        vec![Keep::Write, Keep::Parts]
     } else {
-        vec!["WRITE"]
+        vec![Keep::Write]
     };
     Layer {
         url: is_of_request.then(|| quote!(#private::WholeUrl)),
-        function: "evict",
+        function: RuntimeFunction::Evict,
         keep,
         proof: None,
         private: private.clone(),
@@ -184,10 +196,10 @@ fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
     }
 }
 
-/// What the head of a request must keep for a route.
-fn keep(route: &Route) -> Vec<&'static str> {
-    let function = matches!(route.key, Key::Function(_)).then_some("PARTS");
-    let fields = (!route.vary.is_empty()).then_some("ALL_FIELDS");
+/// Returns the parts of a request that a route needs.
+fn keep(route: &Route) -> Vec<Keep> {
+    let function = matches!(route.key, Key::Function(_)).then_some(Keep::Parts);
+    let fields = (!route.vary.is_empty()).then_some(Keep::AllFields);
     function.into_iter().chain(fields).collect()
 }
 

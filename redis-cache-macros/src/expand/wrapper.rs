@@ -12,18 +12,54 @@ use super::{Role, at, attributes, path_at};
 use crate::handler::{Argument, Handler};
 use crate::pattern;
 
-/// What the runtime does before and after the handler.
+/// The work of the runtime for one attribute, before and after the handler.
 pub(super) struct Layer {
     pub(super) private: TokenStream,
-    pub(super) function: &'static str,
-    /// The part of the URL that it needs, if any.
+    pub(super) function: RuntimeFunction,
+    /// The part of the URL that the function needs, if any.
     pub(super) url: Option<TokenStream>,
-    /// What the head of the request must keep for it.
-    pub(super) keep: Vec<&'static str>,
-    /// A constant: whether it has to prove that nothing was evicted since the arguments were extracted.
+    /// The parts of the request that the function needs.
+    pub(super) keep: Vec<Keep>,
+    /// A constant: set if the runtime has to prove that nothing was evicted since the extractors ran.
     pub(super) proof: Option<TokenStream>,
-    /// What it is called with, after the request.
+    /// The arguments of the function, after the request.
     pub(super) arguments: Vec<Bound>,
+}
+
+/// The function of the runtime that begins the work of an attribute.
+#[derive(Clone, Copy)]
+pub(super) enum RuntimeFunction {
+    ReadThrough,
+    WriteThrough,
+    Evict,
+}
+
+impl RuntimeFunction {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ReadThrough => "read_through",
+            Self::WriteThrough => "write_through",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+/// A flag for a part of the request that the runtime keeps, in the order of generated code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keep {
+    AllFields,
+    Parts,
+    Write,
+}
+
+impl Keep {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AllFields => "ALL_FIELDS",
+            Self::Parts => "PARTS",
+            Self::Write => "WRITE",
+        }
+    }
 }
 
 /// The generated function and the companion; `own` is what the companion has of its own, `checks`
@@ -117,7 +153,7 @@ fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bo
     let Layer {
         private, function, ..
     } = layer;
-    let function = format_ident!("{function}");
+    let function = format_ident!("{}", function.name());
     let request = if is_last {
         quote!(#request)
     } else {
@@ -190,7 +226,7 @@ fn inputs(
     keep.sort_unstable();
     keep.dedup();
     let flags = keep.iter().map(|flag| {
-        let flag = format_ident!("{flag}");
+        let flag = format_ident!("{}", flag.name());
         quote!(#private::#flag)
     });
     let proof = layers.iter().find_map(|layer| layer.proof.as_ref());
