@@ -12,7 +12,7 @@ use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 use test_support::{Client, Reply};
 
 use crate::structured::members;
-use crate::support::{App, Gate, Store, on_every_store, patient, serve, settings};
+use crate::support::{App, Arrivals, Gate, Store, on_every_store, patient, serve, settings};
 
 #[cached(ttl = "1h")]
 async fn plain(State(app): State<App>) -> Response {
@@ -102,6 +102,7 @@ fn said(reply: &Reply) -> String {
     told(reply).0
 }
 
+/// Waits for longer than the `ttl` of the handlers.
 async fn become_stale() {
     tokio::time::sleep(Duration::from_millis(130)).await;
 }
@@ -244,11 +245,12 @@ on_every_store! {
     async fn who_waits_for_the_run_of_another_is_collapsed_with_it(store: Store) {
         let gate = Gate::new();
         let app = App::counting_with_a_gate(telling(store), 0, &gate);
-        let client = serve(router(app)).await;
+        let arrivals = Arrivals::new();
+        let client = serve(arrivals.of(router(app))).await;
         let leader = tokio::spawn(async move { client.get("/plain").await });
         gate.entered().await;
         let follower = tokio::spawn(async move { client.get("/plain").await });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        arrivals.arrived(2).await;
         gate.open();
         assert_eq!(said(&leader.await.unwrap()), "fwd=uri-miss;stored");
         let follower = follower.await.unwrap();

@@ -59,6 +59,7 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// Waits for longer than the `ttl` of the handlers.
 async fn become_stale() {
     tokio::time::sleep(Duration::from_millis(130)).await;
 }

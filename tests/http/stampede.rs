@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use crate::support::{App, Gate, OnDrop, Store, answer, on_every_store, patient, serve, settings};
+use crate::support::{
+    App, Arrivals, Gate, OnDrop, Store, answer, on_every_store, patient, serve, settings,
+};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -63,12 +65,16 @@ fn spawn(client: Client, fields: &'static [(&'static str, &'static str)]) -> Joi
     tokio::spawn(async move { client.get_with("/item", fields).await })
 }
 
-/// Sends a request that waits for the run at the gate, and gives it time to get there.
-async fn follow(client: Client) -> JoinHandle<Reply> {
-    let follower = spawn(client, &[]);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// Sends a request that waits for the run at the gate.
+async fn follow(client: Client, arrivals: &Arrivals) -> JoinHandle<Reply> {
+    let follower = arrivals.arrival_of(|| spawn(client, &[])).await;
     assert!(!follower.is_finished());
     follower
+}
+
+async fn serve_counted(router: Router) -> (Client, Arrivals) {
+    let arrivals = Arrivals::new();
+    (serve(arrivals.of(router)).await, arrivals)
 }
 
 async fn outcome(request: JoinHandle<Reply>) -> (String, String) {
@@ -78,12 +84,15 @@ async fn outcome(request: JoinHandle<Reply>) -> (String, String) {
 
 /// The first request begins to run, a second one follows it, and the client of the first goes away before the
 /// run ends.
-async fn follow_a_leader_that_leaves(client: Client, gate: &Gate) -> JoinHandle<Reply> {
-    let leader = spawn(client, &[]);
+async fn follow_a_leader_that_leaves(
+    (client, arrivals): &(Client, Arrivals),
+    gate: &Gate,
+) -> JoinHandle<Reply> {
+    let leader = spawn(*client, &[]);
     gate.entered().await;
-    let follower = follow(client).await;
+    let follower = follow(*client, arrivals).await;
     leader.abort();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    arrivals.dropped(1).await;
     gate.open();
     follower
 }
@@ -125,12 +134,12 @@ on_every_store! {
         let app = gated(store.cache(), &gate, || {
             ([("etag", "\"v1\"")], "run 0").into_response()
         });
-        let client = serve(router(app)).await;
+        let (client, arrivals) = serve_counted(router(app)).await;
         let leader = spawn(client, &[]);
         gate.entered().await;
         let follower = spawn(client, &[("if-none-match", "\"v1\"")]);
         let head = tokio::spawn(async move { client.send("HEAD", "/item", &[]).await });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        arrivals.arrived(3).await;
         gate.open();
         assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
         let reply = follower.await.unwrap();
@@ -142,10 +151,10 @@ on_every_store! {
     async fn a_run_survives_its_client(store: Store) {
         let gate = Gate::new();
         let app = gated(store.cache(), &gate, first);
-        let client = serve(router(app.clone())).await;
-        let follower = follow_a_leader_that_leaves(client, &gate).await;
+        let served = serve_counted(router(app.clone())).await;
+        let follower = follow_a_leader_that_leaves(&served, &gate).await;
         assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
-        assert_eq!(client.get("/item").await.outcome(), "HIT");
+        assert_eq!(served.0.get("/item").await.outcome(), "HIT");
         assert_eq!(app.runs(), 1);
     }
 
@@ -162,20 +171,20 @@ on_every_store! {
                 format!("run {run}")
             }
         });
-        let client = serve(router(app.clone())).await;
-        let follower = follow_a_leader_that_leaves(client, &gate).await;
+        let served = serve_counted(router(app.clone())).await;
+        let follower = follow_a_leader_that_leaves(&served, &gate).await;
         assert_eq!(outcome(follower).await, answer("MISS", "run 1"));
-        assert_eq!(client.get("/item").await.text(), "run 1");
+        assert_eq!(served.0.get("/item").await.text(), "run 1");
     }
 
     async fn a_run_without_followers_survives_its_client_and_is_stored(store: Store) {
         let gate = Gate::new();
         let app = gated(store.cache(), &gate, first);
-        let client = serve(router(app.clone())).await;
+        let (client, arrivals) = serve_counted(router(app.clone())).await;
         let leader = spawn(client, &[]);
         gate.entered().await;
         leader.abort();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        arrivals.dropped(1).await;
         gate.open();
         assert_eq!(client.get("/item").await.text(), "run 0");
         assert_eq!(app.runs(), 1);
@@ -185,10 +194,10 @@ on_every_store! {
         for method in ["DELETE", "POST"] {
             let gate = Gate::new();
             let app = gated(store.cache(), &gate, first);
-            let client = serve(router(app.clone())).await;
+            let (client, arrivals) = serve_counted(router(app.clone())).await;
             let leader = spawn(client, &[]);
             gate.entered().await;
-            let before = follow(client).await;
+            let before = follow(client, &arrivals).await;
             client.send(method, "/item", &[]).await;
             let reply = client.get("/item").await;
             assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"), "{method}");
@@ -210,10 +219,13 @@ on_every_store! {
         for failure in failures {
             let gate = Gate::new();
             let app = gated(store.cache(), &gate, failure);
-            let client = serve(router(app.clone())).await;
+            let (client, arrivals) = serve_counted(router(app.clone())).await;
             let leader = tokio::spawn(async move { client.try_open("GET", "/item", &[]).await });
             gate.entered().await;
-            let followers = [follow(client).await, follow(client).await];
+            let followers = [
+                follow(client, &arrivals).await,
+                follow(client, &arrivals).await,
+            ];
             gate.open();
             if let Some(reply) = leader.await.unwrap() {
                 assert_eq!(reply.headers()["x-redis-cache"], "BYPASS");
@@ -274,24 +286,25 @@ on_every_store! {
 }
 
 /// Two processes, as far as the cache can tell.
-async fn two_processes(gate: &Gate) -> [(Client, App); 2] {
+async fn two_processes(gate: &Gate) -> [(Client, Arrivals, App); 2] {
     let settings = settings();
     let app = || gated(Store::Redis.cache_with(settings.clone()), gate, first);
     let (one, other) = (app(), app());
-    [
-        (serve(router(one.clone())).await, one),
-        (serve(router(other.clone())).await, other),
-    ]
+    let served = async |app: App| {
+        let (client, arrivals) = serve_counted(router(app.clone())).await;
+        (client, arrivals, app)
+    };
+    [served(one).await, served(other).await]
 }
 
 #[tokio::test]
 async fn one_run_answers_all_processes() {
     let gate = Gate::new();
-    let [(one, one_app), (other, other_app)] = two_processes(&gate).await;
+    let [(one, _, one_app), (other, arrivals, other_app)] = two_processes(&gate).await;
     let leader = spawn(one, &[]);
     gate.entered().await;
     let followers: Vec<_> = (0..50).map(|_| spawn(other, &[])).collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    arrivals.arrived(50).await;
     gate.open();
     assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
     for follower in followers {
@@ -303,11 +316,11 @@ async fn one_run_answers_all_processes() {
 #[tokio::test]
 async fn a_slow_run_keeps_its_lease_and_is_stored() {
     let gate = Gate::new();
-    let [(one, _), (other, other_app)] = two_processes(&gate).await;
+    let [(one, _, _), (other, _, other_app)] = two_processes(&gate).await;
     let leader = spawn(one, &[]);
     gate.entered().await;
     let follower = spawn(other, &[]);
-    // Longer than a lease is held that is not renewed.
+    // The promise is about time: longer than a lease is held that is not renewed.
     tokio::time::sleep(Duration::from_secs(2)).await;
     gate.open();
     assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
@@ -519,12 +532,11 @@ async fn runs_that_ask_for_each_other_do_not_wait_for_each_other() {
     gate.entered().await;
     let other = tokio::spawn(async move { client.get("/other").await });
     gate.entered().await;
-    // Both lead. Each now asks for what the other one fills, which runs again instead of waiting.
+    // Both lead, and each now asks for the response of the other. The one that would close the circle runs
+    // that handler itself.
     gate.open();
     gate.open();
-    for _ in 0..2 {
-        gate.entered().await;
-    }
+    gate.entered().await;
     one.abort();
     other.abort();
 }
@@ -559,16 +571,17 @@ async fn a_run_keeps_its_span_without_its_client_and_what_is_local_to_its_task_w
         let run = next.run(request).instrument(tracing::info_span!("request"));
         OF_THE_REQUEST.scope("local", run).await
     };
-    let client = serve(router(app).layer(axum::middleware::from_fn(around))).await;
+    let router = router(app).layer(axum::middleware::from_fn(around));
+    let (client, arrivals) = serve_counted(router).await;
     let alone = tokio::spawn(async move { client.get("/varied").await });
     gate.entered().await;
     gate.open();
     assert_eq!(alone.await.unwrap().text(), "request, local");
     let leader = spawn(client, &[]);
     gate.entered().await;
-    let follower = follow(client).await;
+    let follower = follow(client, &arrivals).await;
     leader.abort();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    arrivals.dropped(1).await;
     gate.open();
     assert_eq!(outcome(follower).await, answer("HIT", "request, none"));
 }

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum_redis_cache::{Cache, Settings};
 use test_support::{Client, RedisServer, Reply};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::timeout;
 
 /// Where the responses of a test are stored.
 #[derive(Clone, Copy)]
@@ -187,9 +189,83 @@ pub(crate) fn nonce_of_everything(connection: &mut redis::Connection) -> String 
     name.clone()
 }
 
+/// Counts the requests that reach a router, and those that the server drops because their clients have
+/// left, so that a test can wait for them.
+#[derive(Clone)]
+pub(crate) struct Arrivals {
+    arrived: Arc<watch::Sender<usize>>,
+    dropped: Arc<watch::Sender<usize>>,
+}
+
+impl Arrivals {
+    pub(crate) fn new() -> Self {
+        Self {
+            arrived: Arc::new(watch::Sender::new(0)),
+            dropped: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    /// Counts the requests of a router.
+    pub(crate) fn of(&self, router: Router) -> Router {
+        let arrivals = self.clone();
+        router.layer(from_fn(move |request: Request, next: Next| {
+            let arrivals = arrivals.clone();
+            async move {
+                let mut under_way = UnderWay(Some(arrivals.dropped));
+                arrivals.arrived.send_modify(|count| *count += 1);
+                let response = next.run(request).await;
+                under_way.0 = None;
+                response
+            }
+        }))
+    }
+
+    /// Waits until so many requests have arrived.
+    pub(crate) async fn arrived(&self, count: usize) {
+        reaches(&self.arrived, count).await;
+    }
+
+    /// Sends a request, and waits until it has arrived.
+    pub(crate) async fn arrival_of<T>(&self, send: impl FnOnce() -> T) -> T {
+        let before = *self.arrived.borrow();
+        let sent = send();
+        self.arrived(before + 1).await;
+        sent
+    }
+
+    /// Waits until the server has dropped so many requests.
+    pub(crate) async fn dropped(&self, count: usize) {
+        reaches(&self.dropped, count).await;
+    }
+}
+
+/// Waits until a counter reaches a number.
+pub(crate) async fn reaches(counter: &watch::Sender<usize>, count: usize) {
+    let mut counter = counter.subscribe();
+    let reached = counter.wait_for(|reached| *reached >= count);
+    timeout(LIMIT, reached)
+        .await
+        .expect("requests in time")
+        .unwrap();
+}
+
+/// Counts a request that is dropped; `None`: it has a response.
+struct UnderWay(Option<Arc<watch::Sender<usize>>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(dropped) = &self.0 {
+            dropped.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// The longest wait for something that must happen.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// Looks again and again until something is so, and fails when that takes too long.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + LIMIT;
     while !is_so().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -232,7 +308,11 @@ impl Gate {
 
     /// Waits until a handler is at the gate.
     pub(crate) async fn entered(&self) {
-        self.entered.acquire().await.unwrap().forget();
+        let entered = timeout(LIMIT, self.entered.acquire()).await;
+        entered
+            .expect("a handler comes to the gate")
+            .unwrap()
+            .forget();
     }
 
     /// Lets one handler go on.

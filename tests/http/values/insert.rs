@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use axum_redis_cache::{Cache, Values};
 use futures_executor::block_on;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, settings};
+use crate::support::{Gate, Store, on_every_store, reaches, settings};
 
 /// Makes `1`, `2` and so on; the first one waits at the gate.
 #[derive(Clone)]
 struct Maker {
     gate: Gate,
     runs: Arc<AtomicUsize>,
+    /// Counts the callers.
+    asked: Arc<watch::Sender<usize>>,
 }
 
 impl Maker {
@@ -23,6 +26,7 @@ impl Maker {
         Self {
             gate: Gate::new(),
             runs: Arc::default(),
+            asked: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -42,16 +46,18 @@ impl Maker {
     fn ask(&self, values: &Values) -> JoinHandle<usize> {
         let (maker, values) = (self.clone(), values.clone());
         tokio::spawn(async move {
+            maker.asked.send_modify(|count| *count += 1);
             values
                 .get_or_insert_with("key", async || maker.make().await)
                 .await
         })
     }
 
-    /// Asks for it in a task that waits for another's run, and gives it time to get there.
+    /// Asks for the value in a task that waits for the run of another.
     async fn follow(&self, values: &Values) -> JoinHandle<usize> {
+        let before = *self.asked.borrow();
         let follower = self.ask(values);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        reaches(&self.asked, before + 1).await;
         assert!(!follower.is_finished());
         follower
     }
@@ -244,7 +250,7 @@ async fn of_all_who_ask_in_two_processes_one_makes_it() {
     let asked: Vec<_> = (0..100)
         .map(|number| maker.ask(&caches[number % 2].group("g")))
         .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    reaches(&maker.asked, 101).await;
     maker.gate.open();
     assert_eq!(leader.await.unwrap(), 1);
     for asked in asked {
