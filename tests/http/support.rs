@@ -228,9 +228,9 @@ impl Arrivals {
     /// Sends a request, and waits until it has arrived.
     pub(crate) async fn arrival_of<T>(&self, send: impl FnOnce() -> T) -> T {
         let before = *self.arrived.borrow();
-        let sent = send();
+        let request = send();
         self.arrived(before + 1).await;
-        sent
+        request
     }
 
     /// Waits until the server has dropped so many requests.
