@@ -7,7 +7,6 @@ use syn::spanned::Spanned;
 use syn::{LitStr, Type};
 
 use super::key::is_spelled;
-use super::route::probe;
 use super::{at, first_span, last_span, path_at};
 use crate::handler::Argument;
 use crate::model::{Key, Put, Query, Route};
@@ -87,6 +86,12 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
         }
     }
     checks
+}
+
+/// What determines an argument, as far as its type says it; with `NotDetermined` in scope.
+pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStream {
+    let ty = argument.ty;
+    quote!(#private::Probe::<#ty>::BY)
 }
 
 /// The names of an argument that the attribute does not account for; `None` if it accounts for all of

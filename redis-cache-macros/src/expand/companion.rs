@@ -1,14 +1,13 @@
-//! The companion of a handler: a type of the same name, with what others need of it.
+//! The companion of a handler: a type of the same name, by which other attributes refer to it.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{FnArg, Visibility, parse_quote};
 
-use super::{at, attributes, key, private, route};
-use crate::handler::{Argument, Handler};
-use crate::model::{Key, Route};
+use super::{at, attributes, private};
+use crate::handler::Handler;
 
-/// Where no companion can stand, it is an item inside of the function.
+/// The companion of a handler. Where it cannot stand beside the function, it is an item inside of it.
 pub(super) struct Companion<'a> {
     handler: &'a Handler,
     pub(super) private: TokenStream,
@@ -34,7 +33,7 @@ impl<'a> Companion<'a> {
         }
     }
 
-    /// The visibility of everything in it.
+    /// Returns the visibility of its items.
     pub(super) fn visibility(&self) -> Option<Visibility> {
         let mut visibility = self.is_beside.then(|| self.handler.visibility.clone())?;
         match &mut visibility {
@@ -47,8 +46,8 @@ impl<'a> Companion<'a> {
         Some(visibility)
     }
 
-    /// The type, with the user's function as it is written, and what a reading handler has.
-    /// An argument that only the attribute uses is not unused.
+    /// Returns the type, with the user's function as it is written and the items of a reading handler.
+    /// An argument that only the attribute uses counts as used.
     pub(super) fn items(&self, own: &Own, used: &[usize]) -> TokenStream {
         let Own {
             functions,
@@ -85,52 +84,14 @@ impl<'a> Companion<'a> {
     }
 }
 
-/// What the companion of a `#[cached]` handler has more than others.
+/// The items that only the companion of a `#[cached]` handler has.
 #[derive(Default)]
 pub(super) struct Own {
-    functions: TokenStream,
-    implementation: TokenStream,
+    pub(super) functions: TokenStream,
+    pub(super) implementation: TokenStream,
 }
 
-/// The companion's key, and what was declared.
-pub(super) fn of_cached(
-    handler: &Handler,
-    companion: &Companion<'_>,
-    arguments: &[Argument<'_>],
-    route: &Route,
-) -> Own {
-    let (private, name) = (&companion.private, &companion.name);
-    let ty = match &route.key {
-        _ if handler.is_generic() => quote!(OfTypes),
-        Key::Template(_) => quote!(OfValues),
-        Key::Default(_) | Key::Function(_) => quote!(OfRequest),
-    };
-    let functions = (!handler.is_generic()).then(|| key::function(companion, arguments, route));
-    let vary_by = (!route.vary_by.is_empty()).then(|| {
-        let count = route.vary_by.len();
-        quote!(const VARY_BY: ::core::primitive::usize = #count;)
-    });
-    let groups = (!route.groups_by_key()).then(|| {
-        quote!(
-            const GROUPS_BY_KEY: ::core::primitive::bool = false;
-        )
-    });
-    let declared = route::declared(handler, companion, arguments, route);
-    let cfg: Vec<_> = attributes::of_companion(handler).collect();
-    let implementation = quote! {
-        #(#cfg)*
-        impl #private::Handler for #name {
-            type Key = #private::#ty;
-            #vary_by
-            #groups
-            fn route() -> &'static #private::Route {
-                static __AXUM_REDIS_CACHE_ROUTE: #private::Route = #declared;
-                &__AXUM_REDIS_CACHE_ROUTE
-            }
-        }
-    };
-    Own {
-        functions: functions.unwrap_or_default(),
-        implementation,
-    }
+/// The name of the static of a handler that writes.
+pub(super) fn writer() -> TokenStream {
+    quote!(__AXUM_REDIS_CACHE_WRITER)
 }

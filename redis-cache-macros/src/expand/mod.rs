@@ -37,6 +37,7 @@
 
 mod accounting;
 mod attributes;
+mod cached;
 mod companion;
 mod key;
 mod route;
@@ -84,7 +85,7 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
             select::bound(selected, arguments),
         ],
     };
-    let own = companion::of_cached(handler, &companion, arguments, route);
+    let own = cached::items(handler, &companion, arguments, route);
     let checks = accounting::checks(&private, arguments, route);
     wrapper(
         handler,
@@ -166,7 +167,7 @@ fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
         arguments: vec![
             select::place(of),
             select::place({
-                let writer = wrapper::writer();
+                let writer = companion::writer();
                 quote!(&#writer)
             }),
             select::bound(select::put(&private, put), arguments),

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 
+use super::accounting::probe;
 use super::companion::Companion;
 use super::{accounting, at, last_span, path_at, select, url};
 use crate::handler::{Argument, Handler};
@@ -85,12 +86,6 @@ pub(super) fn declared(
         #private::Route::new(::core::any::type_name::<#name>)
         #given #reads #key #identified #unseen #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
     })
-}
-
-/// What determines an argument, as far as its type says it; with `NotDetermined` in scope.
-pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStream {
-    let ty = argument.ty;
-    quote!(#private::Probe::<#ty>::BY)
 }
 
 /// The key accounts for who asks if it holds a value whose extractor identifies the caller, or the

@@ -6,8 +6,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, Path};
 
-use super::companion::Companion;
-use super::wrapper::writer;
+use super::companion::{Companion, writer};
 use super::{at, last_span, url};
 use crate::handler::{Argument, Handler, find_ident};
 use crate::model::{Evict, HandlerKey, Key, Put, Route, Target};

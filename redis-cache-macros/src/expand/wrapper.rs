@@ -6,7 +6,7 @@ use syn::ReturnType;
 use syn::spanned::Spanned;
 
 use super::accounting::Checks;
-use super::companion::{Companion, Own};
+use super::companion::{Companion, Own, writer};
 use super::select::Bound;
 use super::{Role, at, attributes, path_at};
 use crate::handler::{Argument, Handler};
@@ -141,11 +141,6 @@ pub(super) fn wrapper(
         #where_clause #block
         #beside
     }
-}
-
-/// The static of a handler that writes.
-pub(super) fn writer() -> TokenStream {
-    quote!(__AXUM_REDIS_CACHE_WRITER)
 }
 
 /// The call that comes before the handler. Where several do, each gets the request.

@@ -5,13 +5,9 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::groups::{Group, sorted_groups};
-use super::names::BUCKETS;
+use super::groups::sorted_groups;
 use super::part::Text;
-use super::scope::unscoped;
-
-/// Longer keys and groups are replaced by their SHA-256.
-pub(super) const MAX_LEN: usize = 512;
+use super::spelling::{BUCKETS, Group, MAX_LEN, hashed, hex, unscoped};
 
 /// The primary cache key (RFC 9111 §2): which handler's response it is, and to what.
 ///
@@ -175,18 +171,4 @@ impl Hash for CacheKey {
 pub(crate) fn bucket_of(name: &str) -> u8 {
     // The remainder is less than the number of buckets.
     u8::try_from(xxh3_64(name.as_bytes()) % u64::from(BUCKETS)).unwrap_or_default()
-}
-
-pub(super) fn hashed(text: &str) -> String {
-    format!("#{}", hex(&Sha256::digest(text)))
-}
-
-/// Lower-case hexadecimal digits of `bytes`.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
 }

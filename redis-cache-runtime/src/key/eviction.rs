@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::cache_key::CacheKey;
-use super::groups::Group;
 use super::groups::named;
 use super::slots::Slots;
 use super::slots::slot_of_key;
+use super::spelling::Group;
 
 /// The entries that an eviction drops.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

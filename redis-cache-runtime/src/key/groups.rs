@@ -3,12 +3,8 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
-use super::cache_key::{MAX_LEN, hashed};
 use super::part::Text;
-
-/// An eviction group: borrowed if the code names it, owned if it may be made of values, which nobody
-/// is shown.
-pub(crate) type Group = Cow<'static, str>;
+use super::spelling::Group;
 
 /// Groups as entries are stamped with them: sorted and without repeats.
 pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
@@ -16,21 +12,6 @@ pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
     groups.sort_unstable();
     groups.dedup();
     groups
-}
-
-/// The group of that name. Long names are hashed too, and so is one that looks hashed or like one of a
-/// scope.
-pub(crate) fn group(text: Group) -> Group {
-    if text.len() > MAX_LEN || text.starts_with(['#', '(']) {
-        Cow::Owned(hashed(&text))
-    } else {
-        text
-    }
-}
-
-/// Returns whether a group is known by the hash of its name only.
-pub(crate) fn is_hashed(group: &str) -> bool {
-    group.starts_with('#')
 }
 
 /// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps

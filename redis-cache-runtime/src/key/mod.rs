@@ -2,7 +2,7 @@
 
 mod address;
 pub(crate) mod asked;
-pub(crate) mod cache_key;
+mod cache_key;
 mod eviction;
 mod fields;
 mod groups;
@@ -15,22 +15,26 @@ pub(crate) mod recorder;
 pub(crate) mod registry;
 mod scope;
 mod slots;
+mod spelling;
 mod text;
 mod variant;
 
 pub(crate) use address::Address;
 pub use cache_key::CacheKey;
 pub(crate) use eviction::{Eviction, Owed, concerns};
+pub(crate) use groups::Groups;
 pub use groups::sorted_groups;
-pub(crate) use groups::{Group, Groups, group, is_hashed};
-pub(crate) use names::{Name, Names};
+pub(crate) use names::Names;
 pub(crate) use registry::Nonce;
-pub(crate) use scope::{Scope, unscoped};
+pub(crate) use scope::Scope;
 pub(crate) use slots::Slots;
 #[cfg(test)]
 pub(crate) use slots::slot_of_key;
 #[cfg(feature = "cluster")]
 pub(crate) use slots::{SLOTS, slot, tag};
+#[cfg(test)]
+pub(crate) use spelling::hex;
+pub(crate) use spelling::{Group, Name, group, is_hashed, unscoped};
 pub(crate) use variant::{Selecting, Variant};
 
 #[cfg(test)]

@@ -5,12 +5,8 @@ use super::cache_key::CacheKey;
 use super::eviction::Eviction;
 use super::groups::Groups;
 use super::slots::{slot_of_key, tag};
+use super::spelling::{BUCKETS, Name};
 use super::variant::Variant;
-
-/// The number of nonces of everything. An entry is stamped with the one of its handler, so
-/// that everything of a handler can be evicted in constant time. Other handlers may share it: evicting
-/// too much is safe.
-pub(crate) const BUCKETS: u8 = 64;
 
 /// The number of nonces of everything in each slot of a cluster.
 const BUCKETS_IN_SLOT: u8 = 4;
@@ -42,9 +38,6 @@ enum Everything {
     /// costs a deletion in each slot, which is rare.
     InEverySlot { start: String, ends: Vec<String> },
 }
-
-/// A name in the pieces it is made of: written out only where its bytes are needed.
-pub(crate) type Name<'a> = [&'a str; 4];
 
 impl Names {
     pub(crate) fn new(prefix: &str) -> Self {

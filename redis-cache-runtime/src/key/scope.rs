@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::cache_key::CacheKey;
 use super::eviction::Eviction;
-use super::groups::{Group, Groups};
+use super::groups::Groups;
+use super::spelling::Group;
 use crate::key::part::KeyWriter;
 
 /// The name of a scope in parentheses, as it begins keys and groups.
@@ -48,17 +49,9 @@ impl Scope {
     }
 }
 
-/// The name of a group without its scope; `None` of the one that stands for everything in a scope.
-pub(crate) fn unscoped(group: &str) -> Option<&str> {
-    let mut name = group;
-    while let Some(rest) = name.strip_prefix('(') {
-        (_, name) = rest.split_once(')')?;
-    }
-    (name == group || !name.is_empty()).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::spelling::unscoped;
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::cache_key::CacheKey;
 #[cfg(feature = "cluster")]
-use super::names::Name;
+use super::spelling::Name;
 
 /// The number of slots that a cluster has.
 pub(crate) const SLOTS: u16 = 16384;

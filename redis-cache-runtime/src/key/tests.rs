@@ -1,5 +1,5 @@
-use super::cache_key::{MAX_LEN, bucket_of, hashed};
-use super::names::BUCKETS;
+use super::cache_key::bucket_of;
+use super::spelling::{BUCKETS, MAX_LEN, hashed};
 use super::*;
 use proptest::prelude::*;
 

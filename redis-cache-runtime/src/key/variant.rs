@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
-use super::cache_key::hex;
+use super::spelling::hex;
 
 /// The secondary cache key (RFC 9111 §4.1): which of the responses of a key the request fields that
 /// `vary` nominates, the values of `vary_by`, and everything else select that no value of the key

@@ -22,7 +22,7 @@ pub(crate) struct Access {
 impl Settings {
     /// For the servers that keep the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
-        let target = self.target()?;
+        let target = self.location()?;
         self.access_of(target.redis, target.tls)
     }
 

@@ -1,10 +1,10 @@
 //! The deployment that settings describe: the address and the topology of Redis, unless settings
 //! contradict each other.
 
-use redis::RedisConnectionInfo;
 use secrecy::ExposeSecret;
 
 use super::access::login;
+use super::location::Location;
 use super::variables::{SECONDS, is_wait};
 use super::{CertReqs, Endpoint, Settings, SettingsError, url};
 
@@ -19,14 +19,6 @@ pub(crate) enum Deployment {
         sentinels: Vec<Endpoint>,
         master: String,
     },
-}
-
-/// The address of Redis and the credentials, from the URL or from the fields.
-pub(super) struct Target {
-    /// Several only of a cluster.
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) redis: RedisConnectionInfo,
-    pub(super) tls: bool,
 }
 
 impl Settings {
@@ -57,28 +49,28 @@ impl Settings {
         if self.sentinel {
             return self.sentinels();
         }
-        let target = self.target()?;
-        if target.tls && !cfg!(feature = "tls") {
+        let location = self.location()?;
+        if location.tls && !cfg!(feature = "tls") {
             return Err(self.wrong_url("redis://…, or the feature `tls` of axum-redis-cache"));
         }
-        if target.is_socket() && target.tls {
+        if location.is_socket() && location.tls {
             return Err(self.wrong_url("a host, because {ssl} is true"));
         }
         if self.cluster {
-            return self.nodes(target);
+            return self.nodes(location);
         }
-        match <[Endpoint; 1]>::try_from(target.endpoints) {
+        match <[Endpoint; 1]>::try_from(location.endpoints) {
             Ok([endpoint]) => Ok(Deployment::Standalone(endpoint)),
             Err(_) => Err(self.wrong_url("one host, because {cluster} is false")),
         }
     }
 
-    fn nodes(&self, target: Target) -> Result<Deployment, SettingsError> {
-        if target.is_socket() {
+    fn nodes(&self, location: Location) -> Result<Deployment, SettingsError> {
+        if location.is_socket() {
             return Err(self.wrong_url("hosts, because {cluster} is true"));
         }
-        match target.redis.db() {
-            0 => Ok(Deployment::Cluster(target.endpoints)),
+        match location.redis.db() {
+            0 => Ok(Deployment::Cluster(location.endpoints)),
             _ if self.url.is_some() => Err(self.wrong_url("database 0, because {cluster} is true")),
             db => Err(SettingsError::wrong(
                 "db",
@@ -102,16 +94,16 @@ impl Settings {
         })
     }
 
-    pub(super) fn target(&self) -> Result<Target, SettingsError> {
+    pub(super) fn location(&self) -> Result<Location, SettingsError> {
         if let Some(url) = &self.url {
-            let target = url::parse(url.expose_secret())?;
-            let tls = target.tls || self.ssl;
-            return Ok(Target { tls, ..target });
+            let location = url::parse(url.expose_secret())?;
+            let tls = location.tls || self.ssl;
+            return Ok(Location { tls, ..location });
         }
         let host = self.host.clone().unwrap_or_else(|| "localhost".to_owned());
         let port = self.port.unwrap_or(6379);
         let redis = login(self.username.as_deref(), self.password.as_ref());
-        Ok(Target {
+        Ok(Location {
             endpoints: vec![Endpoint::Tcp { host, port }],
             redis: redis.set_db(i64::from(self.db.unwrap_or_default())),
             tls: self.ssl,
@@ -169,7 +161,7 @@ impl Settings {
         let by_url = self.url.is_some().then_some("there is a url");
         let by_sentinels = self.sentinel.then_some("the Sentinels say where Redis is");
         let address = by_url.or(by_sentinels);
-        let is_tls = self.is_sentinel_tls() || self.target().is_ok_and(|target| target.tls);
+        let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
         let accepts_any = self.ssl_cert_reqs == CertReqs::None;
@@ -198,12 +190,6 @@ impl Settings {
     }
 }
 
-impl Target {
-    pub(super) fn is_socket(&self) -> bool {
-        matches!(self.endpoints[..], [Endpoint::Unix(_)])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,9 +200,9 @@ mod tests {
 
     /// Returns the addresses and credentials of the clients of a URL with several nodes.
     fn clients(settings: &Settings) -> Vec<(String, i64, Option<String>, Option<String>)> {
-        let target = settings.target().unwrap();
+        let location = settings.location().unwrap();
         let access = settings.access().unwrap();
-        let clients = target.endpoints.iter().map(|endpoint| {
+        let clients = location.endpoints.iter().map(|endpoint| {
             let client = access.client(endpoint).unwrap();
             let (info, redis) = (client.get_connection_info(), client.get_connection_info());
             let redis = redis.redis_settings();
@@ -250,7 +236,7 @@ mod tests {
         let nodes = ["node1:1", "node2:6379", "2001:db8::1:3"];
         let expected = nodes.map(|node| (node.to_owned(), 0, user.clone(), password.clone()));
         assert_eq!(clients(&settings), expected);
-        let shown = settings.target().unwrap().endpoints[2].to_string();
+        let shown = settings.location().unwrap().endpoints[2].to_string();
         assert_eq!(shown, "[2001:db8::1]:3");
     }
 
@@ -485,11 +471,11 @@ mod tests {
             (Settings::default().ssl(true), true),
             (url("redis://a"), false),
         ] {
-            let target = settings.target().unwrap();
+            let location = settings.location().unwrap();
             let client = settings
                 .access()
                 .unwrap()
-                .client(&target.endpoints[0])
+                .client(&location.endpoints[0])
                 .unwrap();
             let address = client.get_connection_info().addr();
             assert_eq!(

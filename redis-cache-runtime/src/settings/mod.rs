@@ -11,6 +11,8 @@ mod dotenv;
 mod endpoint;
 mod env;
 mod error;
+#[cfg(feature = "redis")]
+mod location;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "redis")]

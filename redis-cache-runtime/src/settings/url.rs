@@ -3,30 +3,30 @@
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::deployment::Target;
+use super::location::Location;
 use super::variables::{DB, LAST_DB, URL};
 use super::{Endpoint, SettingsError};
 
-pub(super) fn parse(url: &str) -> Result<Target, SettingsError> {
+pub(super) fn parse(url: &str) -> Result<Location, SettingsError> {
     // Its one use would be to turn off every check of certificates.
     if url.contains('#') {
         let expected = "no `#`, which is %23 in credentials; see {ssl_cert_reqs} for certificates";
         return Err(SettingsError::wrong_url(url, expected));
     }
-    let mut target = read(url).ok_or_else(|| SettingsError::wrong_url(url, URL))?;
-    let is_socket = target.is_socket();
+    let mut location = read(url).ok_or_else(|| SettingsError::wrong_url(url, URL))?;
+    let is_socket = location.is_socket();
     if let Some(db) = database(url, is_socket)? {
-        let by_path = target.redis.db();
+        let by_path = location.redis.db();
         if !is_socket && has_path(url) && by_path != db {
             let expected = "one database, by the path or by `db`";
             return Err(SettingsError::wrong_url(url, expected));
         }
-        target.redis = target.redis.set_db(db);
+        location.redis = location.redis.set_db(db);
     }
-    Ok(target)
+    Ok(location)
 }
 
-fn read(url: &str) -> Option<Target> {
+fn read(url: &str) -> Option<Location> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     // Whether this build can speak TLS is told later, and better.
@@ -51,7 +51,7 @@ fn read(url: &str) -> Option<Target> {
     }
     let redis = infos.first()?.redis_settings().clone();
     let endpoints = infos.iter().map(endpoint).collect::<Option<_>>()?;
-    Some(Target {
+    Some(Location {
         endpoints,
         redis,
         tls,

@@ -9,8 +9,8 @@ mod typed;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-use crate::key::groups::{self, Group};
 use crate::key::normal::push_byte;
+use crate::key::spelling::{self, Group};
 
 pub(crate) use typed::is_of_one_parameter;
 pub use typed::{Any, Kind, KindType, Part, kind_of};
@@ -197,7 +197,7 @@ impl Text {
     }
 
     pub(crate) fn into_group(self) -> Group {
-        groups::group(self.0)
+        spelling::group(self.0)
     }
 
     pub(crate) fn into_string(self) -> String {

@@ -103,7 +103,7 @@ fn the_format_is_pinned() {
         "66e9000006782d6d696e650000000374",
         "776f6869",
     );
-    assert_eq!(crate::key::cache_key::hex(&encoded(b"hi")), pinned);
+    assert_eq!(crate::key::hex(&encoded(b"hi")), pinned);
 }
 
 proptest! {

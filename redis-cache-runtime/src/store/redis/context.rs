@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 
-use super::health::Terms;
 use super::reconnecting::LAST_RETRY;
 use super::server_info::ServerInfo;
 use crate::observe::fault::FaultLog;
@@ -18,6 +17,17 @@ const SENDING_EVICTIONS: Duration = Duration::from_millis(250);
 
 /// Commands that may wait for the connection's writer; further ones wait in their own task.
 const QUEUE: usize = 1024;
+
+/// The durations that decide about trust.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The time for which the server is trusted after a pulse.
+    pub(super) pulse: Duration,
+    /// The time budget of an eviction of another process.
+    pub(super) budget: Duration,
+    /// The time in which the other processes send the evictions that the server refused.
+    pub(super) settling: Duration,
+}
 
 /// The settings and the fault log of all connections of a cache.
 pub(super) struct ClientContext {

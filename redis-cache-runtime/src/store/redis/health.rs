@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::RedisError;
 use tokio::sync::Notify;
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
+use super::context::Terms;
+use super::end::{End, refuses_evictions};
 use super::reconnecting::Loss;
 use super::request::Purpose;
 use super::server::Received;
@@ -25,31 +25,6 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 /// The interval at which the server info is read again.
 const SERVER_INFO_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The end of an operation: its result, or a timeout.
-pub(super) type End<T> = Result<Result<T, RedisError>, Elapsed>;
-
-/// Returns the result of an operation, with a timeout as a fault.
-pub(super) fn result<T>(end: End<T>) -> Result<T, Fault> {
-    match end {
-        Ok(result) => result.map_err(|error| Fault::from(&error)),
-        Err(_) => Err(Fault::Timeout),
-    }
-}
-
-/// Returns whether a server that refuses a command with that code refuses evictions, too.
-pub(super) fn refuses_evictions(code: &str) -> bool {
-    const CODES: [&str; 7] = [
-        "READONLY",
-        "BUSY",
-        "LOADING",
-        "MISCONF",
-        "NOREPLICAS",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-    ];
-    CODES.contains(&code)
-}
-
 /// Returns the loss that a refusal with that code means for the connection.
 pub(super) fn loss_of(code: &str) -> Option<Loss> {
     match code {
@@ -59,17 +34,6 @@ pub(super) fn loss_of(code: &str) -> Option<Loss> {
         "BUSY" | "LOADING" => Some(Loss::Hung),
         _ => None,
     }
-}
-
-/// The durations that decide about trust.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    /// The time for which the server is trusted after a pulse.
-    pub(super) pulse: Duration,
-    /// The time budget of an eviction of another process.
-    pub(super) budget: Duration,
-    /// The time in which the other processes send the evictions that the server refused.
-    pub(super) settling: Duration,
 }
 
 /// The state of one connection, shared by its clones.

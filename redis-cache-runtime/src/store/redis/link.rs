@@ -14,7 +14,8 @@ use redis::{RedisFuture, Value};
 use tokio::time::{Instant, timeout};
 
 use super::context::ClientContext;
-use super::health::{End, Health, Trust, loss_of};
+use super::end::End;
+use super::health::{Health, Trust, loss_of};
 use super::pulse::Answer;
 use super::reconnecting::{Availability, Loss, Open, Reconnecting};
 use super::request::{Purpose, until};

@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod connection;
 mod context;
+mod end;
 mod finder;
 mod health;
 mod large;

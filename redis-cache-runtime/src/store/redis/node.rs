@@ -9,7 +9,8 @@ use redis::{RedisError, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::context::ClientContext;
-use super::health::{Trust, result};
+use super::end::result;
+use super::health::Trust;
 use super::link::{Connected, Link};
 use super::request::{Purpose, Request, refuses_all, until};
 use super::server_state::ServerState;

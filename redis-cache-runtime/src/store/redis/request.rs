@@ -8,7 +8,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::health::{End, refuses_evictions};
+use super::end::{End, refuses_evictions};
 
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
