@@ -12,7 +12,8 @@ pub trait Handler {
     type Key;
     /// The number of values that `vary_by` names.
     const VARY_BY: usize = 0;
-    /// The groups of a write are those of the read: they hold no value that the key does not.
+    /// Set if the groups of a write are those of the read: they hold no value that the key does not
+    /// hold.
     const GROUPS_BY_KEY: bool = true;
     /// Returns the declarations.
     fn route() -> &'static Route;
@@ -26,7 +27,7 @@ pub struct OfRequest;
 #[derive(Debug)]
 pub struct OfValues;
 
-/// The handler is generic: there is no telling which instance is meant.
+/// The handler is generic: its name does not identify an instance.
 #[derive(Debug)]
 pub struct OfTypes;
 
@@ -40,12 +41,12 @@ pub trait NamedAlone {}
 
 impl NamedAlone for OfRequest {}
 
-/// The route of a handler that is named without values.
+/// Returns the route of a handler that is named without values.
 pub fn named_alone<Key: NamedAlone>(route: &'static Route) -> &'static Route {
     route
 }
 
-/// A text that names what a handler's key is of.
+/// A text that names a key: the path and query of a request, or the result of a key function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a text, and this handler has no values to name",
     label = "expected a text: the path and query of a request, or what `key = function` returns"

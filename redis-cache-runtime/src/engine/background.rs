@@ -1,4 +1,4 @@
-//! Work that goes on when whoever asked for it has gone.
+//! Work that goes on when its caller is gone.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -13,10 +13,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::observe::Place;
 
-/// Stale responses that are refreshed at once.
+/// The most refreshes of stale responses at once.
 const MAX_REFRESHES: usize = 1024;
 
-/// Leases at once that wait to be given back.
+/// The most leases at once that wait to be given back.
 const MAX_CHORES: usize = 1024;
 
 tokio::task_local! {
@@ -33,8 +33,8 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Lets as many runs go on without their clients at once. Further ones are dropped, as axum drops
-    /// every run whose client has gone.
+    /// Creates a pool in which as many runs may go on without their clients at once. Further runs are
+    /// dropped, as axum drops every run whose client has disconnected.
     pub(crate) fn new(max_detached_runs: usize) -> Self {
         let max_detached_runs = max_detached_runs.min(Semaphore::MAX_PERMITS);
         Self {
@@ -45,11 +45,11 @@ impl Background {
         }
     }
 
-    /// Runs something that must not stop half-way when the client goes away; `None` only if it
-    /// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it
-    /// is run where it is.
+    /// Runs work that must not stop when its caller is dropped. `None` only if it panicked or the
+    /// runtime ends. Without Tokio, which only a cache in memory does without, the work runs in its
+    /// caller.
     ///
-    /// No `async fn`: it would carry the work along, which is the task's.
+    /// No `async fn`: its future would hold the work, which belongs to the task.
     pub(crate) fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -63,8 +63,8 @@ impl Background {
         }
     }
 
-    /// Runs something to its end. Without Tokio it is run as far as it goes without waiting, which
-    /// is to its end for a cache in memory.
+    /// Runs work to completion. Without Tokio it is polled once, which completes it for a cache in
+    /// memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(Place::current().around(work), &runtime);
@@ -74,7 +74,7 @@ impl Background {
         }
     }
 
-    /// Runs something to its end that may be left out when there is too much of it.
+    /// Runs work to completion, unless there is too much work of this kind already.
     pub(crate) fn spawn_bounded(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.chores).try_acquire_owned() {
             self.spawn(async move {
@@ -84,7 +84,7 @@ impl Background {
         }
     }
 
-    /// Runs something beside its caller, until the guard is dropped.
+    /// Runs work in a task of its own, until the guard is dropped.
     pub(crate) fn spawn_until_dropped(
         &self,
         work: impl Future<Output = ()> + Send + 'static,
@@ -94,7 +94,7 @@ impl Background {
         Some(AbortOnDropHandle::new(work))
     }
 
-    /// Goes on with the run of a handler whose client has gone, for `limit` at most.
+    /// Goes on with the run of a handler whose client has disconnected, for `limit` at most.
     pub(crate) fn detach(
         &self,
         run: impl Future<Output = ()> + Send + 'static,
@@ -128,14 +128,14 @@ impl Background {
             return;
         };
         let run = async move {
-            // What it holds tidies up after itself when it is dropped.
+            // The parts of a run clean up after themselves when they are dropped.
             let _ = timeout(limit, run).await;
             drop(permit);
         };
         self.tasks.spawn_on(place.around(run), &runtime);
     }
 
-    /// Waits until nothing is left.
+    /// Waits until all work is done.
     pub(crate) async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,4 +1,4 @@
-//! Evictions that the store has not taken yet.
+//! The queue of evictions that the store has not taken yet.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::key::{Address, Eviction, Owed, Slots, concerns};
 
-/// More evictions than this become one of everything: it loses none of them, and is one entry here.
+/// The most queued evictions. More become one eviction of everything, so that none is lost.
 const MAX: usize = 4096;
 
 /// The most evictions that are sent at once.
 const BATCH: usize = 256;
 
-/// The queue of evictions that the store has not taken yet.
+/// The queue of pending evictions.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     waiting: Mutex<Waiting>,
@@ -23,20 +23,20 @@ pub(crate) struct Backlog {
 struct Waiting {
     evictions: HashMap<Eviction, Wait>,
     next: u64,
-    /// Somebody takes care of them.
+    /// A task retries the queued evictions.
     tended: bool,
 }
 
-/// An eviction that waits.
+/// A queued eviction.
 #[derive(Debug)]
 struct Wait {
-    /// The number of the attempt that was the last to ask for it, or to fail.
+    /// The number of the attempt that requested it last, or failed last.
     number: u64,
     /// The slots of a cluster that have not taken it, if others have.
     slots: Option<Slots>,
 }
 
-/// Some of the evictions, as they were when they were taken to the store.
+/// Queued evictions, as they were when they were sent to the store.
 pub(crate) struct Batch {
     pub(crate) owed: Vec<Owed>,
     next: u64,
@@ -67,14 +67,14 @@ impl Backlog {
                 .any(|group| is_waiting(Eviction::Group(group.to_owned().into())))
     }
 
-    /// Returns whether any of them still waits.
+    /// Returns whether any of some evictions is still queued.
     pub(crate) fn holds_any_of(&self, evictions: &[Eviction]) -> bool {
         let waiting = self.waiting();
         let is_waiting = |eviction: &Eviction| waiting.evictions.contains_key(eviction);
         is_waiting(&Eviction::All) || evictions.iter().any(is_waiting)
     }
 
-    /// Keeps evictions. `true`: they were too many.
+    /// Queues evictions; returns `true` if they overflowed into a single `All`.
     pub(crate) fn push(&self, owed: Vec<Owed>) -> bool {
         let mut waiting = self.waiting();
         let number = waiting.next;
@@ -96,12 +96,12 @@ impl Backlog {
         !std::mem::replace(&mut self.waiting().tended, true)
     }
 
-    /// The number of the attempts so far.
+    /// Returns the number of attempts so far.
     pub(crate) fn attempts(&self) -> u64 {
         self.waiting().next
     }
 
-    /// The next ones to try of those that were not tried since that many attempts.
+    /// Returns the next evictions to send, of those that were not tried since a number of attempts.
     pub(crate) fn batch(&self, attempts: u64) -> Option<Batch> {
         let waiting = self.waiting();
         let is_next = |(_, wait): &(&Eviction, &Wait)| wait.number < attempts;
@@ -118,7 +118,7 @@ impl Backlog {
         })
     }
 
-    /// Returns whether none wait, and notes that nobody takes care of them then.
+    /// Returns whether the queue is empty. If so, records that no task retries any more.
     pub(crate) fn is_done(&self) -> bool {
         let mut waiting = self.waiting();
         waiting.tended = !waiting.evictions.is_empty();
@@ -130,12 +130,12 @@ impl Backlog {
         self.waiting().tended = false;
     }
 
-    /// Forgets those of a batch that the store took, which is all but what is left. What was asked for
-    /// again meanwhile stays.
+    /// Removes the evictions of a batch that the store took, which are all but those in `left`.
+    /// Evictions that were requested again meanwhile stay.
     pub(crate) fn settle(&self, batch: &Batch, left: Vec<Owed>) {
         let mut waiting = self.waiting();
         let is_as_it_was = |wait: &Wait| wait.number < batch.next;
-        // Before what is left is put back: a part of it may stay.
+        // Before `left` is queued again: a part of an eviction may stay.
         for Owed { eviction, .. } in &batch.owed {
             if waiting.evictions.get(eviction).is_some_and(is_as_it_was) {
                 waiting.evictions.remove(eviction);
@@ -149,7 +149,7 @@ impl Backlog {
         self.len.store(waiting.evictions.len(), Ordering::Release);
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// Locks the queue. A panic in a critical section leaves it consistent.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

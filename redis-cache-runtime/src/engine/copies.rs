@@ -1,8 +1,8 @@
-//! The memory that copies of streamed bodies may take, in all requests together.
+//! The memory for copies of streamed bodies, of all requests together.
 //!
-//! A client that stops reading also stops the stream, but what was copied until then stays. So the
-//! copies of all requests share one budget. A copy that finds no room is given up, and its stream
-//! goes on without it.
+//! A client that stops reading also stops its stream, but the copy so far stays in memory. So the
+//! copies of all requests share one budget. A copy without room is given up, and its stream goes on
+//! without it.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -58,8 +58,8 @@ impl Copies {
         taken.fetch_update(order, order, more).is_ok()
     }
 
-    /// Gives up the copies whose leases have ended: they cannot be stored any more, and those whose
-    /// clients do not read would be kept as long as their connections.
+    /// Gives up the copies whose leases have ended: they cannot be stored any more. If their clients do
+    /// not read, they would be kept as long as the connections.
     fn give_up_ended(&self) -> bool {
         let now = Instant::now();
         let ended = {
@@ -74,7 +74,7 @@ impl Copies {
     }
 }
 
-/// Bytes of the budget. They are given back when it is dropped.
+/// A part of the budget. It is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Room {
     copies: Arc<Copies>,
@@ -89,7 +89,7 @@ impl Room {
         }
     }
 
-    /// Takes more; `false`: there is none left.
+    /// Takes more bytes; `false`: there are none left.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let has_grown = self.copies.take(bytes);
@@ -99,7 +99,7 @@ impl Room {
         has_grown
     }
 
-    /// Gives some back.
+    /// Gives bytes back.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -123,7 +123,7 @@ pub(crate) struct StreamCopy {
 }
 
 impl StreamCopy {
-    /// An empty copy, of use until the lease of its fill ends.
+    /// Creates an empty copy, which is of use until the lease of its fill ends.
     pub(crate) fn new(copies: &Arc<Copies>, end: Instant) -> Self {
         let id = (end, copies.numbers.fetch_add(1, Ordering::Relaxed));
         let data = Arc::new(Mutex::new(Some(Pieces {
@@ -140,7 +140,7 @@ impl StreamCopy {
         }
     }
 
-    /// The length of what was appended.
+    /// Returns the length of the copied data.
     pub(crate) fn len(&self) -> usize {
         self.length
     }
@@ -154,7 +154,7 @@ impl StreamCopy {
         else {
             return false;
         };
-        // Not under the lock: others are given up for the room, and this one may be one of them.
+        // Not under the lock: other copies are given up for the room, and this one may be among them.
         let mut room = Room::new(&self.copies);
         if !room.grow(piece) {
             return false;
@@ -169,7 +169,7 @@ impl StreamCopy {
         }
     }
 
-    /// The data; `None`: it was given up. Its room is given back when the copy is dropped.
+    /// Returns the data; `None`: it was given up. Its room is given back when the copy is dropped.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         let mut data = lock(&self.data);
         data.as_mut().map(|it| mem::take(&mut it.list).concat())
@@ -188,7 +188,8 @@ impl Pieces {
         last.map_or(0, |last| last.capacity() - last.len())
     }
 
-    /// The length of the piece that data of a length needs beyond what is free; zero: none.
+    /// Returns the length of the piece that is needed for data beyond the free room; zero: none is
+    /// needed.
     fn next_piece(&self, length: usize) -> usize {
         match length.saturating_sub(self.free()) {
             0 => 0,

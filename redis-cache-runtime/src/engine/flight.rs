@@ -1,11 +1,11 @@
-//! Single-flight: of the requests that miss the same response or value, one runs the handler and the
-//! others wait for what it stores.
+//! Single-flight: when several requests miss the same response or value, one runs the handler and the
+//! others wait for its entry.
 //!
-//! A follower may be answered by a run that began after the follower itself. Of a run that began
-//! before, it must be known that nothing was evicted in between, which only the store can tell: so
-//! the leader looks, on behalf of all who joined until then, whether its lease is still held and its
-//! stamps are still current. Who joined is numbered, and the leader says up to which number it has
-//! vouched. An answer from before an eviction can therefore never reach who came after it.
+//! A follower may share a run that began after the follower joined. If the run began before, nothing
+//! may have been evicted in between, which only the store can tell. So the leader asks the store, on
+//! behalf of the followers that have joined until then, if its lease is still held and its stamps are
+//! still current. Followers are numbered, and the leader vouches for them up to a number. A response
+//! from before an eviction can therefore never reach a request that came after it.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -33,9 +33,9 @@ const MAX_UNSHARED: usize = 1024;
 pub(crate) struct Flights {
     table: Mutex<HashMap<Address, Arc<Flight>>>,
     len: AtomicUsize,
-    /// Addresses whose last response could not be shared, with the time until which that is assumed.
+    /// Addresses whose last response could not be shared, each with the end of that assumption.
     unshared: Mutex<HashMap<Address, Instant>>,
-    /// Lets a test break the protocol, and see that it notices.
+    /// Breaks the protocol in a test, which must notice.
     #[cfg(test)]
     pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
 }
@@ -44,8 +44,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// A run in the background, while the stale response is served: nobody waits for it unless
-    /// there is none.
+    /// The run is in the background, while the stale response is served: requests wait for it only if
+    /// there is no stale response.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -54,8 +54,7 @@ struct Flight {
 
 #[derive(Clone, Debug)]
 struct Progress {
-    /// Up to this number it is known that nothing was evicted between the start of the run and the
-    /// follower's.
+    /// The followers up to this number joined while nothing was evicted since the start of the run.
     vouched: u64,
     phase: Phase,
 }
@@ -63,12 +62,12 @@ struct Progress {
 #[derive(Clone, Debug)]
 enum Phase {
     Flying,
-    /// Something was evicted: only who was vouched for may still wait.
+    /// Something was evicted: only followers that were vouched for may still wait.
     Superseded,
     Landed(Entry),
-    /// The response is not to be shared, or there is none.
+    /// The response cannot be shared, or there is none.
     Failed,
-    /// The run was dropped half-way: another can lead.
+    /// The run was dropped half-way: another request can lead.
     Abandoned,
 }
 
@@ -76,9 +75,9 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
-    /// The run was not for this request: look again.
+    /// The run does not serve this request: look the entry up again.
     Again,
-    /// The run did not help.
+    /// The run failed, or its response cannot be shared.
     Failed,
 }
 
@@ -96,11 +95,11 @@ impl Progress {
     }
 }
 
-/// The part of a request in the run that fills an address.
+/// The role of a request in the run that fills an address.
 pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
-    /// The run waits for this request.
+    /// Following would close a circle: the run waits for this request.
     Circle,
 }
 
@@ -122,7 +121,7 @@ impl Flights {
         Follower::new(flight)
     }
 
-    /// Becomes the one that fills an address, or joins it.
+    /// Leads the run that fills an address, or joins it.
     pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
         match self.enter(at, false) {
             Ok(lead) => Role::Leader(lead),
@@ -130,7 +129,7 @@ impl Flights {
         }
     }
 
-    /// Becomes the one that refreshes an address, unless somebody fills it already.
+    /// Leads a run that refreshes an address, unless a run for it is under way.
     pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
         self.enter(at, true).ok()
     }
@@ -165,7 +164,7 @@ impl Flights {
         })
     }
 
-    /// Returns whether the last response of an address could not be shared, a short time ago.
+    /// Returns whether the last response of an address, a short time ago, could not be shared.
     pub(crate) fn is_unshared(&self, at: &Address) -> bool {
         let unshared = self.unshared();
         unshared.get(at).is_some_and(|end| Instant::now() < *end)
@@ -192,7 +191,7 @@ impl Flights {
         }
     }
 
-    /// Lets who comes now start anew. A run that has ended just now stays as it ended.
+    /// Lets requests that come now start a new run. A run that has ended keeps its result.
     fn supersede(&self, flight: &Arc<Flight>) {
         self.leave(flight);
         flight.progress.send_if_modified(|progress| {
@@ -219,7 +218,7 @@ impl Flights {
         self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// Locks the table. A panic in a critical section leaves it consistent.
     fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,10 +232,10 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// `None`: the run waits for this request.
+    /// Joins a run; `None`: the run waits for this request.
     fn new(flight: &Arc<Flight>) -> Option<Self> {
         let wait = waits::wait_for(flight.run)?;
-        // Subscribed before it is counted, so that nothing it must learn is missed.
+        // Subscribes before it is counted, so that it misses no message.
         let progress = flight.progress.subscribe();
         let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
         flight.arrivals.notify_one();
@@ -263,14 +262,15 @@ impl Follower {
     }
 }
 
-/// The request whose run fills an address. Dropped, it lets its followers go.
+/// The request whose run fills an address. Dropped, it releases its followers.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
-    /// The followers that it is good for when it begins; `None`: all who have joined then.
+    /// The number of followers that the run may serve when it begins; `None`: all that have joined
+    /// then.
     good_for: Option<u64>,
-    /// The run around this one waits for it.
+    /// Records that the run around this one waits for it.
     _waited_for: Option<Wait>,
 }
 
@@ -281,13 +281,13 @@ impl Lead {
         self.flight.joined()
     }
 
-    /// Lets it be good for those alone who had joined by then.
+    /// Limits the run to the followers that had joined by then.
     pub(crate) fn is_good_for(&mut self, joined: u64) {
         self.good_for = Some(joined);
     }
 
-    /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
-    /// the lease and vouches for who joins, also while the handler blocks its thread.
+    /// Runs the handler, which begins after all followers so far have joined. Meanwhile a task holds
+    /// the lease and vouches for new followers, even while the handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
             .vouch(self.good_for.unwrap_or_else(|| self.joined()));
@@ -298,27 +298,28 @@ impl Lead {
         let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
         let attend = attend(flights, flight, held.clone());
         let _attended = held.client.background().spawn_until_dropped(attend);
-        // Lets the task begin: it may stand behind this one, on the thread that the handler blocks.
+        // Lets the task begin: it may be queued behind this one, on the thread that the handler
+        // blocks.
         tokio::task::yield_now().await;
         self.flight.run.scope(handler).await
     }
 
-    /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
+    /// Shares the entry of the run. Later requests find it in the store, or wait for it there.
     pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
         self.flight.vouch_for_all(held).await;
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Shares what a lookup found, with those who had joined when it began.
+    /// Shares an entry that a lookup found, with the followers that had joined when the lookup began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
         self.flight.vouch(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Lets the followers run the handler themselves, and for a short time nobody follow: the response
-    /// cannot be shared, and the next one most likely cannot either.
+    /// Lets the followers run the handler themselves. For a short time nobody follows, because the next
+    /// response most likely cannot be shared either.
     pub(crate) fn fail_to_share(self) {
         self.flights.remember_unshared(&self.flight.at);
         self.fail();
@@ -330,12 +331,12 @@ impl Lead {
     }
 }
 
-/// Looks after a run until what it makes can no longer be stored: who comes then starts anew.
+/// Watches a run until its response can no longer be stored. Requests that come then start a new run.
 async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
-        // What wakes it matters less than what time it is: arrivals may never cease.
+        // The time decides, not the event that ended the wait: arrivals may never cease.
         let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
         if Instant::now() >= beat {
             beat = Instant::now() + BEAT;
@@ -346,7 +347,7 @@ async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
         match flight.vouch_for_all(&held).await {
             Some(true) => {}
             Some(false) => break,
-            // The store cannot tell. Who joined runs the handler, and the fill may go on.
+            // The store cannot tell. The followers run the handler, and the fill may go on.
             None => flights.supersede(&flight),
         }
     }
@@ -363,7 +364,7 @@ impl Flight {
         self.progress.borrow().vouched
     }
 
-    /// Nobody is woken: while there is no response, it changes nothing for them.
+    /// Wakes nobody: without a response, nothing changes for the followers.
     fn vouch(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
             progress.vouched = number.max(progress.vouched);
@@ -397,7 +398,8 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // A handler that panicked would panic for the next leader too, and they would take turns.
+        // If a handler panics, it would panic for the next leader too, and the requests would take
+        // turns.
         self.flight
             .close(if self.has_failed || std::thread::panicking() {
                 Phase::Failed

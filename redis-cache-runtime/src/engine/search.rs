@@ -23,11 +23,11 @@ use crate::observe::{Operation, Span};
 use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
-/// The most lookups after a wait for a run that was of no use to this search.
+/// The most lookups after a run that was of no use to this search.
 const LOOKS: usize = 3;
 
-/// The longest wait of a run, which others may wait for, for another process: a circle of waiting that leads
-/// through several processes ends with it.
+/// The longest wait of a nested run for another process. It ends circles of waiting that lead through
+/// several processes.
 const NESTED_WAIT: Duration = Duration::from_secs(1);
 
 /// The target of a search: a response or a value.
@@ -46,7 +46,8 @@ pub(crate) trait Sought {
         false
     }
 
-    /// Returns the moment since which the run may have read data before it began; `None`: it has not.
+    /// Returns the moment since which the request may have read data before its run; `None`: it has
+    /// read none.
     fn read_since(&self) -> Option<Moment> {
         None
     }
@@ -75,7 +76,7 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If the run of another request made it, with the reason for that run.
+    /// A stored entry. If the run of another request made it, also the reason for that run.
     Stored(T, Option<Forward>),
     /// The handler has to run, for this reason.
     Run(Forward, Plan<T>),
@@ -165,8 +166,8 @@ impl<'a, S: Sought> Search<'a, S> {
         found
     }
 
-    /// Looks in the store, unless there is a run to wait for. Whatever else comes of it is boxed, so
-    /// that a hit does not carry it along.
+    /// Looks in the store, unless there is a run to wait for. All other steps are boxed, so that a hit
+    /// does not carry them along.
     async fn find(&mut self) -> Step<S::Stored> {
         if let Some(follower) = self.join() {
             return Box::pin(self.fill_or_follow(Some(follower))).await;
@@ -178,14 +179,14 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Goes on after the first look has given no answer.
+    /// Goes on after the first lookup gave nothing to reuse.
     async fn go_on(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,
             Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
             Unusable::Missing => self.fill_or_follow(None).await,
             Unusable::Refused => self.alone().await,
-            // It may have been late because so many ask for the same.
+            // The lookup may have been late because many requests miss the same entry.
             Unusable::Fault => match self.join() {
                 None => self.unstored().await,
                 follower => {
@@ -196,7 +197,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Leads, or waits for who does.
+    /// Leads a run, or follows one.
     async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Step<S::Stored> {
         if !self.may_wait() || self.engine.flights().is_unshared(self.at) {
             return self.alone().await;
@@ -234,9 +235,10 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
+    /// Waits for the turn to run the handler, or for the run of another request. The response is not
+    /// stored.
     async fn unstored(&mut self) -> Step<S::Stored> {
-        // Without Tokio nobody waits.
+        // Without Tokio there is nothing to wait for.
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Err(Plan::unstored());
         }
@@ -264,7 +266,7 @@ impl<'a, S: Sought> Search<'a, S> {
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
-            // Without Tokio nobody waits.
+            // Without Tokio there is nothing to wait for.
             && Handle::try_current().is_ok()
     }
 
@@ -277,12 +279,12 @@ impl<'a, S: Sought> Search<'a, S> {
         flights.join(self.at)
     }
 
-    /// Judges what was found in the store.
+    /// Judges the result of a lookup.
     fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Stored, Unusable<S::Stored>> {
         let entry = match found {
             Ok(found) => self.current(found),
             Err(fault) => {
-                // Without the store it is run as if there were no cache.
+                // Without the store the handler runs as if there were no cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
                 return Err(Unusable::Fault);
@@ -316,8 +318,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// The entry that was found, if it is current. Where another process has stored it for another
-    /// mount of the handler, their entries have to be told apart from now on.
+    /// Returns the entry of a lookup, if it is current. If another process stored it for another mount
+    /// of the handler, the entries of mounts have to be told apart from now on.
     fn current(&self, found: Found) -> Option<Entry> {
         match found.into_current() {
             Ok(entry) => entry,
@@ -331,7 +333,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Becomes the one that refreshes a stale answer, if nobody does yet.
+    /// Refreshes a stale entry, unless another request does.
     async fn refresh(&self, stale: S::Stored) -> Step<S::Stored> {
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
@@ -390,7 +392,8 @@ impl<'a, S: Sought> Search<'a, S> {
                             return Ok(answer);
                         }
                         Waited::Free => {}
-                        // Another may wait for longer, and those who do not share a run.
+                        // Other processes may wait for longer, and followers of this request do not
+                        // share its run.
                         Waited::Enough => {
                             drop(lead);
                             return self.unstored().await;
@@ -398,12 +401,12 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
                 Begun::ReadTooEarly(there) => {
-                    // Who follows may have read later.
+                    // The followers may have read later.
                     drop(lead);
                     return self.too_early(there).await;
                 }
                 Begun::Held(_) => break,
-                // Who follows finds out the same.
+                // The followers find out the same.
                 Begun::Fault => {
                     drop(lead);
                     return self.unstored().await;
@@ -414,8 +417,8 @@ impl<'a, S: Sought> Search<'a, S> {
         Err(Plan::unstored())
     }
 
-    /// Looks again and again, the less often the longer it takes, until another process has filled
-    /// the address, has given up, or takes too long.
+    /// Looks the entry up again and again, less often the longer it takes, until another process has
+    /// stored it, has given up, or takes too long.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         loop {
@@ -436,12 +439,12 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Runs it itself, because the run that was waited for did not help.
+    /// Runs the handler, because the run that it followed failed or cannot be shared.
     async fn without_leader(&mut self) -> Step<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
         }
-        // Of all who waited, one tries to store what it makes.
+        // One of all the followers tries to store its response.
         let first = self.engine.flights().refresh(self.at);
         if first.is_none() {
             return Err(Plan::unstored());
@@ -451,7 +454,7 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
+    /// Runs the handler without followers. The response is stored if no other request holds the lease.
     async fn alone(&mut self) -> Step<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await
@@ -475,9 +478,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Answers with the entry that is there, or waits for its turn to run the handler, whose response is not
-    /// stored because its arguments may have been read before an eviction. Meanwhile another request may
-    /// have stored one.
+    /// Reuses the entry that is there, or waits for the turn to run the handler. The response is not
+    /// stored, because its arguments may have been read before an eviction. Meanwhile another request
+    /// may have stored an entry.
     async fn too_early(&mut self, there: Option<Entry>) -> Step<S::Stored> {
         let there = there.filter(|_| !self.forces_a_run());
         if let Some((_, answer)) = self.already_there(there) {
@@ -495,8 +498,8 @@ impl<'a, S: Sought> Search<'a, S> {
         self.judge(found).map_err(|_| plan)
     }
 
-    /// The lead of a run that begins now. If its arguments were read before, it is good for nobody who has
-    /// joined since its lease was asked for, unless the store says so later.
+    /// Returns the lead of a run that begins now. If its arguments were read before, it may not serve
+    /// followers that joined after the lease was requested, unless the store vouches for them later.
     fn led(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
             lead.is_good_for(joined);
@@ -515,7 +518,7 @@ impl<'a, S: Sought> Search<'a, S> {
         directives.is_some_and(|directives| directives.only_if_cached)
     }
 
-    /// An entry that was put there since the store was looked at, if it is an answer.
+    /// Returns an entry that was stored since the lookup, if it may be reused.
     fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Stored)> {
         let entry = entry.filter(is_fresh)?;
         let (_, answer) = self.sought.reuse(&entry)?;
@@ -532,8 +535,8 @@ fn is_fresh(entry: &Entry) -> bool {
     entry.freshness(clock::now()).is_fresh()
 }
 
-/// Returns the pause before the next lookup after having waited for `elapsed`. It adds little to the
-/// wait, and processes do not look in step.
+/// Returns the pause before the next lookup after having waited for `elapsed`. The pause adds little to
+/// the wait, and is random so that processes do not look up at the same time.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(100);

@@ -1,8 +1,8 @@
-//! Runs whose responses are not stored, because the store has a fault or another process holds the lease
-//! for too long: of the requests for one address, one runs the handler at a time.
+//! Runs whose responses are not stored, because the store has a fault or another process holds the
+//! lease for too long. For each address one request runs the handler at a time.
 //!
-//! Requests that arrive during a run share the next one, which begins after all of them came, so nobody
-//! gets anything older than his request. Where a run cannot be shared, a few run at a time.
+//! Requests that arrive during a run share the next run. It begins after all of them arrived, so no
+//! response is older than its request. If a run cannot be shared, a few run at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// Runs of one address at a time that cannot be shared.
+/// The most runs of one address at a time that cannot be shared.
 const ALONE: usize = 4;
 
 /// The runs that are under way and not stored.
@@ -24,14 +24,14 @@ pub(crate) struct Turns {
     lines: Mutex<HashMap<Address, Line>>,
 }
 
-/// The requests for one address.
+/// The queue of requests for one address.
 #[derive(Debug)]
 struct Line {
-    /// Requests that run, or wait; without any there is no line.
+    /// The number of requests that run or wait. Without any the line is removed.
     places: usize,
-    /// The run that goes on.
+    /// The current run.
     running: Option<Run>,
-    /// The one that begins after it.
+    /// The run that begins after the current one.
     next: Option<Arc<SharedRun>>,
     alone: Arc<Semaphore>,
 }
@@ -50,7 +50,7 @@ enum Phase {
     Landed(Entry),
     /// The response cannot be shared, or there is none.
     Failed,
-    /// The request that was to run it has gone.
+    /// The request that would have run the handler has left.
     Abandoned,
 }
 
@@ -58,17 +58,17 @@ enum Phase {
 pub(crate) enum Queued {
     /// The request runs the handler.
     Turn(Turn),
-    /// The run of another is the answer.
+    /// The run of another request made this entry.
     Answered(Entry),
     /// The request has waited long enough, or may not wait: it runs the handler without a turn.
     Alone,
 }
 
-/// The right to run the handler. Dropped, it lets the next one begin.
+/// The right to run the handler. Dropped, it lets the next run begin.
 pub(crate) struct Turn {
     place: Place,
     kind: Kind,
-    /// The run around this one waits for it.
+    /// Records that the run around this one waits for it.
     _waited_for: Option<Wait>,
 }
 
@@ -83,13 +83,13 @@ struct Place {
     at: Address,
 }
 
-/// The place that a request has got.
+/// The position of a request in a line.
 enum Standing {
     /// Nobody runs the handler.
     First(Turn),
     /// The request runs the handler when the current run has ended.
     Next(Turn, watch::Receiver<Phase>, Wait),
-    /// Another does it then.
+    /// Another request runs the handler then, and this one shares the response.
     Follower(Place, watch::Receiver<Phase>, Wait),
     /// The run that the request would wait for waits for the request.
     Circle,
@@ -126,7 +126,7 @@ impl Turns {
         turn.map_or(Queued::Alone, Queued::Turn)
     }
 
-    /// Waits until few enough run the handler; `None`: for long enough.
+    /// Waits until fewer than the most unshared runs are under way; `None`: the deadline has passed.
     pub(crate) async fn alone(self: &Arc<Self>, at: &Address, deadline: Instant) -> Option<Turn> {
         let place = Place::new(self, at);
         let permits = Arc::clone(&self.lines().entry(at.clone()).or_default().alone);
@@ -140,9 +140,9 @@ impl Turns {
         }
     }
 
-    /// Stands in the line of an address.
+    /// Joins the line of an address.
     fn stand(self: &Arc<Self>, at: &Address) -> Standing {
-        // Before the lines are locked, so that it goes after they are unlocked.
+        // Created before the lines are locked, so that it is dropped after they are unlocked.
         let place = Place::new(self, at);
         let mut lines = self.lines();
         let line = lines.entry(at.clone()).or_default();
@@ -171,7 +171,7 @@ impl Turns {
         Standing::Next(turn, phase, wait)
     }
 
-    /// Lets the next one begin; or takes a run out of the line that has not begun.
+    /// Lets the next run begin, or removes a run from the line that has not begun.
     fn leave(&self, at: &Address, run: Run) {
         let mut lines = self.lines();
         let Some(line) = lines.get_mut(at) else {
@@ -188,7 +188,7 @@ impl Turns {
         }
     }
 
-    /// The part of it that decides about the future.
+    /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let lines = self.lines();
@@ -200,7 +200,7 @@ impl Turns {
         lines.values().map(line).collect()
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// Locks the lines. A panic in a critical section leaves them consistent.
     fn lines(&self) -> MutexGuard<'_, HashMap<Address, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,7 +249,7 @@ impl Drop for Place {
 }
 
 impl Turn {
-    /// Runs the handler: what it asks for in turn does not wait for who waits for it.
+    /// Runs the handler. Its own lookups do not wait for requests that wait for this run.
     pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
         match &self.kind {
             Kind::Shared(shared) => shared.run.scope(handler).await,
@@ -257,7 +257,7 @@ impl Turn {
         }
     }
 
-    /// Shares what the run made, which becomes an entry only if others wait for it.
+    /// Shares the response of the run, which is encoded only if others wait for it.
     pub(crate) fn share(self, entry: impl FnOnce() -> Option<Entry>) {
         let is_followed = match &self.kind {
             Kind::Shared(shared) => shared.phase.receiver_count() > 0,
@@ -292,7 +292,8 @@ impl Drop for Turn {
             return;
         };
         self.place.turns.leave(&self.place.at, shared.run);
-        // A handler that panicked would panic for the next one too, and they would take turns.
+        // If a handler panics, it would panic for the next request too, and the requests would take
+        // turns.
         self.close(if std::thread::panicking() {
             Phase::Failed
         } else {

@@ -1,18 +1,18 @@
-//! Runs that wait for other runs of this process, so that no circle of them waits for ever.
+//! The runs that wait for other runs of this process, so that no circle of them waits without end.
 //!
-//! A run knows what it waits for as long as it stays in its task. A circle that leads through a task of
-//! its own ends with the time that anybody waits at most.
+//! A run is known to wait as long as it stays in its task. A circle that leads through another task
+//! ends with the longest wait.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 tokio::task_local! {
-    /// The run of a handler, or of what makes a value, that others may wait for.
+    /// The run, of a handler or of a function that computes a value, which others may wait for.
     static CURRENT: Run;
 }
 
-/// Each run, with those that it waits for: several where it waits for them at the same time.
+/// The runs that each run waits for: several, if it waits for them at the same time.
 static WAITS: LazyLock<Mutex<HashMap<Run, Vec<Run>>>> = LazyLock::new(Mutex::default);
 
 /// A run that others may wait for.
@@ -34,7 +34,7 @@ impl Run {
         CURRENT.try_with(|run| *run).ok()
     }
 
-    /// Lets a future be this run.
+    /// Runs a future as this run.
     pub(crate) async fn scope<T>(self, future: impl Future<Output = T>) -> T {
         CURRENT.scope(self, future).await
     }
@@ -59,7 +59,7 @@ pub(crate) fn wait_for(other: Run) -> Option<Wait> {
     }
 }
 
-/// A run waits for another as long as this exists.
+/// Records that one run waits for another, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Wait(Option<(Run, Run)>);
 
@@ -79,7 +79,7 @@ impl Drop for Wait {
     }
 }
 
-/// Returns whether one run waits for another, or is it.
+/// Returns whether one run is another, or waits for it.
 fn leads(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     let (mut seen, mut open) = (HashSet::new(), vec![from]);
     while let Some(run) = open.pop() {
@@ -93,7 +93,7 @@ fn leads(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     false
 }
 
-/// Every critical section leaves it whole, however it ends.
+/// Locks the waits. A panic in a critical section leaves them consistent.
 fn waits() -> MutexGuard<'static, HashMap<Run, Vec<Run>>> {
     WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }

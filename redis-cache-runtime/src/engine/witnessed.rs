@@ -1,8 +1,8 @@
-//! Proofs that nothing was evicted since a moment: nonces that evictions remove, which this process saw
-//! before the moment and which are still there.
+//! Proofs that nothing was evicted since a moment: nonces that evictions remove. This process saw them
+//! before the moment, and they are still there.
 //!
-//! Extractors run before the lease is taken. What they read may be older than an eviction that the
-//! lease does not know, so a response that is made of it is stored only with such a proof.
+//! Extractors run before the lease is taken. Their data may be older than an eviction that the lease
+//! does not know, so a response that is made of it is stored only with such a proof.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,8 @@ use crate::store::{Nonce, Witnesses};
 /// The number of nonces that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// A moment of this process: what was seen before it is older. Never 0, so that an `Option` of it is small.
+/// A moment of this process. Observations before it are older. Never 0, so that an `Option` of it is
+/// small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(NonZeroU64);
 
@@ -25,14 +26,14 @@ impl Moment {
     }
 }
 
-/// The nonces that this process saw, and when it saw them first.
+/// The nonces that this process saw, with the moment of the first time.
 #[derive(Debug)]
 pub(crate) struct Witnessed {
     moment: AtomicU64,
     seen: Mutex<LruCache<Nonce, Moment>>,
-    /// The nonce that every eviction removes is known, as far as this process can tell.
+    /// Set while the nonce that every eviction removes is known, as far as this process can tell.
     is_known: AtomicBool,
-    /// Every proof succeeds.
+    /// Lets every proof succeed, in a test.
     #[cfg(test)]
     pub(crate) proves_everything: AtomicBool,
 }
@@ -58,8 +59,8 @@ impl Witnessed {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// Remembers the nonce that every eviction removes. `None`: it cannot be read, and is not asked for
-    /// again before it is missed.
+    /// Remembers the nonce that every eviction removes. `None`: it cannot be read, and is not read
+    /// again before a proof misses it.
     pub(crate) fn learn(&self, of_everything: Option<Nonce>) {
         if let Some(nonce) = of_everything {
             self.first_seen(nonce);
@@ -88,7 +89,7 @@ impl Witnessed {
         by_address || by_everything == Some(true)
     }
 
-    /// Summarizes its knowledge.
+    /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> impl std::hash::Hash {
         let seen = self.seen.lock().unwrap();
@@ -99,7 +100,7 @@ impl Witnessed {
         (self.now().0, seen, self.is_known())
     }
 
-    /// Returns the moment when a nonce was seen first, which is now if it is not remembered.
+    /// Returns the moment when a nonce was seen first; now, if it is not remembered.
     fn first_seen(&self, nonce: Nonce) -> Moment {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() > REMEMBERED {

@@ -1,4 +1,4 @@
-//! Keeping a bounded copy of a body without holding it back.
+//! Reads bodies for the store, and copies streams, without holding data back.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,24 +23,23 @@ use crate::http::storable::NotStorable;
 use crate::observe::{Place, Writes};
 use crate::store::entry::StoredHead;
 
-/// A body in more pieces than these is not waited for, even if it is all there.
+/// The most pieces of a body that are read ahead, even if it is all there.
 const MAX_FRAMES: usize = 1024;
 
 /// The result of reading a body for a copy of it.
 pub(crate) enum Captured {
     /// The body, complete.
     Whole(Bytes),
-    /// Its length is not known, or it is not all there yet: it must not be waited for.
+    /// The length of the body is not known, or it is not all there yet: it must not be waited for.
     Streaming(Body),
     /// The body cannot be stored. It is still complete.
     NotStorable(NotStorable, Body),
 }
 
-/// Reads a body whose length is known, as far as it is there already, if that is within `limit` and
-/// what the handler declared.
+/// Reads a body of known length ahead, as far as it is there already, if the length is within `limit`
+/// and agrees with the `Content-Length` of the handler.
 ///
-/// Data that is read ahead takes room of the copies, as far as it is more than one piece: a client that does
-/// not read leaves it here.
+/// Data beyond the first piece takes room of the copies: a client that does not read leaves it here.
 pub(crate) fn capture(
     body: Body,
     declared: Option<u64>,
@@ -80,7 +79,7 @@ pub(crate) fn capture(
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
-            // It is not what its length said.
+            // The body does not have its declared length.
             replay.left = None;
             let reason = if broken {
                 NotStorable::Incomplete
@@ -113,12 +112,12 @@ struct Replay {
     /// The room for all frames but the first, which the handler had in memory.
     room: Option<Room>,
     rest: Body,
-    /// The length of the data still to come, if the body keeps its word.
+    /// The length of the data still to come, if the declared length is right.
     left: Option<u64>,
 }
 
 impl Replay {
-    /// Makes room for a frame; `false`: there is none.
+    /// Takes room for a frame; `false`: there is none.
     fn make_room(&mut self, frame: &FrameResult, copies: &Arc<Copies>) -> bool {
         if self.frames.is_empty() {
             return true;
@@ -127,7 +126,7 @@ impl Replay {
         room.grow(length_of(frame))
     }
 
-    /// The data of the frames; one frame is not copied.
+    /// Returns the data of the frames. A single frame is not copied.
     fn concat(self) -> Bytes {
         let data = |frame: FrameResult| frame.ok().and_then(|frame| frame.into_data().ok());
         let mut chunks = self.frames.into_iter().filter_map(data);
@@ -167,10 +166,10 @@ impl HttpBody for Replay {
     }
 }
 
-/// Passes a body through and keeps a copy, which is stored when the body ended cleanly.
+/// Passes a body through and keeps a copy, which is stored if the body ends without an error.
 ///
-/// Data is never held back. Only the end waits until the copy is stored, so that whoever saw it
-/// finds the stored response.
+/// Data is never held back. Only the end waits until the copy is stored, so that a client which has
+/// seen the end finds the stored response.
 pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
@@ -242,8 +241,8 @@ impl Tee {
         }
     }
 
-    /// Looks for the end of a body that is as long as it was declared: the server stops reading once it
-    /// has sent that much.
+    /// Ends the copy of a body that has reached its declared length: the server does not read beyond
+    /// it.
     fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
         let CopyState::Copying(copying) = &self.state else {
             return;
@@ -279,7 +278,7 @@ impl Tee {
         }
     }
 
-    /// Stores in a task of its own: it is finished even if the client goes away now.
+    /// Stores the copy in a task of its own, which completes even if the client disconnects now.
     fn store(&mut self) {
         let CopyState::Copying(copying) = &mut self.state else {
             return;
@@ -342,7 +341,7 @@ impl HttpBody for Tee {
             }
         }
         if let CopyState::Storing(task) = &mut this.state {
-            // It ends within the time budget of the store; how, the cache has recorded.
+            // The task ends within the time budget of the store, and records its result.
             let _ = ready!(Pin::new(task).poll(cx));
             this.state = CopyState::PassingThrough;
         }
@@ -354,8 +353,8 @@ impl HttpBody for Tee {
     }
 }
 
-/// A body of known length is read to its end even if its client goes away, or does not want it: it is
-/// bounded, and others can use the copy.
+/// A body of known length is read to its end even if its client disconnects or does not want it: it is
+/// bounded, and other requests can use the copy.
 impl Drop for Tee {
     fn drop(&mut self) {
         if !matches!(self.state, CopyState::Copying(_)) {

@@ -26,7 +26,7 @@ pub struct Evictions {
 
 #[derive(Debug)]
 enum EvictionTarget {
-    /// Everything that a handler stored for the values of the path.
+    /// All entries of a handler for the values of the path.
     Route(&'static Route),
     Key(CacheKey),
     Group(Group),
@@ -34,7 +34,7 @@ enum EvictionTarget {
 }
 
 impl Evictions {
-    /// No targets yet, of the write of that name.
+    /// Starts a list of targets for a write.
     pub fn of(writer: &'static Writer) -> Self {
         Self {
             writer,
@@ -43,7 +43,7 @@ impl Evictions {
         }
     }
 
-    /// Evicts what a handler stored for the values of the path of this request.
+    /// Evicts the entries of a handler for the values of the path of this request.
     #[must_use]
     pub fn route(self, route: &'static Route) -> Self {
         self.target(EvictionTarget::Route(route))
@@ -67,7 +67,7 @@ impl Evictions {
         self.target(EvictionTarget::All)
     }
 
-    /// Evicts whatever the handler answers.
+    /// Evicts whatever the status of the handler's response is.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.always = true;
@@ -99,12 +99,12 @@ impl Evictions {
     }
 }
 
-/// Decides what to evict before the handler runs.
+/// Decides on the evictions before the handler runs.
 pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, Evict> {
     Box::pin(Evict::begin(request, evictions))
 }
 
-/// An eviction that is due when the handler has run.
+/// Evictions that follow the run of a handler.
 pub struct Evict {
     engine: Engine,
     pending: PendingEviction,
@@ -125,7 +125,7 @@ impl Evict {
         }
     }
 
-    /// Evicts, if the handler changed something.
+    /// Evicts, if the handler succeeded.
     async fn end(self, mut response: Response) -> Response {
         let outcome = if self.always || is_non_error(response.status()) {
             let evictions = self.pending.evictions();

@@ -10,7 +10,7 @@ use crate::key::Address;
 use crate::store::Found;
 use crate::store::entry::Entry;
 
-/// Finds out what would become of a request. Nothing is changed by it.
+/// Explains a request, without changing anything.
 pub(super) async fn explain(
     engine: &Engine,
     at: &Address,

@@ -70,7 +70,7 @@ pub(crate) struct RequestHead {
     pub(crate) since: Option<Moment>,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
-    /// `None` when the request has no field that matters, as most, and is not to be explained.
+    /// `None` if the request has no field that matters, as most, and is not to be explained.
     pub(crate) fields: Option<Box<RequestFields>>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct RequestHead {
 pub(crate) enum MethodKind {
     /// GET, or HEAD.
     Read,
-    /// Another method that changes nothing.
+    /// Another safe method.
     Safe,
     Unsafe,
 }
@@ -97,7 +97,7 @@ pub(crate) struct RequestFields {
 }
 
 impl CacheRequest {
-    /// Keeps what the cache needs of a request. `keep` is made of the flags above.
+    /// Keeps the parts of a request that the cache needs. `keep` is made of the flags above.
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, engine: Engine) -> Self {
         let url = match url {
             NeededUrl::Nothing => Url::None,
@@ -133,8 +133,8 @@ impl CacheRequest {
 }
 
 impl RequestHead {
-    /// Reads the head and, for a read, makes HEAD the GET whose fields it asks for: the handler
-    /// then generates the response that is stored, and axum leaves out the body.
+    /// Reads the head. A HEAD request becomes the GET whose fields it asks for: the handler then
+    /// generates the response that is stored, and axum leaves out the body.
     fn take(keep: u8, parts: &mut Parts, url: Url, engine: &Engine) -> Self {
         if !engine.obeys_requests() {
             // A server may ignore it (RFC 9110 §14.2).
@@ -178,7 +178,7 @@ impl RequestHead {
         }
     }
 
-    /// The URL, where it was kept; otherwise one that asks for nothing.
+    /// Returns the URL, if it was kept; otherwise an empty one.
     pub(crate) fn asked(&self) -> Asked<'_> {
         static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
         match &self.url {
@@ -203,7 +203,7 @@ impl RequestHead {
         self.method == MethodKind::Read
     }
 
-    /// The fields that matter: preconditions and nominated fields are among them.
+    /// Returns the fields that matter, with preconditions and nominated fields.
     pub(crate) fn map(&self) -> Option<&HeaderMap> {
         self.fields.as_deref().map(|fields| &fields.map)
     }
@@ -214,18 +214,19 @@ impl RequestHead {
             .is_some_and(|directives| directives.only_if_cached)
     }
 
-    /// The slot for an explanation, if the request is to be explained instead of answered.
+    /// Returns the slot for an explanation, if the request is to be explained instead of answered.
     pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.fields.as_deref()?.wanted.as_ref()
     }
 
-    /// The directives of the request, if it has fields that matter.
+    /// Returns the directives of the request, if it has fields that matter.
     pub(crate) fn directives(&self) -> Option<&RequestDirectives> {
         self.fields.as_deref().map(|fields| &fields.directives)
     }
 }
 
-/// The fields that the cache reads itself; most requests have none, and then nothing is allocated.
+/// Returns the fields that the cache reads itself. Most requests have none, and then nothing is
+/// allocated.
 fn cache_fields(all: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in all {

@@ -12,20 +12,20 @@ use super::read::Lookup;
 use super::step::Step;
 use crate::observe::{Measured, Observer};
 
-/// The future of a handler. Its inherent methods are for those that can be moved to a task of their
-/// own; where the compiler cannot see that, in a generic handler, the ones of [`InPlace`] are found.
+/// The future of a handler. Its inherent methods are for futures that can move to another task. If the
+/// compiler cannot see that, in a generic handler, it finds the methods of [`InPlace`].
 ///
-/// The compiler spends its time on all that names `F`, for each handler anew. So what does is short.
+/// Code that names `F` is compiled again for each handler, so it is short.
 pub struct Run<F: Future> {
     handler: F,
-    // Found out once, so that a handler which returns no response is one error.
+    // Taken once, so that a handler which returns no response is one error.
     into_response: fn(F::Output) -> Response,
     /// The name of the handler of a write, if this is not the run of another attribute within this one.
     name: Option<&'static str>,
 }
 
 impl<F: Future> Run<F> {
-    /// A handler that was called and not run yet.
+    /// Wraps a handler that was called and not run yet.
     pub fn new(handler: F) -> Self
     where
         F::Output: IntoResponse,
@@ -37,7 +37,7 @@ impl<F: Future> Run<F> {
         }
     }
 
-    /// A handler of a name that was called and not run yet.
+    /// Wraps a handler of a name that was called and not run yet.
     pub fn named(name: &'static str, handler: F) -> Self
     where
         F::Output: IntoResponse,
@@ -80,7 +80,7 @@ impl<F: Future + Send + 'static> Run<F> {
         run_within(step, Box::pin(self.handler), self.into_response, self.name)
     }
 
-    /// Answers with what a lookup finds, or runs the handler.
+    /// Answers with the reply of a lookup, or runs the handler.
     pub fn unless_found(self, lookup: Lookup) -> UnlessFound<F> {
         UnlessFound {
             progress: Progress::Lookup(lookup, self.into_response),
@@ -89,12 +89,12 @@ impl<F: Future + Send + 'static> Run<F> {
     }
 }
 
-/// Runs a handler where it is.
+/// Runs a handler in the task of its client.
 pub trait InPlace {
     /// Runs the handler within a step.
     fn within(self, step: impl Step) -> impl Future<Output = Response>;
 
-    /// Answers with what a lookup finds, or runs the handler.
+    /// Answers with the reply of a lookup, or runs the handler.
     fn unless_found(self, lookup: Lookup) -> impl Future<Output = Response>;
 }
 
@@ -115,8 +115,8 @@ impl<F: Future> InPlace for Run<F> {
     }
 }
 
-/// The response that a lookup finds, or else the one that a handler makes. The handler moves into a
-/// box when it has to run: a hit does without.
+/// The reply of a lookup, or else the response of the handler. The handler moves into a box when it has
+/// to run: a hit needs no box.
 pub struct UnlessFound<F: Future> {
     progress: Progress<F::Output>,
     handler: Option<F>,

@@ -1,4 +1,4 @@
-//! `#[cache_put]`: run the handler and store what it answers as what the next read gets.
+//! `#[cache_put]`: run the handler, and store its response for the next read.
 
 use std::fmt;
 
@@ -44,8 +44,8 @@ struct Declared {
     selected: Selected,
 }
 
-/// The evictions of a write that stores nothing, and its address; `None`: which entry it replaces is
-/// not known.
+/// Returns the evictions of a write that stores nothing, and the address of its response; `None`: the
+/// entry that it replaces is not known.
 async fn place(
     engine: &Engine,
     request: &RequestHead,
@@ -79,7 +79,7 @@ pub struct Write {
     /// The address of the response, if it is known.
     at: Option<Address>,
     fill: Option<Box<Fill>>,
-    /// Evicted when the write succeeded, because nothing can be stored.
+    /// The evictions of a write that stores nothing, which follow if it succeeds.
     pending: PendingEviction,
 }
 
@@ -122,14 +122,14 @@ impl Write {
         }
     }
 
-    /// Answers with what the handler made, after storing it.
+    /// Answers with the handler's response, after storing it.
     async fn end(self, response: Response) -> Response {
         let (engine, route) = (self.engine.clone(), self.route);
         let (response, outcome) = self.store_or_evict(response).await;
         outcome.finish(pass_on(route, response), &engine)
     }
 
-    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    /// Stores the handler's response for the next read, or evicts the old entry.
     async fn store_or_evict(self, response: Response) -> (Response, WriteOutcome) {
         let Self {
             engine,
@@ -195,7 +195,7 @@ impl fmt::Debug for Write {
     }
 }
 
-/// The response, and what to store of it: a 200, whatever the status of the write was.
+/// Returns the response, and its stored form: a 200, whatever the status of the write is.
 async fn representation(
     engine: &Engine,
     route: &Route,
@@ -219,9 +219,9 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
-            // It says how the write was handled.
+            // The field describes the handling of the write.
             stored.headers.remove(CACHE_STATUS);
-            // It said where the new resource is; this is the resource.
+            // The field named the new resource; the entry is that resource.
             if parts.status != StatusCode::OK {
                 stored.headers.remove(header::LOCATION);
             }

@@ -1,4 +1,4 @@
-//! The handlers that write, and what the log says of them.
+//! Handlers that write, and the log of their evictions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +13,14 @@ use crate::key::registry::name_of;
 #[derive(Debug)]
 pub struct Writer {
     named: fn() -> &'static str,
-    /// The log has shown what it evicts.
+    /// The log has shown the evictions of this handler.
     is_known: AtomicBool,
-    /// The handlers of which the log has said that this one cannot name their entries, and why.
+    /// The handlers whose entries this one cannot identify, with the reason that the log has named.
     unread: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Writer {
-    /// The writer that a function names by its companion.
+    /// Creates the writer. `named` returns the name of its companion.
     pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
             named,
@@ -29,7 +29,7 @@ impl Writer {
         }
     }
 
-    /// The name of the handler.
+    /// Returns the name of the handler.
     pub fn name(&self) -> &'static str {
         name_of((self.named)())
     }

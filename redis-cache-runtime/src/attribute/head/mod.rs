@@ -1,4 +1,4 @@
-//! The extractor that lets the attributes see the request.
+//! The extractor that keeps the request for the attributes.
 
 #[cfg(feature = "aide")]
 mod documented;
@@ -23,8 +23,8 @@ use crate::serve::request::{CacheRequest, NeededUrl};
 #[cfg(feature = "aide")]
 pub use documented::Documented;
 
-/// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
-/// what the cache needs of the request, then extracts that argument.
+/// Replaces an argument of a handler, so that the number of arguments stays the same. It keeps the
+/// parts of the request that the cache needs, then extracts that argument.
 pub struct Head<T, K, const KEEP: u8 = 0> {
     /// The argument.
     pub extracted: T,
@@ -43,7 +43,7 @@ pub trait KeepUrl {
 #[derive(Debug)]
 pub struct NoUrl;
 
-/// All of it: which handler's key is made of it is not known yet.
+/// All of it: the handler whose key is made of it is not known yet.
 #[derive(Debug)]
 pub struct WholeUrl;
 
@@ -60,8 +60,8 @@ impl<H: Handler> KeepUrl for H {
     const NEEDED: NeededUrl = NeededUrl::Values(H::route);
 }
 
-/// Stands in for the arguments of a handler that has none. Named for what its user has to do when
-/// the compiler says that it is missing: `#[debug_handler]` counts the arguments it sees.
+/// Replaces the arguments of a handler that has none. Its name is the cure for the compiler error that
+/// quotes it: `#[debug_handler]` counts the arguments that it sees.
 #[derive(Clone, Copy, Debug)]
 pub struct DebugHandlerBelongsBelow;
 
@@ -116,8 +116,8 @@ where
 pin_project! {
     /// The extraction of an argument.
     ///
-    /// Written out, in two layers: the compiler takes three times as long for an `async` block, and
-    /// compiles for each handler what names its head.
+    /// Written by hand, in two layers: an `async` block takes the compiler three times as long, and
+    /// code that names the head is compiled again for each handler.
     struct Extracting<B, Head> {
         #[pin]
         both: B,
@@ -129,7 +129,7 @@ pin_project! {
     /// An argument and the request. Compiled once for all handlers with the same extractor.
     struct Both<B, F> {
         request: Option<CacheRequest>,
-        // Ends before the extraction begins.
+        // Completes before the extraction begins.
         before: Option<BoxFuture<'static, ()>>,
         begin: Option<B>,
         #[pin]

@@ -13,10 +13,10 @@ use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
 use crate::serve::request::{RequestHead, Url};
 
 impl Route {
-    /// The key that a write evicts which names the handler without values: of everything that the
-    /// handler stored for the values of the path.
+    /// Returns the key that a write evicts when it names the handler without values: it covers all
+    /// entries of the handler for the values of the path.
     ///
-    /// A key function does not tell what it made of other requests.
+    /// The keys that a key function made of other requests are not known.
     pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
@@ -37,7 +37,7 @@ impl Route {
         Ok(CacheKey::of_handler(base, handler.bucket()))
     }
 
-    /// The eviction of everything that the handler stored.
+    /// Returns the eviction of all entries of the handler.
     pub(crate) fn everything(&'static self) -> Eviction {
         Eviction::Handler(self.plain().bucket())
     }
@@ -60,7 +60,8 @@ impl Route {
         self.addressed(engine, request, selected, url)
     }
 
-    /// Returns whether the key function makes of a write what it makes of reads: on the same path.
+    /// Returns whether a write is on a path of the handler, so that its key function makes the same key
+    /// for both.
     pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
         let is_function = matches!(self.key, KeyKind::Function(_));
         is_function && self.plain().known_mount(request.asked().mount()).is_some()
@@ -79,7 +80,7 @@ impl Route {
         let asked = request.asked();
         let is_named = selected.key.is_some();
         let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
-        // Its name is another handler's, whose entries these would be.
+        // The name is another handler's, and these would be its entries.
         if handler.is_duplicate() {
             return None;
         }
@@ -89,7 +90,7 @@ impl Route {
                 return None;
             }
             if is_named {
-                // What the values do not name, the URL of the write does not tell either.
+                // Parameters that the named values leave out are not in the URL of the write either.
                 beyond.rest.clear();
             }
         }
@@ -115,7 +116,7 @@ impl Route {
             _ => None,
         };
         let (key, rest) = match named {
-            // A key of values that extends another already says everything.
+            // A key of values that extends another is complete.
             Some(key) if key.base().is_some() => (key, rest_of(values)),
             Some(key) => {
                 let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
@@ -163,7 +164,7 @@ pub(crate) enum Unread {
     OtherValues,
     /// No request has shown yet by which names the handler reads its values.
     NotSeen,
-    /// A function makes the keys of the handler, of other requests than this one.
+    /// A key function makes the keys of the handler from requests other than this one.
     Function,
 }
 
@@ -173,7 +174,7 @@ pub(crate) struct Addressing {
     ask: Option<Box<Ask>>,
 }
 
-/// The function that makes the key, where that may have to wait.
+/// The key function of a handler, which may have to wait.
 struct Ask {
     function: KeyFunction,
     handler: &'static Instance,
@@ -181,7 +182,7 @@ struct Ask {
 }
 
 impl Addressing {
-    /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
+    /// Runs the key function, if there is one. The address stays here: if it moved, it would be in the
     /// future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
         if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
@@ -195,7 +196,7 @@ impl Addressing {
         &self.at
     }
 
-    /// The address, once it is complete.
+    /// Returns the address, once it is complete.
     pub(crate) fn into_address(self) -> Address {
         self.at
     }

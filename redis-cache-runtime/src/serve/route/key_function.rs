@@ -10,7 +10,7 @@ pub(super) enum KeyKind {
     Default,
     /// The values of a template.
     Template,
-    /// The result of a function of the head of the request.
+    /// The result of a function of the request's `Parts`.
     Function(KeyFunction),
 }
 

@@ -60,7 +60,7 @@ impl Types {
 }
 
 impl Route {
-    /// The handler, where it is not generic.
+    /// Returns the instance of a handler that is not generic.
     pub(super) fn plain(&'static self) -> &'static Instance {
         self.instance(Types::none())
     }
@@ -124,12 +124,12 @@ impl Route {
         if self.query != QueryRule::None {
             reader.query_text(self.query);
         }
-        // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        // A handler may read the host from the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
         if self.store.vary.contains(&header::HOST) {
             reader.authority();
         }
         if let KeyKind::Function(_) = self.key {
-            // The function sees the whole head: what the key holds is up to it.
+            // A key function sees all parts of the request, and decides on the key alone.
             reader.ignore_params();
         }
         reader.finish(purpose.with_names)

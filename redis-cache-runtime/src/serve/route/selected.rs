@@ -33,12 +33,13 @@ impl Default for Selected {
 }
 
 impl Selected {
-    /// Nothing: the key is that of the request, the groups are those of the route.
+    /// Selects nothing: the key is that of the request, the groups are those of the route.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An instance of a generic handler, by its types, and what its arguments see of a URL.
+    /// Selects an instance of a generic handler by its types, with the function that reads a URL for
+    /// it.
     pub fn of_types<T: 'static>(read: ReadArguments) -> Self {
         let types = Types {
             id: TypeId::of::<T>(),
@@ -54,7 +55,7 @@ impl Selected {
         }
     }
 
-    /// The key, and the groups that it decides about.
+    /// Selects a key, with the groups that its values decide.
     #[must_use]
     pub fn key(mut self, mut key: CacheKey) -> Self {
         self.groups = key.groups.take();
@@ -62,33 +63,33 @@ impl Selected {
         self
     }
 
-    /// The key that a template of a generic handler makes.
+    /// Selects the key that a template of a generic handler makes.
     #[must_use]
     pub fn template(mut self, template: Text) -> Self {
         self.template = Some(template);
         self
     }
 
-    /// The values that select the response.
+    /// Selects a variant by values.
     #[must_use]
     pub fn vary_by(mut self, values: Text) -> Self {
         self.vary_by = Some(values.into_string());
         self
     }
 
-    /// The groups, instead of the route's.
+    /// Selects groups, instead of the route's.
     #[must_use]
     pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
         self.groups = Some(sorted_groups(groups));
         self
     }
 
-    /// The key that was selected.
+    /// Returns the selected key.
     pub(crate) fn selected_key(&self) -> Option<&CacheKey> {
         self.key.as_ref()
     }
 
-    /// The groups of a response that is not stored.
+    /// Returns the groups of a response that is not stored.
     pub(crate) fn into_groups(self, route: &Route) -> Groups {
         route.groups_of(self.groups)
     }
