@@ -145,6 +145,19 @@ on_every_store! {
         }
     }
 
+    async fn a_client_that_wants_nothing_but_a_stored_response_sets_no_refresh_off(store: Store) {
+        let app = App::counting(store.cache());
+        let client = serve(router(app.clone())).await;
+        client.get("/revalidate").await;
+        become_stale().await;
+        let only = [("cache-control", "only-if-cached")];
+        let reply = client.get_with("/revalidate", &only).await;
+        assert_eq!(answer(&reply), ("STALE", "run 0"));
+        // Waits for runs in the background.
+        app.cache.shutdown().await;
+        assert_eq!(app.runs(), 1);
+    }
+
     async fn a_client_can_ask_for_something_fresher(store: Store) {
         let client = serve(router(App::counting(store.cache()))).await;
         client.get("/revalidate").await;

@@ -1,6 +1,7 @@
 //! Many requests at once for what is not stored: one runs the handler, the others share its response.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -311,6 +312,49 @@ async fn one_run_answers_all_processes() {
         assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
     }
     assert_eq!((one_app.runs(), other_app.runs()), (1, 0));
+}
+
+#[tokio::test]
+async fn no_process_waits_for_the_stream_of_another() {
+    let settings = settings();
+    let app = || {
+        App::new(Store::Redis.cache_with(settings.clone()), |_| async {
+            let first = futures_util::stream::iter([Ok::<_, std::io::Error>("first")]);
+            let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+            axum::body::Body::from_stream(endless)
+        })
+    };
+    let (one, other) = (app(), app());
+    let stream = serve(router(one)).await.open("GET", "/item", &[]).await;
+    let client = serve(router(other.clone())).await;
+    let own = tokio::time::timeout(Duration::from_secs(10), client.open("GET", "/item", &[]));
+    assert_eq!(own.await.unwrap().headers()["x-redis-cache"], "MISS");
+    assert_eq!(other.runs(), 1);
+    drop(stream);
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_a_run_without_its_client() {
+    let (gate, ended) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+    let (handler, end) = (gate.clone(), Arc::clone(&ended));
+    let app = App::new(Store::Redis.cache(), move |_| {
+        let (gate, end) = (handler.clone(), Arc::clone(&end));
+        async move {
+            gate.pass().await;
+            end.store(true, Ordering::SeqCst);
+            "body"
+        }
+    });
+    let (client, arrivals) = serve_counted(router(app.clone())).await;
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    leader.abort();
+    arrivals.dropped(1).await;
+    let shutdown = async {
+        app.cache.shutdown().await;
+        assert!(ended.load(Ordering::SeqCst), "the run has ended before");
+    };
+    tokio::join!(shutdown, async { gate.open() });
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ type Script = dyn Fn(usize) -> Pin<Box<dyn Future<Output = Response> + Send>> + 
 /// The state of a server under test: a cache, and what its handlers answer.
 #[derive(Clone)]
 pub(crate) struct App {
-    cache: Cache,
+    pub(crate) cache: Cache,
     script: Arc<Script>,
     runs: Arc<AtomicUsize>,
 }

@@ -237,9 +237,11 @@ mod tests {
     #[test]
     fn too_many_become_an_eviction_of_everything() {
         let backlog = Backlog::default();
-        for number in 0..=MAX {
+        for number in 0..MAX {
             push(&backlog, Eviction::Key(key(&format!("/{number}"))));
         }
+        assert_eq!(backlog.len(), MAX);
+        push(&backlog, Eviction::Key(key("/one-more")));
         assert_eq!(backlog.len(), 1);
         assert!(backlog.concerns(&at("/other", "g")));
     }
@@ -266,6 +268,20 @@ mod tests {
         push(&backlog, Eviction::All);
         backlog.settle(&batch, vec![owed(only(&here))]);
         assert!(backlog.concerns(&there), "asked for again meanwhile");
+    }
+
+    #[test]
+    fn an_eviction_is_held_until_it_or_everything_is_taken() {
+        let backlog = Backlog::default();
+        let [a, b] = ["/a", "/b"].map(|text| Eviction::Key(key(text)));
+        push(&backlog, a.clone());
+        assert!(backlog.holds_any_of(&[b.clone(), a.clone()]));
+        assert!(!backlog.holds_any_of(std::slice::from_ref(&b)));
+        push(&backlog, Eviction::All);
+        assert!(backlog.holds_any_of(&[b]));
+        let batch = backlog.batch(backlog.attempts()).unwrap();
+        backlog.settle(&batch, Vec::new());
+        assert!(!backlog.holds_any_of(&[a]));
     }
 
     #[test]

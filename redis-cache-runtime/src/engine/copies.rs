@@ -215,3 +215,49 @@ impl Pieces {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn copy(copies: &Arc<Copies>, has_ended: bool) -> StreamCopy {
+        let now = Instant::now();
+        let end = if has_ended {
+            now
+        } else {
+            now + Duration::from_secs(60)
+        };
+        StreamCopy::new(copies, end)
+    }
+
+    #[test]
+    fn copies_use_their_whole_budget_and_no_more() {
+        let copies = Arc::new(Copies::new(10));
+        let mut one = copy(&copies, false);
+        assert!(one.append(&[0; 4]) && one.append(&[0; 6]));
+        assert!(!copy(&copies, false).append(&[0]));
+        drop(one);
+        assert!(copy(&copies, false).append(&[0; 10]));
+    }
+
+    #[test]
+    fn a_copy_whose_lease_has_ended_makes_room_for_others() {
+        let copies = Arc::new(Copies::new(10));
+        let (mut ended, mut other) = (copy(&copies, true), copy(&copies, false));
+        assert!(ended.append(&[0; 6]));
+        assert!(other.append(&[0; 10]), "it takes the room of the other");
+        assert!(ended.take().is_none() && !ended.append(&[0]));
+        assert_eq!(other.take().map(|data| data.len()), Some(10));
+    }
+
+    #[test]
+    fn ended_copies_that_do_not_make_enough_room_do_not_extend_the_budget() {
+        let copies = Arc::new(Copies::new(10));
+        let (mut ended, mut kept) = (copy(&copies, true), copy(&copies, false));
+        assert!(ended.append(&[0; 4]) && kept.append(&[0; 6]));
+        assert!(!copy(&copies, false).append(&[0; 8]));
+        assert!(copy(&copies, false).append(&[0; 4]));
+    }
+}
