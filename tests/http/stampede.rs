@@ -315,6 +315,31 @@ async fn one_run_answers_all_processes() {
 }
 
 #[tokio::test]
+async fn after_a_server_error_requests_share_the_next_run() {
+    let gate = Gate::new();
+    let handler = gate.clone();
+    let app = App::new(Store::Redis.cache(), move |run| {
+        let gate = handler.clone();
+        async move {
+            if run == 0 {
+                return StatusCode::BAD_GATEWAY.into_response();
+            }
+            gate.pass().await;
+            format!("run {run}").into_response()
+        }
+    });
+    let (client, arrivals) = serve_counted(router(app.clone())).await;
+    assert_eq!(client.get("/item").await.status, StatusCode::BAD_GATEWAY);
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    let follower = follow(client, &arrivals).await;
+    gate.open();
+    assert_eq!(outcome(leader).await, answer("MISS", "run 1"));
+    assert_eq!(outcome(follower).await, answer("HIT", "run 1"));
+    assert_eq!(app.runs(), 2);
+}
+
+#[tokio::test]
 async fn no_process_waits_for_the_stream_of_another() {
     let settings = settings();
     let app = || {

@@ -31,6 +31,22 @@ async fn the_names_of_values_are_readable() {
 }
 
 #[tokio::test]
+async fn the_names_of_a_computed_value_expire() {
+    let redis = RedisServer::start();
+    let values = Cache::connect(patient(&redis)).unwrap().group("g").ttl(60);
+    assert_eq!(values.get_or_insert_with("key", async || 1).await, 1);
+    let mut connection = redis.connection();
+    let names: Vec<String> = connection.keys("*").unwrap();
+    let of_the_value = names.iter().filter(|name| !name.contains(":all:"));
+    for name in of_the_value {
+        let left: i64 = connection.ttl(name).unwrap();
+        // The time of a lease is added to that of the value.
+        assert!((1..=90).contains(&left), "{name} is kept for {left} s");
+    }
+    assert!(names.len() > 2, "{names:?}");
+}
+
+#[tokio::test]
 async fn corrupt_foreign_or_truncated_entries_are_misses_and_are_replaced() {
     let redis = RedisServer::start();
     let values = Cache::connect(patient(&redis)).unwrap().group("g");
