@@ -100,7 +100,10 @@ fn imports(path: &Path, code: &str) -> Vec<String> {
             let is_whole =
                 !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
             if is_whole {
-                imports.extend(first_names(&code[at + start.len()..]));
+                let names = first_names(&code[at + start.len()..]).into_iter();
+                // In a module within a file, as many `super`s stay in the layer.
+                let is_meant = |name: &String| start == "crate::" || LAYERS.contains(&&**name);
+                imports.extend(names.filter(is_meant));
             }
         }
     }

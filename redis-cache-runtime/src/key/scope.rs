@@ -51,8 +51,8 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spelling::unscoped;
     use super::*;
+    use crate::key::spelling::unscoped;
 
     #[test]
     fn a_group_in_a_scope_is_its_own() {
