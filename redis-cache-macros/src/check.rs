@@ -7,10 +7,10 @@ use syn::{Attribute, FnArg, Meta, Safety, TypeImplTrait, TypePath};
 
 use crate::handler::{Handler, is_named};
 
-/// axum has `Handler` implementations for functions of up to this many arguments.
+/// The most arguments for which axum implements `Handler`.
 const MAX_ARGUMENTS: usize = 16;
 
-/// Reports everything that is wrong with a function. `in_block`: it is most likely in an `impl` block.
+/// Reports every fault of a function. `in_block`: the function is most likely in an `impl` block.
 pub(crate) fn check(handler: &Handler, in_block: bool) -> darling::Result<()> {
     let mut errors = darling::Error::accumulator();
     let mut refuse = |tokens: &dyn ToTokens, message: &str| {
@@ -60,7 +60,7 @@ fn signature(handler: &Handler, refuse: &mut Refuse<'_>) {
     }
 }
 
-/// Refuses what the function would have of an `impl` block around it: it is put elsewhere.
+/// Refuses a function that needs the `impl` block around it: it is moved elsewhere.
 fn block(handler: &Handler, in_block: bool, refuse: &mut Refuse<'_>) {
     let signature = &handler.signature;
     if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
@@ -100,9 +100,9 @@ fn attributes(handler: &Handler, refuse: &mut Refuse<'_>) {
     }
 }
 
-/// The types of the signature that are called as type parameters mostly are, by a single letter, and are
-/// none of the function. A message about the block is better than the compiler's, which is about
-/// generated items.
+/// Returns the types of the signature that look like type parameters, a single letter, and are none of
+/// the function. A message about the block is better than the compiler's, which is about generated
+/// items.
 fn names_like_parameters(handler: &Handler) -> Vec<Ident> {
     let mut names = FirstNames(Vec::new());
     names.visit_signature(&handler.signature);
@@ -122,7 +122,7 @@ fn names_like_parameters(handler: &Handler) -> Vec<Ident> {
     found
 }
 
-/// The first `Self` that no item around it gives a meaning to.
+/// Returns the first `Self` whose meaning comes from the block around the function.
 fn find_self(tokens: TokenStream) -> Option<Ident> {
     let mut in_item = false;
     for token in tokens {
@@ -151,12 +151,12 @@ fn find_self(tokens: TokenStream) -> Option<Ident> {
     None
 }
 
-/// `#[utoipa::path(..)]`, which reads the signature of the function below it.
+/// Returns a `#[utoipa::path(..)]`, which reads the signature of the function below it.
 fn is_utoipa_path(attribute: &Attribute) -> bool {
     is_named(attribute, "path") && matches!(attribute.meta, Meta::List(_))
 }
 
-/// An `#[instrument]` that wants to see what is inside of the generated function.
+/// Returns an `#[instrument]` whose arguments need the body of the user's function.
 fn is_instrument_of_inside(attribute: &Attribute) -> bool {
     let Meta::List(list) = &attribute.meta else {
         return false;
@@ -176,7 +176,7 @@ impl Visit<'_> for ImplTraits {
     }
 }
 
-/// The names that paths of types begin with.
+/// Returns the first names of the paths of types.
 struct FirstNames(Vec<Ident>);
 
 impl Visit<'_> for FirstNames {

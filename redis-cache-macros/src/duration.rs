@@ -1,4 +1,4 @@
-//! Durations as options say them.
+//! Durations in options.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Expr, ExprUnary, Lit, UnOp};
 
-/// Whether it is a literal that says zero.
+/// Returns whether an expression is a literal of zero.
 pub(crate) fn is_zero(expr: &Expr) -> bool {
     let literal = match expr {
         Expr::Lit(lit) => &lit.lit,
@@ -22,8 +22,8 @@ pub(crate) fn is_zero(expr: &Expr) -> bool {
     }
 }
 
-/// An expression of `Declared`: seconds and texts are computed now, anything else is evaluated once.
-/// `zero` is what 0 means, if it means something.
+/// Returns an expression of `Declared`: numbers and texts are computed now, any other expression is
+/// evaluated once at run time. `zero` is the meaning of 0, if it has one.
 pub(crate) fn duration(expr: &Expr, krate: &TokenStream, zero: &str) -> Result<TokenStream> {
     let fail = |message: String| Err(Error::custom(message).with_span(expr));
     let duration = match expr {

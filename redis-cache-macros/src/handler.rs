@@ -13,20 +13,21 @@ use syn::{
 use crate::pattern;
 use crate::span::at;
 
-/// A body that does not parse yet is passed on, so that the compiler reports it where it stands.
+/// The annotated function. A body that does not parse yet is passed on, so that the compiler reports it
+/// at its place.
 #[derive(Clone)]
 pub(crate) struct Handler {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: TokenStream,
-    /// The response is documented by the type that the function returns, which aide wants to see.
+    /// The response is documented by the return type of the function, which aide needs.
     pub(crate) is_documented: bool,
 }
 
 /// An argument of the function.
 pub(crate) struct Argument<'a> {
-    /// What the generated function calls it.
+    /// Its name in the generated function.
     pub(crate) name: Ident,
     pub(crate) pattern: &'a syn::Pat,
     pub(crate) ty: &'a Type,
@@ -60,7 +61,7 @@ impl ToTokens for Handler {
 }
 
 impl Handler {
-    /// The arguments in order.
+    /// Returns the arguments in order.
     pub(crate) fn arguments(&self) -> Vec<Argument<'_>> {
         let generics = self.generic_names();
         let typed = self
@@ -77,7 +78,8 @@ impl Handler {
             .collect()
     }
 
-    /// `::<T, N>` for the generic parameters, so that one which no argument mentions is passed on.
+    /// Returns `::<T, N>` for the generic parameters, so that one which no argument mentions is passed
+    /// on.
     pub(crate) fn turbofish(&self) -> TokenStream {
         let params = self.signature.generics.params.iter();
         let names = params.filter_map(|param| match param {
@@ -92,19 +94,19 @@ impl Handler {
         quote!(::<#names>)
     }
 
-    /// Returns whether it is compiled for each of several types.
+    /// Returns whether the function is generic over types or constants.
     pub(crate) fn is_generic(&self) -> bool {
         let mut params = self.signature.generics.params.iter();
         params.any(|param| !matches!(param, GenericParam::Lifetime(_)))
     }
 
-    /// A type that names the types of a generic handler, as `Types<T, N>` in its body.
+    /// Returns a type that names the types of a generic handler, as `Types<T, N>` in its body.
     pub(crate) fn types(&self) -> TokenStream {
         let turbofish = self.turbofish();
         quote!(__AxumRedisCacheTypes #turbofish)
     }
 
-    /// The item that declares the type of [`types`](Self::types).
+    /// Returns the item that declares the type of [`types`](Self::types).
     pub(crate) fn types_item(&self) -> Option<TokenStream> {
         let params = self.signature.generics.params.iter();
         let (mut declared, mut used) = (Vec::new(), Vec::new());
@@ -127,8 +129,8 @@ impl Handler {
         })
     }
 
-    /// The generics, with types that borrow nothing: axum takes no handler of others. A bound goes
-    /// where the type has its others.
+    /// Returns the generics with the bound that types borrow nothing, which axum requires. The bound
+    /// stands where the type has its others.
     pub(crate) fn owned_generics(&self) -> Generics {
         let mut generics = self.signature.generics.clone();
         let Generics {
@@ -152,7 +154,7 @@ impl Handler {
         generics
     }
 
-    /// The type that documents the response; `None` if nothing asks for it, or if it has no name.
+    /// Returns the type that documents the response; `None` if nothing needs it, or if it has no name.
     pub(crate) fn documentation(&self) -> Option<TokenStream> {
         let ty = match &self.signature.output {
             ReturnType::Default => quote!(()),
@@ -176,12 +178,11 @@ impl Handler {
         names.collect()
     }
 
-    /// Where the head of the request is taken: at the argument that stands there, or, for `None`,
-    /// by one more in front.
+    /// Returns the argument that the head of the request replaces; `None`: a new argument in front.
     ///
-    /// `#[debug_handler]` finds the type of the state by arguments spelled `State<..>`, so they are
-    /// left as they are, if there is any other; and it counts the arguments that it sees, so one
-    /// more is no choice if it may stand above.
+    /// `#[debug_handler]` finds the type of the state by arguments spelled `State<..>`, so another
+    /// argument is replaced if there is one. It counts the arguments that it sees, so no argument is
+    /// added if it may stand above.
     pub(crate) fn wrapped(&self, arguments: &[Argument<'_>]) -> Option<usize> {
         let is_state = |argument: &Argument<'_>| match argument.ty {
             Type::Path(path) => path.path.segments.last().is_some_and(|last| {
@@ -200,8 +201,8 @@ impl Handler {
         }
     }
 
-    /// The same function as it is where the first `#[cfg]` on a parameter holds, and where it does
-    /// not; `None` if there is no such parameter.
+    /// Splits a function at the first `#[cfg]` on a parameter: the function where the condition holds,
+    /// and where it does not; `None` if there is no such parameter.
     pub(crate) fn split_by_cfg(&self) -> Option<[(TokenStream, Self); 2]> {
         let is_cfg = |attribute: &Attribute| attribute.path().is_ident("cfg");
         let attributes = |input: &FnArg| match input {
@@ -235,7 +236,7 @@ impl Handler {
 }
 
 impl<'a> Argument<'a> {
-    /// The extractors of a tuple, each as an argument of its own; otherwise the argument.
+    /// Returns the extractors of a tuple, each as an argument of its own; otherwise the argument.
     pub(crate) fn elements(&self) -> Vec<Argument<'a>> {
         let element = |pattern, ty, bindings| Argument {
             name: self.name.clone(),
@@ -261,7 +262,7 @@ impl<'a> Argument<'a> {
 
 fn argument<'a>(position: usize, typed: &'a PatType, generics: &[String]) -> Argument<'a> {
     let bindings = pattern::bindings(&typed.pat);
-    // A name that says it is not used is not used by the generated call either; one in upper case
+    // The generated call does not use a name that begins with an underscore either; an upper-case name
     // may be a constant.
     let is_plain = |name: &Ident| {
         !name
@@ -282,7 +283,7 @@ fn argument<'a>(position: usize, typed: &'a PatType, generics: &[String]) -> Arg
     }
 }
 
-/// The first word that satisfies, however deep it stands.
+/// Returns the first word that meets a condition, however deep it stands.
 pub(crate) fn find_ident(tokens: TokenStream, wanted: &dyn Fn(&Ident) -> bool) -> Option<Ident> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(word) => Some(word).filter(|word| wanted(word)),
@@ -291,21 +292,21 @@ pub(crate) fn find_ident(tokens: TokenStream, wanted: &dyn Fn(&Ident) -> bool) -
     })
 }
 
-/// Whether an attribute has that name, however it is reached.
+/// Returns whether an attribute has a name, whatever path leads to it.
 pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
     let last = attribute.path().segments.last();
     last.is_some_and(|last| last.ident.unraw() == name)
 }
 
-/// The name of a generated argument, which lints leave alone. `debug_handler` repeats arguments in code
-/// that uses none.
+/// Returns the name of a generated argument, which lints ignore: `debug_handler` repeats arguments in
+/// code that uses none.
 fn from_an_expansion(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(at(name.span()));
     name
 }
 
-/// A name that the user's code cannot spell.
+/// Returns a name that the user's code cannot spell.
 pub(crate) fn positional(position: usize) -> Ident {
     format_ident!("argument_{position}", span = Span::mixed_site())
 }

@@ -20,8 +20,8 @@
 //! impl<T> Part<Self> for Owner<T> where T: KeyPart {}
 //! ```
 //!
-//! The parts of one value are never the beginning of those of another one of its type: not those of
-//! a field, so not those of several, and a name tells how many follow.
+//! The parts of one value are never a prefix of the parts of another value of its type. That holds for
+//! each field, so it holds for several, and the name of a variant tells how many follow.
 
 use darling::{Error, Result};
 use proc_macro2::{Ident, TokenStream};
@@ -30,7 +30,7 @@ use syn::ext::IdentExt;
 use syn::visit::Visit;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, Path, TypePath, parse_quote};
 
-/// The implementations, or what is wrong.
+/// Returns the implementations, or the errors.
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let mut errors = Error::accumulator();
     let krate = errors.handle(krate(&input.attrs)).flatten();
@@ -84,7 +84,7 @@ fn body(input: &DeriveInput, krate: &TokenStream) -> Result<TokenStream> {
                 #writes
             })
         }
-        // A reference to a type without values matches no pattern, the type itself needs none.
+        // A reference to an enum without variants matches no pattern, the enum itself needs none.
         Data::Enum(data) if data.variants.is_empty() => Ok(quote!(match *self {})),
         Data::Enum(data) => {
             let variants = data.variants.iter().map(|variant| {
@@ -108,8 +108,8 @@ fn body(input: &DeriveInput, krate: &TokenStream) -> Result<TokenStream> {
     }
 }
 
-/// The pattern that binds fields, and the statements that write them. A type is written as the user
-/// wrote it: so an error about it points there.
+/// Returns the pattern that binds fields, and the statements that write them. A type keeps the tokens
+/// of the user, so that an error about it points there.
 fn written(fields: &Fields, krate: &TokenStream) -> (TokenStream, TokenStream) {
     let bindings: Vec<_> = (0..fields.len())
         .map(|number| format_ident!("__field_{number}"))
@@ -140,7 +140,7 @@ fn variant_attributes(data: &Data) -> impl Iterator<Item = &Attribute> {
 
 const OPTION: &str = "`crate = path::to::axum_redis_cache`";
 
-/// Where `#[key_part(crate = path)]` says that this crate is.
+/// Returns the path of this crate that `#[key_part(crate = path)]` names.
 fn krate(attributes: &[Attribute]) -> Result<Option<Path>> {
     let mut krate = None;
     let mut errors = Error::accumulator();
@@ -169,8 +169,8 @@ fn krate(attributes: &[Attribute]) -> Result<Option<Path>> {
     errors.finish_with(krate)
 }
 
-/// The types that must be parts of keys for a generic type to be one: its parameters and what is
-/// associated with them, where they are in fields.
+/// Returns the types that must be parts of keys for a generic type to be one: its parameters and their
+/// associated types, as far as they are in fields.
 fn bounds(input: &DeriveInput) -> Vec<TypePath> {
     let mut used = Used {
         parameters: input.generics.type_params().map(|it| &it.ident).collect(),
@@ -212,7 +212,7 @@ impl<'ast> Visit<'ast> for Used<'_> {
             }
             return;
         }
-        // It holds no value of the type that it is about.
+        // The type holds no value of its parameter.
         let last = ty.path.segments.last();
         if last.is_none_or(|last| last.ident != "PhantomData") {
             syn::visit::visit_type_path(self, ty);

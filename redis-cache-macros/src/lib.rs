@@ -62,7 +62,7 @@ pub fn key_part(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expanded.unwrap_or_else(Error::write_errors).into()
 }
 
-/// Which attribute it is.
+/// The kind of an attribute.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Cached,
@@ -76,7 +76,7 @@ const KINDS: [(&str, Kind); 3] = [
     ("cache_put", Kind::Put),
 ];
 
-/// Gives the function back whatever is wrong, so that its uses do not fail too.
+/// Returns the function even after an error, so that its uses do not fail too.
 fn attribute(
     kind: Kind,
     args: proc_macro::TokenStream,
@@ -156,7 +156,7 @@ fn is_in_block(args: &TokenStream) -> bool {
     args.any(|token| matches!(token, TokenTree::Ident(word) if word == "no_companion"))
 }
 
-/// The other attributes of ours below this one, which is the outermost.
+/// Returns the other attributes of this crate below this one, which is the outermost.
 fn take_siblings(handler: &mut Handler) -> Vec<(Kind, Attribute)> {
     let attributes = std::mem::take(&mut handler.attributes);
     let mut siblings = Vec::new();
@@ -172,7 +172,7 @@ fn take_siblings(handler: &mut Handler) -> Vec<(Kind, Attribute)> {
     siblings
 }
 
-/// The same attribute on each of the functions that a `#[cfg]` on a parameter makes of one.
+/// Returns the same attribute on both functions that a `#[cfg]` on a parameter makes of one.
 fn again(kind: Kind, args: &TokenStream, handlers: &[(TokenStream, Handler); 2]) -> TokenStream {
     let krate = parse::krate(args);
     let name = KINDS.iter().find(|(_, other)| *other == kind);

@@ -1,4 +1,4 @@
-//! What the options decide: checked, and with nothing left to guess.
+//! The decisions of an attribute: checked, so that the expansion decides nothing.
 
 use darling::error::Accumulator;
 use darling::util::SpannedValue;
@@ -39,29 +39,29 @@ pub(crate) struct Route {
     pub(crate) unless: Option<ExprPath>,
 }
 
-/// Where the key comes from.
+/// The source of the key.
 pub(crate) enum Key {
-    /// The values that the arguments read from the URL, and as much of the query.
+    /// The values that the arguments read from the URL, and a part of the query.
     Default(Query),
     Template(Template),
     Function(ExprPath),
 }
 
-/// The part of the query in the default key, beside the values that the arguments read.
+/// The part of the query in the default key, besides the values that the arguments read.
 pub(crate) enum Query {
     Nothing,
     All,
     Only(Vec<LitStr>),
 }
 
-/// Who a response is for.
+/// The visibility of a response for clients.
 #[derive(Clone, Copy)]
 pub(crate) enum Visibility {
     Private,
     Public,
 }
 
-/// The decisions of `#[cache_put]`, which leaves the rest to the handler it names.
+/// The decisions of `#[cache_put]`; the named handler makes all others.
 pub(crate) struct Put {
     pub(crate) krate: TokenStream,
     pub(crate) companion: bool,
@@ -77,7 +77,7 @@ pub(crate) struct HandlerKey {
     pub(crate) values: Option<Vec<Expr>>,
 }
 
-/// What `#[cache_evict]` decided.
+/// The decisions of `#[cache_evict]`.
 pub(crate) struct Evict {
     pub(crate) krate: TokenStream,
     pub(crate) companion: bool,
@@ -148,8 +148,8 @@ impl Route {
         errors.finish_with(route)
     }
 
-    /// The groups as they are stored, sorted, if that is known before there is a request: when none
-    /// of them holds a value, or is a name that would be hashed.
+    /// Returns the groups as they are stored, sorted, if they are known at compile time: none of them
+    /// holds a value, or has a name that would be hashed.
     pub(crate) fn fixed_groups(&self) -> Option<Vec<&str>> {
         let is_fixed = |name: &&str| name.len() <= 512 && !name.starts_with('#');
         let names = self
@@ -167,7 +167,7 @@ impl Route {
         values.any(|value| !value.roots.is_empty())
     }
 
-    /// Whether the values of the key are enough to know the groups.
+    /// Returns whether the values of the key decide the groups.
     pub(crate) fn groups_by_key(&self) -> bool {
         let Key::Template(key) = &self.key else {
             return !self.has_made_groups();
@@ -177,7 +177,7 @@ impl Route {
         values.all(|value| value.roots.is_empty() || in_key(value))
     }
 
-    /// The values that the key and `vary_by` use.
+    /// Returns the values that the key and `vary_by` use.
     pub(crate) fn used(&self) -> impl Iterator<Item = &Value> {
         used(&self.key, &self.vary_by)
     }
@@ -230,7 +230,7 @@ impl HandlerKey {
     }
 }
 
-/// A literal that looks like a template.
+/// Refuses a literal that looks like a template.
 fn text_with_braces(value: &Expr) -> Option<&LitStr> {
     match parse::ungroup(value) {
         Expr::Lit(ExprLit {
@@ -286,7 +286,7 @@ fn key(
     })
 }
 
-/// A name that keys can begin with.
+/// Returns a name with which keys can begin.
 fn handler_name(name: &Expr) -> Result<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     if let Expr::Lit(ExprLit {
@@ -322,7 +322,7 @@ fn values(
     out
 }
 
-/// The names of arguments, and where they are named.
+/// Returns the names of arguments, with the places at which they are named.
 fn ignored(exprs: &[Expr], arguments: &[Argument<'_>]) -> Result<Vec<(String, Expr)>> {
     let mut out: Vec<(String, Expr)> = Vec::new();
     let mut errors = Error::accumulator();
@@ -366,7 +366,7 @@ fn ignored_and_used(
     }
 }
 
-/// Without repeats.
+/// Removes repeats.
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
@@ -378,7 +378,7 @@ fn handled<T>(result: Option<Result<Vec<T>>>, errors: &mut Accumulator) -> Vec<T
     value.unwrap_or_default()
 }
 
-/// All of the values, or all of the errors.
+/// Collects all values, or all errors.
 fn collected<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     let mut errors = Error::accumulator();
     let out = results.filter_map(|result| errors.handle(result)).collect();
@@ -392,7 +392,7 @@ fn krate(path: Option<PathValue>) -> TokenStream {
     )
 }
 
-/// Options that say opposite things about what clients may do.
+/// Refuses options that contradict each other about clients.
 fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
     if args.private.is_present() && args.public.is_present() {
         let message = "`private` and `public` contradict each other: remove one";

@@ -1,4 +1,4 @@
-//! Which options an attribute knows, and the form of each: checked before their values are read.
+//! The options of each attribute and their forms, checked before their values are read.
 
 use darling::ast::NestedMeta;
 use darling::util::path_to_string;
@@ -9,7 +9,7 @@ use syn::{Expr, Meta, Path, Token};
 
 use crate::suggest::nearest;
 
-/// What an option looks like, with an example.
+/// The form of an option, with an example.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     Word,
@@ -18,7 +18,7 @@ pub(crate) enum Form {
     WordOrList(&'static str),
 }
 
-/// The names that an attribute knows.
+/// The option names of an attribute.
 pub(crate) type Options = [(&'static str, Form)];
 
 /// A handler that an attribute names: alone, or with the values of its key.
@@ -92,7 +92,7 @@ pub(crate) fn checked(
 }
 
 impl Form {
-    /// What to write instead, if an option is written in another form than its own.
+    /// Returns the form to write instead, if an option is written in another form.
     fn check(self, name: &str, item: &NestedMeta) -> Option<String> {
         let NestedMeta::Meta(meta) = item else {
             return None;
@@ -116,7 +116,7 @@ fn name(item: &NestedMeta) -> Option<(&syn::Path, String)> {
     }
 }
 
-/// The attribute that has an option which not all of them have.
+/// Returns the attribute that has an option which not all of them have.
 fn misplaced(name: &str) -> Option<&'static str> {
     let of = [
         ("key", "#[cached]"),

@@ -56,7 +56,7 @@ pub(crate) struct EvictArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// Where the arguments of any of the attributes say that this crate is.
+/// Returns the path of this crate that the arguments of any attribute name.
 pub(crate) fn krate(args: &TokenStream) -> TokenStream {
     let items = NestedMeta::parse_meta_list(args.clone()).unwrap_or_default();
     let renamed = items.iter().find_map(|item| match item {

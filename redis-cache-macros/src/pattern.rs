@@ -1,18 +1,18 @@
-//! What the pattern of an argument binds.
+//! The names that the pattern of an argument binds.
 
 use proc_macro2::Ident;
 use syn::visit::Visit;
 use syn::visit_mut::VisitMut;
 use syn::{Pat, PatIdent};
 
-/// The names that a pattern binds, in order.
+/// Returns the names that a pattern binds, in order.
 pub(crate) fn bindings(pattern: &Pat) -> Vec<Ident> {
     let mut bindings = Bindings(Vec::new());
     bindings.visit_pat(pattern);
     bindings.0
 }
 
-/// The pattern for a reference to the same value: bound by reference, so nothing moves out.
+/// Returns the pattern for a reference to the same value: it binds by reference, so no value moves out.
 pub(crate) fn by_reference(pattern: &Pat) -> Pat {
     let mut pattern = pattern.clone();
     ByReference.visit_pat_mut(&mut pattern);

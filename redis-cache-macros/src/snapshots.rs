@@ -1,4 +1,4 @@
-//! What the attributes expand to, so that reviewers read generated code in diffs.
+//! The expansions of the attributes, so that reviewers read generated code in diffs.
 //!
 //! To accept changes, run `SNAPSHOTS=overwrite cargo test -p redis-cache-macros` and read the diff.
 #![allow(clippy::unwrap_used, clippy::panic)]

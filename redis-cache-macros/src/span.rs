@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 
-/// A span for generated code whose errors are about something the user wrote.
+/// Returns a span for generated code whose errors are about the user's code.
 pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

@@ -1,6 +1,6 @@
-//! What the user may have meant.
+//! Suggestions for misspelt names.
 
-/// The name most like the one that was written, if it is like it at all.
+/// Returns the most similar name, if one is similar at all.
 pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let names = names.into_iter();
     let rated = names.map(|known| (strsim::jaro_winkler(name, known), known));

@@ -44,7 +44,7 @@ impl Template {
         })
     }
 
-    /// An expression that yields the whole text.
+    /// Makes a template of an expression that yields the whole text.
     pub(crate) fn of_expr(expr: &Expr, arguments: &[Argument<'_>]) -> Self {
         Self {
             pieces: vec![Piece::Text(Value::of_text(expr, arguments))],
@@ -58,7 +58,7 @@ impl Template {
         })
     }
 
-    /// The text, if there is no value in it.
+    /// Returns the text, if there is no value in it.
     pub(crate) fn as_literal(&self) -> Option<&str> {
         match &*self.pieces {
             [Piece::Literal(text)] => Some(text),
@@ -67,7 +67,7 @@ impl Template {
     }
 }
 
-/// Ends a value with `;` where what follows could be taken for a part of it.
+/// Ends a value with `;` if the next text could be taken for a part of it.
 fn separated(pieces: Vec<Piece>) -> Vec<Piece> {
     let is_of_value = |c: char| c.is_ascii_alphanumeric() || "._-%~,".contains(c);
     let mut rest = pieces.into_iter().peekable();

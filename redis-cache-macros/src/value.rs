@@ -14,7 +14,7 @@ use crate::suggest::nearest;
 /// An expression over the names that arguments bind.
 #[derive(Clone)]
 pub(crate) struct Value {
-    /// The names that it uses, each with the number of the argument that binds it.
+    /// The names that the expression uses, each with the number of the argument that binds it.
     pub(crate) roots: Vec<(usize, Ident)>,
     pub(crate) form: Form,
     span: Span,
@@ -58,7 +58,7 @@ impl Value {
         Ok(value)
     }
 
-    /// An expression that may use no name at all.
+    /// Reads an expression that may use no name at all.
     pub(crate) fn of_text(expr: &Expr, arguments: &[Argument<'_>]) -> Self {
         let tokens = expr.to_token_stream();
         let mut roots = Vec::new();
@@ -67,7 +67,7 @@ impl Value {
                 roots.push((argument, name.clone()));
             }
         });
-        // What a macro mentions is not known.
+        // The names that a macro mentions are not known.
         if find_bang(tokens.clone()).is_some() {
             let all = arguments.iter().enumerate();
             let all =
@@ -81,14 +81,14 @@ impl Value {
         }
     }
 
-    /// Returns whether it uses a name, or a part of what the name stands for.
+    /// Returns whether the expression uses a name, or a part of its value.
     pub(crate) fn uses(&self, name: &Ident) -> bool {
         self.roots
             .iter()
             .any(|(_, root)| root.unraw() == name.unraw())
     }
 
-    /// Returns whether it is a name, and nothing less.
+    /// Returns whether the expression is a name, and not a part of its value.
     pub(crate) fn is_all_of(&self, name: &Ident) -> bool {
         matches!(&self.form, Form::Place(fields) if fields.is_empty()) && self.uses(name)
     }
@@ -97,7 +97,7 @@ impl Value {
         self.span
     }
 
-    /// A reference to the value, where names are bound by reference.
+    /// Returns a reference to the value, where names are bound by reference.
     pub(crate) fn reference(&self) -> TokenStream {
         let span = at(self.span);
         let tokens = self.tokens();
@@ -108,7 +108,7 @@ impl Value {
         }
     }
 
-    /// The expression.
+    /// Returns the expression.
     pub(crate) fn tokens(&self) -> TokenStream {
         match &self.form {
             Form::Place(fields) => {
@@ -121,7 +121,7 @@ impl Value {
         }
     }
 
-    /// A name for it that is no path.
+    /// Returns a name for the value that is no path.
     pub(crate) fn flat_name(&self) -> String {
         let root = self
             .roots
@@ -139,7 +139,7 @@ impl Value {
     }
 }
 
-/// The value that a placeholder of a template names. Errors point at the template.
+/// Returns the value that a placeholder of a template names. Errors point at the template.
 pub(crate) fn of_placeholder(
     text: &str,
     literal: &LitStr,
@@ -173,7 +173,7 @@ pub(crate) fn of_placeholder(
     })
 }
 
-/// The same text, where a word of the language may be a name.
+/// Returns a text in which a keyword is a raw identifier, since it may be a name.
 fn raw(text: &str) -> String {
     let words = text.split('.').map(|word| {
         let is_keyword = syn::parse_str::<Ident>(word).is_err()
@@ -187,7 +187,7 @@ fn raw(text: &str) -> String {
     words.collect::<Vec<_>>().join(".")
 }
 
-/// The name and the fields of a field path.
+/// Returns the name and the fields of a field path.
 fn place(expr: &Expr) -> Option<(Ident, Vec<Member>)> {
     let mut fields = Vec::new();
     let mut inner = ungroup(expr);
@@ -201,7 +201,7 @@ fn place(expr: &Expr) -> Option<(Ident, Vec<Member>)> {
     Some((path.get_ident()?.clone(), fields))
 }
 
-/// Visits the words that are no fields, methods or parts of a longer path.
+/// Visits the identifiers that are no fields, methods or parts of a longer path.
 fn names(tokens: TokenStream, visit: &mut dyn FnMut(&Ident)) {
     let mut tokens = tokens.into_iter().peekable();
     let mut follows = false;
@@ -225,7 +225,7 @@ fn names(tokens: TokenStream, visit: &mut dyn FnMut(&Ident)) {
     }
 }
 
-/// Expressions from a text, at the place of the text, with the names of the arguments.
+/// Parses expressions of a text, with the span of the text and the names of the arguments.
 fn relocated(tokens: TokenStream, at: Span, arguments: &[Argument<'_>]) -> TokenStream {
     let tokens = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(name) => {
@@ -280,7 +280,7 @@ fn with_span(mut member: Member, literal: &LitStr) -> Member {
     member
 }
 
-/// The argument that binds a name, and the name as it is written there.
+/// Returns the argument that binds a name, and the name as it is written there.
 pub(crate) fn find(
     name: &str,
     arguments: &[Argument<'_>],
@@ -305,7 +305,7 @@ pub(crate) fn find(
     })
 }
 
-/// The identifier of that name, which may be a keyword.
+/// Returns the identifier of a name, which may be a keyword.
 pub(crate) fn word(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }

@@ -1,4 +1,4 @@
-//! Checks that compile only if the key accounts for everything that a response may depend on.
+//! Checks that compile only if the key holds everything that a response may depend on.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -15,8 +15,8 @@ use crate::model::{Key, Put, Query, Route};
 /// hold for each instance.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// Types that are well-formed if all is well: of the fields of one type, which is all that the
-    /// compiler checks for most handlers.
+    /// Types that are well-formed if every check passes. They are the fields of one type, which is all
+    /// that the compiler checks for most handlers.
     pub(super) types: Vec<TokenStream>,
     pub(super) items: TokenStream,
     pub(super) statements: TokenStream,
@@ -41,7 +41,7 @@ impl Checks {
         }
     }
 
-    /// The items first, because that is where the user's lints want them.
+    /// Returns the tokens. The items come first, where the user's lints want them.
     pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
         let Self {
             types,
@@ -57,10 +57,10 @@ impl Checks {
     }
 }
 
-/// The checks of every argument of a `#[cached]` handler.
+/// Returns the checks of all arguments of a `#[cached]` handler.
 pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &Route) -> Checks {
     let mut checks = Checks::default();
-    // The function sees the whole head of the request: what the key holds is up to it.
+    // A key function sees all parts of the request, and decides on the key alone.
     if matches!(route.key, Key::Function(_)) {
         return checks;
     }
@@ -88,14 +88,14 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
     checks
 }
 
-/// What determines an argument, as far as its type says it; with `NotDetermined` in scope.
+/// Returns the source of an argument, as its type declares it; needs `NotDetermined` in scope.
 pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStream {
     let ty = argument.ty;
     quote!(#private::Probe::<#ty>::BY)
 }
 
-/// The names of an argument that the attribute does not account for; `None` if it accounts for all of
-/// them.
+/// Returns the names of an argument that the attribute does not mention; `None` if it accounts for the
+/// argument.
 fn left<'a>(argument: &'a Argument<'_>, route: &Route) -> Option<Vec<&'a Ident>> {
     let is_used = |name: &Ident| route.used().any(|value| value.uses(name));
     let is_ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
@@ -106,16 +106,16 @@ fn left<'a>(argument: &'a Argument<'_>, route: &Route) -> Option<Vec<&'a Ident>>
     (argument.bindings.is_empty() || !left.is_empty()).then_some(left)
 }
 
-/// Says that an argument does not compile unless its type says what determines it, and that this is
-/// most likely the case.
+/// Returns whether an argument compiles only if its type declares its source, which it most likely
+/// does.
 pub(super) fn is_determined(argument: &Argument<'_>, route: &Route) -> bool {
     !matches!(route.key, Key::Function(_))
         && left(argument, route).is_some()
         && is_spelled_like_a_determined_one(argument.ty)
 }
 
-/// The argument needs no mention, because its type says what determines it. The trait of this check
-/// is generated for the message: it names the argument.
+/// Checks that the type of an argument declares its source, so that it needs no mention. The trait of
+/// this check is generated for the message, which names the argument.
 fn accounted(
     checks: &mut Checks,
     private: &TokenStream,
@@ -190,8 +190,8 @@ fn accounted(
     }
 }
 
-/// Says that a type most likely passes. The compiler decides that all the same; only the message is not
-/// made for the argument, because a trait for each of them takes it several milliseconds.
+/// Returns whether a type most likely passes. The compiler still decides. Only the message is not made
+/// for the argument, because a trait for each argument costs several milliseconds of compile time.
 fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     let known = [
         "State",
@@ -209,8 +209,8 @@ fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     last.is_some_and(|last| known.iter().any(|name| last.ident == name))
 }
 
-/// Checks that what the URL determines is in the template. A name that stands for all that an argument reads may be
-/// that of a struct, which has no place in a template as a whole unless it is a `KeyPart`.
+/// Checks that the values from the URL are in the template. A name for all that an argument reads may
+/// be that of a struct, which has no place in a template unless it is a `KeyPart`.
 fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>, name: &Ident) {
     let by = probe(private, argument);
     let name = name.unraw();
@@ -237,8 +237,8 @@ fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'
     checks.assert(argument, span, &holds, &message);
 }
 
-/// The parameters that are named are all that the response depends on: an argument that can see others
-/// is ignored by name.
+/// Checks that the response depends on the named parameters only: an argument that can see others is
+/// ignored by name.
 fn query_is_complete(
     checks: &mut Checks,
     private: &TokenStream,
@@ -270,7 +270,7 @@ fn query_is_complete(
     );
 }
 
-/// What a `#[cache_put]` must say itself, because the handler it names cannot say it for it.
+/// Checks the options that a `#[cache_put]` must repeat, because the named handler cannot supply them.
 pub(super) fn inherited(private: &TokenStream, put: &Put) -> TokenStream {
     let path = &put.handler.path;
     let span = at(last_span(path));

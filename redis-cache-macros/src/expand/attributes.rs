@@ -1,5 +1,5 @@
-//! Which of the attributes below ours stand on the function that axum calls, and which are also
-//! about the user's own.
+//! The attributes below ours: those of the function that axum calls, and those that the user's own
+//! function has, too.
 
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
@@ -7,7 +7,7 @@ use syn::{Attribute, Meta, Path, Token, parse_quote};
 
 use crate::handler::Handler;
 
-/// What they say is about the function as others see it: its name, its visibility, its docs.
+/// Returns the attributes that are about the function as others see it: its name, visibility and docs.
 const OF_THE_OUTSIDE: [&str; 5] = [
     "dead_code",
     "missing_docs",
@@ -16,15 +16,15 @@ const OF_THE_OUTSIDE: [&str; 5] = [
     "private_interfaces",
 ];
 
-/// Nothing is left to expect: they are about the signature of a documented function, and what is
-/// generated has another, or no docs.
+/// Drops expectations about the signature of a documented function, because the generated one has
+/// another signature, or no docs.
 const NOT_RAISED: [&str; 3] = [
     "clippy::missing_errors_doc",
     "clippy::missing_panics_doc",
     "clippy::must_use_candidate",
 ];
 
-/// All of them in order. What is expected of the user's function is allowed here.
+/// Returns all attributes in order. Lints that the user expects are allowed here.
 pub(super) fn of_wrapper(handler: &Handler) -> Vec<Attribute> {
     let attributes = handler.attributes.iter().flat_map(|attribute| {
         let Some(lints) = expected(attribute) else {
@@ -45,7 +45,7 @@ pub(super) fn of_wrapper(handler: &Handler) -> Vec<Attribute> {
     attributes.collect()
 }
 
-/// The lint levels, for the user's function as it is.
+/// Returns the lint levels for the user's function.
 pub(super) fn of_uncached(handler: &Handler) -> Vec<Attribute> {
     let attributes = handler.attributes.iter().filter_map(|attribute| {
         let Some(lints) = expected(attribute) else {
@@ -62,13 +62,13 @@ pub(super) fn of_uncached(handler: &Handler) -> Vec<Attribute> {
     attributes.collect()
 }
 
-/// Those that hold for everything that is generated beside the function.
+/// Returns the attributes that hold for everything that is generated beside the function.
 pub(super) fn of_companion(handler: &Handler) -> impl Iterator<Item = &Attribute> {
     let attributes = handler.attributes.iter();
     attributes.filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
-/// The lints of an `#[expect(..)]`, without its reason.
+/// Returns the lints of an `#[expect(..)]`, without its reason.
 fn expected(attribute: &Attribute) -> Option<Vec<Meta>> {
     if !attribute.path().is_ident("expect") {
         return None;

@@ -22,8 +22,8 @@ impl<'a> Companion<'a> {
         } else {
             format_ident!("__AxumRedisCacheHandler")
         };
-        // Lints that the user may have forbidden cannot be allowed here. They leave items alone whose
-        // first token and whose name come from an expansion.
+        // Lints that the user may have forbidden cannot be allowed here. They ignore items whose first
+        // token and whose name come from an expansion.
         name.set_span(at(name.span()));
         Self {
             handler,
@@ -91,7 +91,7 @@ pub(super) struct Own {
     pub(super) implementation: TokenStream,
 }
 
-/// The name of the static of a handler that writes.
+/// Returns the name of the static of a handler that writes.
 pub(super) fn writer() -> TokenStream {
     quote!(__AXUM_REDIS_CACHE_WRITER)
 }

@@ -1,4 +1,4 @@
-//! `key` of a companion: the key of a handler's response, by its values.
+//! The function `key` of a companion: the key of a handler's response, by its values.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -13,7 +13,7 @@ use crate::pattern;
 use crate::template::Template;
 use crate::value::{Form, Value, word};
 
-/// The function `key` of a companion.
+/// Returns the function `key` of a companion.
 pub(super) fn function(
     companion: &Companion<'_>,
     arguments: &[Argument<'_>],
@@ -117,7 +117,7 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
     }
 }
 
-/// Assertions about types, evaluated when the function is compiled for a use.
+/// Returns assertions about types, evaluated when the function is compiled for a use.
 fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStream> {
     (!checks.is_empty()).then(|| {
         quote!(const {
@@ -127,8 +127,8 @@ fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStrea
     })
 }
 
-/// Returns whether a type is spelled like one of these extractors of the URL, whose values can be named. The
-/// traits of the parameters decide whether it is one.
+/// Returns whether a type is spelled like one of these extractors of the URL, whose values can be
+/// named. The traits of the parameters decide whether it is one.
 pub(super) fn is_spelled(ty: &Type, names: &[&str]) -> bool {
     let last = match ty {
         Type::Path(path) => path.path.segments.last(),
@@ -137,7 +137,7 @@ pub(super) fn is_spelled(ty: &Type, names: &[&str]) -> bool {
     last.is_some_and(|last| names.iter().any(|name| last.ident == name))
 }
 
-/// A name for each value: those of a tuple one by one.
+/// Returns a name for each value, with one for each element of a tuple.
 fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
     let inner = match argument.pattern {
         Pat::TupleStruct(PatTupleStruct { elems, .. }) if elems.len() == 1 => elems.first(),
@@ -148,7 +148,7 @@ fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
             Some(Pat::Ident(pattern)) => Some(pattern.ident.clone()),
             _ => None,
         };
-        // Lints do not want names that begin with an underscore to be used.
+        // Lints forbid the use of names that begin with an underscore.
         let is_usable = |name: &Ident| !taken.contains(name) && !name.to_string().starts_with('_');
         name.filter(is_usable)
             .unwrap_or_else(|| format_ident!("value_{}", taken.len() + number))
@@ -164,7 +164,7 @@ fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
     }
 }
 
-/// `key` of a handler whose key is a template, with a parameter for each value.
+/// Returns the function `key` of a handler whose key is a template, with a parameter for each value.
 fn of_template(
     companion: &Companion<'_>,
     arguments: &[Argument<'_>],
@@ -224,7 +224,7 @@ fn of_template(
     }
 }
 
-/// Names for parameters: like the values, and different from each other.
+/// Returns distinct names for parameters, like those of the values.
 fn parameters(values: &[Value]) -> Vec<Ident> {
     let mut names: Vec<Ident> = Vec::new();
     for (number, value) in values.iter().enumerate() {

@@ -62,7 +62,7 @@ pub(crate) enum Write {
     Evict(Evict),
 }
 
-/// `#[cached]`.
+/// Expands `#[cached]`.
 pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route) -> TokenStream {
     let private = private(&route.krate);
     let companion = Companion::new(handler, &route.krate, route.companion);
@@ -98,8 +98,9 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route)
     )
 }
 
-/// `#[cache_put]` and `#[cache_evict]`, of which a handler may have several; the first is the outer.
-/// The paths of the others are mentioned, because the compiler has to see that they are used.
+/// Expands `#[cache_put]` and `#[cache_evict]`. A handler may have several of them; the first is the
+/// outermost. The paths of the others are mentioned, because the compiler has to see that they are
+/// used.
 pub(crate) fn writes(
     handler: &Handler,
     arguments: &[Argument<'_>],
@@ -208,7 +209,7 @@ fn private(krate: &TokenStream) -> TokenStream {
     quote!(#krate::__private)
 }
 
-/// A path whose errors are about something the user wrote.
+/// Returns a path whose errors are about the user's code.
 fn path_at(path: &TokenStream, span: Span) -> TokenStream {
     let tokens = path.clone().into_iter().map(|mut token| {
         token.set_span(token.span().located_at(span));

@@ -1,4 +1,4 @@
-//! What an attribute declared, as a constant expression of `Route`.
+//! The declarations of an attribute, as a constant expression of `Route`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -88,8 +88,8 @@ pub(super) fn declared(
     })
 }
 
-/// The key accounts for who asks if it holds a value whose extractor identifies the caller, or the
-/// credentials themselves.
+/// Sets that the key identifies the caller, if it holds a value whose extractor identifies the caller,
+/// or the credentials themselves.
 fn identified(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -103,7 +103,7 @@ fn identified(
     (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
 }
 
-/// The arguments whose values are in the key or select the response.
+/// Returns the arguments whose values are in the key or select the response.
 fn used<'a>(arguments: &'a [Argument<'a>], route: &'a Route) -> impl Iterator<Item = Argument<'a>> {
     let elements = arguments.iter().flat_map(Argument::elements);
     elements.filter(|argument| {
@@ -112,8 +112,8 @@ fn used<'a>(arguments: &'a [Argument<'a>], route: &'a Route) -> impl Iterator<It
     })
 }
 
-/// Proxies see the URL and the fields of `vary`. A value of an argument that the URL does not determine may
-/// be something else.
+/// Sets that proxies do not see a value in the key. They see the URL and the fields of `vary`, but not
+/// the value of an argument with another source.
 fn selected_unseen(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -132,8 +132,8 @@ fn selected_unseen(
     })
 }
 
-/// An argument that neither the URL nor the application determines may have been read from what can
-/// change, before the handler runs.
+/// Sets that an argument may have been read from data that can change, before the handler runs: its
+/// source is neither the URL nor the application.
 fn reads_early(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -145,7 +145,8 @@ fn reads_early(
     may_read_early.map(|it| quote!(.reads_early(#it)))
 }
 
-/// Asks whether an argument may be read from what can change; `None`: the function has no arguments.
+/// Returns an expression for whether any argument may be read from data that can change; `None`: the
+/// function has no arguments.
 pub(super) fn any_reads_early(
     private: &TokenStream,
     arguments: &[Argument<'_>],
@@ -165,8 +166,8 @@ fn one_reads_early(private: &TokenStream, arguments: &[Argument<'_>]) -> Option<
     }))
 }
 
-/// The pattern of a group's names: NUL stands for a value. Where there is nothing else, any name would
-/// look like it.
+/// Returns the pattern of a group's names: NUL stands for a value. A pattern without text would match
+/// every name, so there is none.
 fn pattern_of(group: &Template) -> Option<String> {
     let pieces = group.pieces.iter().map(|piece| match piece {
         Piece::Literal(text) => text.as_str(),

@@ -1,4 +1,4 @@
-//! What the arguments of a handler select: keys, groups, and the values of `vary_by`.
+//! The selection of an entry by arguments: keys, groups, and the values of `vary_by`.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
@@ -19,7 +19,7 @@ pub(crate) struct Bound {
     pub(crate) arguments: Vec<usize>,
 }
 
-/// An expression that uses none.
+/// Wraps an expression that uses no argument.
 pub(crate) fn place(tokens: TokenStream) -> Bound {
     Bound {
         tokens,
@@ -27,9 +27,9 @@ pub(crate) fn place(tokens: TokenStream) -> Bound {
     }
 }
 
-/// An expression that uses every argument of which it mentions a name.
+/// Wraps an expression with the arguments that it mentions.
 pub(crate) fn bound(tokens: TokenStream, arguments: &[Argument<'_>]) -> Bound {
-    // The format string of a macro may mention any of them.
+    // The format string of a macro may mention any argument.
     let has_macro = has_exclamation(tokens.clone());
     let mentions = |argument: &Argument<'_>| {
         let bindings = &argument.bindings;
@@ -52,7 +52,7 @@ fn has_exclamation(tokens: TokenStream) -> bool {
     })
 }
 
-/// For a `#[cached]` handler.
+/// Returns the selection of a `#[cached]` handler.
 pub(crate) fn read(
     handler: &Handler,
     arguments: &[Argument<'_>],
@@ -86,7 +86,7 @@ pub(crate) fn read(
     quote!(#start #key #groups #vary_by)
 }
 
-/// For a `#[cache_put]`.
+/// Returns the selection of a `#[cache_put]`.
 pub(crate) fn put(private: &TokenStream, put: &Put) -> TokenStream {
     let start = if put.handler.values.is_some() {
         let key = call(&put.handler);
@@ -99,7 +99,7 @@ pub(crate) fn put(private: &TokenStream, put: &Put) -> TokenStream {
     quote!(#start #groups #vary_by)
 }
 
-/// For a `#[cache_evict]`.
+/// Returns the targets of a `#[cache_evict]`.
 pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
     let targets = evict.targets.iter().map(|target| match target {
         Target::Handler(handler) if handler.values.is_some() => {
@@ -121,7 +121,7 @@ pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
     quote!(#private::Evictions::of(&#writer) #(#targets)* #always)
 }
 
-/// The route of a handler that is named without values.
+/// Returns the route of a handler that is named without values.
 pub(super) fn named_alone(private: &TokenStream, path: &Path) -> TokenStream {
     let span = at(last_span(path));
     quote_spanned! {span=>
@@ -131,8 +131,8 @@ pub(super) fn named_alone(private: &TokenStream, path: &Path) -> TokenStream {
     }
 }
 
-/// The key of a handler by the values that the user wrote. A wrong number of them is
-/// reported where the handler is named.
+/// Returns the key of a handler by the values that the user wrote. A wrong number of values is reported
+/// where the handler is named.
 fn call(handler: &HandlerKey) -> TokenStream {
     let HandlerKey { path, values } = handler;
     let span = at(last_span(path));
@@ -151,7 +151,7 @@ fn groups(private: &TokenStream, groups: &[Template]) -> TokenStream {
     quote!(.groups([#(#groups),*]))
 }
 
-/// The texts of groups.
+/// Returns the texts of groups.
 pub(super) fn texts(private: &TokenStream, groups: &[Template]) -> Vec<TokenStream> {
     let groups = groups.iter();
     groups
@@ -165,7 +165,7 @@ fn vary_by(private: &TokenStream, values: &[Value]) -> Option<TokenStream> {
         .then(|| quote!(.vary_by(#private::Text::new() #(.value(#values).literal(";"))*)))
 }
 
-/// A template, filled in with what stands for its values.
+/// Fills a template in.
 pub(super) fn text(
     private: &TokenStream,
     template: &Template,
@@ -185,7 +185,7 @@ pub(super) fn text(
     quote!(#private::Text::new() #(#pieces)*)
 }
 
-/// The values of a template, each once.
+/// Returns the values of a template, each once.
 pub(super) fn distinct(template: &Template) -> Vec<Value> {
     let mut values: Vec<Value> = Vec::new();
     for value in template.values() {

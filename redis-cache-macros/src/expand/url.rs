@@ -1,4 +1,4 @@
-//! Reading the URL as the arguments of a handler do: a function of the runtime's reader.
+//! The function that reads a URL as the arguments of a handler do.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -10,7 +10,8 @@ use crate::model::{Key, Route};
 use crate::pattern;
 use crate::template::Template;
 
-/// `.reads(..)` of a route. A function, because a closure needs another one to be called by pointer.
+/// Returns the `.reads(..)` of a route. It is a function: a closure needs another function to be called
+/// by pointer.
 ///
 /// ```text
 /// // Input
@@ -37,8 +38,8 @@ pub(super) fn reads(
     })))
 }
 
-/// The instance of a generic handler, with what its arguments read: of types that a function within
-/// another could not name.
+/// Returns the instance of a generic handler, with the function that reads a URL for it: another
+/// function could not name its types.
 pub(super) fn of_types(
     private: &TokenStream,
     handler: &Handler,
@@ -59,7 +60,7 @@ fn reading(
     arguments: &[Argument<'_>],
     route: &Route,
 ) -> Option<TokenStream> {
-    // The function sees the whole head of the request: what the key holds is up to it.
+    // A key function sees all parts of the request, and decides on the key alone.
     if matches!(route.key, Key::Function(_)) {
         return None;
     }
@@ -75,8 +76,8 @@ fn reading(
     })
 }
 
-/// The reading of one argument. What a template holds already is read and not written, so that the
-/// parameters of the path are known that nobody reads.
+/// Returns the statement that reads one argument. Values that a template holds are read and not
+/// written, so that unread parameters of the path are known.
 fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenStream {
     let ty = argument.ty;
     let span = at(syn::spanned::Spanned::span(ty));
@@ -96,7 +97,7 @@ fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenSt
     if has_names && bindings.iter().all(is_held) {
         quote!(url.silently(|url| #probe.read(url));)
     } else if template.is_some() {
-        // A part of it is there: the others join the key.
+        // The template has a part of the value; the other parts join the key.
         quote!(url.beside(|url| #probe.read(url));)
     } else {
         quote!(#probe.read(url);)

@@ -62,8 +62,8 @@ impl Keep {
     }
 }
 
-/// The generated function and the companion; `own` is what the companion has of its own, `checks`
-/// stand before everything that the function does.
+/// Returns the generated function and the companion. `own` has the items of a `#[cached]` companion,
+/// `checks` stand before all other statements.
 pub(super) fn wrapper(
     handler: &Handler,
     arguments: &[Argument<'_>],
@@ -131,7 +131,7 @@ pub(super) fn wrapper(
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(body.span());
     let attributes = attributes::of_wrapper(handler);
-    // With the user's own tokens at both ends the compiler warns of a handler that is not used.
+    // With the user's own tokens at both ends the compiler warns of an unused handler.
     let (asyncness, fn_token) = (&signature.asyncness, &signature.fn_token);
     let (name, generics) = (&signature.ident, handler.owned_generics());
     let where_clause = &generics.where_clause;
@@ -143,7 +143,7 @@ pub(super) fn wrapper(
     }
 }
 
-/// The call that comes before the handler. Where several do, each gets the request.
+/// Returns the call before the handler. With several attributes, each gets the request.
 fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bool) -> TokenStream {
     let Layer {
         private, function, ..
@@ -161,7 +161,7 @@ fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bo
     quote!(#private::#function(#request, #(#passed),*))
 }
 
-/// Everything from the first call of the runtime to the response.
+/// Returns the statements from the first call of the runtime to the response.
 fn answer(
     handler: &Handler,
     arguments: &[Argument<'_>],
@@ -169,7 +169,7 @@ fn answer(
     role: &Role,
     begun: &[TokenStream],
 ) -> TokenStream {
-    // What is wrong with the handler's response is told at its type.
+    // Errors about the handler's response point at its type.
     let span = at(match &handler.signature.output {
         ReturnType::Default => handler.signature.ident.span(),
         ReturnType::Type(_, ty) => ty.span(),
@@ -183,7 +183,7 @@ fn answer(
     let call = |run: TokenStream, method: &str, argument: &Ident| {
         let method = Ident::new(method, span);
         if handler.has_lifetimes() {
-            // What borrows cannot be moved to a task of its own, which the method does not see.
+            // A future that borrows cannot move to another task, which method resolution does not see.
             quote_spanned!(span=> #private::InPlace::#method(#run, #argument))
         } else {
             quote_spanned!(span=> #run.#method(#argument))
@@ -227,7 +227,7 @@ fn inputs(
     let proof = layers.iter().find_map(|layer| layer.proof.as_ref());
     let proof = proof.map(|proof| quote!(#private::proof_if(#proof)));
     let flags: Vec<_> = flags.chain(proof).collect();
-    // A constant in a type is one more body to compile: there is none where it says nothing.
+    // A constant in a type is one more body to compile, so there is none without flags.
     let keep = (!flags.is_empty()).then(|| quote!(, { #(#flags)|* }));
     let url = layers.iter().find_map(|layer| layer.url.clone());
     let url = url.unwrap_or_else(|| quote!(#private::NoUrl));
@@ -249,7 +249,7 @@ fn inputs(
     quote!(#(#inputs),*)
 }
 
-/// An expression with the names that it uses bound by reference.
+/// Returns an expression with the names that it uses bound by reference.
 fn bind(expression: &Bound, arguments: &[Argument<'_>]) -> TokenStream {
     let tokens = &expression.tokens;
     if expression.arguments.is_empty() {
