@@ -1,24 +1,25 @@
-//! The guide: what the README leaves out, a chapter for each question.
+//! The guide, with one chapter for each question.
 //!
 //! | chapter | question |
 //! | --- | --- |
 //! | [`quick_start`] | How do I get from an empty directory to a cached handler in Redis? |
-//! | [`keys`] | What is a response found by, and what does the compiler check? |
-//! | [`groups`] | How is one entry evicted, or everything of a kind? |
-//! | [`http`] | What do browsers and proxies see, and what is not stored? |
-//! | [`users`] | How are responses cached that differ by user? |
+//! | [`keys`] | How is the key of a response built, and what does the compiler check? |
+//! | [`groups`] | How do I evict one entry, a group, or everything? |
+//! | [`http`] | Which fields do browsers and proxies see, and which responses are not stored? |
+//! | [`users`] | How do I cache responses that differ by user? |
 //! | [`write_through`] | How does a write fill the cache? |
-//! | [`values`] | How is something cached that is no response? |
-//! | [`failures`] | What happens when something fails, and what is not promised? |
-//! | [`deployment`] | How is it set up for a server, a cluster, Sentinels, TLS? |
-//! | [`telemetry`] | What do logs, traces and metrics say? |
+//! | [`values`] | How do I cache values that are not responses? |
+//! | [`failures`] | What are the effects of failures, and what is not promised? |
+//! | [`deployment`] | How do I configure one server, a cluster, Sentinels, TLS? |
+//! | [`telemetry`] | Which logs, traces and metrics are there? |
 //! | [`testing`] | How do I test an application that caches? |
-//! | [`migrating`] | What becomes of the caching that I have? |
+//! | [`migrating`] | How do I migrate from caching by hand, or from fastapi-redis-sdk? |
 //!
 //! The references of the attributes are at [`cached`](macro@crate::cached),
 //! [`cache_evict`](macro@crate::cache_evict) and [`cache_put`](macro@crate::cache_put).
 
-// Of two definitions of a link the first counts: those of the chapters lead to files, these to pages.
+// If a link is defined twice, the first definition counts: those of the chapters lead to files, these to
+// pages.
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/quick_start.md")]
 pub mod quick_start {}

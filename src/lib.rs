@@ -1,4 +1,5 @@
-// Of two definitions of a link the first counts: the README's lead to files, these to pages.
+// If a link is defined twice, the first definition counts: those of the README lead to files, these to
+// pages.
 //! [quick_start]: crate::guide::quick_start
 //! [keys]: crate::guide::keys
 //! [groups]: crate::guide::groups
@@ -32,7 +33,7 @@ pub use redis_cache_macros::cache_evict;
 #[cfg_attr(not(doctest), doc = include_str!("../docs/cache_put.md"))]
 pub use redis_cache_macros::cache_put;
 
-/// Implements [`KeyPart`](trait@KeyPart) for a struct or an enum, by all of its fields.
+/// Implements [`KeyPart`](trait@KeyPart) for a struct or an enum, from all of its fields.
 ///
 /// ```
 /// use axum::extract::Path;
@@ -63,12 +64,11 @@ pub use redis_cache_macros::cache_put;
 /// # }
 /// ```
 ///
-/// Fields are written in their order, after the name of the variant if it is an enum. So the only
-/// field of a struct is written as if there were no struct around it. Keys change with the order of
-/// fields and the names of variants.
+/// Fields are written in their order. In an enum, the name of the variant comes first. A struct with
+/// one field is written like that field. If you reorder fields or rename variants, the keys change.
 ///
-/// A field that is no `KeyPart` is an error, as floats are. Type parameters that fields use must be
-/// `KeyPart`s. The one option is `#[key_part(crate = path)]`, for who re-exports this crate.
+/// A field that is not a `KeyPart`, such as a float, is an error. Type parameters that fields use must
+/// be `KeyPart`s. The only option is `#[key_part(crate = path)]`, for a crate that re-exports this one.
 pub use redis_cache_macros::KeyPart;
 
 #[cfg(feature = "redis")]
