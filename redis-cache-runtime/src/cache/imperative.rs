@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Ttl, Values};
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::key::{self, CacheKey, Eviction};
 
 /// Values in no group, with the default lifetime, and evictions. [`Values`] says what is promised.
@@ -159,7 +159,7 @@ impl Cache {
 
     /// Evicts, even when the caller goes away meanwhile.
     async fn evict_one(&self, eviction: Eviction) {
-        PendingEviction::new(self.engine.client().clone(), vec![eviction])
+        DueEviction::new(self.engine.client().clone(), vec![eviction])
             .run()
             .await;
     }

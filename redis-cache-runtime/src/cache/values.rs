@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::{Engine, declared_groups};
 use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
@@ -126,7 +126,7 @@ impl Values {
     /// # });
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let json = value::find(self.engine.clone(), self.address(key)).await?;
+        let json = value::get(self.engine.clone(), self.address(key)).await?;
         value::decode(&json)
     }
 
@@ -144,15 +144,15 @@ impl Values {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Vec<Option<T>> {
-        let places = keys.into_iter().map(|key| self.address(key.as_ref()));
-        let found = find_all(self.engine.clone(), places.collect()).await;
+        let addresses = keys.into_iter().map(|key| self.address(key.as_ref()));
+        let found = get_all(self.engine.clone(), addresses.collect()).await;
         let decode = |json: Option<Bytes>| json.and_then(|json| value::decode(&json));
         found.into_iter().map(decode).collect()
     }
 
     /// Returns whether a key has a value, of whatever type.
     pub async fn has(&self, key: &str) -> bool {
-        let found = value::find(self.engine.clone(), self.address(key)).await;
+        let found = value::get(self.engine.clone(), self.address(key)).await;
         found.is_some()
     }
 
@@ -233,7 +233,7 @@ impl Values {
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let engine = self.engine.clone();
-        Box::pin(value::find_or_make(
+        Box::pin(value::get_or_make(
             engine,
             self.address(key),
             self.lifetime,
@@ -246,7 +246,7 @@ impl Values {
     pub async fn delete(&self, key: &str) {
         let key = CacheKey::of_value(self.group.as_deref(), key);
         let eviction = self.engine.eviction_of_key(key);
-        PendingEviction::new(self.engine.client().clone(), vec![eviction])
+        DueEviction::new(self.engine.client().clone(), vec![eviction])
             .run()
             .await;
     }
@@ -266,10 +266,10 @@ impl Values {
 
 /// Neither of these is generic, nor does its future name what is in it: both would be compiled anew
 /// for each type.
-fn find_all(engine: Engine, places: Vec<Address>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
-    let lookups = places
+fn get_all(engine: Engine, addresses: Vec<Address>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
+    let lookups = addresses
         .into_iter()
-        .map(move |at| value::find(engine.clone(), at));
+        .map(move |at| value::get(engine.clone(), at));
     Box::pin(stream::iter(lookups).buffered(AT_ONCE).collect())
 }
 

@@ -17,7 +17,7 @@ use crate::observe::Place;
 const MAX_REFRESHES: usize = 1024;
 
 /// Leases at once that wait to be given back.
-const MAX_CHORES: usize = 1024;
+const MAX_RELEASES: usize = 1024;
 
 tokio::task_local! {
     /// Set while a run goes on without its client, and while it is dropped.
@@ -29,7 +29,7 @@ pub(crate) struct Background {
     tasks: TaskTracker,
     detached: Arc<Semaphore>,
     refreshes: Arc<Semaphore>,
-    chores: Arc<Semaphore>,
+    releases: Arc<Semaphore>,
 }
 
 impl Background {
@@ -41,7 +41,7 @@ impl Background {
             tasks: TaskTracker::new(),
             detached: Arc::new(Semaphore::new(max_detached_runs)),
             refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
-            chores: Arc::new(Semaphore::new(MAX_CHORES)),
+            releases: Arc::new(Semaphore::new(MAX_RELEASES)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Background {
 
     /// Runs something to its end that may be left out when there is too much of it.
     pub(crate) fn spawn_bounded(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Ok(permit) = Arc::clone(&self.chores).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.releases).try_acquire_owned() {
             self.spawn(async move {
                 work.await;
                 drop(permit);

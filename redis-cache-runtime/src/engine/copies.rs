@@ -48,10 +48,10 @@ impl Copies {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        self.take_what_is_free(bytes) || (self.give_up_ended() && self.take_what_is_free(bytes))
+        self.try_take(bytes) || (self.give_up_ended() && self.try_take(bytes))
     }
 
-    fn take_what_is_free(&self, bytes: usize) -> bool {
+    fn try_take(&self, bytes: usize) -> bool {
         let taken = &self.taken;
         let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.limit);
         let order = Ordering::Relaxed;
@@ -188,11 +188,11 @@ impl Pieces {
         last.map_or(0, |last| last.capacity() - last.len())
     }
 
-    /// The length of the piece that data of a length needs beyond what is free; zero: none.
+    /// The length of the piece that data of a length needs missing what is free; zero: none.
     fn next_piece(&self, length: usize) -> usize {
         match length.saturating_sub(self.free()) {
             0 => 0,
-            beyond => beyond.max(self.length.min(PIECE)),
+            missing => missing.max(self.length.min(PIECE)),
         }
     }
 

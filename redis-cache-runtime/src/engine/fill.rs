@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::client::StoreClient;
 use super::flight::Lead;
 use super::lease::HeldLease;
-use super::witnessed::Moment;
+use super::seen_nonces::Tick;
 use super::{clock, declared_groups};
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
@@ -56,7 +56,7 @@ impl Fill {
         handler: &'static str,
         claim: Claim,
         kept_for: Option<Duration>,
-        read_since: Option<Moment>,
+        read_since: Option<Tick>,
     ) -> Begun {
         let handle = Arc::clone(&client);
         let begun = handle.background().run_to_completion(async move {
@@ -69,7 +69,8 @@ impl Fill {
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             declared_groups::declare_made(&at.groups);
-            let is_proved = |since| client.proves(&lease, since) && !client.is_evicted(&at);
+            let is_proved =
+                |since| client.proves_no_eviction(&lease, since) && !client.is_evicted(&at);
             let is_too_early = read_since.is_some_and(|since| !is_proved(since));
             let held = HeldLease {
                 client,

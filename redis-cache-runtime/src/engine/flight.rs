@@ -5,7 +5,7 @@
 //! before, it must be known that nothing was evicted in between, which only the store can tell: so
 //! the leader looks, on behalf of all who joined until then, whether its lease is still held and its
 //! stamps are still current. Who joined is numbered, and the leader says up to which number it has
-//! vouched. An answer from before an eviction can therefore never reach who came after it.
+//! confirmed. An answer from before an eviction can therefore never reach who came after it.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -56,14 +56,14 @@ struct Flight {
 struct Progress {
     /// Up to this number it is known that nothing was evicted between the start of the run and the
     /// follower's.
-    vouched: u64,
+    confirmed: u64,
     phase: Phase,
 }
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Flying,
-    /// Something was evicted: only who was vouched for may still wait.
+    Running,
+    /// Something was evicted: only who was confirmed for may still wait.
     Superseded,
     Landed(Entry),
     /// The response is not to be shared, or there is none.
@@ -88,8 +88,8 @@ impl Progress {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
             Phase::Abandoned => Some(Landing::Again),
-            Phase::Flying => None,
-            _ if number > self.vouched => Some(Landing::Again),
+            Phase::Running => None,
+            _ if number > self.confirmed => Some(Landing::Again),
             Phase::Superseded => None,
             Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
         }
@@ -101,7 +101,7 @@ pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
     /// The run waits for this request.
-    Circle,
+    Cycle,
 }
 
 impl Flights {
@@ -126,7 +126,7 @@ impl Flights {
     pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
         match self.enter(at, false) {
             Ok(lead) => Role::Leader(lead),
-            Err(flight) => Follower::new(&flight).map_or(Role::Circle, Role::Follower),
+            Err(flight) => Follower::new(&flight).map_or(Role::Cycle, Role::Follower),
         }
     }
 
@@ -142,8 +142,8 @@ impl Flights {
             hash_map::Entry::Vacant(entry) => entry,
         };
         let progress = Progress {
-            vouched: 0,
-            phase: Phase::Flying,
+            confirmed: 0,
+            phase: Phase::Running,
         };
         let run = Run::new();
         let flight = Arc::new(Flight {
@@ -160,7 +160,7 @@ impl Flights {
             flights: Arc::clone(self),
             flight,
             has_failed: false,
-            good_for: None,
+            confirmed_at_start: None,
             _waited_for: waits::wait_for(run),
         })
     }
@@ -196,11 +196,11 @@ impl Flights {
     fn supersede(&self, flight: &Arc<Flight>) {
         self.leave(flight);
         flight.progress.send_if_modified(|progress| {
-            let is_flying = matches!(progress.phase, Phase::Flying);
-            if is_flying {
+            let is_running = matches!(progress.phase, Phase::Running);
+            if is_running {
                 progress.phase = Phase::Superseded;
             }
-            is_flying
+            is_running
         });
     }
 
@@ -269,7 +269,7 @@ pub(crate) struct Lead {
     flight: Arc<Flight>,
     has_failed: bool,
     /// The followers that it is good for when it begins; `None`: all who have joined then.
-    good_for: Option<u64>,
+    confirmed_at_start: Option<u64>,
     /// The run around this one waits for it.
     _waited_for: Option<Wait>,
 }
@@ -282,22 +282,22 @@ impl Lead {
     }
 
     /// Lets it be good for those alone who had joined by then.
-    pub(crate) fn is_good_for(&mut self, joined: u64) {
-        self.good_for = Some(joined);
+    pub(crate) fn confirm_only_joined(&mut self, joined: u64) {
+        self.confirmed_at_start = Some(joined);
     }
 
     /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
     /// the lease and vouches for who joins, also while the handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
-            .vouch(self.good_for.unwrap_or_else(|| self.joined()));
+            .confirm(self.confirmed_at_start.unwrap_or_else(|| self.joined()));
         #[cfg(test)]
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
-            self.flight.vouch(u64::MAX);
+            self.flight.confirm(u64::MAX);
         }
         let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
-        let attend = attend(flights, flight, held.clone());
-        let _attended = held.client.background().spawn_until_dropped(attend);
+        let keep_lease = keep_lease(flights, flight, held.clone());
+        let _attended = held.client.background().spawn_until_dropped(keep_lease);
         // Lets the task begin: it may stand behind this one, on the thread that the handler blocks.
         tokio::task::yield_now().await;
         self.flight.run.scope(handler).await
@@ -305,14 +305,14 @@ impl Lead {
 
     /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
     pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
-        self.flight.vouch_for_all(held).await;
+        self.flight.confirm_joined(held).await;
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
     /// Shares what a lookup found, with those who had joined when it began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
-        self.flight.vouch(joined);
+        self.flight.confirm(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
@@ -331,7 +331,7 @@ impl Lead {
 }
 
 /// Looks after a run until what it makes can no longer be stored: who comes then starts anew.
-async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
+async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
@@ -343,7 +343,7 @@ async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
                 break;
             }
         }
-        match flight.vouch_for_all(&held).await {
+        match flight.confirm_joined(&held).await {
             Some(true) => {}
             Some(false) => break,
             // The store cannot tell. Who joined runs the handler, and the fill may go on.
@@ -359,28 +359,28 @@ impl Flight {
         self.joined.load(Ordering::SeqCst)
     }
 
-    fn vouched(&self) -> u64 {
-        self.progress.borrow().vouched
+    fn confirmed(&self) -> u64 {
+        self.progress.borrow().confirmed
     }
 
     /// Nobody is woken: while there is no response, it changes nothing for them.
-    fn vouch(&self, number: u64) {
+    fn confirm(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
-            progress.vouched = number.max(progress.vouched);
+            progress.confirmed = number.max(progress.confirmed);
             false
         });
     }
 
     /// Asks the store whether nothing was evicted, on behalf of the followers that have joined until
     /// now; `None` when the store cannot tell.
-    async fn vouch_for_all(&self, held: &HeldLease) -> Option<bool> {
+    async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
-        if joined <= self.vouched() {
+        if joined <= self.confirmed() {
             return Some(true);
         }
         let is_current = held.is_current().await;
         if is_current == Some(true) {
-            self.vouch(joined);
+            self.confirm(joined);
         }
         is_current
     }

@@ -2,20 +2,20 @@
 //! and evicts.
 
 pub(crate) mod background;
-mod backlog;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod copies;
 pub(crate) mod declared_groups;
+pub(crate) mod due_eviction;
+mod eviction_queue;
 pub(crate) mod fill;
 pub(crate) mod flight;
 pub(crate) mod lease;
-pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod search;
+pub(crate) mod seen_nonces;
 pub(crate) mod turns;
 mod waits;
-pub(crate) mod witnessed;
 
 use std::fmt;
 use std::sync::Arc;

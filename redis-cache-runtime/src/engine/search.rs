@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use super::fill::{Begun, Fill};
 use super::flight::{Follower, Landing, Lead, Role};
 use super::plan::{Destination, Plan};
-use super::turns::Queued;
+use super::seen_nonces::Tick;
+use super::turns::ShareResult;
 use super::waits::Run;
-use super::witnessed::Moment;
 use super::{Engine, clock};
 use crate::http::cache_status::{Forward, Outcome};
 use crate::http::directives::RequestDirectives;
@@ -24,7 +24,7 @@ use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
 /// The most lookups after a wait for a run that was of no use to this search.
-const LOOKS: usize = 3;
+const MAX_LOOKUPS: usize = 3;
 
 /// The longest wait of a run, which others may wait for, for another process: a circle of waiting that leads
 /// through several processes ends with it.
@@ -47,7 +47,7 @@ pub(crate) trait Sought {
     }
 
     /// Returns the moment since which the run may have read data before it began; `None`: it has not.
-    fn read_since(&self) -> Option<Moment> {
+    fn read_since(&self) -> Option<Tick> {
         None
     }
 
@@ -134,8 +134,8 @@ impl<'a, S: Sought> Search<'a, S> {
     /// Finds a stored entry, or decides how the handler runs.
     pub(crate) async fn run(mut self) -> Searched<S::Stored> {
         let found = match self.engine.observer().span(Operation::Get) {
-            Some(span) => Box::pin(self.find_within(span)).await,
-            None => self.find().await,
+            Some(span) => Box::pin(self.search_in_span(span)).await,
+            None => self.search().await,
         };
         match found {
             Ok(stored) => Searched::Stored(stored, self.collapsed.then_some(self.forward)),
@@ -143,9 +143,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    async fn find_within(&mut self, span: Span) -> Step<S::Stored> {
+    async fn search_in_span(&mut self, span: Span) -> Step<S::Stored> {
         span.about(self.sought.handler(), self.at);
-        let found = span.around(self.find()).await;
+        let found = span.around(self.search()).await;
         let stored = match &found {
             Ok(stored) => Some(stored),
             Err(Plan::Refresh(_, stale)) => Some(&**stale),
@@ -167,19 +167,19 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Looks in the store, unless there is a run to wait for. Whatever else comes of it is boxed, so
     /// that a hit does not carry it along.
-    async fn find(&mut self) -> Step<S::Stored> {
+    async fn search(&mut self) -> Step<S::Stored> {
         if let Some(follower) = self.join() {
             return Box::pin(self.fill_or_follow(Some(follower))).await;
         }
         let found = self.engine.client().lookup(self.at, false).await;
         match self.judge(found) {
             Ok(answer) => Ok(answer),
-            Err(reason) => Box::pin(self.go_on(reason)).await,
+            Err(reason) => Box::pin(self.after_lookup(reason)).await,
         }
     }
 
     /// Goes on after the first look has given no answer.
-    async fn go_on(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
+    async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,
             Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
@@ -202,13 +202,13 @@ impl<'a, S: Sought> Search<'a, S> {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.engine.lease_ttl();
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKUPS {
             let follower = match follower.take() {
                 Some(follower) => follower,
                 None => match self.engine.flights().lead_or_join(self.at) {
                     Role::Leader(lead) => return self.lead(lead, deadline).await,
                     Role::Follower(follower) => follower,
-                    Role::Circle => break,
+                    Role::Cycle => break,
                 },
             };
             match follower.landing(deadline).await {
@@ -244,9 +244,9 @@ impl<'a, S: Sought> Search<'a, S> {
         let turns = self.engine.turns();
         if self.sought.read_since().is_none() && !self.forces_a_run() {
             match turns.share(self.at, deadline).await {
-                Queued::Turn(turn) => return Err(Plan::in_turn(turn)),
-                Queued::Alone => return Err(Plan::unstored()),
-                Queued::Answered(entry) => {
+                ShareResult::Turn(turn) => return Err(Plan::in_turn(turn)),
+                ShareResult::NoTurn => return Err(Plan::unstored()),
+                ShareResult::Answered(entry) => {
                     if let Some((_, answer)) = self.sought.reuse(&entry) {
                         self.collapsed = true;
                         return Ok(answer);
@@ -371,7 +371,7 @@ impl<'a, S: Sought> Search<'a, S> {
         } else {
             deadline
         };
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKUPS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
@@ -499,7 +499,7 @@ impl<'a, S: Sought> Search<'a, S> {
     /// joined since its lease was asked for, unless the store says so later.
     fn led(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
-            lead.is_good_for(joined);
+            lead.confirm_only_joined(joined);
         }
         lead
     }

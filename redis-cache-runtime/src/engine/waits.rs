@@ -1,6 +1,6 @@
 //! Runs that wait for other runs of this process, so that no circle of them waits for ever.
 //!
-//! A run knows what it waits for as long as it stays in its task. A circle that leads through a task of
+//! A run knows what it waits for as long as it stays in its task. A circle that reaches through a task of
 //! its own ends with the time that anybody waits at most.
 
 use std::collections::{HashMap, HashSet};
@@ -42,7 +42,7 @@ impl Run {
     /// Records that this run waits for another; `None` if the other one waits for this one.
     pub(crate) fn wait_for(self, other: Self) -> Option<Wait> {
         let mut waits = waits();
-        if leads(&waits, other, self) {
+        if reaches(&waits, other, self) {
             return None;
         }
         waits.entry(self).or_default().push(other);
@@ -80,7 +80,7 @@ impl Drop for Wait {
 }
 
 /// Returns whether one run waits for another, or is it.
-fn leads(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
+fn reaches(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     let (mut seen, mut open) = (HashSet::new(), vec![from]);
     while let Some(run) = open.pop() {
         if run == to {

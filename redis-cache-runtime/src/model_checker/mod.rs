@@ -8,7 +8,7 @@ mod search;
 mod world;
 
 use search::search;
-use world::{Does, Scenario};
+use world::{Action, Scenario};
 
 use crate::store::interleaved::Broken;
 
@@ -33,17 +33,17 @@ fn is_broken(scenario: &Scenario) {
     assert!(searched.violation.is_some(), "{scenario:?}");
 }
 
-use Does::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
+use Action::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
 
-fn one_process(requests: &[Does]) -> Scenario {
+fn one_process(requests: &[Action]) -> Scenario {
     Scenario {
-        requests: requests.iter().map(|does| (0, *does)).collect(),
+        requests: requests.iter().map(|action| (0, *action)).collect(),
         ..Scenario::default()
     }
 }
 
 /// Each request in a process of its own.
-fn processes(requests: &[Does]) -> Scenario {
+fn processes(requests: &[Action]) -> Scenario {
     Scenario {
         requests: requests.iter().copied().enumerate().collect(),
         ..Scenario::default()

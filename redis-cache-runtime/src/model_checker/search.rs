@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::world::{OF_HANDLERS, Scenario, World};
+use super::world::{HANDLER_STEPS, Scenario, World};
 use crate::engine::clock;
 use crate::store::gate::{Fate, hash};
 use crate::store::interleaved::number_nonces;
@@ -113,8 +113,8 @@ impl<'a> Run<'a> {
             self.let_all_through().await;
         }
         let first = self.world.clients.len();
-        for (process, does) in &self.scenario.requests {
-            self.world.send(*process, *does);
+        for (process, action) in &self.scenario.requests {
+            self.world.send(*process, *action);
         }
         loop {
             sleep(QUIET).await;
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         }
         if self.failures > 0 {
             let commands = waiting.iter().enumerate();
-            let commands = commands.filter(|(_, (_, step))| !OF_HANDLERS.contains(step));
+            let commands = commands.filter(|(_, (_, step))| !HANDLER_STEPS.contains(step));
             events.extend(commands.flat_map(|(position, _)| {
                 [Fate::Fails, Fate::ReplyIsLost].map(|fate| Event::Step(position, fate))
             }));

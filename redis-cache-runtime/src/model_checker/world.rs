@@ -46,11 +46,11 @@ static EARLY: Route = Route::new(|| "early")
 static WRITER: Writer = Writer::new(|| "writer");
 
 /// Steps that are none of the store.
-pub(crate) const OF_HANDLERS: [&str; 4] = ["start", "read row", "answer", "write row"];
+pub(crate) const HANDLER_STEPS: [&str; 4] = ["start", "read row", "answer", "write row"];
 
-/// What a request does.
+/// What a request action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Does {
+pub(crate) enum Action {
     Read,
     EvictKey,
     EvictGroup,
@@ -66,7 +66,7 @@ pub(crate) enum Does {
 /// Which requests there are, by the process that answers them, and what may go wrong.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scenario {
-    pub(crate) requests: Vec<(usize, Does)>,
+    pub(crate) requests: Vec<(usize, Action)>,
     /// A response is stored before they start.
     pub(crate) filled: bool,
     /// The handler's key holds the query, and evictions name the handler.
@@ -84,12 +84,12 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// How what is stored is read: a scenario is about responses or about values.
-    pub(crate) fn reads(&self) -> Does {
-        let mut does = self.requests.iter().map(|(_, does)| *does);
-        if does.any(|does| does == Does::GetOrInsert) {
-            Does::GetOrInsert
+    pub(crate) fn reads(&self) -> Action {
+        let mut action = self.requests.iter().map(|(_, action)| *action);
+        if action.any(|action| action == Action::GetOrInsert) {
+            Action::GetOrInsert
         } else {
-            Does::Read
+            Action::Read
         }
     }
 }
@@ -127,7 +127,7 @@ impl World {
             let cache = Cache::on(store);
             let joins = &cache.engine().flights().join_by_key_only;
             joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
-            let proves = &cache.engine().client().witnessed().proves_everything;
+            let proves = &cache.engine().client().seen_nonces().proves_everything;
             proves.store(scenario.broken.stores_without_proof, Ordering::Relaxed);
             cache
         };
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Sends a request, whose every step waits at the gate.
-    pub(crate) fn send(&mut self, process: usize, does: Does) {
+    pub(crate) fn send(&mut self, process: usize, action: Action) {
         let cache = self.processes[process].clone();
         let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
         let span = tracing::info_span!("actor");
@@ -159,9 +159,9 @@ impl World {
             route: self.route,
         };
         let client = async move {
-            match does {
-                Does::Read | Does::GetOrInsert => read(actor, does).await,
-                _ => write(actor, does).await,
+            match action {
+                Action::Read | Action::GetOrInsert => read(actor, action).await,
+                _ => write(actor, action).await,
             }
         };
         self.clients.push(tokio::spawn(client.instrument(span)));
@@ -190,7 +190,12 @@ impl Hash for World {
         for process in &self.processes {
             process.engine().flights().summary().hash(hasher);
             process.engine().turns().summary().hash(hasher);
-            process.engine().client().witnessed().summary().hash(hasher);
+            process
+                .engine()
+                .client()
+                .seen_nonces()
+                .summary()
+                .hash(hasher);
             process.pending_evictions().hash(hasher);
         }
         self.shared.committed.load(Ordering::SeqCst).hash(hasher);
@@ -220,7 +225,7 @@ fn request(method: &str, cache: Cache) -> CacheRequest {
     CacheRequest::take(NeededUrl::Whole, 0, &mut parts, cache.into_engine())
 }
 
-async fn read(actor: Actor, does: Does) {
+async fn read(actor: Actor, action: Action) {
     let Actor {
         gate,
         shared,
@@ -230,7 +235,7 @@ async fn read(actor: Actor, does: Does) {
     gate.step("start").await;
     let floor = shared.floor.load(Ordering::SeqCst);
     gate.observe(&format!("starts when {floor} is known"));
-    let version = if does == Does::GetOrInsert {
+    let version = if action == Action::GetOrInsert {
         let values = cache.group("g").ttl(60);
         let make = async || read_row(&gate, &shared).await;
         values.get_or_insert_with("key", make).await
@@ -258,7 +263,7 @@ async fn read_response(
     let mut extracted = None;
     if route.reads_early {
         request.extraction_begins();
-        gate.observe(&format!("reads at {:?}", request.head.since));
+        gate.observe(&format!("reads at {:?}", request.head.read_since));
         extracted = Some(read_row(&gate, &shared).await);
     }
     let response = match read_through(request, route, Selected::new()).await {
@@ -286,7 +291,7 @@ async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
     version
 }
 
-async fn write(actor: Actor, does: Does) {
+async fn write(actor: Actor, action: Action) {
     let Actor {
         gate,
         shared,
@@ -306,27 +311,27 @@ async fn write(actor: Actor, does: Does) {
         }
     };
     let handler = Box::pin(handler);
-    match does {
-        Does::Put => {
+    match action {
+        Action::Put => {
             let request = request("PUT", cache);
             let write = write_through(request, route, &WRITER, Selected::new()).await;
             write.run(handler).await;
         }
-        Does::Set => {
+        Action::Set => {
             handler.await;
             let version = written.load(Ordering::SeqCst);
             cache.group("g").ttl(60).set("key", &version).await;
         }
-        Does::Delete => {
+        Action::Delete => {
             handler.await;
             cache.group("g").delete("key").await;
         }
-        Does::EvictGroup => {
+        Action::EvictGroup => {
             let evictions = Evictions::of(&WRITER).group(Text::new().literal("g"));
             let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;
         }
-        Does::EvictKey | Does::Read | Does::GetOrInsert => {
+        Action::EvictKey | Action::Read | Action::GetOrInsert => {
             let evictions = Evictions::of(&WRITER).route(route);
             let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;

@@ -244,7 +244,7 @@ impl Tee {
 
     /// Looks for the end of a body that is as long as it was declared: the server stops reading once it
     /// has sent that much.
-    fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
+    fn check_for_end(&mut self, cx: &mut Context<'_>) {
         let CopyState::Copying(copying) = &self.state else {
             return;
         };
@@ -331,7 +331,7 @@ impl HttpBody for Tee {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     this.keep(&frame);
-                    this.look_for_the_end(cx);
+                    this.check_for_end(cx);
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {

@@ -11,7 +11,7 @@ use super::route::Route;
 use super::step::{Detachable, Step};
 use super::writer::Writer;
 use crate::engine::Engine;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::http::storable::is_non_error;
 use crate::key::part::Text;
 use crate::key::{CacheKey, Eviction, Group};
@@ -86,10 +86,10 @@ impl Evictions {
                 EvictionTarget::Key(key) => engine.eviction_of_key(key),
                 EvictionTarget::Group(group) => engine.eviction_of_group(&group),
                 EvictionTarget::All => engine.eviction_of_all(),
-                EvictionTarget::Route(route) => match route.named_by(request) {
+                EvictionTarget::Route(route) => match route.key_named_by(request) {
                     Ok(key) => engine.eviction_of_key(key),
-                    Err(unread) => {
-                        self.writer.cannot_name(route, unread);
+                    Err(unidentified) => {
+                        self.writer.log_unidentified(route, unidentified);
                         route.everything()
                     }
                 },
@@ -107,7 +107,7 @@ pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, 
 /// An eviction that is due when the handler has run.
 pub struct Evict {
     engine: Engine,
-    pending: PendingEviction,
+    pending: DueEviction,
     writer: &'static Writer,
     always: bool,
 }
@@ -118,7 +118,7 @@ impl Evict {
         let CacheRequest { head, engine } = request;
         let evictions = evictions.for_request(&head, &engine);
         Self {
-            pending: PendingEviction::new(engine.client().clone(), evictions),
+            pending: DueEviction::new(engine.client().clone(), evictions),
             engine,
             writer,
             always,

@@ -143,12 +143,12 @@ impl Explanation {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return None;
         }
-        let wanted = Wanted::default();
-        WANTED.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(wanted.clone());
+        let explanation_slot = ExplanationSlot::default();
+        REQUESTED.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(explanation_slot.clone());
         poll_fn(|cx| app.poll_ready(cx)).await.ok()?;
         app.call(request).await.ok()?;
-        wanted
+        explanation_slot
             .slot
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -157,25 +157,25 @@ impl Explanation {
 }
 
 /// Set by the first explanation: before that, no request is searched for one.
-static WANTED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Goes with a request that is to be explained. Nothing that a client sends becomes one.
 #[derive(Clone, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct ExplanationSlot {
     slot: Arc<Mutex<Option<Explanation>>>,
 }
 
-impl Wanted {
+impl ExplanationSlot {
     /// If the request is to be explained.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        if WANTED.load(Ordering::Relaxed) {
+        if REQUESTED.load(Ordering::Relaxed) {
             extensions.get().cloned()
         } else {
             None
         }
     }
 
-    pub(crate) fn give(&self, explanation: Explanation) {
+    pub(crate) fn set(&self, explanation: Explanation) {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(explanation);
     }

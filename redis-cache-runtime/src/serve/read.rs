@@ -16,7 +16,7 @@ use super::route::selected::Selected;
 use super::step::{Detachable, Step, catch_panic};
 use super::stored::{ReadRequest, StoredResponse};
 use crate::engine::Engine;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::plan::{Destination, Plan};
 use crate::engine::search::{Search, Searched};
 use crate::http::cache_status::{CacheStatus, Forward, Outcome};
@@ -41,11 +41,11 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
         head.check(route)
     };
     let request = ReadRequest { route, head };
-    if request.head.wanted().is_some() {
+    if request.head.explanation_slot().is_some() {
         return explain_instead(engine, request, selected, usable);
     }
     match usable {
-        Ok(()) => find(engine, request, selected),
+        Ok(()) => look_up(engine, request, selected),
         Err(_) if request.head.method == MethodKind::Unsafe => {
             Box::pin(invalidate(engine, request, selected))
         }
@@ -56,7 +56,7 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 /// Looks for a response to reuse in the cache.
 ///
 /// No `async fn`: the arguments that it used after having waited would be in its future twice.
-fn find(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
+fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
     let route = request.route;
     let mut addressing = route.address(&engine, &mut request.head, selected);
     Box::pin(async move {
@@ -129,8 +129,8 @@ fn explain_instead(
     Box::pin(async move {
         let at = addressing.complete(&request.head).await;
         let explanation = explain(&engine, at, &request, usable).await;
-        if let Some(wanted) = request.head.wanted() {
-            wanted.give(explanation);
+        if let Some(explanation_slot) = request.head.explanation_slot() {
+            explanation_slot.set(explanation);
         }
         Ok(StatusCode::NO_CONTENT.into_response())
     })
@@ -145,11 +145,11 @@ struct Forwarded {
     request: ReadRequest,
     /// The `Cache-Groups` of the response.
     groups: Option<HeaderValue>,
-    way: Way,
+    forwarding: Forwarding,
 }
 
-/// The way of a request that the handler answers.
-enum Way {
+/// The forwarding of a request that the handler answers.
+enum Forwarding {
     /// Past the cache. The evictions follow if the handler succeeds.
     Bypass(CacheStatus, Vec<Eviction>),
     /// After a search that found nothing to reuse.
@@ -180,7 +180,7 @@ impl Read {
             engine,
             request,
             groups,
-            way: Way::Bypass(status, evictions),
+            forwarding: Forwarding::Bypass(status, evictions),
         }))
     }
 
@@ -198,7 +198,7 @@ impl Read {
             engine,
             request,
             groups,
-            way: Way::Planned(Planned { forward, at }, plan),
+            forwarding: Forwarding::Planned(Planned { forward, at }, plan),
         }))
     }
 }
@@ -213,11 +213,11 @@ impl Step for Read {
             engine,
             request,
             groups,
-            way,
+            forwarding,
         } = *self.0;
         let detached_by = engine.clone();
-        match way {
-            Way::Bypass(status, evictions) => {
+        match forwarding {
+            Forwarding::Bypass(status, evictions) => {
                 let is_write = !evictions.is_empty();
                 let run = run_bypass(engine, request, groups, status, evictions, handler);
                 if is_write {
@@ -226,7 +226,7 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Way::Planned(planned, Plan::Run(destination)) => {
+            Forwarding::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
                 let run = run_planned(engine, request, groups, planned, destination, handler);
                 if is_stored {
@@ -235,7 +235,7 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let stale = finish_stale(&engine, &request, *stale, groups);
                 let limit = engine.lease_ttl();
                 let refresh = async move {
@@ -253,16 +253,16 @@ impl Step for Read {
             engine,
             request,
             groups,
-            way,
+            forwarding,
         } = *self.0;
-        match way {
-            Way::Bypass(status, evictions) => {
+        match forwarding {
+            Forwarding::Bypass(status, evictions) => {
                 run_bypass(engine, request, groups, status, evictions, handler).await
             }
-            Way::Planned(planned, Plan::Run(destination)) => {
+            Forwarding::Planned(planned, Plan::Run(destination)) => {
                 run_planned(engine, request, groups, planned, destination, handler).await
             }
-            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let destination = Destination::Store(fill);
                 let fresh = reply(&engine, &request, planned, destination, handler).await;
                 if fresh.response.status().is_server_error() {
@@ -283,7 +283,7 @@ async fn run_bypass(
     evictions: Vec<Eviction>,
     handler: impl Future<Output = Response>,
 ) -> Response {
-    let pending = PendingEviction::new(engine.client().clone(), evictions);
+    let pending = DueEviction::new(engine.client().clone(), evictions);
     let response = pass_on(request.route, handler.await);
     let wrote = if is_non_error(response.status()) {
         pending

@@ -159,7 +159,7 @@ pub(super) fn complete(
     let fields = std::mem::take(response.headers_mut());
     *response.headers_mut() = retain_for_not_modified(fields);
     *response.body_mut() = Body::empty();
-    if let Some(length) = length.filter(|_| request.is_told_lengths) {
+    if let Some(length) = length.filter(|_| request.receives_length) {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_LENGTH, length.into());
     }

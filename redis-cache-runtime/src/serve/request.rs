@@ -8,11 +8,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Version, header};
 use futures_util::future::BoxFuture;
 
-use super::explanation::Wanted;
+use super::explanation::ExplanationSlot;
 use super::route::Route;
 use super::route::read_url::ReadUrl;
 use crate::engine::Engine;
-use crate::engine::witnessed::Moment;
+use crate::engine::seen_nonces::Tick;
 use crate::http::directives::RequestDirectives;
 use crate::http::storable::NotStorable;
 use crate::key::asked::{Asked, KeptUrl};
@@ -67,7 +67,7 @@ pub(crate) struct RequestHead {
     pub(crate) url: Url,
     pub(crate) method: MethodKind,
     /// The moment before the extractors ran; `None` where no eviction concerns the data that they read.
-    pub(crate) since: Option<Moment>,
+    pub(crate) read_since: Option<Tick>,
     /// `None` unless a key function asks for it.
     pub(crate) parts: Option<Box<Parts>>,
     /// `None` when the request has no field that matters, as most, and is not to be explained.
@@ -90,10 +90,10 @@ pub(crate) struct RequestFields {
     pub(crate) map: HeaderMap,
     pub(crate) directives: RequestDirectives,
     /// The request is to be explained.
-    pub(crate) wanted: Option<Wanted>,
+    pub(crate) explanation_slot: Option<ExplanationSlot>,
     /// A response without content has the `Content-Length` of the content that it stands for: over
     /// HTTP/1 only the response to a HEAD has.
-    pub(crate) is_told_lengths: bool,
+    pub(crate) receives_length: bool,
 }
 
 impl CacheRequest {
@@ -122,13 +122,13 @@ impl CacheRequest {
         if !reads_early {
             return None;
         }
-        self.head.since = Some(self.engine.client().now());
+        self.head.read_since = Some(self.engine.client().tick());
         self.engine.client().prepare_proof(keep & WRITE != 0)
     }
 
     /// Records the time again, when that work is done.
     pub(crate) fn extraction_begins(&mut self) {
-        self.head.since = Some(self.engine.client().now());
+        self.head.read_since = Some(self.engine.client().tick());
     }
 }
 
@@ -145,14 +145,14 @@ impl RequestHead {
         } else {
             parts.headers.clone()
         };
-        let wanted = Wanted::of(&parts.extensions);
-        let fields = (!map.is_empty() || wanted.is_some()).then(|| {
+        let explanation_slot = ExplanationSlot::of(&parts.extensions);
+        let fields = (!map.is_empty() || explanation_slot.is_some()).then(|| {
             let directives = engine.directives(&map);
             Box::new(RequestFields {
                 map,
                 directives,
-                wanted,
-                is_told_lengths: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
+                explanation_slot,
+                receives_length: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
             })
         });
         if keep & WRITE == 0 && parts.method == Method::HEAD {
@@ -172,14 +172,14 @@ impl RequestHead {
                 _ => MethodKind::Unsafe,
             },
             url,
-            since: None,
+            read_since: None,
             parts: kept,
             fields,
         }
     }
 
     /// The URL, where it was kept; otherwise one that asks for nothing.
-    pub(crate) fn asked(&self) -> Asked<'_> {
+    pub(crate) fn kept_url(&self) -> Asked<'_> {
         static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
         match &self.url {
             Url::Kept(url) => Asked::Kept(url),
@@ -215,8 +215,8 @@ impl RequestHead {
     }
 
     /// The slot for an explanation, if the request is to be explained instead of answered.
-    pub(crate) fn wanted(&self) -> Option<&Wanted> {
-        self.fields.as_deref()?.wanted.as_ref()
+    pub(crate) fn explanation_slot(&self) -> Option<&ExplanationSlot> {
+        self.fields.as_deref()?.explanation_slot.as_ref()
     }
 
     /// The directives of the request, if it has fields that matter.

@@ -135,11 +135,11 @@ impl<F: Future + Send + 'static> Future for UnlessFound<F> {
 }
 
 /// A handler that may be taken once.
-trait Waiting<T> {
+trait TakeHandler<T> {
     fn take(&mut self) -> Option<BoxFuture<'static, T>>;
 }
 
-impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
+impl<F: Future + Send + 'static> TakeHandler<F::Output> for Option<F> {
     fn take(&mut self) -> Option<BoxFuture<'static, F::Output>> {
         match Option::take(self) {
             Some(handler) => Some(Box::pin(handler)),
@@ -155,7 +155,7 @@ enum Progress<T> {
 }
 
 impl<T: 'static> Progress<T> {
-    fn poll(&mut self, handler: &mut dyn Waiting<T>, cx: &mut Context<'_>) -> Poll<Response> {
+    fn poll(&mut self, handler: &mut dyn TakeHandler<T>, cx: &mut Context<'_>) -> Poll<Response> {
         if let Self::Lookup(lookup, into_response) = self {
             let read = match ready!(lookup.as_mut().poll(cx)) {
                 Ok(response) => return Poll::Ready(response),

@@ -9,7 +9,7 @@ use super::route::Route;
 use crate::engine::Engine;
 use crate::engine::clock;
 use crate::engine::search::Sought;
-use crate::engine::witnessed::Moment;
+use crate::engine::seen_nonces::Tick;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Grant, Reuse};
 use crate::http::storable::NotStorable;
@@ -47,8 +47,8 @@ impl Sought for ReadRequest {
         self.route.name()
     }
 
-    fn read_since(&self) -> Option<Moment> {
-        self.head.since.filter(|_| self.route.reads_early)
+    fn read_since(&self) -> Option<Tick> {
+        self.head.read_since.filter(|_| self.route.reads_early)
     }
 
     fn read_too_early(&self, engine: &Engine) {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::fill::{Begun, Fill};
-use crate::engine::pending::PendingEviction;
 use crate::engine::plan::{Destination, Plan};
 use crate::engine::search::{Search, Searched, Sought};
 use crate::engine::{Engine, clock};
@@ -49,17 +49,17 @@ impl<T: DeserializeOwned> Sought for Value<T> {
 }
 
 /// The JSON of the value at an address, if there is one that is fresh.
-pub(crate) async fn find(engine: Engine, at: Address) -> Option<Bytes> {
+pub(crate) async fn get(engine: Engine, at: Address) -> Option<Bytes> {
     let Some(span) = engine.observer().span(Operation::Get) else {
-        return look(&engine, &at).await.1;
+        return look_up(&engine, &at).await.1;
     };
     span.about(VALUES, &at);
-    let (outcome, json) = span.around(look(&engine, &at)).await;
+    let (outcome, json) = span.around(look_up(&engine, &at)).await;
     span.answered(outcome.name(false), json.is_some());
     json
 }
 
-async fn look(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
+async fn look_up(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
     let (outcome, json) = match engine.client().lookup(at, false).await {
         Ok(found) => match found.into_entry().as_ref().and_then(fresh_json) {
             Some(json) => (Outcome::Hit, Some(json)),
@@ -67,12 +67,12 @@ async fn look(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
         },
         Err(_) => (Outcome::Bypass, None),
     };
-    asked(engine, outcome, false);
+    record_request(engine, outcome, false);
     (outcome, json)
 }
 
 /// Counts that a value was asked for.
-fn asked(engine: &Engine, outcome: Outcome, collapsed: bool) {
+fn record_request(engine: &Engine, outcome: Outcome, collapsed: bool) {
     engine.observer().record(Measured::Request {
         handler: VALUES,
         result: outcome.name(collapsed),
@@ -80,7 +80,7 @@ fn asked(engine: &Engine, outcome: Outcome, collapsed: bool) {
 }
 
 /// The value at an address, or what is made and stored there because there is none.
-pub(crate) async fn find_or_make<T, E>(
+pub(crate) async fn get_or_make<T, E>(
     engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
@@ -95,11 +95,11 @@ where
     };
     let destination = match Search::new(&engine, &at, &sought).run().await {
         Searched::Stored(value, collapsed) => {
-            asked(&engine, Outcome::Hit, collapsed.is_some());
+            record_request(&engine, Outcome::Hit, collapsed.is_some());
             return Ok(value);
         }
         Searched::Run(forward, plan) => {
-            asked(&engine, forward.outcome(), false);
+            record_request(&engine, forward.outcome(), false);
             match plan {
                 Plan::Run(destination) => destination,
                 Plan::Refresh(fill, _) => Destination::Store(fill),
@@ -129,7 +129,7 @@ pub(crate) async fn write(
     json: Option<Vec<u8>>,
 ) {
     let evictions = vec![Eviction::Key(at.key.clone())];
-    let pending = PendingEviction::new(engine.client().clone(), evictions);
+    let pending = DueEviction::new(engine.client().clone(), evictions);
     let Some(json) = json else {
         pending.run().await;
         return;

@@ -18,8 +18,8 @@ use super::store_response::{content_length, store, stored_head, take_age};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::client::Evicted;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::fill::{Begun, Fill};
-use crate::engine::pending::PendingEviction;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::{NotStorable, is_non_error};
@@ -35,36 +35,40 @@ pub fn write_through(
     writer: &'static Writer,
     selected: Selected,
 ) -> BoxFuture<'static, Write> {
-    Box::pin(Write::begin(request, route, Declared { writer, selected }))
+    Box::pin(Write::begin(
+        request,
+        route,
+        Declaration { writer, selected },
+    ))
 }
 
 /// The declarations of a write, for one request.
-struct Declared {
+struct Declaration {
     writer: &'static Writer,
     selected: Selected,
 }
 
 /// The evictions of a write that stores nothing, and its address; `None`: which entry it replaces is
 /// not known.
-async fn place(
+async fn resolve_targets(
     engine: &Engine,
     request: &RequestHead,
     route: &'static Route,
-    Declared { writer, selected }: Declared,
+    Declaration { writer, selected }: Declaration,
 ) -> (Vec<Eviction>, Option<Address>) {
     let all = match selected.selected_key() {
         Some(key) => Ok(key.clone().into_base()),
-        None => route.named_by(request),
+        None => route.key_named_by(request),
     };
     let all = match all {
         Ok(key) => vec![engine.eviction_of_key(key)],
         Err(_) if route.has_function_for(request) => vec![route.everything()],
-        Err(unread) => {
-            writer.cannot_name(route, unread);
+        Err(unidentified) => {
+            writer.log_unidentified(route, unidentified);
             return (vec![route.everything()], None);
         }
     };
-    let Some(mut addressing) = route.written(engine, request, selected) else {
+    let Some(mut addressing) = route.write_address(engine, request, selected) else {
         return (all, None);
     };
     addressing.complete(request).await;
@@ -80,16 +84,16 @@ pub struct Write {
     at: Option<Address>,
     fill: Option<Box<Fill>>,
     /// Evicted when the write succeeded, because nothing can be stored.
-    pending: PendingEviction,
+    pending: DueEviction,
 }
 
 impl Write {
-    async fn begin(request: CacheRequest, route: &'static Route, declared: Declared) -> Self {
+    async fn begin(request: CacheRequest, route: &'static Route, declaration: Declaration) -> Self {
         let CacheRequest {
             head: request,
             engine,
         } = request;
-        let (evictions, at) = place(&engine, &request, route, declared).await;
+        let (evictions, at) = resolve_targets(&engine, &request, route, declaration).await;
         let written = at.clone();
         let kept_for = route.kept_for(&engine);
         let client = engine.client();
@@ -97,7 +101,16 @@ impl Write {
             None => None,
             Some(at) => {
                 let (name, claim) = (route.name(), Claim::Override);
-                match Fill::begin(client.clone(), at, name, claim, kept_for, request.since).await {
+                match Fill::begin(
+                    client.clone(),
+                    at,
+                    name,
+                    claim,
+                    kept_for,
+                    request.read_since,
+                )
+                .await
+                {
                     Begun::Fill(fill, _) => Some(fill),
                     Begun::ReadTooEarly(_) => {
                         route.refuse(NotStorable::ReadTooEarly, Writes::Through, &engine);
@@ -113,7 +126,7 @@ impl Write {
             Vec::new()
         };
         Self {
-            pending: PendingEviction::new(client.clone(), pending),
+            pending: DueEviction::new(client.clone(), pending),
             engine,
             route,
             request,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::route::Route;
-use super::route::address::Unread;
+use super::route::address::Unidentified;
 use crate::key::Eviction;
 use crate::key::registry::name_of;
 
@@ -16,7 +16,7 @@ pub struct Writer {
     /// The log has shown what it evicts.
     is_known: AtomicBool,
     /// The handlers of which the log has said that this one cannot name their entries, and why.
-    unread: Mutex<Vec<(&'static str, &'static str)>>,
+    unidentified: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Writer {
@@ -25,7 +25,7 @@ impl Writer {
         Self {
             named,
             is_known: AtomicBool::new(false),
-            unread: Mutex::new(Vec::new()),
+            unidentified: Mutex::new(Vec::new()),
         }
     }
 
@@ -47,19 +47,19 @@ impl Writer {
     }
 
     /// Logs, once, that all entries of a handler are evicted, and how to evict fewer.
-    pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
+    pub(crate) fn log_unidentified(&self, reader: &Route, unidentified: Unidentified) {
         let (by, handler) = (self.name(), reader.name());
-        let reason = match unread {
-            Unread::OtherValues => {
+        let reason = match unidentified {
+            Unidentified::OtherValues => {
                 "the path of the write does not have the values that the cached handler reads, by the \
                  same names and in the same order: everything of the handler is evicted; to evict \
                  less, name its values in the attribute"
             }
-            Unread::NotSeen => {
+            Unidentified::NotSeen => {
                 "no request has shown yet by which names the cached handler reads its path: \
                  everything of the handler is evicted; to evict less, name its values in the attribute"
             }
-            Unread::Function => {
+            Unidentified::Function => {
                 "a function makes the keys of the cached handler: everything of the handler is \
                  evicted; to evict less, name the key in the attribute"
             }
@@ -67,14 +67,19 @@ impl Writer {
         if !self.is_new(handler, reason) {
             return;
         }
-        match unread {
-            Unread::OtherValues => tracing::warn!(by, handler, "{reason}"),
-            Unread::NotSeen | Unread::Function => tracing::info!(by, handler, "{reason}"),
+        match unidentified {
+            Unidentified::OtherValues => tracing::warn!(by, handler, "{reason}"),
+            Unidentified::NotSeen | Unidentified::Function => {
+                tracing::info!(by, handler, "{reason}")
+            }
         }
     }
 
     fn is_new(&self, handler: &'static str, reason: &'static str) -> bool {
-        let mut known = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .unidentified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_new = !known.contains(&(handler, reason));
         if is_new {
             known.push((handler, reason));

@@ -87,7 +87,7 @@ where
         state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
         Extracting {
-            both: of_parts::<T, S>(K::NEEDED, KEEP, parts, state),
+            extraction: of_parts::<T, S>(K::NEEDED, KEEP, parts, state),
             head: PhantomData,
         }
     }
@@ -107,7 +107,7 @@ where
         state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
         Extracting {
-            both: of_request::<T, S>(K::NEEDED, KEEP, request, state),
+            extraction: of_request::<T, S>(K::NEEDED, KEEP, request, state),
             head: PhantomData,
         }
     }
@@ -120,14 +120,14 @@ pin_project! {
     /// compiles for each handler what names its head.
     struct Extracting<B, Head> {
         #[pin]
-        both: B,
+        extraction: B,
         head: PhantomData<fn() -> Head>,
     }
 }
 
 pin_project! {
     /// An argument and the request. Compiled once for all handlers with the same extractor.
-    struct Both<B, F> {
+    struct ExtractWithRequest<B, F> {
         request: Option<CacheRequest>,
         // Ends before the extraction begins.
         before: Option<BoxFuture<'static, ()>>,
@@ -137,7 +137,7 @@ pin_project! {
     }
 }
 
-impl<B: FnOnce() -> F, F> Both<B, F> {
+impl<B: FnOnce() -> F, F> ExtractWithRequest<B, F> {
     fn new(mut request: CacheRequest, url: NeededUrl, keep: u8, begin: B) -> Self {
         Self {
             before: request.before_extraction(url, keep),
@@ -160,7 +160,7 @@ where
     S: Send + Sync,
 {
     let request = CacheRequest::take(url, keep, parts, Cache::from_ref(state).into_engine());
-    Both::new(request, url, keep, || T::from_request_parts(parts, state))
+    ExtractWithRequest::new(request, url, keep, || T::from_request_parts(parts, state))
 }
 
 fn of_request<T, S>(
@@ -177,7 +177,7 @@ where
     let (mut parts, body) = request.into_parts();
     let head = CacheRequest::take(url, keep, &mut parts, Cache::from_ref(state).into_engine());
     let request = Request::from_parts(parts, body);
-    Both::new(head, url, keep, || T::from_request(request, state))
+    ExtractWithRequest::new(head, url, keep, || T::from_request(request, state))
 }
 
 impl<B, T, E, K, const KEEP: u8> Future for Extracting<B, Head<T, K, KEEP>>
@@ -187,7 +187,7 @@ where
     type Output = Result<Head<T, K, KEEP>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().both.poll(cx) {
+        match self.project().extraction.poll(cx) {
             Poll::Ready(Ok((extracted, request))) => Poll::Ready(Ok(Head {
                 extracted,
                 request,
@@ -199,7 +199,7 @@ where
     }
 }
 
-impl<B, F, T, E> Future for Both<B, F>
+impl<B, F, T, E> Future for ExtractWithRequest<B, F>
 where
     B: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,

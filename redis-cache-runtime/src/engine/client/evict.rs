@@ -24,12 +24,12 @@ pub(crate) enum Evicted {
 impl StoreClient {
     /// Returns whether an eviction that the store has not taken yet concerns an address.
     pub(crate) fn is_evicted(&self, at: &Address) -> bool {
-        self.backlog.concerns(at)
+        self.queue.concerns(at)
     }
 
     /// Returns the number of evictions that the store has not taken yet.
     pub(crate) fn pending_evictions(&self) -> usize {
-        self.backlog.len()
+        self.queue.len()
     }
 
     /// Evicts. The only way out for an entry before its time.
@@ -69,7 +69,7 @@ impl StoreClient {
             return false;
         };
         sleep(time).await;
-        !self.backlog.holds_any_of(evictions)
+        !self.queue.contains_any_of(evictions)
     }
 
     /// Sends evictions to the store, and queues those that it does not take.
@@ -81,7 +81,7 @@ impl StoreClient {
             left = failed.owed;
             failed.fault
         });
-        self.forget_witness(evictions.iter());
+        self.forget_eviction_nonce(evictions.iter());
         let removed = self.recorded("remove", started, removed);
         if removed.is_err() {
             self.enqueue(left);
@@ -92,7 +92,7 @@ impl StoreClient {
     }
 
     fn enqueue(self: &Arc<Self>, owed: Vec<Owed>) {
-        if self.backlog.push(owed) {
+        if self.queue.push(owed) {
             self.faults.record(&Fault::Overflow);
         }
         self.retry_evictions();
@@ -110,7 +110,7 @@ impl StoreClient {
     /// Retries the queued evictions in the background, unless a task does so already.
     pub(crate) fn retry_evictions(self: &Arc<Self>) {
         if let Ok(runtime) = Handle::try_current()
-            && self.backlog.take_care()
+            && self.queue.begin_retry()
         {
             let pending = self.pending_evictions();
             tracing::warn!(
@@ -122,28 +122,28 @@ impl StoreClient {
     }
 
     /// Forgets the nonce that evictions have removed.
-    fn forget_witness<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
+    fn forget_eviction_nonce<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
         if evictions.any(Eviction::concerns_responses) {
-            self.witnessed.forget();
+            self.seen_nonces.forget_eviction_nonce();
         }
     }
 
     /// Sends every queued eviction once: if one of several servers is away, the others still get theirs.
     /// Returns whether the store took them all.
     async fn send_queued(&self) -> bool {
-        let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
-        while let Some(batch) = self.backlog.batch(attempts) {
+        let (attempts, mut has_succeeded) = (self.queue.attempts(), true);
+        while let Some(batch) = self.queue.next_batch(attempts) {
             let removed = self.store.remove_owed(&batch.owed).await;
-            self.forget_witness(batch.owed.iter().map(|owed| &owed.eviction));
+            self.forget_eviction_nonce(batch.owed.iter().map(|owed| &owed.eviction));
             let Err(left) = removed else {
-                self.backlog.settle(&batch, Vec::new());
+                self.queue.finish_batch(&batch, Vec::new());
                 continue;
             };
             has_succeeded = false;
             if left.is_everything {
                 break;
             }
-            self.backlog.settle(&batch, left.owed);
+            self.queue.finish_batch(&batch, left.owed);
         }
         has_succeeded
     }
@@ -166,7 +166,7 @@ impl Retry {
         let mut delay = FIRST_EVICTION_RETRY;
         while let Some(client) = self.0.upgrade() {
             let has_succeeded = client.send_queued().await;
-            if client.backlog.is_done() {
+            if client.queue.finish_retry() {
                 tracing::info!("the store has taken all queued evictions");
                 self.0 = Weak::new();
                 return;
@@ -185,7 +185,7 @@ impl Retry {
 impl Drop for Retry {
     fn drop(&mut self) {
         if let Some(client) = self.0.upgrade() {
-            client.backlog.abandon();
+            client.queue.abort_retry();
         }
     }
 }

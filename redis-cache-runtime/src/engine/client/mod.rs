@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::background::Background;
-use super::backlog::Backlog;
-use super::witnessed::{Moment, Witnessed};
+use super::eviction_queue::EvictionQueue;
+use super::seen_nonces::{SeenNonces, Tick};
 use crate::key::Address;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::Status;
@@ -34,9 +34,9 @@ pub(crate) const FIRST_EVICTION_RETRY: Duration = Duration::from_millis(20);
 pub(crate) struct StoreClient {
     store: Store,
     faults: Arc<FaultLog>,
-    backlog: Backlog,
+    queue: EvictionQueue,
     background: Background,
-    witnessed: Witnessed,
+    seen_nonces: SeenNonces,
     /// The time for which the response to a write is held whose evictions the store has not taken.
     hold_pending: Option<Duration>,
     lease_ttl: Duration,
@@ -47,9 +47,9 @@ impl StoreClient {
         Self {
             store,
             faults,
-            backlog: Backlog::default(),
+            queue: EvictionQueue::default(),
             background: Background::new(settings.max_detached_runs),
-            witnessed: Witnessed::default(),
+            seen_nonces: SeenNonces::default(),
             hold_pending: settings.hold_pending.then_some(settings.pulse),
             lease_ttl: settings.lease_ttl.min(LONGEST),
         }
@@ -85,7 +85,7 @@ impl StoreClient {
     pub(crate) fn status(&self) -> Status {
         Status {
             servers: self.store.servers(),
-            pending_evictions: self.backlog.len(),
+            pending_evictions: self.queue.len(),
             faults: self.faults.count(),
         }
     }
@@ -97,7 +97,7 @@ impl StoreClient {
         at: &Address,
         holder: bool,
     ) -> Result<Found, Fault> {
-        if self.backlog.concerns(at) {
+        if self.queue.concerns(at) {
             self.retry_evictions();
             return Err(Fault::EvictionPending);
         }
@@ -106,7 +106,7 @@ impl StoreClient {
         if let Ok(found) = &mut ended {
             let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
             if let Some(witness) = witness.flatten() {
-                self.witnessed.learn(Some(witness));
+                self.seen_nonces.learn_eviction_nonce(Some(witness));
             }
             if let Some(mounted) = at.mounted {
                 found.nonces.push(Some(mounted.stamp()));
@@ -147,25 +147,25 @@ impl StoreClient {
     }
 
     #[cfg(test)]
-    pub(crate) fn witnessed(&self) -> &Witnessed {
-        &self.witnessed
+    pub(crate) fn seen_nonces(&self) -> &SeenNonces {
+        &self.seen_nonces
     }
 
     /// Returns the current moment.
-    pub(crate) fn now(&self) -> Moment {
-        self.witnessed.now()
+    pub(crate) fn tick(&self) -> Tick {
+        self.seen_nonces.tick()
     }
 
     /// Returns whether nothing at the lease's address was evicted between a moment and the lease.
-    pub(crate) fn proves(&self, lease: &Lease, since: Moment) -> bool {
+    pub(crate) fn proves_no_eviction(&self, lease: &Lease, since: Tick) -> bool {
         let witnesses = lease.witnesses.as_ref();
-        witnesses.is_some_and(|witnesses| self.witnessed.prove(witnesses, since))
+        witnesses.is_some_and(|witnesses| self.seen_nonces.proves_no_eviction(witnesses, since))
     }
 
     /// Reads the nonce that every eviction removes, for a proof about data that is read after that.
     /// `None`: this process knows the nonce, as far as it can tell, and `insists` does not ask for more.
     pub(crate) fn prepare_proof(self: &Arc<Self>, insists: bool) -> Option<BoxFuture<'static, ()>> {
-        if !insists && self.witnessed.is_known() {
+        if !insists && self.seen_nonces.knows_eviction_nonce() {
             return None;
         }
         let client = Arc::clone(self);
@@ -173,7 +173,9 @@ impl StoreClient {
             let started = client.observer().start();
             let witness = client.store.witness().await;
             let witness = client.recorded("witness", started, witness);
-            client.witnessed.learn(witness.ok().flatten());
+            client
+                .seen_nonces
+                .learn_eviction_nonce(witness.ok().flatten());
         }))
     }
 
@@ -201,7 +203,7 @@ impl StoreClient {
         let started = self.observer().start();
         let ended = self.store.put(at, lease, entry, lifetime).await;
         if lease.claim == Claim::Override && !at.key.is_of_value() {
-            self.witnessed.forget();
+            self.seen_nonces.forget_eviction_nonce();
         }
         self.recorded("put", started, ended)
     }
@@ -265,7 +267,7 @@ impl StoreClient {
 
 impl Drop for StoreClient {
     fn drop(&mut self) {
-        let lost = self.backlog.len();
+        let lost = self.queue.len();
         if lost > 0 {
             tracing::warn!(
                 lost,

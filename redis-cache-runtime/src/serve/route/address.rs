@@ -3,7 +3,7 @@
 use super::Route;
 use super::key_function::{KeyFunction, KeyKind};
 use super::named::{key_of_function, key_of_template, key_of_url};
-use super::read_url::{Purpose, ReadUrl};
+use super::read_url::{ReadMode, ReadUrl};
 use super::selected::Selected;
 use crate::engine::Engine;
 use crate::key::asked::Asked;
@@ -17,22 +17,25 @@ impl Route {
     /// handler stored for the values of the path.
     ///
     /// A key function does not tell what it made of other requests.
-    pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
+    pub(crate) fn key_named_by(
+        &'static self,
+        request: &RequestHead,
+    ) -> Result<CacheKey, Unidentified> {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
-            return Err(Unread::Function);
+            return Err(Unidentified::Function);
         }
         let UrlValues { base, beyond } =
-            self.values(request.asked(), self.read, handler, Purpose::WRITE);
+            self.values(request.kept_url(), self.read, handler, ReadMode::WRITE);
         let Beyond {
             has_failed, names, ..
         } = beyond.map_or_else(Beyond::default, |it| *it);
         let reads_so = handler.reads_by(&names);
         if has_failed || reads_so == Some(false) {
-            return Err(Unread::OtherValues);
+            return Err(Unidentified::OtherValues);
         }
         if reads_so.is_none() && !names.is_empty() {
-            return Err(Unread::NotSeen);
+            return Err(Unidentified::NotSeen);
         }
         Ok(CacheKey::of_handler(base, handler.bucket()))
     }
@@ -55,35 +58,39 @@ impl Route {
                 let read = selected.read.unwrap_or(self.read);
                 self.read_url_of(Asked::Kept(&url), selected.types, read)
             }
-            Url::None => self.read_url(request.asked()),
+            Url::None => self.read_url(request.kept_url()),
         };
-        self.addressed(engine, request, selected, url)
+        self.make_address(engine, request, selected, url)
     }
 
     /// Returns whether the key function makes of a write what it makes of reads: on the same path.
     pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
         let is_function = matches!(self.key, KeyKind::Function(_));
-        is_function && self.plain().known_mount(request.asked().mount()).is_some()
+        is_function
+            && self
+                .plain()
+                .known_mount(request.kept_url().mount())
+                .is_some()
     }
 
     /// Returns the address at which a write stores its response. `None`: the entries that it replaces
     /// are not known, because the handler is mounted at other paths, or other queries may stand for the
     /// same values.
-    pub(crate) fn written(
+    pub(crate) fn write_address(
         &'static self,
         engine: &Engine,
         request: &RequestHead,
         selected: Selected,
     ) -> Option<Addressing> {
         let handler = self.plain();
-        let asked = request.asked();
+        let asked = request.kept_url();
         let is_named = selected.key.is_some();
         let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
         // Its name is another handler's, whose entries these would be.
         if handler.is_duplicate() {
             return None;
         }
-        let mut values = self.values(asked, self.read, handler, Purpose::WRITE);
+        let mut values = self.values(asked, self.read, handler, ReadMode::WRITE);
         if let Some(beyond) = &mut values.beyond {
             if beyond.has_other_spellings && !is_named {
                 return None;
@@ -93,10 +100,10 @@ impl Route {
                 beyond.rest.clear();
             }
         }
-        Some(self.addressed(engine, request, selected, ReadUrl { values, mounted }))
+        Some(self.make_address(engine, request, selected, ReadUrl { values, mounted }))
     }
 
-    fn addressed(
+    fn make_address(
         &'static self,
         engine: &Engine,
         request: &RequestHead,
@@ -108,7 +115,7 @@ impl Route {
             .template
             .map(|template| key_of_template(handler, &template));
         let named = selected.key.or(template);
-        let ask = match self.key {
+        let key_call = match self.key {
             KeyKind::Function(function) if named.is_none() && request.parts.is_some() => {
                 Some(function)
             }
@@ -121,7 +128,7 @@ impl Route {
                 let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
                 (key.extended(&beyond.more), beyond.rest)
             }
-            None if ask.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
+            None if key_call.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
             None => key_of_url(values, handler),
         };
         let variant = Variant::of(&Selecting {
@@ -140,8 +147,8 @@ impl Route {
                 groups,
                 mounted: Some(mounted.reading_early(self.reads_early)),
             },
-            ask: ask.map(|function| {
-                Box::new(Ask {
+            key_call: key_call.map(|function| {
+                Box::new(KeyCall {
                     function,
                     handler,
                     scope: engine.scope().cloned(),
@@ -158,7 +165,7 @@ fn rest_of(values: UrlValues) -> String {
 /// The reason why a write that names a handler does not identify its entry. All entries of the handler
 /// are evicted then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum Unidentified {
     /// The handler reads other values, or reads them by other names or in another order.
     OtherValues,
     /// No request has shown yet by which names the handler reads its values.
@@ -170,11 +177,11 @@ pub(crate) enum Unread {
 /// The address of a response, which may lack the key of a key function.
 pub(crate) struct Addressing {
     at: Address,
-    ask: Option<Box<Ask>>,
+    key_call: Option<Box<KeyCall>>,
 }
 
 /// The function that makes the key, where that may have to wait.
-struct Ask {
+struct KeyCall {
     function: KeyFunction,
     handler: &'static Instance,
     scope: Option<Scope>,
@@ -184,10 +191,10 @@ impl Addressing {
     /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
     /// future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
-        if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
-            let text = (ask.function)(parts).await;
-            let key = key_of_function(ask.handler, &text);
-            self.at.key = match &ask.scope {
+        if let (Some(key_call), Some(parts)) = (&self.key_call, request.parts.as_deref()) {
+            let text = (key_call.function)(parts).await;
+            let key = key_of_function(key_call.handler, &text);
+            self.at.key = match &key_call.scope {
                 Some(scope) => scope.key(key),
                 None => key,
             };

@@ -2,7 +2,7 @@
 
 use super::Route;
 use super::key_function::KeyKind;
-use super::read_url::Purpose;
+use super::read_url::ReadMode;
 use crate::key::CacheKey;
 use crate::key::asked::{Asked, KeptUrl};
 use crate::key::part::Text;
@@ -16,9 +16,9 @@ impl Route {
     }
 
     /// The key of values, which are still to be named.
-    pub fn key_of_values(&'static self) -> KeyOfValues {
+    pub fn key_of_values(&'static self) -> KeyBuilder {
         let handler = self.plain();
-        KeyOfValues {
+        KeyBuilder {
             base: handler.name().to_owned(),
             more: String::new(),
             bucket: handler.bucket(),
@@ -33,7 +33,7 @@ impl Route {
             return key_of_function(handler, text);
         }
         let url = KeptUrl::of_text(text);
-        let values = self.values(Asked::Kept(&url), self.read, handler, Purpose::READ);
+        let values = self.values(Asked::Kept(&url), self.read, handler, ReadMode::READ);
         key_of_url(values, handler).0
     }
 }
@@ -59,13 +59,13 @@ pub(super) fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
 
 /// A key while its values are named.
 #[derive(Debug)]
-pub struct KeyOfValues {
+pub struct KeyBuilder {
     base: String,
     more: String,
     bucket: u8,
 }
 
-impl KeyOfValues {
+impl KeyBuilder {
     /// Appends the value of an argument, of the path or of the query.
     #[must_use]
     pub fn part(mut self, is_of_path: bool, value: &Text) -> Self {

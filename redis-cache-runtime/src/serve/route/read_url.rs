@@ -22,16 +22,16 @@ pub(crate) struct ReadUrl {
     pub(super) mounted: Mounted,
 }
 
-/// The purpose of reading a URL.
+/// The mode of reading a URL.
 #[derive(Clone, Copy)]
-pub(super) struct Purpose {
+pub(super) struct ReadMode {
     /// The names of the parameters of the path matter.
     with_names: bool,
     /// Other spellings of the same values matter.
     is_write: bool,
 }
 
-impl Purpose {
+impl ReadMode {
     pub(super) const READ: Self = Self {
         with_names: false,
         is_write: false,
@@ -92,12 +92,12 @@ impl Route {
     ) -> ReadUrl {
         let handler = self.instance(types);
         let mounted = handler.mount(asked.mount());
-        let purpose = Purpose {
+        let mode = ReadMode {
             with_names: !mounted.knows_names(),
-            ..Purpose::READ
+            ..ReadMode::READ
         };
-        let values = self.values(asked, read, handler, purpose);
-        if purpose.with_names {
+        let values = self.values(asked, read, handler, mode);
+        if mode.with_names {
             match values.beyond.as_deref() {
                 None => mounted.note(String::new()),
                 Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
@@ -112,14 +112,14 @@ impl Route {
         asked: Asked<'_>,
         read: ReadArguments,
         handler: &Instance,
-        purpose: Purpose,
+        mode: ReadMode,
     ) -> UrlValues {
         let mut base = String::new();
         if let KeyKind::Default = self.key {
             base.reserve(handler.name().len() + 32);
             base.push_str(handler.name());
         }
-        let mut reader = UrlReader::new(asked, base, purpose.is_write);
+        let mut reader = UrlReader::new(asked, base, mode.is_write);
         read(&mut reader);
         if self.query != QueryRule::None {
             reader.query_text(self.query);
@@ -132,6 +132,6 @@ impl Route {
             // The function sees the whole head: what the key holds is up to it.
             reader.ignore_params();
         }
-        reader.finish(purpose.with_names)
+        reader.finish(mode.with_names)
     }
 }

@@ -9,12 +9,12 @@ use crate::key::Eviction;
 ///
 /// Dropped before they are done, they are sent in the background: the changes that the handler made
 /// before it was dropped are unknown.
-pub(crate) struct PendingEviction {
+pub(crate) struct DueEviction {
     client: Arc<StoreClient>,
     evictions: Vec<Eviction>,
 }
 
-impl PendingEviction {
+impl DueEviction {
     pub(crate) fn new(client: Arc<StoreClient>, evictions: Vec<Eviction>) -> Self {
         Self { client, evictions }
     }
@@ -38,7 +38,7 @@ impl PendingEviction {
     }
 }
 
-impl Drop for PendingEviction {
+impl Drop for DueEviction {
     fn drop(&mut self) {
         if self.evictions.is_empty() {
             return;
