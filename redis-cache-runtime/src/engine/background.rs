@@ -1,4 +1,5 @@
-//! Work that goes on when whoever asked for it has gone.
+//! Background work, which goes on after the request that started it has ended. Every kind of it is
+//! bounded.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -13,14 +14,14 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::observe::Place;
 
-/// Stale responses that are refreshed at once.
+/// The largest number of stale responses that are refreshed at once.
 const MAX_REFRESHES: usize = 1024;
 
-/// Leases at once that wait to be given back.
+/// The largest number of leases that wait to be released at once.
 const MAX_RELEASES: usize = 1024;
 
 tokio::task_local! {
-    /// Set while a run goes on without its client, and while it is dropped.
+    /// Set while a detached run goes on, and while it is dropped.
     static DETACHED: ();
 }
 
@@ -33,8 +34,8 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Lets as many runs go on without their clients at once. Further ones are dropped, as axum drops
-    /// every run whose client has gone.
+    /// Allows `max_detached_runs` detached runs at once. Further ones are dropped, as axum drops
+    /// every run whose client has disconnected.
     pub(crate) fn new(max_detached_runs: usize) -> Self {
         let max_detached_runs = max_detached_runs.min(Semaphore::MAX_PERMITS);
         Self {
@@ -45,11 +46,11 @@ impl Background {
         }
     }
 
-    /// Runs something that must not stop half-way when the client goes away; `None` only if it
-    /// panicked or the runtime ends. Without Tokio, which only a cache in memory does without, it
-    /// is run where it is.
+    /// Runs work that must not stop half-way when the client disconnects. Returns `None` only if
+    /// the work panicked or the runtime ends. Without a Tokio runtime, which only a cache in memory
+    /// does not need, the work runs inside the returned future.
     ///
-    /// No `async fn`: it would carry the work along, which is the task's.
+    /// This is no `async fn`, whose future would also hold the work that the task holds.
     pub(crate) fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -63,8 +64,8 @@ impl Background {
         }
     }
 
-    /// Runs something to its end. Without Tokio it is run as far as it goes without waiting, which
-    /// is to its end for a cache in memory.
+    /// Runs work to its end in the background. Without a Tokio runtime, the work is polled once,
+    /// which completes it for a cache in memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(Place::current().around(work), &runtime);
@@ -74,7 +75,8 @@ impl Background {
         }
     }
 
-    /// Runs something to its end that may be left out when there is too much of it.
+    /// Runs optional work to its end in the background. It is left out if too much such work is
+    /// under way.
     pub(crate) fn spawn_bounded(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.releases).try_acquire_owned() {
             self.spawn(async move {
@@ -84,7 +86,7 @@ impl Background {
         }
     }
 
-    /// Runs something beside its caller, until the guard is dropped.
+    /// Runs work concurrently with the caller, until the guard is dropped.
     pub(crate) fn spawn_until_dropped(
         &self,
         work: impl Future<Output = ()> + Send + 'static,
@@ -94,7 +96,7 @@ impl Background {
         Some(AbortOnDropHandle::new(work))
     }
 
-    /// Goes on with the run of a handler whose client has gone, for `limit` at most.
+    /// Continues the run of a handler whose client has disconnected, for `limit` at most.
     pub(crate) fn detach(
         &self,
         run: impl Future<Output = ()> + Send + 'static,
@@ -104,7 +106,8 @@ impl Background {
         self.run_one_of(&self.detached, DETACHED.scope((), run), limit, place);
     }
 
-    /// Returns whether this is within a run that has lost its client already. All of it ends together.
+    /// Returns whether the caller is inside a detached run. Nothing inside it is detached again:
+    /// all of it ends together.
     pub(crate) fn is_detached() -> bool {
         DETACHED.try_with(|()| ()).is_ok()
     }
@@ -128,14 +131,15 @@ impl Background {
             return;
         };
         let run = async move {
-            // What it holds tidies up after itself when it is dropped.
+            // A run that exceeds the limit is dropped: its fill and evictions clean up when they
+            // are dropped.
             let _ = timeout(limit, run).await;
             drop(permit);
         };
         self.tasks.spawn_on(place.around(run), &runtime);
     }
 
-    /// Waits until nothing is left.
+    /// Waits until no background work is left.
     pub(crate) async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;

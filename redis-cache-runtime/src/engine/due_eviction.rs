@@ -1,4 +1,4 @@
-//! An eviction that is due when a handler has run.
+//! The evictions that are due when a handler has run.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::key::Eviction;
 
 /// Evictions that follow the run of a handler.
 ///
-/// Dropped before they are done, they are sent in the background: the changes that the handler made
-/// before it was dropped are unknown.
+/// If it is dropped before it has run, the evictions are sent in the background: the changes that
+/// the handler made until then are unknown.
 pub(crate) struct DueEviction {
     client: Arc<StoreClient>,
     evictions: Vec<Eviction>,
@@ -23,7 +23,7 @@ impl DueEviction {
         &self.evictions
     }
 
-    /// Evicts; `None`: there was nothing to evict.
+    /// Evicts; returns `None` if there was nothing to evict.
     pub(crate) async fn run(mut self) -> Option<Evicted> {
         if self.evictions.is_empty() {
             return None;
@@ -33,6 +33,7 @@ impl DueEviction {
         Some(evicted)
     }
 
+    /// Drops the evictions without sending them, because the handler changed nothing.
     pub(crate) fn cancel(mut self) {
         self.evictions.clear();
     }
@@ -48,7 +49,7 @@ impl Drop for DueEviction {
             std::mem::take(&mut self.evictions),
         );
         let evict = async move {
-            // A pending eviction is retried by the client.
+            // The client retries an eviction that fails.
             let _ = client.evict(&evictions).await;
         };
         self.client.background().spawn(evict);

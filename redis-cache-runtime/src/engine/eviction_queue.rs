@@ -1,4 +1,7 @@
-//! Evictions that the store has not taken yet.
+//! The queue of pending evictions: those that the store has not taken yet.
+//!
+//! While an eviction is pending, this process does not use the entries that it concerns. An
+//! eviction leaves the queue only after the store has taken it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::key::{Address, Eviction, Owed, Slots, concerns};
 
-/// More evictions than this become one of everything: it loses none of them, and is one entry here.
+/// The largest number of pending evictions. More of them are replaced by one eviction of
+/// everything, which includes them all.
 const MAX: usize = 4096;
 
-/// The most evictions that are sent at once.
+/// The largest number of evictions that are sent at once.
 const BATCH: usize = 256;
 
-/// The queue of evictions that the store has not taken yet.
+/// The pending evictions, with their number beside the lock for cheap checks.
 #[derive(Debug, Default)]
 pub(crate) struct EvictionQueue {
     queue: Mutex<Queue>,
@@ -22,32 +26,34 @@ pub(crate) struct EvictionQueue {
 #[derive(Debug, Default)]
 struct Queue {
     evictions: HashMap<Eviction, Pending>,
+    /// The number of the next attempt.
     next: u64,
-    /// Somebody takes care of them.
+    /// A task retries the evictions.
     is_retrying: bool,
 }
 
-/// An eviction that waits.
+/// The state of a pending eviction.
 #[derive(Debug)]
 struct Pending {
-    /// The number of the attempt that was the last to ask for it, or to fail.
+    /// The number of the last attempt that queued the eviction, or failed to send it.
     number: u64,
-    /// The slots of a cluster that have not taken it, if others have.
+    /// The slots of a cluster that have not taken the eviction, if others have.
     slots: Option<Slots>,
 }
 
-/// Some of the evictions, as they were when they were taken to the store.
+/// Some pending evictions, as they were when the attempt to send them began.
 pub(crate) struct Batch {
     pub(crate) owed: Vec<Owed>,
     next: u64,
 }
 
 impl EvictionQueue {
+    /// Returns the number of pending evictions.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
 
-    /// Returns whether an eviction in the queue concerns an address.
+    /// Returns whether a pending eviction concerns an address.
     pub(crate) fn concerns(&self, at: &Address) -> bool {
         if self.len() == 0 {
             return false;
@@ -67,14 +73,14 @@ impl EvictionQueue {
                 .any(|group| is_queued(Eviction::Group(group.to_owned().into())))
     }
 
-    /// Returns whether any of them still waits.
+    /// Returns whether any of some evictions is still pending.
     pub(crate) fn contains_any_of(&self, evictions: &[Eviction]) -> bool {
         let queue = self.queue();
         let is_queued = |eviction: &Eviction| queue.evictions.contains_key(eviction);
         is_queued(&Eviction::All) || evictions.iter().any(is_queued)
     }
 
-    /// Keeps evictions. `true`: they were too many.
+    /// Queues evictions; returns `true` if they overflowed into a single eviction of everything.
     pub(crate) fn push(&self, owed: Vec<Owed>) -> bool {
         let mut queue = self.queue();
         let number = queue.next;
@@ -91,17 +97,18 @@ impl EvictionQueue {
         overflows
     }
 
-    /// Starts retrying; `false`: a task retries already.
+    /// Records that a task retries the evictions from now on; returns `false` if one does already.
     pub(crate) fn begin_retry(&self) -> bool {
         !std::mem::replace(&mut self.queue().is_retrying, true)
     }
 
-    /// The number of the attempts so far.
+    /// Returns the number of attempts so far.
     pub(crate) fn attempts(&self) -> u64 {
         self.queue().next
     }
 
-    /// The next ones to try of those that were not tried since that many attempts.
+    /// Returns the next evictions whose last attempt was before the first `attempts`; `None`: there
+    /// are none. So a round that passes the same `attempts` sends each eviction once.
     pub(crate) fn next_batch(&self, attempts: u64) -> Option<Batch> {
         let queue = self.queue();
         let is_next = |(_, pending): &(&Eviction, &Pending)| pending.number < attempts;
@@ -118,26 +125,26 @@ impl EvictionQueue {
         })
     }
 
-    /// Returns whether none pending, and notes that nobody takes care of them then.
+    /// Returns whether the queue is empty. If so, records that no task retries any more.
     pub(crate) fn finish_retry(&self) -> bool {
         let mut queue = self.queue();
         queue.is_retrying = !queue.evictions.is_empty();
         !queue.is_retrying
     }
 
-    /// Records that no task retries any more.
+    /// Records that the task which retried has ended early.
     pub(crate) fn abort_retry(&self) {
         self.queue().is_retrying = false;
     }
 
-    /// Forgets those of a batch that the store took, which is all but what is left. What was asked for
-    /// again meanwhile stays.
+    /// Removes the evictions of a batch that the store took: all except `left`. An eviction that
+    /// was queued again since the batch began stays.
     pub(crate) fn finish_batch(&self, batch: &Batch, left: Vec<Owed>) {
         let mut queue = self.queue();
-        let is_as_it_was = |pending: &Pending| pending.number < batch.next;
-        // Before what is left is put back: a part of it may stay.
+        let is_unchanged = |pending: &Pending| pending.number < batch.next;
+        // This comes before `left` is inserted, which may hold a part of the same eviction.
         for Owed { eviction, .. } in &batch.owed {
-            if queue.evictions.get(eviction).is_some_and(is_as_it_was) {
+            if queue.evictions.get(eviction).is_some_and(is_unchanged) {
                 queue.evictions.remove(eviction);
             }
         }
@@ -149,14 +156,14 @@ impl EvictionQueue {
         self.len.store(queue.evictions.len(), Ordering::Release);
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// A poisoned lock is used all the same: every critical section leaves the queue consistent.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// Queues an eviction. If it is queued already, it then waits in the slots of both.
+    /// Queues an eviction. If it is pending already, it is then pending in the slots of both.
     fn insert(&mut self, eviction: Eviction, slots: Option<Slots>, number: u64) {
         let slots = match (self.evictions.get(&eviction), slots) {
             (
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_concerns_its_key_its_group_or_everything() {
+    fn a_pending_eviction_concerns_its_key_its_group_or_everything() {
         let queue = EvictionQueue::default();
         assert!(!queue.concerns(&at("/a", "g")));
         push(&queue, Eviction::Key(key("/a")));
@@ -211,14 +218,14 @@ mod tests {
         };
         assert!(
             queue.concerns(&page),
-            "what extends a key is evicted with it"
+            "a key that extends an evicted key is evicted with it"
         );
         push(&queue, Eviction::Handler(7));
         assert!(queue.concerns(&at("/b", "g")));
     }
 
     #[test]
-    fn what_is_asked_for_again_while_it_is_tried_stays() {
+    fn an_eviction_that_is_queued_again_while_it_is_sent_stays() {
         let queue = EvictionQueue::default();
         let [a, b] = ["/a", "/b"].map(|text| Eviction::Key(key(text)));
         push(&queue, a.clone());
@@ -231,11 +238,11 @@ mod tests {
         queue.finish_batch(&batch, Vec::new());
         assert_eq!(queue.len(), 0);
         assert!(queue.next_batch(queue.attempts()).is_none() && queue.finish_retry());
-        assert!(queue.begin_retry(), "nobody does any more");
+        assert!(queue.begin_retry(), "no task retries any more");
     }
 
     #[test]
-    fn too_many_become_an_eviction_of_everything() {
+    fn too_many_evictions_become_one_of_everything() {
         let queue = EvictionQueue::default();
         for number in 0..=MAX {
             push(&queue, Eviction::Key(key(&format!("/{number}"))));
@@ -245,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_that_waits_in_some_slots_concerns_only_them() {
+    fn an_eviction_that_is_pending_in_some_slots_concerns_only_them() {
         let [here, there] = ["/here", "/there"].map(|text| at(text, "g"));
         let slot = |at: &Address| slot_of_key(&at.key);
         let only = |at: &Address| -> Option<Slots> { Some([slot(at)].into_iter().collect()) };
@@ -265,11 +272,11 @@ mod tests {
         let batch = queue.next_batch(queue.attempts()).unwrap();
         push(&queue, Eviction::All);
         queue.finish_batch(&batch, vec![owed(only(&here))]);
-        assert!(queue.concerns(&there), "asked for again meanwhile");
+        assert!(queue.concerns(&there), "queued again meanwhile");
     }
 
     #[test]
-    fn each_is_tried_once_in_a_round() {
+    fn each_eviction_is_sent_once_in_a_round() {
         let queue = EvictionQueue::default();
         for number in 0..=BATCH {
             push(&queue, Eviction::Key(key(&format!("/{number}"))));

@@ -1,11 +1,12 @@
-//! Single-flight: of the requests that miss the same response or value, one runs the handler and the
-//! others wait for what it stores.
+//! Single-flight: one of the requests that miss the same entry leads, which means it runs the
+//! handler. The others follow: they wait for its response.
 //!
-//! A follower may be answered by a run that began after the follower itself. Of a run that began
-//! before, it must be known that nothing was evicted in between, which only the store can tell: so
-//! the leader looks, on behalf of all who joined until then, whether its lease is still held and its
-//! stamps are still current. Who joined is numbered, and the leader says up to which number it has
-//! confirmed. An answer from before an eviction can therefore never reach who came after it.
+//! The invariant: a response from before an eviction never reaches a request that came after it. A
+//! follower may share a run that began after the follower joined. If the run began before, nothing
+//! may have been evicted in between, which only the store knows. So the leader asks the store, on
+//! behalf of all followers that have joined so far, whether its lease is still held and its stamps
+//! are still current. Followers are numbered in the order in which they join, and the leader
+//! records the number up to which the store has confirmed them.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -22,20 +23,21 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// The time for which nobody waits for the run of an address whose last response could not be shared.
+/// The time for which no request follows at an address whose last response could not be shared.
 const UNSHARED: Duration = Duration::from_secs(1);
 
-/// The most addresses of that kind that are remembered.
+/// The largest number of such addresses that are remembered.
 const MAX_UNSHARED: usize = 1024;
 
-/// The runs that are under way in this process.
+/// The runs under way in this process, by their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     table: Mutex<HashMap<Address, Arc<Flight>>>,
     len: AtomicUsize,
-    /// Addresses whose last response could not be shared, with the time until which that is assumed.
+    /// Addresses whose last response could not be shared, with the time until which the next one is
+    /// expected to be the same.
     unshared: Mutex<HashMap<Address, Instant>>,
-    /// Lets a test break the protocol, and see that it notices.
+    /// Breaks the protocol, for a test that must notice it.
     #[cfg(test)]
     pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
 }
@@ -44,8 +46,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// A run in the background, while the stale response is served: nobody waits for it unless
-    /// there is none.
+    /// The run refreshes a stale response in the background. A request follows it only if it has no
+    /// stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -54,8 +56,8 @@ struct Flight {
 
 #[derive(Clone, Debug)]
 struct Progress {
-    /// Up to this number it is known that nothing was evicted between the start of the run and the
-    /// follower's.
+    /// The last follower that the store has confirmed: nothing was evicted between the start of the
+    /// run and the time when the follower joined.
     confirmed: u64,
     phase: Phase,
 }
@@ -63,12 +65,12 @@ struct Progress {
 #[derive(Clone, Debug)]
 enum Phase {
     Running,
-    /// Something was evicted: only who was confirmed for may still wait.
+    /// Something was evicted: only the confirmed followers may still wait.
     Superseded,
     Landed(Entry),
-    /// The response is not to be shared, or there is none.
+    /// The response cannot be shared, or there is none.
     Failed,
-    /// The run was dropped half-way: another can lead.
+    /// The run was dropped before its end: another request can lead.
     Abandoned,
 }
 
@@ -76,14 +78,14 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
-    /// The run was not for this request: look again.
+    /// The response is not for this request: look it up again.
     Again,
     /// The run did not help.
     Failed,
 }
 
 impl Progress {
-    /// Returns the end of the run for the follower of a number, if it is known yet.
+    /// Returns the end of the run for the follower with a number, if it is known yet.
     fn landing(&self, number: u64) -> Option<Landing> {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
@@ -96,11 +98,11 @@ impl Progress {
     }
 }
 
-/// The part of a request in the run that fills an address.
+/// The role of a request in the run that fills an address.
 pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
-    /// The run waits for this request.
+    /// The run waits for this request: to follow it would be a cycle.
     Cycle,
 }
 
@@ -115,14 +117,14 @@ impl Flights {
         self.table().contains_key(at)
     }
 
-    /// Joins the run that fills an address, if there is one.
+    /// Follows the run that fills an address, if there is one.
     pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
         let table = self.table();
         let flight = table.get(at).filter(|flight| !flight.refreshes)?;
         Follower::new(flight)
     }
 
-    /// Becomes the one that fills an address, or joins it.
+    /// Leads the run that fills an address, or follows it.
     pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
         match self.enter(at, false) {
             Ok(lead) => Role::Leader(lead),
@@ -130,7 +132,7 @@ impl Flights {
         }
     }
 
-    /// Becomes the one that refreshes an address, unless somebody fills it already.
+    /// Leads the run that refreshes an address, unless another request fills it already.
     pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
         self.enter(at, true).ok()
     }
@@ -192,7 +194,8 @@ impl Flights {
         }
     }
 
-    /// Lets who comes now start anew. A run that has ended just now stays as it ended.
+    /// Lets requests that arrive from now on start a new run. A run that has ended already keeps
+    /// its result.
     fn supersede(&self, flight: &Arc<Flight>) {
         self.leave(flight);
         flight.progress.send_if_modified(|progress| {
@@ -219,13 +222,13 @@ impl Flights {
         self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// A poisoned lock is used all the same: every critical section leaves the table consistent.
     fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request that waits for the run of another.
+/// A request that waits for the run of another request.
 pub(crate) struct Follower {
     progress: watch::Receiver<Progress>,
     number: u64,
@@ -233,10 +236,10 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// `None`: the run waits for this request.
+    /// Joins a run; `None`: the run waits for this request.
     fn new(flight: &Arc<Flight>) -> Option<Self> {
         let wait = waits::wait_for(flight.run)?;
-        // Subscribed before it is counted, so that nothing it must learn is missed.
+        // Subscribes before the follower is counted, so that it misses no progress.
         let progress = flight.progress.subscribe();
         let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
         flight.arrivals.notify_one();
@@ -263,14 +266,15 @@ impl Follower {
     }
 }
 
-/// The request whose run fills an address. Dropped, it lets its followers go.
+/// The request whose run fills an address. When the lead is dropped, its followers stop waiting.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
-    /// The followers that it is good for when it begins; `None`: all who have joined then.
+    /// The last follower that is confirmed when the run begins; `None`: the last that has joined by
+    /// then.
     confirmed_at_start: Option<u64>,
-    /// The run around this one waits for it.
+    /// The run around this one, if there is one, waits for it.
     _waited_for: Option<Wait>,
 }
 
@@ -281,13 +285,14 @@ impl Lead {
         self.flight.joined()
     }
 
-    /// Lets it be good for those alone who had joined by then.
+    /// Lets the start of the run confirm only the followers up to `joined`.
     pub(crate) fn confirm_only_joined(&mut self, joined: u64) {
         self.confirmed_at_start = Some(joined);
     }
 
-    /// Runs the handler, which begins after everybody who has joined until now. Meanwhile a task holds
-    /// the lease and vouches for who joins, also while the handler blocks its thread.
+    /// Runs the handler. The run begins after all followers that have joined so far, so they are
+    /// confirmed. Meanwhile a task renews the lease and confirms new followers, even while the
+    /// handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
             .confirm(self.confirmed_at_start.unwrap_or_else(|| self.joined()));
@@ -297,28 +302,30 @@ impl Lead {
         }
         let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
         let keep_lease = keep_lease(flights, flight, held.clone());
-        let _attended = held.client.background().spawn_until_dropped(keep_lease);
-        // Lets the task begin: it may stand behind this one, on the thread that the handler blocks.
+        let _lease_is_kept = held.client.background().spawn_until_dropped(keep_lease);
+        // Lets the task start: it may be queued behind this one, on the thread that the handler
+        // blocks.
         tokio::task::yield_now().await;
         self.flight.run.scope(handler).await
     }
 
-    /// Shares what the run made. Who comes now finds it in the store, or waits for it there.
+    /// Shares the response of the run. Requests that arrive from now on find it in the store, or
+    /// wait for it there.
     pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
         self.flight.confirm_joined(held).await;
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Shares what a lookup found, with those who had joined when it began.
+    /// Shares an entry from the store with the followers that had joined when its lookup began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
         self.flight.confirm(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Lets the followers run the handler themselves, and for a short time nobody follow: the response
-    /// cannot be shared, and the next one most likely cannot either.
+    /// Lets the followers run the handler themselves, and no request follow for a short time: the
+    /// response cannot be shared, and most likely the next one cannot either.
     pub(crate) fn fail_to_share(self) {
         self.flights.remember_unshared(&self.flight.at);
         self.fail();
@@ -330,12 +337,13 @@ impl Lead {
     }
 }
 
-/// Looks after a run until what it makes can no longer be stored: who comes then starts anew.
+/// Renews the lease of a run and confirms its followers, until its response can no longer be
+/// stored. Requests that arrive after that start a new run.
 async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
-        // What wakes it matters less than what time it is: arrivals may never cease.
+        // The time is checked however the wait ended: new followers may arrive without end.
         let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
         if Instant::now() >= beat {
             beat = Instant::now() + BEAT;
@@ -346,7 +354,8 @@ async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease)
         match flight.confirm_joined(&held).await {
             Some(true) => {}
             Some(false) => break,
-            // The store cannot tell. Who joined runs the handler, and the fill may go on.
+            // The store has a fault: the followers that are not confirmed run the handler
+            // themselves, and the fill may continue.
             None => flights.supersede(&flight),
         }
     }
@@ -363,7 +372,8 @@ impl Flight {
         self.progress.borrow().confirmed
     }
 
-    /// Nobody is woken: while there is no response, it changes nothing for them.
+    /// Confirms the followers up to a number. No follower is woken: while there is no response,
+    /// nothing changes for them.
     fn confirm(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
             progress.confirmed = number.max(progress.confirmed);
@@ -371,8 +381,8 @@ impl Flight {
         });
     }
 
-    /// Asks the store whether nothing was evicted, on behalf of the followers that have joined until
-    /// now; `None` when the store cannot tell.
+    /// Confirms the followers that have joined so far, if the store says that nothing was evicted.
+    /// Returns whether that is so; `None`: the store has a fault.
     async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
         if joined <= self.confirmed() {
@@ -397,7 +407,8 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // A handler that panicked would panic for the next leader too, and they would take turns.
+        // After a panic no follower leads in turn: the handler would most likely panic for each of
+        // them.
         self.flight
             .close(if self.has_failed || std::thread::panicking() {
                 Phase::Failed

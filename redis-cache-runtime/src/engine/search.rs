@@ -1,5 +1,8 @@
-//! Looks for an entry, of a response or a value: in the store, in the run of another request of this
-//! process, and in the store again while another process fills it.
+//! Searches for an entry of a response or a value. The search asks the store, follows the run of
+//! another request in this process, and asks the store again while another process fills the
+//! address.
+//!
+//! The result is an entry to reuse, or a plan for running the handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +26,11 @@ use crate::observe::{Operation, Span};
 use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
-/// The most lookups after a wait for a run that was of no use to this search.
+/// The largest number of lookups after waits for runs that did not help this search.
 const MAX_LOOKUPS: usize = 3;
 
-/// The longest wait of a run, which others may wait for, for another process: a circle of waiting that leads
-/// through several processes ends with it.
+/// The longest wait for another process, within a run that other requests may wait for. It ends a
+/// cycle of waiting that spans several processes, which no process can see.
 const NESTED_WAIT: Duration = Duration::from_secs(1);
 
 /// The target of a search: a response or a value.
@@ -38,7 +41,7 @@ pub(crate) trait Sought {
     /// Decodes an entry, if it may be reused now.
     fn reuse(&self, entry: &Entry) -> Option<(Reuse, Self::Stored)>;
 
-    /// Returns the time for which an entry is kept; `None`: for ever.
+    /// Returns the time for which an entry is kept; `None`: no expiry.
     fn kept_for(&self, engine: &Engine) -> Option<Duration>;
 
     /// Returns whether an entry that this request cannot reuse is still valid for other requests.
@@ -46,15 +49,17 @@ pub(crate) trait Sought {
         false
     }
 
-    /// Returns the moment since which the run may have read data before it began; `None`: it has not.
+    /// Returns the tick since which the request may have read data before its run begins; `None`:
+    /// the request has read none.
     fn read_since(&self) -> Option<Tick> {
         None
     }
 
-    /// Records that a response is not stored, because its data may have been read before an eviction.
+    /// Records that a response is not stored because its data may have been read before an
+    /// eviction.
     fn read_too_early(&self, _: &Engine) {}
 
-    /// The handler, as metrics and spans call it.
+    /// Returns the name of the handler in metrics and spans.
     fn handler(&self) -> &'static str;
 
     /// Returns the freshness of a decoded entry, if it has one.
@@ -62,12 +67,12 @@ pub(crate) trait Sought {
         None
     }
 
-    /// The directives of the request.
+    /// Returns the directives of the request.
     fn directives(&self) -> Option<&RequestDirectives> {
         None
     }
 
-    /// Returns an entry that may be reused because the run of another request failed.
+    /// Returns an entry that may be reused because the run of another request has failed.
     async fn on_failure(&self, _: &Engine, _: &Address) -> Option<Self::Stored> {
         None
     }
@@ -75,22 +80,22 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If the run of another request made it, with the reason for that run.
+    /// A stored entry. If the run of another request made the entry, with the reason for that run.
     Stored(T, Option<Forward>),
     /// The handler has to run, for this reason.
     Run(Forward, Plan<T>),
 }
 
-/// A search under way. Small: it is part of every future on the way to a hit.
+/// A search under way. It must stay small: it is part of every future on the way to a hit.
 pub(crate) struct Search<'a, S> {
     engine: &'a Engine,
     at: &'a Address,
     sought: &'a S,
-    /// The reason why the store has no entry to reuse, as far as it is known.
+    /// The reason why the store has no entry to reuse, as far as the search knows it.
     forward: Forward,
     /// The run of another request made the entry.
     collapsed: bool,
-    /// The fault of the store, if it has one.
+    /// The fault of the store, if a lookup had one.
     fault: Option<&'static str>,
 }
 
@@ -111,11 +116,11 @@ enum Unusable<T> {
 
 /// The result of waiting for the fill of another process.
 enum Waited<T> {
-    /// The entry, and the number of followers that had joined when it was looked up.
+    /// The number of followers that had joined when the lookup began, and the entry.
     Stored(u64, Entry, T),
     /// The fill ended without storing.
     Free,
-    /// The wait is over.
+    /// The time for waiting is over, or the store had a fault.
     Enough,
 }
 
@@ -165,8 +170,8 @@ impl<'a, S: Sought> Search<'a, S> {
         found
     }
 
-    /// Looks in the store, unless there is a run to wait for. Whatever else comes of it is boxed, so
-    /// that a hit does not carry it along.
+    /// Looks in the store, unless there is a run to follow. All other steps are boxed, so that the
+    /// future of a hit stays small.
     async fn search(&mut self) -> Step<S::Stored> {
         if let Some(follower) = self.join() {
             return Box::pin(self.fill_or_follow(Some(follower))).await;
@@ -178,14 +183,15 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Goes on after the first look has given no answer.
+    /// Continues after the first lookup gave nothing to reuse.
     async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,
             Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
             Unusable::Missing => self.fill_or_follow(None).await,
             Unusable::Refused => self.alone().await,
-            // It may have been late because so many ask for the same.
+            // The lookup may have timed out because many requests miss the same entry: then one of
+            // them runs the handler.
             Unusable::Fault => match self.join() {
                 None => self.unstored().await,
                 follower => {
@@ -196,7 +202,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Leads, or waits for who does.
+    /// Leads the run that fills the address, or follows the request that does.
     async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Step<S::Stored> {
         if !self.may_wait() || self.engine.flights().is_unshared(self.at) {
             return self.alone().await;
@@ -234,7 +240,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Waits for its turn to run the handler, or for who has it: what is made is not stored.
+    /// Waits for a turn to run the handler, or for the response of the request that has it. The
+    /// response is not stored.
     async fn unstored(&mut self) -> Step<S::Stored> {
         // Without Tokio nobody waits.
         if self.only_if_cached() || Handle::try_current().is_err() {
@@ -260,7 +267,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Returns whether the request may wait for the run of another.
+    /// Returns whether the request may wait for the run of another request.
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
@@ -268,7 +275,7 @@ impl<'a, S: Sought> Search<'a, S> {
             && Handle::try_current().is_ok()
     }
 
-    /// Joins the run that fills the address, if there is one.
+    /// Follows the run that fills the address, if there is one.
     fn join(&self) -> Option<Follower> {
         let flights = self.engine.flights();
         if flights.is_empty() || !self.may_wait() || self.engine.client().is_evicted(self.at) {
@@ -277,12 +284,12 @@ impl<'a, S: Sought> Search<'a, S> {
         flights.join(self.at)
     }
 
-    /// Judges what was found in the store.
+    /// Decides whether the result of a lookup can be reused.
     fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Stored, Unusable<S::Stored>> {
         let entry = match found {
             Ok(found) => self.current(found),
             Err(fault) => {
-                // Without the store it is run as if there were no cache.
+                // Without the store, the handler runs as if there were no cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
                 return Err(Unusable::Fault);
@@ -316,8 +323,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// The entry that was found, if it is current. Where another process has stored it for another
-    /// mount of the handler, their entries have to be told apart from now on.
+    /// Returns the entry of a lookup, if it is current. If another process has stored it for
+    /// another mount of the handler, the entries of the mounts are kept apart from now on.
     fn current(&self, found: Found) -> Option<Entry> {
         match found.into_current() {
             Ok(entry) => entry,
@@ -331,7 +338,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Becomes the one that refreshes a stale answer, if nobody does yet.
+    /// Plans to refresh a stale entry, unless another request refreshes it already.
     async fn refresh(&self, stale: S::Stored) -> Step<S::Stored> {
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
@@ -364,7 +371,7 @@ impl<'a, S: Sought> Search<'a, S> {
         Fill::begin(client, at, handler, claim, kept_for, read_since).await
     }
 
-    /// Takes the lease, or waits for the process that has it.
+    /// Takes the lease, or waits for the process that holds it.
     async fn lead(&mut self, lead: Lead, deadline: Instant) -> Step<S::Stored> {
         let patience = if Run::is_within_one() {
             deadline.min(Instant::now() + NESTED_WAIT)
@@ -390,7 +397,7 @@ impl<'a, S: Sought> Search<'a, S> {
                             return Ok(answer);
                         }
                         Waited::Free => {}
-                        // Another may wait for longer, and those who do not share a run.
+                        // Another request may wait longer. Requests that do not wait share a run.
                         Waited::Enough => {
                             drop(lead);
                             return self.unstored().await;
@@ -398,12 +405,12 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
                 Begun::ReadTooEarly(there) => {
-                    // Who follows may have read later.
+                    // The followers may have read their data later.
                     drop(lead);
                     return self.too_early(there).await;
                 }
                 Begun::Held(_) => break,
-                // Who follows finds out the same.
+                // The followers meet the same fault.
                 Begun::Fault => {
                     drop(lead);
                     return self.unstored().await;
@@ -414,8 +421,8 @@ impl<'a, S: Sought> Search<'a, S> {
         Err(Plan::unstored())
     }
 
-    /// Looks again and again, the less often the longer it takes, until another process has filled
-    /// the address, has given up, or takes too long.
+    /// Repeats the lookup, less often the longer it takes, until another process has filled the
+    /// address, has given up, or takes too long.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         loop {
@@ -436,12 +443,12 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Runs it itself, because the run that was waited for did not help.
+    /// Continues after the run that this request followed has failed.
     async fn without_leader(&mut self) -> Step<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
         }
-        // Of all who waited, one tries to store what it makes.
+        // One of the followers tries to store its response.
         let first = self.engine.flights().refresh(self.at);
         if first.is_none() {
             return Err(Plan::unstored());
@@ -451,7 +458,8 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Waits for nobody, and nobody waits for it. What is made is stored if nobody else stores.
+    /// Runs the handler without waiting and without followers. The response is stored if no other
+    /// request holds the lease.
     async fn alone(&mut self) -> Step<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await
@@ -475,9 +483,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Answers with the entry that is there, or waits for its turn to run the handler, whose response is not
-    /// stored because its arguments may have been read before an eviction. Meanwhile another request may
-    /// have stored one.
+    /// Reuses the current entry, or waits for a turn to run the handler. The response is not
+    /// stored, because the arguments may have been read before an eviction. Meanwhile another
+    /// request may have stored an entry, so the store is asked again.
     async fn too_early(&mut self, there: Option<Entry>) -> Step<S::Stored> {
         let there = there.filter(|_| !self.forces_a_run());
         if let Some((_, answer)) = self.already_there(there) {
@@ -495,8 +503,9 @@ impl<'a, S: Sought> Search<'a, S> {
         self.judge(found).map_err(|_| plan)
     }
 
-    /// The lead of a run that begins now. If its arguments were read before, it is good for nobody who has
-    /// joined since its lease was asked for, unless the store says so later.
+    /// Prepares the lead of a run that begins now. If its arguments were read before, only the
+    /// followers that had joined before the claim of the lease may share its response, until a
+    /// later check of the store confirms more.
     fn led(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
             lead.confirm_only_joined(joined);
@@ -515,7 +524,7 @@ impl<'a, S: Sought> Search<'a, S> {
         directives.is_some_and(|directives| directives.only_if_cached)
     }
 
-    /// An entry that was put there since the store was looked at, if it is an answer.
+    /// Returns an entry that was stored since the last lookup, if it can be reused.
     fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Stored)> {
         let entry = entry.filter(is_fresh)?;
         let (_, answer) = self.sought.reuse(&entry)?;
@@ -532,8 +541,8 @@ fn is_fresh(entry: &Entry) -> bool {
     entry.freshness(clock::now()).is_fresh()
 }
 
-/// Returns the pause before the next lookup after having waited for `elapsed`. It adds little to the
-/// wait, and processes do not look in step.
+/// Returns the pause before the next lookup after a wait of `elapsed`. The pause is short compared
+/// with the wait, and random, so that processes do not ask in step.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(100);

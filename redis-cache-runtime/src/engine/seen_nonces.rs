@@ -1,8 +1,9 @@
-//! Proofs that nothing was evicted since a tick: nonces that evictions remove, which this process saw
-//! before the tick and which are still there.
+//! The nonces that this process has seen, as proofs that nothing was evicted since a given tick.
+//! Evictions remove nonces: a nonce that this process saw before the tick and that is still there
+//! proves that no eviction happened in between.
 //!
-//! Extractors run before the lease is taken. What they read may be older than an eviction that the
-//! lease does not know, so a response that is made of it is stored only with such a proof.
+//! Extractors run before the lease is taken. The data that they read may be older than an eviction
+//! that came before the lease, so a response made from that data is stored only with such a proof.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use crate::store::{Nonce, Witnesses};
 /// The number of nonces that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// A tick of this process: what was seen before it is older. Never 0, so that an `Option` of it is small.
+/// A tick of a logical clock of this process, which advances when a nonce is seen first. Never 0,
+/// so that an `Option` of a tick takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(NonZeroU64);
 
@@ -25,12 +27,13 @@ impl Tick {
     }
 }
 
-/// The nonces that this process saw, and when it saw them first.
+/// The nonces that this process has seen, with the ticks at which it first saw them.
 #[derive(Debug)]
 pub(crate) struct SeenNonces {
     ticks: AtomicU64,
     seen: Mutex<LruCache<Nonce, Tick>>,
-    /// The nonce that every eviction removes is known, as far as this process can tell.
+    /// The current eviction nonce (the nonce that every eviction removes) is known, as far as this
+    /// process can tell.
     knows_eviction_nonce: AtomicBool,
     /// Every proof succeeds.
     #[cfg(test)]
@@ -50,16 +53,18 @@ impl Default for SeenNonces {
 }
 
 impl SeenNonces {
+    /// Returns the current tick.
     pub(crate) fn tick(&self) -> Tick {
         Tick::of(self.ticks.load(Ordering::SeqCst))
     }
 
+    /// Returns whether the current eviction nonce is known, as far as this process can tell.
     pub(crate) fn knows_eviction_nonce(&self) -> bool {
         self.knows_eviction_nonce.load(Ordering::Relaxed)
     }
 
-    /// Remembers the nonce that every eviction removes. `None`: it cannot be read, and is not asked for
-    /// again before it is missed.
+    /// Remembers the eviction nonce: the nonce that every eviction removes. `None`: it cannot be
+    /// read; the store is not asked for it again before a proof fails.
     pub(crate) fn learn_eviction_nonce(&self, of_everything: Option<Nonce>) {
         if let Some(nonce) = of_everything {
             self.first_seen(nonce);
@@ -67,13 +72,13 @@ impl SeenNonces {
         self.knows_eviction_nonce.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets the nonce that every eviction removes, because something was evicted.
+    /// Forgets the eviction nonce, because something was evicted.
     pub(crate) fn forget_eviction_nonce(&self) {
         self.knows_eviction_nonce.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether the witnesses of a lease proves_no_eviction that nothing was evicted between a tick and the
-    /// lease, and remembers them.
+    /// Returns whether the nonces of a lease prove that nothing was evicted between a tick and the
+    /// lease. Remembers these nonces for later proofs.
     pub(crate) fn proves_no_eviction(&self, witnesses: &Witnesses, since: Tick) -> bool {
         #[cfg(test)]
         if self.proves_everything.load(Ordering::Relaxed) {
@@ -88,7 +93,7 @@ impl SeenNonces {
         by_address || by_everything == Some(true)
     }
 
-    /// Summarizes its knowledge.
+    /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> impl std::hash::Hash {
         let seen = self.seen.lock().unwrap();
@@ -97,7 +102,7 @@ impl SeenNonces {
         (self.tick().0, seen, self.knows_eviction_nonce())
     }
 
-    /// Returns the tick when a nonce was seen first, which is tick if it is not remembered.
+    /// Returns the tick at which a nonce was first seen; the current tick if it is new.
     fn first_seen(&self, nonce: Nonce) -> Tick {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() > REMEMBERED {
@@ -121,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_before_and_is_still_there_proves_it() {
+    fn a_nonce_that_was_seen_before_and_is_still_there_is_a_proof() {
         let seen_nonces = SeenNonces::default();
         let early = seen_nonces.tick();
         assert!(
             !seen_nonces.proves_no_eviction(&witnesses(Some(1), 2), early),
-            "seen just tick"
+            "seen just now"
         );
         let later = seen_nonces.tick();
         assert!(seen_nonces.proves_no_eviction(&witnesses(Some(1), 2), later));
@@ -136,7 +141,7 @@ mod tests {
         );
         assert!(
             seen_nonces.proves_no_eviction(&witnesses(Some(4), 2), later),
-            "not this"
+            "not at this address"
         );
         assert!(
             seen_nonces.proves_no_eviction(&witnesses(None, 2), later),
@@ -145,12 +150,12 @@ mod tests {
         assert!(!seen_nonces.proves_no_eviction(&witnesses(Some(5), 6), later));
         assert!(
             !seen_nonces.proves_no_eviction(&witnesses(Some(1), 2), early),
-            "what is older proves nothing"
+            "nonces seen after a tick prove nothing about it"
         );
     }
 
     #[test]
-    fn what_every_eviction_removes_is_asked_for_again_when_it_was_missed() {
+    fn the_eviction_nonce_is_asked_for_again_when_it_has_changed() {
         let seen_nonces = SeenNonces::default();
         assert!(!seen_nonces.knows_eviction_nonce());
         seen_nonces.learn_eviction_nonce(Some([1; 16]));

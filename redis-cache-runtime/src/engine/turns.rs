@@ -1,8 +1,9 @@
-//! Runs whose responses are not stored, because the store has a fault or another process holds the lease
-//! for too long: of the requests for one address, one runs the handler at a time.
+//! Queues for runs whose responses are not stored, because the store has a fault or another process
+//! holds the lease for too long. One request for an address runs the handler at a time.
 //!
-//! Requests that arrive during a run share the next one, which begins after all of them came, so nobody
-//! gets anything older than his request. Where a run cannot be shared, a few run at a time.
+//! Requests that arrive during a run share the next run, which begins after all of them have
+//! arrived. So no request gets a response that is older than itself. If a run cannot be shared, a
+//! few handlers run at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,23 +16,23 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// Runs of one address at a time that cannot be shared.
+/// The largest number of concurrent runs of one address that cannot be shared.
 const MAX_ALONE: usize = 4;
 
-/// The runs that are under way and not stored.
+/// The queues of all addresses with runs that are not stored.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     queues: Mutex<HashMap<Address, Queue>>,
 }
 
-/// The requests for one address.
+/// The queue of the requests for one address.
 #[derive(Debug)]
 struct Queue {
-    /// Requests that run, or wait; without any there is no queue.
+    /// The number of requests that run or wait. The queue is removed when there are none.
     requests: usize,
-    /// The run that goes on.
+    /// The current run.
     running: Option<Run>,
-    /// The one that begins after it.
+    /// The run that begins after the current one.
     next: Option<Arc<SharedRun>>,
     alone: Arc<Semaphore>,
 }
@@ -50,25 +51,25 @@ enum Phase {
     Landed(Entry),
     /// The response cannot be shared, or there is none.
     Failed,
-    /// The request that was to run it has gone.
+    /// The request that had to run the handler was dropped.
     Abandoned,
 }
 
-/// The way in which a request is answered.
+/// The result of waiting for a shared run.
 pub(crate) enum ShareResult {
     /// The request runs the handler.
     Turn(Turn),
-    /// The run of another is the answer.
+    /// The run of another request made this entry.
     Answered(Entry),
-    /// The request has waited long enough, or may not wait: it runs the handler without a turn.
+    /// The deadline has passed, or the request must not wait: it runs the handler without a turn.
     NoTurn,
 }
 
-/// The right to run the handler. Dropped, it lets the next one begin.
+/// The right to run the handler. When it is dropped, the next run begins.
 pub(crate) struct Turn {
     request: QueuedRequest,
     kind: TurnKind,
-    /// The run around this one waits for it.
+    /// The run around this one, if there is one, waits for it.
     _waited_for: Option<Wait>,
 }
 
@@ -83,20 +84,20 @@ struct QueuedRequest {
     at: Address,
 }
 
-/// The request that a request has got.
+/// The position of a request in its queue.
 enum Position {
-    /// Nobody runs the handler.
+    /// No other request runs the handler.
     First(Turn),
     /// The request runs the handler when the current run has ended.
     Next(Turn, watch::Receiver<Phase>, Wait),
-    /// Another does it then.
+    /// Another request runs the handler when the current run has ended.
     Follower(QueuedRequest, watch::Receiver<Phase>, Wait),
     /// The run that the request would wait for waits for the request.
     Cycle,
 }
 
 impl Turns {
-    /// Waits for a turn, or for the run of another that begins after this call.
+    /// Waits for a turn, or for a run of another request that begins after this call.
     pub(crate) async fn share(self: &Arc<Self>, at: &Address, deadline: Instant) -> ShareResult {
         loop {
             match self.enqueue(at) {
@@ -126,7 +127,7 @@ impl Turns {
         turn.map_or(ShareResult::NoTurn, ShareResult::Turn)
     }
 
-    /// Waits until few enough run the handler; `None`: for long enough.
+    /// Waits for a turn to run the handler without sharing; `None`: the deadline has passed.
     pub(crate) async fn alone(self: &Arc<Self>, at: &Address, deadline: Instant) -> Option<Turn> {
         let request = QueuedRequest::new(self, at);
         let permits = Arc::clone(&self.queues().entry(at.clone()).or_default().alone);
@@ -140,9 +141,9 @@ impl Turns {
         }
     }
 
-    /// Stands in the queue of an address.
+    /// Appends a request to the queue of an address.
     fn enqueue(self: &Arc<Self>, at: &Address) -> Position {
-        // Before the queues are locked, so that it goes after they are unlocked.
+        // Made before the queues are locked, so that it is dropped after they are unlocked.
         let request = QueuedRequest::new(self, at);
         let mut queues = self.queues();
         let queue = queues.entry(at.clone()).or_default();
@@ -171,7 +172,7 @@ impl Turns {
         Position::Next(turn, phase, wait)
     }
 
-    /// Lets the next one begin; or takes a run out of the queue that has not begun.
+    /// Removes a run from the queue. If it was the current one, the next run begins.
     fn leave(&self, at: &Address, run: Run) {
         let mut queues = self.queues();
         let Some(queue) = queues.get_mut(at) else {
@@ -188,7 +189,7 @@ impl Turns {
         }
     }
 
-    /// The part of it that decides about the future.
+    /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let queues = self.queues();
@@ -203,7 +204,7 @@ impl Turns {
         queues.values().map(queue).collect()
     }
 
-    /// Every critical section leaves it whole, however it ends.
+    /// A poisoned lock is used all the same: every critical section leaves the queues consistent.
     fn queues(&self) -> MutexGuard<'_, HashMap<Address, Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,7 +253,7 @@ impl Drop for QueuedRequest {
 }
 
 impl Turn {
-    /// Runs the handler: what it asks for in turn does not wait for who waits for it.
+    /// Runs the handler. Searches within it do not wait for runs that wait for this one.
     pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
         match &self.kind {
             TurnKind::Shared(shared) => shared.run.scope(handler).await,
@@ -260,7 +261,7 @@ impl Turn {
         }
     }
 
-    /// Shares what the run made, which becomes an entry only if others wait for it.
+    /// Shares the response of the run. `entry` is called only if other requests wait for it.
     pub(crate) fn share(self, entry: impl FnOnce() -> Option<Entry>) {
         let is_followed = match &self.kind {
             TurnKind::Shared(shared) => shared.phase.receiver_count() > 0,
@@ -295,7 +296,8 @@ impl Drop for Turn {
             return;
         };
         self.request.turns.leave(&self.request.at, shared.run);
-        // A handler that panicked would panic for the next one too, and they would take turns.
+        // After a panic no follower runs in turn: the handler would most likely panic for each of
+        // them.
         self.close(if std::thread::panicking() {
             Phase::Failed
         } else {
