@@ -202,7 +202,7 @@ impl Engine {
             let pending_evictions = client.pending_evictions();
             tracing::warn!(
                 pending_evictions,
-                "shutdown stopped waiting for unfinished work"
+                "shutdown timed out: unfinished background work and pending evictions are lost"
             );
         }
     }

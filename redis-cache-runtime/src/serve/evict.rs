@@ -1,4 +1,4 @@
-//! `#[cache_evict]`: run the handler, then evict before its response starts.
+//! `#[cache_evict]`: runs the handler, then evicts before the response starts.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ enum EvictionTarget {
 }
 
 impl Evictions {
-    /// No targets yet, of the write of that name.
+    /// Creates the evictions of a writer, without targets.
     pub fn of(writer: &'static Writer) -> Self {
         Self {
             writer,
@@ -43,7 +43,7 @@ impl Evictions {
         }
     }
 
-    /// Evicts what a handler stored for the values of the path of this request.
+    /// Evicts the entries that a handler stored for the values of the path of this request.
     #[must_use]
     pub fn route(self, route: &'static Route) -> Self {
         self.target(EvictionTarget::Route(route))
@@ -99,7 +99,7 @@ impl Evictions {
     }
 }
 
-/// Decides what to evict before the handler runs.
+/// Resolves the targets of the evictions before the handler runs.
 pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, Evict> {
     Box::pin(Evict::begin(request, evictions))
 }
@@ -125,7 +125,7 @@ impl Evict {
         }
     }
 
-    /// Evicts, if the handler changed something.
+    /// Evicts if the handler has succeeded, or always if declared so, and finishes the response.
     async fn end(self, mut response: Response) -> Response {
         let outcome = if self.always || is_non_error(response.status()) {
             let evictions = self.pending.evictions();

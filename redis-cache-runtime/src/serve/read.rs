@@ -27,10 +27,10 @@ use crate::observe::Writes;
 /// The reply to a read, or the run of its handler.
 pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
 
-/// Looks for a response to reuse; where there is none, the handler has to run.
+/// Looks for a response to reuse. If there is none, returns the run of the handler.
 ///
-/// Neither is this generic nor does its future name what is in it: both would be compiled anew for
-/// each handler.
+/// This function is not generic, and its future is boxed. Otherwise the compiler would compile both
+/// again for each handler.
 pub fn read_through(request: CacheRequest, route: &'static Route, selected: Selected) -> Lookup {
     let CacheRequest { head, engine } = request;
     let usable = if !head.is_read() {
@@ -55,7 +55,7 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 
 /// Looks for a response to reuse in the cache.
 ///
-/// No `async fn`: the arguments that it used after having waited would be in its future twice.
+/// This is no `async fn`: its future would hold the arguments twice.
 fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
     let route = request.route;
     let mut addressing = route.address(&engine, &mut request.head, selected);
@@ -84,7 +84,7 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
     })
 }
 
-/// Leaves a request that may not use the cache to the handler.
+/// Lets the handler answer a request that may not use the cache.
 fn bypass(
     engine: Engine,
     request: ReadRequest,
@@ -103,7 +103,7 @@ fn bypass(
     Err(Read::bypass(engine, request, groups, status, Vec::new()))
 }
 
-/// Leaves an unsafe request to the handler. If it succeeds, the entry of the same URL is evicted
+/// Lets the handler answer an unsafe request. If it succeeds, the entry of the same URL is evicted
 /// (RFC 9111 §4.4).
 async fn invalidate(
     engine: Engine,
@@ -118,7 +118,7 @@ async fn invalidate(
     Err(Read::bypass(engine, request, None, status, evictions))
 }
 
-/// Gives the explanation to who asked for it, and answers with nothing.
+/// Stores the explanation of a request in its slot, and answers with 204.
 fn explain_instead(
     engine: Engine,
     mut request: ReadRequest,
@@ -148,23 +148,23 @@ struct Forwarded {
     forwarding: Forwarding,
 }
 
-/// The forwarding of a request that the handler answers.
+/// The reason for forwarding a request to the handler, and the work that goes with it.
 enum Forwarding {
-    /// Past the cache. The evictions follow if the handler succeeds.
+    /// The request bypasses the cache. The evictions follow if the handler succeeds.
     Bypass(CacheStatus, Vec<Eviction>),
-    /// After a search that found nothing to reuse.
+    /// A search found nothing to reuse.
     Planned(Planned, Plan<StoredResponse>),
 }
 
 /// The results of a search that found nothing to reuse.
 struct Planned {
     forward: Forward,
-    /// The address, if the stored response may be reused when the handler fails.
+    /// The address, if a stored response may be reused when the handler fails.
     at: Option<Address>,
 }
 
 impl Read {
-    /// The name of the handler.
+    /// Returns the name of the handler.
     pub(super) fn handler(&self) -> &'static str {
         self.0.request.route.name()
     }
@@ -274,7 +274,7 @@ impl Step for Read {
     }
 }
 
-/// Runs the handler past the cache, and evicts if it succeeds.
+/// Runs the handler without the cache, and evicts if it succeeds.
 async fn run_bypass(
     engine: Engine,
     request: ReadRequest,
@@ -306,7 +306,7 @@ async fn run_bypass(
     response
 }
 
-/// Runs the handler, and answers with its response.
+/// Runs the handler for its destination, and returns its finished response.
 async fn run_planned(
     engine: Engine,
     request: ReadRequest,
@@ -319,7 +319,7 @@ async fn run_planned(
     reply.finish(&engine, request.route.name(), groups)
 }
 
-/// Runs the handler. If it fails, a stored response is reused where the route allows that.
+/// Runs the handler. If it fails and the route allows it, a stored response is reused.
 async fn reply(
     engine: &Engine,
     request: &ReadRequest,

@@ -1,4 +1,4 @@
-//! The search for a stored response.
+//! Stored responses: the search for one, and the rules for reusing it.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ impl Sought for ReadRequest {
 }
 
 impl ReadRequest {
-    /// Looks up the stored response that may be reused because the handler failed (RFC 5861 §4). The
-    /// lookup follows the failure, so that nothing is reused that was evicted meanwhile.
+    /// Looks up a stored response that may be reused because the handler failed (RFC 5861 §4). The
+    /// lookup comes after the failure, so that no response is reused that was evicted meanwhile.
     pub(super) async fn reuse_on_error(
         &self,
         engine: &Engine,

@@ -1,4 +1,5 @@
-//! Values: found in the store, or made and stored, like the responses of handlers.
+//! Values: looked up in the store, or made and stored, by the same protocol as the responses of
+//! handlers.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -22,10 +23,11 @@ use crate::observe::{Measured, Operation, Writes, Written};
 use crate::store::entry::{Entry, StoredValue};
 use crate::store::{Claim, Stamps};
 
-/// The name of values in metrics and spans, where responses have their handler's.
+/// The name of all values in metrics and spans, in place of the name of a handler.
 const VALUES: &str = "values";
 
-/// A value of that type, which is stored for `lifetime` (`None`: no expiry).
+/// The target of a search for a value of type `T`, which is stored for `lifetime` (`None`: no
+/// expiry).
 struct Value<T> {
     lifetime: Option<Duration>,
     of: PhantomData<fn() -> T>,
@@ -48,7 +50,7 @@ impl<T: DeserializeOwned> Sought for Value<T> {
     }
 }
 
-/// The JSON of the value at an address, if there is one that is fresh.
+/// Returns the JSON of the value at an address, if there is a fresh one.
 pub(crate) async fn get(engine: Engine, at: Address) -> Option<Bytes> {
     let Some(span) = engine.observer().span(Operation::Get) else {
         return look_up(&engine, &at).await.1;
@@ -71,7 +73,7 @@ async fn look_up(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
     (outcome, json)
 }
 
-/// Counts that a value was asked for.
+/// Counts a request for a value.
 fn record_request(engine: &Engine, outcome: Outcome, collapsed: bool) {
     engine.observer().record(Measured::Request {
         handler: VALUES,
@@ -79,7 +81,7 @@ fn record_request(engine: &Engine, outcome: Outcome, collapsed: bool) {
     });
 }
 
-/// The value at an address, or what is made and stored there because there is none.
+/// Returns the value at an address. If there is none, makes and stores one.
 pub(crate) async fn get_or_make<T, E>(
     engine: Engine,
     at: Address,
@@ -121,7 +123,8 @@ where
     result
 }
 
-/// Stores a value as what is found next, or evicts what is there. Dropped half-way, it evicts.
+/// Stores a value in place of the old one, or evicts if there is no JSON to store. If it is dropped
+/// before its end, it evicts.
 pub(crate) async fn write(
     engine: Engine,
     at: Address,
@@ -145,7 +148,7 @@ pub(crate) async fn write(
     .await
     {
         Begun::Fill(fill, _) => {
-            // From here on the fill does it.
+            // From here on, the fill evicts if it is dropped.
             pending.cancel();
             store(fill, lifetime, &json).await;
         }
@@ -153,14 +156,14 @@ pub(crate) async fn write(
     }
 }
 
-/// Fills the cache with a value.
+/// Stores a value under a fill.
 async fn store(fill: Box<Fill>, lifetime: Option<Duration>, json: &[u8]) {
     let entry = entry_of(lifetime, fill.stamps(), json);
     fill.store(entry.and_then(Entry::parse), Duration::ZERO)
         .await;
 }
 
-/// The entry of a value that was made just now.
+/// Returns the entry of a value that was made just now.
 fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
     let value = StoredValue {
         lifetime,
@@ -169,14 +172,14 @@ fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<
     value.encode(stamps, json)
 }
 
-/// The JSON of an entry, if it is a value and fresh.
+/// Returns the JSON of an entry, if the entry is a value and fresh.
 fn fresh_json(entry: &Entry) -> Option<Bytes> {
     entry
         .json()
         .filter(|_| entry.freshness(clock::now()).is_fresh())
 }
 
-/// The value, if the JSON is one of that type.
+/// Decodes a value; `None`: the JSON is not a value of that type.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
     serde_json::from_slice(json)
         .inspect_err(|error| {
@@ -186,7 +189,7 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
         .ok()
 }
 
-/// The JSON of a value, if it can be stored; the log says why not.
+/// Encodes a value; `None`: the value cannot be stored. The log names the reason.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writes: Writes,
@@ -204,8 +207,8 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     None
 }
 
-/// Names a reason in the log, once for each type, and counts it. It tells nothing of the value, nor
-/// does it repeat an error that may.
+/// Counts that a value is not stored, and logs the reason once for each type. The log line holds
+/// neither the value nor the error of serde, which may quote the value.
 fn refuse(
     of: &'static str,
     name: &'static str,

@@ -1,4 +1,5 @@
-//! `#[cache_put]`: run the handler and store what it answers as what the next read gets.
+//! `#[cache_put]`: runs the handler, and stores its response for the next read. If nothing can be
+//! stored, the write evicts.
 
 use std::fmt;
 
@@ -28,7 +29,7 @@ use crate::observe::{Writes, Written};
 use crate::store::Claim;
 use crate::store::entry::StoredHead;
 
-/// Takes the lease before the handler runs.
+/// Takes the lease of the entry that the write replaces, before the handler runs.
 pub fn write_through(
     request: CacheRequest,
     route: &'static Route,
@@ -48,8 +49,8 @@ struct Declaration {
     selected: Selected,
 }
 
-/// The evictions of a write that stores nothing, and its address; `None`: which entry it replaces is
-/// not known.
+/// Returns the evictions of the write, which it needs if it stores nothing, and its address;
+/// `None`: the entry that it replaces is unknown.
 async fn resolve_targets(
     engine: &Engine,
     request: &RequestHead,
@@ -83,7 +84,7 @@ pub struct Write {
     /// The address of the response, if it is known.
     at: Option<Address>,
     fill: Option<Box<Fill>>,
-    /// Evicted when the write succeeded, because nothing can be stored.
+    /// The evictions that are due when the write has succeeded, if nothing can be stored.
     pending: DueEviction,
 }
 
@@ -135,14 +136,14 @@ impl Write {
         }
     }
 
-    /// Answers with what the handler made, after storing it.
+    /// Stores the response of the handler or evicts, then finishes the response.
     async fn end(self, response: Response) -> Response {
         let (engine, route) = (self.engine.clone(), self.route);
         let (response, outcome) = self.store_or_evict(response).await;
         outcome.finish(pass_on(route, response), &engine)
     }
 
-    /// Stores what the handler made as what the next read gets, or evicts what is there.
+    /// Stores the response of the handler for the next read, or evicts the old one.
     async fn store_or_evict(self, response: Response) -> (Response, WriteOutcome) {
         let Self {
             engine,
@@ -208,7 +209,8 @@ impl fmt::Debug for Write {
     }
 }
 
-/// The response, and what to store of it: a 200, whatever the status of the write was.
+/// Returns the response, and the head and body to store. The stored status is 200, whatever the
+/// status of the write is.
 async fn representation(
     engine: &Engine,
     route: &Route,
@@ -232,9 +234,10 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
-            // It says how the write was handled.
+            // The field describes how the write was handled.
             stored.headers.remove(CACHE_STATUS);
-            // It said where the new resource is; this is the resource.
+            // The field names the URL of the new resource, and the stored response is that
+            // resource.
             if parts.status != StatusCode::OK {
                 stored.headers.remove(header::LOCATION);
             }

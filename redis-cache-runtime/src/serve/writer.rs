@@ -1,4 +1,5 @@
-//! The handlers that write, and what the log says of them.
+//! The handlers that write, and the log lines about their evictions. Each line is logged once per
+//! handler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,19 +9,20 @@ use super::route::address::Unidentified;
 use crate::key::Eviction;
 use crate::key::registry::name_of;
 
-/// A handler with `#[cache_evict]` or `#[cache_put]`. Built by the compiler, as a static of generated
-/// code.
+/// A handler with `#[cache_evict]` or `#[cache_put]`. A `const` expression of generated code builds
+/// it as a static.
 #[derive(Debug)]
 pub struct Writer {
     named: fn() -> &'static str,
-    /// The log has shown what it evicts.
+    /// The evictions were logged at info level.
     is_known: AtomicBool,
-    /// The handlers of which the log has said that this one cannot name their entries, and why.
+    /// The handlers whose entries this one does not identify, each with the reason, as far as they
+    /// were logged.
     unidentified: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Writer {
-    /// The writer that a function names by its companion.
+    /// Creates a writer. `named` returns the path of its companion.
     pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
             named,
@@ -29,7 +31,7 @@ impl Writer {
         }
     }
 
-    /// The name of the handler.
+    /// Returns the name of the handler.
     pub fn name(&self) -> &'static str {
         name_of((self.named)())
     }

@@ -1,4 +1,4 @@
-//! The address at which a response is stored.
+//! The address at which a response is stored, for reads and for writes.
 
 use super::Route;
 use super::key_function::{KeyFunction, KeyKind};
@@ -13,10 +13,10 @@ use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
 use crate::serve::request::{RequestHead, Url};
 
 impl Route {
-    /// The key that a write evicts which names the handler without values: of everything that the
-    /// handler stored for the values of the path.
+    /// Returns the key that a write evicts when it names the handler without values: the key of
+    /// everything that the handler stored for the values of the path.
     ///
-    /// A key function does not tell what it made of other requests.
+    /// Fails for a handler with a key function, because the keys of its other requests are unknown.
     pub(crate) fn key_named_by(
         &'static self,
         request: &RequestHead,
@@ -40,7 +40,7 @@ impl Route {
         Ok(CacheKey::of_handler(base, handler.bucket()))
     }
 
-    /// The eviction of everything that the handler stored.
+    /// Returns the eviction of everything that the handler stored.
     pub(crate) fn everything(&'static self) -> Eviction {
         Eviction::Handler(self.plain().bucket())
     }
@@ -63,7 +63,8 @@ impl Route {
         self.make_address(engine, request, selected, url)
     }
 
-    /// Returns whether the key function makes of a write what it makes of reads: on the same path.
+    /// Returns whether the key function returns the same key for a write as for reads. It does if
+    /// the write is mounted where the handler is.
     pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
         let is_function = matches!(self.key, KeyKind::Function(_));
         is_function
@@ -73,9 +74,9 @@ impl Route {
                 .is_some()
     }
 
-    /// Returns the address at which a write stores its response. `None`: the entries that it replaces
-    /// are not known, because the handler is mounted at other paths, or other queries may stand for the
-    /// same values.
+    /// Returns the address at which a write stores its response. `None`: the entries that it
+    /// replaces are unknown, because the handler is mounted at other paths, or other queries may
+    /// spell the same values.
     pub(crate) fn write_address(
         &'static self,
         engine: &Engine,
@@ -86,7 +87,7 @@ impl Route {
         let asked = request.kept_url();
         let is_named = selected.key.is_some();
         let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
-        // Its name is another handler's, whose entries these would be.
+        // Another handler has the same name, and the entry would be that handler's.
         if handler.is_duplicate() {
             return None;
         }
@@ -96,7 +97,7 @@ impl Route {
                 return None;
             }
             if is_named {
-                // What the values do not name, the URL of the write does not tell either.
+                // The named values are complete: the URL of the write adds nothing.
                 beyond.rest.clear();
             }
         }
@@ -122,7 +123,7 @@ impl Route {
             _ => None,
         };
         let (key, rest) = match named {
-            // A key of values that extends another already says everything.
+            // A key of values that extends another key is complete.
             Some(key) if key.base().is_some() => (key, rest_of(values)),
             Some(key) => {
                 let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
@@ -162,15 +163,16 @@ fn rest_of(values: UrlValues) -> String {
     values.beyond.map_or_else(String::new, |beyond| beyond.rest)
 }
 
-/// The reason why a write that names a handler does not identify its entry. All entries of the handler
-/// are evicted then.
+/// The reason why a write that names a handler does not identify an entry. The write then evicts
+/// all entries of the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unidentified {
-    /// The handler reads other values, or reads them by other names or in another order.
+    /// The handler reads values that the path of the write lacks, or reads them by other names or
+    /// in another order.
     OtherValues,
-    /// No request has shown yet by which names the handler reads its values.
+    /// No request has reached the handler yet, so the names of its path parameters are unknown.
     NotSeen,
-    /// A function makes the keys of the handler, of other requests than this one.
+    /// A key function makes the keys of the handler from other requests than this one.
     Function,
 }
 
@@ -180,7 +182,7 @@ pub(crate) struct Addressing {
     key_call: Option<Box<KeyCall>>,
 }
 
-/// The function that makes the key, where that may have to wait.
+/// The call of a key function, which may have to wait.
 struct KeyCall {
     function: KeyFunction,
     handler: &'static Instance,
@@ -188,8 +190,8 @@ struct KeyCall {
 }
 
 impl Addressing {
-    /// Asks for the key, if it has to be asked for. The address stays here: moved, it would be in the
-    /// future of the caller twice.
+    /// Completes the address with the key of the key function, if there is one. The address stays
+    /// here: if it were moved, it would be in the future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
         if let (Some(key_call), Some(parts)) = (&self.key_call, request.parts.as_deref()) {
             let text = (key_call.function)(parts).await;
@@ -202,7 +204,7 @@ impl Addressing {
         &self.at
     }
 
-    /// The address, once it is complete.
+    /// Returns the address, which must be complete.
     pub(crate) fn into_address(self) -> Address {
         self.at
     }

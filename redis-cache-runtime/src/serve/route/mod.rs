@@ -1,4 +1,5 @@
-//! The declarations of attributes, built once per handler by generated code.
+//! The declarations of attributes. Generated code builds one static `Route` per handler, and
+//! nothing changes it but the counters of its log lines and the mounts of the handler.
 
 pub(crate) mod address;
 mod key_function;
@@ -25,36 +26,36 @@ use crate::observe::{Measured, Writes, Written};
 
 pub use self::key_function::KeyResult;
 
-/// The declarations of `#[cached]` or `#[cache_put]`. Built by the compiler, as a static of generated
-/// code.
+/// The declarations of `#[cached]` or `#[cache_put]`. A `const` expression of generated code builds
+/// it as a static.
 #[derive(Debug)]
 pub struct Route {
-    /// Names the handler, unless a name was given.
+    /// Returns the path of the handler, from which its name is made unless one is declared.
     named: fn() -> &'static str,
     name: Option<&'static str>,
-    /// Reads what the arguments of the handler see of a URL.
+    /// Reads the parts of a URL that the arguments of the handler read.
     read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
-    /// Sorted and without repeats.
+    /// Sorted, without duplicates.
     groups: &'static [&'static str],
-    /// Makes the groups, where they are expressions that use no value.
+    /// Makes the groups, if they are expressions that use no argument.
     made_groups: Option<fn() -> Vec<Group>>,
-    /// The patterns of the names of its groups: NUL stands for a value.
+    /// The patterns of the names of the groups: NUL is the placeholder of a value.
     declared: &'static [&'static str],
     query: QueryRule,
     key: KeyKind,
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
-    /// Its arguments may have been read from what can change, before the handler runs.
+    /// The arguments may be read from data that can change, before the handler runs.
     pub(crate) reads_early: bool,
-    /// One bit for each reason that was named in the log.
+    /// One bit for each reason that was logged.
     refused: AtomicU32,
 }
 
 impl Route {
-    /// The route of a handler, which a function names by its companion.
+    /// Creates the route of a handler. `named` returns the path of its companion.
     pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
             named,
@@ -75,63 +76,63 @@ impl Route {
         }
     }
 
-    /// The freshness lifetime; zero: no expiry.
+    /// Sets the freshness lifetime; zero: no expiry.
     #[must_use]
     pub const fn ttl(mut self, ttl: Declared) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The eviction groups, sorted and without repeats.
+    /// Sets the eviction groups, sorted and without duplicates.
     #[must_use]
     pub const fn groups(mut self, groups: &'static [&'static str]) -> Self {
         self.groups = groups;
         self
     }
 
-    /// The name of the handler, whatever it is called.
+    /// Sets the name of the handler, instead of the name of its function.
     #[must_use]
     pub const fn name_is(mut self, name: &'static str) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Reads a URL as the arguments of the handler do.
+    /// Sets the function that reads a URL as the arguments of the handler do.
     #[must_use]
     pub const fn reads(mut self, read: ReadArguments) -> Self {
         self.read = read;
         self
     }
 
-    /// Makes the eviction groups, sorted and without repeats.
+    /// Sets the function that makes the eviction groups, sorted and without duplicates.
     #[must_use]
     pub const fn groups_by(mut self, make: fn() -> Vec<Group>) -> Self {
         self.made_groups = Some(make);
         self
     }
 
-    /// The patterns of the names of its groups: NUL stands for a value.
+    /// Sets the patterns of the names of the groups: NUL is the placeholder of a value.
     #[must_use]
     pub const fn declares(mut self, patterns: &'static [&'static str]) -> Self {
         self.declared = patterns;
         self
     }
 
-    /// Which parameters of the query are in the key, whatever the arguments see.
+    /// Sets the parameters of the query that are in the key, whatever the arguments read.
     #[must_use]
     pub const fn query(mut self, query: QueryRule) -> Self {
         self.query = query;
         self
     }
 
-    /// Makes the key of a request, instead of the default.
+    /// Sets the function that makes the key of a request, instead of the default key.
     #[must_use]
     pub const fn key_by(mut self, function: KeyFunction) -> Self {
         self.key = KeyKind::Function(function);
         self
     }
 
-    /// The key is made by a template, of values.
+    /// Declares that a template makes the key from values.
     #[must_use]
     pub const fn key_by_template(mut self) -> Self {
         self.key = KeyKind::Template;
@@ -173,28 +174,28 @@ impl Route {
         self
     }
 
-    /// Clients are told that responses are for one user.
+    /// Adds `private` to `Cache-Control`: a response is for one user.
     #[must_use]
     pub const fn private(mut self) -> Self {
         self.client.visibility = Some("private");
         self
     }
 
-    /// For how long a stale response is served while it is refreshed.
+    /// Sets the time for which a stale response is served while it is refreshed.
     #[must_use]
     pub const fn stale_while_revalidate(mut self, window: Declared) -> Self {
         self.client.stale_while_revalidate = Some(window);
         self
     }
 
-    /// For how long a stale response is served when the handler fails.
+    /// Sets the time for which a stale response is served when the handler fails.
     #[must_use]
     pub const fn stale_if_error(mut self, window: Declared) -> Self {
         self.client.stale_if_error = Some(window);
         self
     }
 
-    /// Responses are the same for everyone, and clients are told so.
+    /// Declares that responses are the same for everyone, and adds `public` to `Cache-Control`.
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.client.visibility = Some("public");
@@ -202,28 +203,28 @@ impl Route {
         self
     }
 
-    /// Clients are told not to store responses.
+    /// Adds `no-store` to `Cache-Control`: clients must not store a response.
     #[must_use]
     pub const fn no_store(mut self) -> Self {
         self.client.no_store = true;
         self
     }
 
-    /// The request fields that select the response, sorted and without repeats.
+    /// Sets the request fields that select the response, sorted and without duplicates.
     #[must_use]
     pub const fn vary(mut self, names: &'static [HeaderName]) -> Self {
         self.store.vary = names;
         self
     }
 
-    /// The storable statuses.
+    /// Sets the storable statuses.
     #[must_use]
     pub const fn statuses(mut self, statuses: &'static [u16]) -> Self {
         self.store.statuses = statuses;
         self
     }
 
-    /// When not to store.
+    /// Sets the function that returns whether a response must not be stored.
     #[must_use]
     pub const fn unless(mut self, unless: fn(&Response) -> bool) -> Self {
         self.unless = Some(unless);
@@ -235,15 +236,15 @@ impl Route {
         engine.lifetime_of(self.ttl.map(Declared::get))
     }
 
-    /// Returns the time for which responses are kept, which includes the windows in which stale ones are
-    /// of use; `None`: for ever.
+    /// Returns the time for which responses are kept, including the windows in which stale
+    /// responses may be served; `None`: no expiry.
     pub(crate) fn kept_for(&self, engine: &Engine) -> Option<Duration> {
         let windows = self.windows().longest();
         let lifetime = self.lifetime(engine);
         lifetime.map(|ttl| ttl.saturating_add(windows))
     }
 
-    /// The groups of a response: those that were selected, or the route's.
+    /// Returns the groups of a response: the selected ones, or those of the route.
     pub(super) fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
         let groups = selected.or_else(|| self.made_groups.map(|make| make()));
         groups.map_or(Groups::Fixed(self.groups), Groups::Made)
@@ -290,12 +291,12 @@ impl Route {
         }
     }
 
-    /// The name of the handler in keys, logs, metrics and spans.
+    /// Returns the name of the handler in keys, logs, metrics and spans.
     pub fn name(&self) -> &'static str {
         self.name.unwrap_or_else(|| name_of((self.named)()))
     }
 
-    /// The reasons that were named in the log.
+    /// Returns the reasons that were logged.
     pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
         let named = self.refused.load(Ordering::Relaxed);
         let is_named = move |reason: &NotStorable| named & reason.bit() != 0;
@@ -303,7 +304,7 @@ impl Route {
         reasons.map(NotStorable::reason)
     }
 
-    /// Names in the log why something is not stored, once, and counts it.
+    /// Counts that something is not stored, and logs the reason the first time.
     pub(crate) fn refuse(&self, reason: NotStorable, writes: Writes, engine: &Engine) {
         engine.observer().record(Measured::Write {
             handler: self.name(),

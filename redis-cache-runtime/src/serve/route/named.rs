@@ -1,4 +1,4 @@
-//! Keys of a handler that code names by values, a template or a text.
+//! Keys of a handler that code makes from values, a template or a text.
 
 use super::Route;
 use super::key_function::KeyKind;
@@ -10,12 +10,12 @@ use crate::key::reader::UrlValues;
 use crate::key::registry::Instance;
 
 impl Route {
-    /// The key that a template makes.
+    /// Returns the key that a template makes.
     pub fn key_of_template(&'static self, template: &Text) -> CacheKey {
         key_of_template(self.plain(), template)
     }
 
-    /// The key of values, which are still to be named.
+    /// Returns a builder of the key of values.
     pub fn key_of_values(&'static self) -> KeyBuilder {
         let handler = self.plain();
         KeyBuilder {
@@ -25,8 +25,8 @@ impl Route {
         }
     }
 
-    /// The key of a text: a path and query, of a handler that reads nothing of the path; or what the key
-    /// function returned.
+    /// Returns the key of a text: a path and query, for a handler that reads nothing of the path,
+    /// or the result of the key function.
     pub fn key_of_text(&'static self, text: &str) -> CacheKey {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
@@ -38,7 +38,8 @@ impl Route {
     }
 }
 
-/// The key of what was read of a URL, and what selects a variant of it.
+/// Returns the key of the values that were read from a URL, and the rest of the URL, which selects
+/// a variant.
 pub(super) fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
     let key = CacheKey::of_handler(values.base, handler.bucket());
     match values.beyond {
@@ -57,7 +58,7 @@ pub(super) fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
     CacheKey::of_handler(text, handler.bucket())
 }
 
-/// A key while its values are named.
+/// A builder of a key from values.
 #[derive(Debug)]
 pub struct KeyBuilder {
     base: String,
@@ -79,7 +80,7 @@ impl KeyBuilder {
         self
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn into_key(self) -> CacheKey {
         CacheKey::of_handler(self.base, self.bucket).extended(&self.more)
     }

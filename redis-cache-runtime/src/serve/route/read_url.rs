@@ -1,4 +1,4 @@
-//! The values that a handler reads of a URL.
+//! The values that a handler reads from a URL, and its mount.
 
 use std::any::TypeId;
 
@@ -12,22 +12,22 @@ use crate::key::normal::QueryRule;
 use crate::key::reader::{UrlReader, UrlValues};
 use crate::key::registry::{Instance, Mounted};
 
-/// Reads what the arguments of a handler see of a URL.
+/// A function that reads the parts of a URL that the arguments of a handler read.
 pub(crate) type ReadArguments = fn(&mut UrlReader<'_>);
 
-/// The values that a handler reads of the URL of a request, and its mount.
+/// The values that a handler reads from the URL of a request, and its mount.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadUrl {
     pub(super) values: UrlValues,
     pub(super) mounted: Mounted,
 }
 
-/// The mode of reading a URL.
+/// The details that a reader of a URL collects.
 #[derive(Clone, Copy)]
 pub(super) struct ReadMode {
-    /// The names of the parameters of the path matter.
+    /// The names of the path parameters are collected.
     with_names: bool,
-    /// Other spellings of the same values matter.
+    /// Other spellings of the same values are looked for.
     is_write: bool,
 }
 
@@ -42,7 +42,7 @@ impl ReadMode {
     };
 }
 
-/// The types that a generic handler is an instance of.
+/// The type arguments of an instance of a generic handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Types {
     pub(super) id: TypeId,
@@ -50,7 +50,7 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// No types: the handler is not generic.
+    /// Returns no types: the handler is not generic.
     pub(super) fn none() -> Self {
         Self {
             id: TypeId::of::<()>(),
@@ -60,7 +60,7 @@ impl Types {
 }
 
 impl Route {
-    /// The handler, where it is not generic.
+    /// Returns the instance of a handler that is not generic.
     pub(super) fn plain(&'static self) -> &'static Instance {
         self.instance(Types::none())
     }
@@ -124,12 +124,13 @@ impl Route {
         if self.query != QueryRule::None {
             reader.query_text(self.query);
         }
-        // Who looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        // A handler that looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113
+        // §8.3.1).
         if self.store.vary.contains(&header::HOST) {
             reader.authority();
         }
         if let KeyKind::Function(_) = self.key {
-            // The function sees the whole head: what the key holds is up to it.
+            // The key function reads the whole head and decides what the key holds.
             reader.ignore_params();
         }
         reader.finish(mode.with_names)

@@ -1,4 +1,4 @@
-//! The key, variant and groups that the arguments of a handler select.
+//! The key, variant and groups that the arguments of one request select.
 
 use std::any::{TypeId, type_name};
 
@@ -7,12 +7,12 @@ use super::read_url::{ReadArguments, Types};
 use crate::key::part::Text;
 use crate::key::{CacheKey, Group, Groups, sorted_groups};
 
-/// The key, variant and groups that arguments select, where the route leaves that to them.
+/// The key, variant and groups that the arguments select; `None` fields are left to the route.
 #[derive(Debug)]
 pub struct Selected {
     pub(super) key: Option<CacheKey>,
     pub(super) vary_by: Option<String>,
-    /// Sorted and without repeats.
+    /// Sorted, without duplicates.
     pub(super) groups: Option<Vec<Group>>,
     pub(super) types: Types,
     pub(super) read: Option<ReadArguments>,
@@ -33,16 +33,17 @@ impl Default for Selected {
 }
 
 impl Selected {
-    /// Nothing: the key is that of the request, the groups are those of the route.
+    /// Selects nothing: the key is that of the request, the groups are those of the route.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An instance of a generic handler, by its types, and what its arguments see of a URL.
+    /// Selects an instance of a generic handler by its types, with the function that reads a URL as
+    /// its arguments do.
     pub fn of_types<T: 'static>(read: ReadArguments) -> Self {
         let types = Types {
             id: TypeId::of::<T>(),
-            // The arguments of a marker type.
+            // The type arguments of the marker type of generated code.
             names: type_name::<T>()
                 .split_once("__AxumRedisCacheTypes")
                 .map_or("", |(_, it)| it),
@@ -54,7 +55,7 @@ impl Selected {
         }
     }
 
-    /// The key, and the groups that it decides about.
+    /// Selects a key, and the groups that the key decides.
     #[must_use]
     pub fn key(mut self, mut key: CacheKey) -> Self {
         self.groups = key.groups.take();
@@ -62,38 +63,38 @@ impl Selected {
         self
     }
 
-    /// The key that a template of a generic handler makes.
+    /// Selects the key that a template of a generic handler makes.
     #[must_use]
     pub fn template(mut self, template: Text) -> Self {
         self.template = Some(template);
         self
     }
 
-    /// The values that select the response.
+    /// Selects the variant by values.
     #[must_use]
     pub fn vary_by(mut self, values: Text) -> Self {
         self.vary_by = Some(values.into_string());
         self
     }
 
-    /// The groups, instead of the route's.
+    /// Selects groups, instead of those of the route.
     #[must_use]
     pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
         self.groups = Some(sorted_groups(groups));
         self
     }
 
-    /// The key that was selected.
+    /// Returns the selected key.
     pub(crate) fn selected_key(&self) -> Option<&CacheKey> {
         self.key.as_ref()
     }
 
-    /// The groups of a response that is not stored.
+    /// Returns the groups of a response that is not stored.
     pub(crate) fn into_groups(self, route: &Route) -> Groups {
         route.groups_of(self.groups)
     }
 
-    /// Returns whether another handler has the name of this one.
+    /// Returns whether another handler has the same name.
     pub(crate) fn is_duplicate(&self, route: &'static Route) -> bool {
         route.instance(self.types).is_duplicate()
     }
