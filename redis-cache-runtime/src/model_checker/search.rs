@@ -1,8 +1,8 @@
-//! A depth-first search over every order in which the steps of a scenario can happen.
+//! A depth-first search through every order in which the steps of a scenario can happen.
 //!
-//! Futures cannot be copied, so every order is run from the start. What was seen before is not gone
-//! into again: two orders that lead to the same store, the same row, the same runs under way and to
-//! requests that have seen the same go on in the same ways.
+//! Futures cannot be copied, so every order is run from the start. A state that was seen before is
+//! not explored again: two orders continue in the same ways if they lead to the same store, the
+//! same row, the same runs under way and requests that have seen the same.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,19 +15,20 @@ use crate::engine::clock;
 use crate::store::gate::{Fate, hash};
 use crate::store::interleaved::number_nonces;
 
-/// Longer than a request waits before it looks again, and much shorter than a lease.
+/// A pause longer than that between two lookups of a waiting request, and much shorter than a
+/// lease.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// What a search went through.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Searched {
     pub(crate) orders: usize,
     pub(crate) states: usize,
-    /// Of the first order that broke the promise, with its steps.
+    /// The violation of the first order that broke the invariant, with its steps.
     pub(crate) violation: Option<String>,
 }
 
-/// Runs every order, until one breaks the promise.
+/// Runs every order, until one breaks the invariant.
 pub(crate) fn search(scenario: &Scenario) -> Searched {
     let (mut searched, mut seen) = (Searched::default(), HashSet::new());
     let mut choices = Vec::new();
@@ -56,13 +57,13 @@ pub(crate) fn search(scenario: &Scenario) -> Searched {
 
 #[derive(Default)]
 struct Order {
-    /// What was chosen, of how many.
+    /// The choices, each with the number of its options.
     taken: Vec<(usize, usize)>,
     steps: Vec<String>,
     violation: Option<String>,
 }
 
-/// What can happen next.
+/// An event that can happen next.
 #[derive(Clone, Debug)]
 enum Event {
     Step(usize, Fate),
@@ -79,7 +80,7 @@ fn run(scenario: &Scenario, choices: &[usize], seen: &mut HashSet<u64>) -> Order
         .start_paused(true)
         .build()
         .unwrap();
-    // It numbers the spans, by which it is known for which request something is done.
+    // The registry numbers the spans, which identify the request of each step.
     let spans = tracing::Dispatch::new(tracing_subscriber::registry());
     tracing::dispatcher::with_default(&spans, || {
         runtime.block_on(Run::new(scenario).await_end(choices, seen))
@@ -120,7 +121,7 @@ impl<'a> Run<'a> {
             sleep(QUIET).await;
             let mut events = self.events(first);
             if events.is_empty() {
-                // What waits longer to try again, or for good.
+                // Some requests wait longer before they retry, or wait for ever.
                 sleep(40 * QUIET).await;
                 events = self.events(first);
             }
@@ -139,7 +140,7 @@ impl<'a> Run<'a> {
         self.end().await
     }
 
-    /// Everything that the future depends on.
+    /// Returns a hash of everything that later steps depend on.
     fn state(&self) -> u64 {
         hash(&(hash(&self.world), self.leaves, self.losses, self.failures))
     }
@@ -213,7 +214,7 @@ impl<'a> Run<'a> {
             .iter()
             .any(|client| !client.is_finished())
         {
-            self.world.violate("a request waits for nothing".to_owned());
+            self.world.violate("a request waits for ever".to_owned());
         }
         self.world.expect_the_last_write();
         let processes = self.scenario.requests.iter().map(|(process, _)| *process);

@@ -1,4 +1,5 @@
-//! What a search runs: processes of an application that share a store and a database, and requests.
+//! The world of a scenario: processes of an application that share a store and a database, and
+//! their requests.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,13 +32,13 @@ static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
-/// The same, where the query is in the key: an eviction that names the handler knows no query.
+/// The same route, with the query in the key. An eviction that names the handler knows no query.
 static PAGES: Route = Route::new(|| "pages")
     .query(QueryRule::All)
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
-/// The same as the first, where the row is read by an extractor.
+/// The same route as the first, with an extractor that reads the row.
 static EARLY: Route = Route::new(|| "early")
     .reads_early(true)
     .ttl(Declared::Fixed(Duration::from_secs(60)))
@@ -45,17 +46,17 @@ static EARLY: Route = Route::new(|| "early")
 
 static WRITER: Writer = Writer::new(|| "writer");
 
-/// Steps that are none of the store.
+/// The steps of handlers, which do not concern the store.
 pub(crate) const HANDLER_STEPS: [&str; 4] = ["start", "read row", "answer", "write row"];
 
-/// What a request action.
+/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Read,
     EvictKey,
     EvictGroup,
     Put,
-    /// Reads a value of the same group, which is made of the same row.
+    /// Reads a value of the same group, which is made from the same row.
     GetOrInsert,
     /// Writes the row, then the value.
     Set,
@@ -63,7 +64,7 @@ pub(crate) enum Action {
     Delete,
 }
 
-/// Which requests there are, by the process that answers them, and what may go wrong.
+/// The requests, each with the number of its process, and the failures that may happen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scenario {
     pub(crate) requests: Vec<(usize, Action)>,
@@ -73,17 +74,17 @@ pub(crate) struct Scenario {
     pub(crate) pages: bool,
     /// The row is read by an extractor.
     pub(crate) reads_early: bool,
-    /// How many clients may go away before they have their answer.
+    /// The number of clients that may disconnect before they get their response.
     pub(crate) leaves: usize,
-    /// How many names the store may lose.
+    /// The number of names that the store may lose.
     pub(crate) losses: usize,
-    /// How many commands the store may not take, or take without anybody learning of it.
+    /// The number of commands that may fail, or whose replies may be lost.
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
 }
 
 impl Scenario {
-    /// How what is stored is read: a scenario is about responses or about values.
+    /// Returns the action that reads the stored entry: a scenario concerns responses or values.
     pub(crate) fn reads(&self) -> Action {
         let mut action = self.requests.iter().map(|(_, action)| *action);
         if action.any(|action| action == Action::GetOrInsert) {
@@ -94,6 +95,7 @@ impl Scenario {
     }
 }
 
+/// The processes, their store and database, and the clients.
 pub(crate) struct World {
     pub(crate) gate: Gate,
     pub(crate) store: InterleavedStore,
@@ -108,7 +110,8 @@ pub(crate) struct World {
 struct Shared {
     /// The one row of the database.
     committed: AtomicU64,
-    /// What a request that starts now must see: the newest version whose write was answered.
+    /// The oldest version that a request which starts now may see: the newest one whose write was
+    /// answered.
     floor: AtomicU64,
     violations: Mutex<Vec<String>>,
 }
@@ -147,7 +150,7 @@ impl World {
         }
     }
 
-    /// Sends a request, whose every step waits at the gate.
+    /// Sends a request. Each of its steps waits at the gate.
     pub(crate) fn send(&mut self, process: usize, action: Action) {
         let cache = self.processes[process].clone();
         let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
@@ -175,7 +178,8 @@ impl World {
         self.shared.violations.lock().unwrap().push(what);
     }
 
-    /// When everything has ended, nothing of before the last write may be left.
+    /// Raises the floor to the last write: when all requests have ended, no older version may be
+    /// stored.
     pub(crate) fn expect_the_last_write(&self) {
         let shared = &self.shared;
         let committed = shared.committed.load(Ordering::SeqCst);

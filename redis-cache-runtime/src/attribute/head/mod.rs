@@ -1,4 +1,4 @@
-//! The extractor that lets the attributes see the request.
+//! The extractor that gives the attributes access to the request.
 
 #[cfg(feature = "aide")]
 mod documented;
@@ -23,27 +23,28 @@ use crate::serve::request::{CacheRequest, NeededUrl};
 #[cfg(feature = "aide")]
 pub use documented::Documented;
 
-/// Stands in for an argument of a handler, so that the number of arguments stays as it was. It keeps
-/// what the cache needs of the request, then extracts that argument.
+/// A substitute for an argument of a handler, so that the number of arguments stays the same. It
+/// takes the part of the request that the cache needs, then extracts that argument.
 pub struct Head<T, K, const KEEP: u8 = 0> {
     /// The argument.
     pub extracted: T,
-    /// The request as the cache sees it.
+    /// The part of the request that the cache needs.
     pub request: CacheRequest,
     url: PhantomData<fn() -> K>,
 }
 
 /// A marker for the part of the URL that a handler needs.
 pub trait KeepUrl {
-    /// That part.
+    /// The needed part.
     const NEEDED: NeededUrl;
 }
 
-/// Nothing.
+/// A marker: the handler needs nothing of the URL.
 #[derive(Debug)]
 pub struct NoUrl;
 
-/// All of it: which handler's key is made of it is not known yet.
+/// A marker: the handler needs the whole URL, because it is not known yet which handler's key is
+/// made from it.
 #[derive(Debug)]
 pub struct WholeUrl;
 
@@ -55,13 +56,13 @@ impl KeepUrl for WholeUrl {
     const NEEDED: NeededUrl = NeededUrl::Whole;
 }
 
-/// The values that the handler reads. Read at once, so that nothing else is kept.
+/// The values that the handler reads. They are read at once, so that nothing else is kept.
 impl<H: Handler> KeepUrl for H {
     const NEEDED: NeededUrl = NeededUrl::Values(H::route);
 }
 
-/// Stands in for the arguments of a handler that has none. Named for what its user has to do when
-/// the compiler says that it is missing: `#[debug_handler]` counts the arguments it sees.
+/// A substitute for the arguments of a handler that has none. `#[debug_handler]` counts arguments,
+/// so a compiler message about this type means that it belongs below the attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct DebugHandlerBelongsBelow;
 
@@ -116,8 +117,8 @@ where
 pin_project! {
     /// The extraction of an argument.
     ///
-    /// Written out, in two layers: the compiler takes three times as long for an `async` block, and
-    /// compiles for each handler what names its head.
+    /// This is written out, in two layers. For an `async` block the compiler takes three times as
+    /// long, and it compiles code that names `Head` again for each handler.
     struct Extracting<B, Head> {
         #[pin]
         extraction: B,
@@ -126,7 +127,8 @@ pin_project! {
 }
 
 pin_project! {
-    /// An argument and the request. Compiled once for all handlers with the same extractor.
+    /// The extraction of an argument, with the request. Compiled once for all handlers with the
+    /// same extractor.
     struct ExtractWithRequest<B, F> {
         request: Option<CacheRequest>,
         // Ends before the extraction begins.
