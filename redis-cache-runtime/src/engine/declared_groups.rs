@@ -55,8 +55,8 @@ pub(crate) fn check(name: &str) {
     if is_new_and_undeclared(name) {
         tracing::info!(
             group = name,
-            "evicted a group that no handler of this process has declared so far: check the spelling of its \
-             name"
+            "evicted a group that no handler of this process has declared so far: check the spelling \
+             of the name"
         );
     }
 }

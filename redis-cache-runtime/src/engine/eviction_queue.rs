@@ -16,7 +16,7 @@ const MAX: usize = 4096;
 /// The largest number of evictions that are sent at once.
 const BATCH: usize = 256;
 
-/// The pending evictions, with their number beside the lock for cheap checks.
+/// The pending evictions. Their number is stored outside of the lock, for cheap checks.
 #[derive(Debug, Default)]
 pub(crate) struct EvictionQueue {
     queue: Mutex<Queue>,

@@ -343,7 +343,7 @@ async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease)
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
-        // The time is checked however the wait ended: new followers may arrive without end.
+        // The time is checked after every wait, because new followers may arrive without end.
         let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
         if Instant::now() >= beat {
             beat = Instant::now() + BEAT;

@@ -243,7 +243,7 @@ impl<'a, S: Sought> Search<'a, S> {
     /// Waits for a turn to run the handler, or for the response of the request that has it. The
     /// response is not stored.
     async fn unstored(&mut self) -> Step<S::Stored> {
-        // Without Tokio nobody waits.
+        // Without a Tokio runtime, no request can wait.
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Err(Plan::unstored());
         }
@@ -271,7 +271,7 @@ impl<'a, S: Sought> Search<'a, S> {
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
-            // Without Tokio nobody waits.
+            // Without a Tokio runtime, no request can wait.
             && Handle::try_current().is_ok()
     }
 

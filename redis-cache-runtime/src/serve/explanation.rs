@@ -53,7 +53,7 @@ use tower_service::Service;
 /// async fn explain(State(app): State<Router>, request: Request) -> String {
 ///     let target = request.uri().to_string();
 ///     let target = target.strip_prefix("/debug").unwrap_or("/");
-///     // Made anew: the one at hand has been routed already.
+///     // A new request: the one at hand has been routed already.
 ///     let mut asked = Request::new(Body::empty());
 ///     *asked.headers_mut() = request.headers().clone();
 ///     *asked.uri_mut() = target.parse().unwrap_or_default();
@@ -121,7 +121,7 @@ pub struct StoredEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseState {
-    /// The store was not asked.
+    /// The store was not asked, or had a fault.
     Unknown,
     /// No run holds the lease.
     Free,

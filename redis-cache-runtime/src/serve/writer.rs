@@ -53,17 +53,18 @@ impl Writer {
         let (by, handler) = (self.name(), reader.name());
         let reason = match unidentified {
             Unidentified::OtherValues => {
-                "the path of the write does not have the values that the cached handler reads, by the \
-                 same names and in the same order: everything of the handler is evicted; to evict \
-                 less, name its values in the attribute"
+                "all entries of the cached handler are evicted: the path of the write lacks a value that \
+                 the handler reads, or has it under another name or in another order; to evict fewer \
+                 entries, name the values in the attribute"
             }
             Unidentified::NotSeen => {
-                "no request has shown yet by which names the cached handler reads its path: \
-                 everything of the handler is evicted; to evict less, name its values in the attribute"
+                "all entries of the cached handler are evicted: no request has reached it yet, so the \
+                 names of its path parameters are unknown; to evict fewer entries, name the values in \
+                 the attribute"
             }
             Unidentified::Function => {
-                "a function makes the keys of the cached handler: everything of the handler is \
-                 evicted; to evict less, name the key in the attribute"
+                "all entries of the cached handler are evicted: a key function makes its keys; to evict \
+                 fewer entries, name the key in the attribute"
             }
         };
         if !self.is_new(handler, reason) {
@@ -72,7 +73,7 @@ impl Writer {
         match unidentified {
             Unidentified::OtherValues => tracing::warn!(by, handler, "{reason}"),
             Unidentified::NotSeen | Unidentified::Function => {
-                tracing::info!(by, handler, "{reason}")
+                tracing::info!(by, handler, "{reason}");
             }
         }
     }
