@@ -156,7 +156,7 @@ impl EvictionQueue {
         self.len.store(queue.evictions.len(), Ordering::Release);
     }
 
-    /// A poisoned lock is used all the same: every critical section leaves the queue consistent.
+    /// Locks the queue, even if the lock is poisoned: every critical section leaves it consistent.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -222,7 +222,7 @@ impl Flights {
         self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A poisoned lock is used all the same: every critical section leaves the table consistent.
+    /// Locks the table, even if the lock is poisoned: every critical section leaves it consistent.
     fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

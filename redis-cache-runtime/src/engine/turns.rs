@@ -204,7 +204,8 @@ impl Turns {
         queues.values().map(queue).collect()
     }
 
-    /// A poisoned lock is used all the same: every critical section leaves the queues consistent.
+    /// Locks the queues, even if the lock is poisoned: every critical section leaves them
+    /// consistent.
     fn queues(&self) -> MutexGuard<'_, HashMap<Address, Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -95,7 +95,7 @@ fn reaches(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     false
 }
 
-/// A poisoned lock is used all the same: every critical section leaves the graph consistent.
+/// Locks the graph, even if the lock is poisoned: every critical section leaves it consistent.
 fn waits() -> MutexGuard<'static, HashMap<Run, Vec<Run>>> {
     WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
