@@ -1,4 +1,4 @@
-//! The names that generated code uses. No other code may.
+//! The names that generated code uses. No other code may use them: they change without notice.
 
 pub use std::sync::LazyLock;
 pub use std::time::Duration;

@@ -99,7 +99,7 @@ on_every_store! {
         client.get("/items/7").await;
         cache.delete_group("items").await;
         let evicted = explain(&router, "/items/7").await;
-        assert_eq!(verdict(&evicted), ("MISS", "what is stored was evicted since"));
+        assert_eq!(verdict(&evicted), ("MISS", "the stored response has been evicted"));
         assert_eq!(evicted.entry.unwrap().evicted, ["items"]);
         cache.clear().await;
         let evicted = explain(&router, "/items/7").await;
@@ -185,7 +185,7 @@ on_every_store! {
         cache.delete_group("items").await;
         let text = explain(&router, "/items/7").await.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "MISS: what is stored was evicted since");
+        assert_eq!(lines[0], "MISS: the stored response has been evicted");
         assert!(lines[1].starts_with("handler ") && lines[1].ends_with("explain::item"));
         assert_eq!(lines[2..5], [
             "key         http::explain::item item:7",

@@ -1,33 +1,33 @@
-//! The companion type of a handler, by which other attributes learn about it.
+//! The companion type of a handler, through which other attributes read its declarations.
 
 use crate::serve::route::Route;
 
-/// A `#[cached]` handler, as its companion type.
+/// The companion type of a `#[cached]` handler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `#[cached]` handler",
     label = "expected the name of a function with `#[cached]`"
 )]
 pub trait Handler {
-    /// [`OfRequest`] or [`OfValues`].
+    /// The source of the key: [`OfRequest`], [`OfValues`] or [`OfTypes`].
     type Key;
     /// The number of values that `vary_by` names.
     const VARY_BY: usize = 0;
-    /// Set if the groups of a write are those of the read: they hold no value that the key does not
-    /// hold.
+    /// Set if the groups hold only values of the key, so that a write has the same groups as the
+    /// read.
     const GROUPS_BY_KEY: bool = true;
-    /// Returns the declarations.
+    /// Returns the declarations of the handler.
     fn route() -> &'static Route;
 }
 
-/// The key is made of the request.
+/// The key is made from the request.
 #[derive(Debug)]
 pub struct OfRequest;
 
-/// The key is made of values, by a template.
+/// The key is made from values, by a template.
 #[derive(Debug)]
 pub struct OfValues;
 
-/// The handler is generic: its name does not identify an instance.
+/// The handler is generic, so its name alone does not identify an instance.
 #[derive(Debug)]
 pub struct OfTypes;
 
@@ -46,13 +46,13 @@ pub fn named_alone<Key: NamedAlone>(route: &'static Route) -> &'static Route {
     route
 }
 
-/// A text that names a key: the path and query of a request, or the result of a key function.
+/// A text from which a handler's key is made.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a text, and this handler has no values to name",
     label = "expected a text: the path and query of a request, or what `key = function` returns"
 )]
 pub trait KeyText {
-    /// The text.
+    /// Returns the text.
     fn as_str(&self) -> &str;
 }
 

@@ -1,14 +1,14 @@
-//! Extractors that tell who asks.
+//! Extractors that identify the caller.
 
 use axum::Extension;
 
 /// An extractor, or the type of an `Extension`, that identifies the caller.
 ///
-/// The response to a request with `Authorization` is stored only if the key accounts for who asks.
-/// A value in `key` or `vary_by` does so if the type of its argument implements this trait: a user, a
-/// session, a token. A language or a tenant does not identify anyone, so it must not implement it. Nor
-/// does an `Option` of a caller, because all who are unknown have the same. Of a value with several
-/// fields, use the one that tells callers apart.
+/// The response to a request with `Authorization` is stored only if the key identifies the caller.
+/// A value in `key` or `vary_by` does so if the type of its argument implements this trait: a user,
+/// a session, a token. A language or a tenant does not identify a caller, so its type must not
+/// implement the trait. Neither does an `Option` of a caller, because all unknown callers have the
+/// same value. If a value has several fields, use the field that differs between callers.
 ///
 /// ```
 /// use axum::Extension;
@@ -27,7 +27,8 @@ use axum::Extension;
 /// }
 /// ```
 ///
-/// With the feature `axum-extra` it is implemented for the `Authorization` header of that crate.
+/// With the feature `axum-extra`, the trait is implemented for the `Authorization` header of that
+/// crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known to identify the caller",
     note = "implement `IdentifiesCaller` for it if two callers never have the same value"

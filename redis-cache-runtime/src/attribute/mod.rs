@@ -1,4 +1,4 @@
-//! The parts of the library that the code which the attributes generate calls, beside those of `serve`.
+//! The types that the generated code of the attributes names, in addition to those of `serve`.
 
 pub(crate) mod companion;
 pub(crate) mod determined;

@@ -1,4 +1,4 @@
-//! The connections to the store: their state, and their use for other commands.
+//! The methods of [`Cache`] about its connections: their state, and their use for other commands.
 
 use super::Cache;
 use crate::observe::status::{PingError, Status};
@@ -6,9 +6,8 @@ use crate::observe::status::{PingError, Status};
 use crate::store::Redis;
 
 impl Cache {
-    /// Asks every server that the cache uses whether it is there, and opens the connections to them
-    /// where there are none. It takes the time budget of an operation at most. A cache in memory is
-    /// always there.
+    /// Sends `PING` to every server that the cache uses, and opens missing connections. It takes
+    /// the time budget of one operation at most. A cache in memory always succeeds.
     ///
     /// ```
     /// use axum_redis_cache::Cache;
@@ -22,7 +21,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Names a server that did not answer, and why.
+    /// Fails if a server did not answer; the error names the server and the reason.
     pub async fn ping(&self) -> Result<(), PingError> {
         #[cfg(feature = "redis")]
         if let Some(store) = self.engine.client().store().in_redis() {
@@ -31,7 +30,8 @@ impl Cache {
         Ok(())
     }
 
-    /// The connection that the extractor [`Redis`] gives, outside of handlers.
+    /// Returns the connection that the extractor [`Redis`] gives to handlers, for code outside of
+    /// handlers.
     #[cfg(feature = "redis")]
     pub fn redis(&self) -> Redis {
         Redis::of_store(self.engine.client().store().in_redis())

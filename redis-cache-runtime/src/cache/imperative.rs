@@ -1,15 +1,16 @@
-//! The methods of [`Cache`] that attributes have no options for: values, and evictions from any code.
+//! The methods of [`Cache`] for any code: values and evictions.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Ttl, Values};
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::key::{self, CacheKey, Eviction};
 
-/// Values in no group, with the default lifetime, and evictions. [`Values`] says what is promised.
+/// Values in no group, with the default lifetime, and evictions. [`Values`] describes the
+/// guarantees.
 impl Cache {
-    /// The values of a group.
+    /// Returns the values of a group.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -25,8 +26,8 @@ impl Cache {
         Values::new(self).group(group)
     }
 
-    /// The values in no group, of which those that are stored through this stay fresh for `ttl`:
-    /// whole seconds or a [`Duration`](std::time::Duration); zero: no expiry.
+    /// Returns the values in no group. Values that are stored through the returned view stay fresh
+    /// for `ttl`: whole seconds or a [`Duration`](std::time::Duration); zero: no expiry.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -40,12 +41,12 @@ impl Cache {
         Values::new(self).ttl(ttl)
     }
 
-    /// The value of a key. See [`Values::get`].
+    /// Returns the value of a key. See [`Values::get`].
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         Values::new(self).get(key).await
     }
 
-    /// The values of some keys, in their order, looked up at once. See [`Values::get_many`].
+    /// Returns the values of several keys, in the order of the keys. See [`Values::get_many`].
     pub async fn get_many<T: DeserializeOwned>(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -63,7 +64,7 @@ impl Cache {
         Values::new(self).set(key, value).await;
     }
 
-    /// Stores some values at once. See [`Values::set_many`].
+    /// Stores several values concurrently. See [`Values::set_many`].
     pub async fn set_many<K: AsRef<str>, T: Serialize>(
         &self,
         pairs: impl IntoIterator<Item = (K, T)>,
@@ -71,8 +72,9 @@ impl Cache {
         Values::new(self).set_many(pairs).await;
     }
 
-    /// The value of a key. Where there is none, it is made and stored, once however many ask: by an
-    /// async function or closure, `async || 42`. See [`Values::get_or_insert_with`].
+    /// Returns the value of a key. If there is none, an async function or closure, such as `async
+    /// || 42`, makes it, once for all concurrent callers, and it is stored. See
+    /// [`Values::get_or_insert_with`].
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -90,12 +92,12 @@ impl Cache {
         Values::new(self).get_or_insert_with(key, make).await
     }
 
-    /// Like [`get_or_insert_with`](Self::get_or_insert_with), for a function that may fail. See
-    /// [`Values::get_or_try_insert_with`].
+    /// Does the same as [`get_or_insert_with`](Self::get_or_insert_with), for a function that may
+    /// fail. See [`Values::get_or_try_insert_with`].
     ///
     /// # Errors
     ///
-    /// The error of what was to make it.
+    /// Returns the error of the function.
     pub async fn get_or_try_insert_with<T: Serialize + DeserializeOwned, E>(
         &self,
         key: &str,
@@ -109,7 +111,8 @@ impl Cache {
         Values::new(self).delete(key).await;
     }
 
-    /// Evicts a group: its values and its responses, in constant time however many they are.
+    /// Evicts the values and the responses of a group. It takes constant time, whatever their
+    /// number is.
     ///
     /// ```
     /// # use axum_redis_cache::{Cache, cached};
@@ -120,7 +123,7 @@ impl Cache {
     ///
     /// async fn import(cache: Cache) {
     ///     cache.group("products").set("imported", &true).await;
-    ///     // Both what `list_products` answered and the value.
+    ///     // Evicts the response of `list_products` and the value.
     ///     cache.delete_group("products").await;
     /// }
     /// ```
@@ -129,17 +132,17 @@ impl Cache {
         self.evict_one(self.engine.eviction_of_group(&group)).await;
     }
 
-    /// Evicts everything, values and responses, in constant time.
+    /// Evicts all values and responses. It takes constant time, whatever their number is.
     pub async fn clear(&self) {
         self.evict_one(self.engine.eviction_of_all()).await;
     }
 
-    /// Evicts the entry of a key, which a handler names: `get_product::key(42)`. A text is not a key; for
-    /// what a text names, there are [`delete`](Self::delete) and [`delete_group`](Self::delete_group).
+    /// Evicts the entry of a key of a handler, such as `get_product::key(42)`. To evict a value or
+    /// a group by its name, use [`delete`](Self::delete) or [`delete_group`](Self::delete_group).
     ///
-    /// When this is done, no request that starts later is answered with the old entry, in this
-    /// process or another. If the store could not be told within the time budget, this process
-    /// answers no request with it, and goes on telling the store until it listens.
+    /// When this returns, no request that starts later gets the old entry, in this process or
+    /// another. If the eviction does not reach the store within the time budget, it is retried
+    /// until it does. Until then, this process does not use the entry; other processes may.
     ///
     /// ```
     /// # use axum_redis_cache::{Cache, cached};
@@ -157,9 +160,9 @@ impl Cache {
         self.evict_one(self.engine.eviction_of_key(key)).await;
     }
 
-    /// Evicts, even when the caller goes away meanwhile.
+    /// Evicts, even if the caller is dropped meanwhile.
     async fn evict_one(&self, eviction: Eviction) {
-        PendingEviction::new(self.engine.client().clone(), vec![eviction])
+        DueEviction::new(self.engine.client().clone(), vec![eviction])
             .run()
             .await;
     }

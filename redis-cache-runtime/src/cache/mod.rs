@@ -1,4 +1,4 @@
-//! The handle that applications hold.
+//! The public [`Cache`]: the handle that an application holds in its state.
 
 mod connection;
 mod imperative;
@@ -23,11 +23,12 @@ use crate::store::Store;
 
 pub use values::{Ttl, Values};
 
-/// A cache: put it in the state of an application, and the attributes on its handlers use it.
+/// A cache. Put it in the state of an application: the attributes on its handlers use it from
+/// there.
 ///
-/// It is cheap to clone, and it is an extractor itself. A handler with one of the attributes needs
-/// a state that a `Cache` can be taken from (by [`FromRef`]), which the compiler checks; the state may
-/// be behind an [`Arc`]:
+/// A cache is cheap to clone, and it is an extractor. A handler with one of the attributes needs a
+/// state that implements [`FromRef`] for `Cache`, which the compiler checks. The state may be
+/// behind an [`Arc`]:
 ///
 /// ```
 /// use axum::extract::FromRef;
@@ -55,13 +56,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache on the Redis that the settings name. It does not connect before it has to, so it
-    /// starts without Redis, and it reconnects by itself.
+    /// Creates a cache on the Redis that the settings name. The first operation opens the
+    /// connection, so the application can start without Redis. Lost connections are opened again.
     ///
     /// # Errors
     ///
-    /// Settings contradict each other, ask for what this build has no feature for, or name a file that
-    /// cannot be used.
+    /// Fails if settings contradict each other, need a feature that this build lacks, or name a
+    /// file that cannot be used.
     #[cfg(feature = "redis")]
     #[allow(
         clippy::needless_pass_by_value,
@@ -73,8 +74,8 @@ impl Cache {
         Ok(Self::new(&settings, Store::Redis(store), faults))
     }
 
-    /// A cache in this process, with the same semantics as one on Redis and default settings. Two of
-    /// them share nothing, so each test can have its own.
+    /// Creates a cache in the memory of this process, with default settings and the same semantics
+    /// as a cache on Redis. Two such caches share nothing, so each test can have its own.
     ///
     /// ```
     /// let cache = axum_redis_cache::Cache::in_memory();
@@ -84,7 +85,8 @@ impl Cache {
         Self::in_memory_with(Settings::default())
     }
 
-    /// A cache in this process. Of the settings, those that say where Redis is do not matter.
+    /// Creates a cache in the memory of this process. The settings of the connection to Redis are
+    /// ignored.
     #[cfg(feature = "memory")]
     #[allow(clippy::needless_pass_by_value, reason = "like `connect`")]
     pub fn in_memory_with(settings: Settings) -> Self {
@@ -93,9 +95,9 @@ impl Cache {
         Self::new(&settings, Store::Memory(store), faults)
     }
 
-    /// A cache that stores nothing: every handler runs, and its response says
-    /// `X-Redis-Cache: BYPASS`. No value is found, evictions have nothing to do, and no fault is
-    /// counted. For tests of what an application does without a cache, and to turn caching off.
+    /// Creates a cache that stores nothing. Every handler runs, and its response has
+    /// `X-Redis-Cache: BYPASS`. No value is found, evictions do nothing, and no fault is counted.
+    /// Use it to turn caching off, and to test an application without a cache.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -115,7 +117,7 @@ impl Cache {
         }
     }
 
-    /// A cache on a store of the model checker.
+    /// Creates a cache on a store of the model checker.
     #[cfg(test)]
     pub(crate) fn on(store: Store) -> Self {
         Self::new(&Settings::default(), store, Arc::default())
@@ -130,11 +132,11 @@ impl Cache {
         self.engine
     }
 
-    /// A view of the cache that shares connections and settings with it, but no entry: what is stored
-    /// and evicted through one of them does not concern the other. Only [`clear`](Self::clear) of the
-    /// cache itself evicts everything, in every scope.
+    /// Returns a view of the cache that shares its connections and settings, but no entries:
+    /// storing and evicting through one of them does not affect the other. Only
+    /// [`clear`](Self::clear) of the cache itself evicts everything, in every scope.
     ///
-    /// Two routers that mount the same handlers at the same paths with different states need it:
+    /// Use it if two routers mount the same handlers at the same paths with different states:
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -149,21 +151,21 @@ impl Cache {
         }
     }
 
-    /// Returns the number of operations that have failed because the store was unreachable, slow, or
-    /// refused them. Handlers answered the requests.
+    /// Returns the number of operations that have failed because the store was unreachable or slow,
+    /// or refused them. The handlers answered these requests.
     pub fn faults(&self) -> u64 {
         self.engine.client().faults()
     }
 
-    /// Returns the number of evictions that the store has not taken yet. Until it has, this process
-    /// does not reuse the entries that they concern.
+    /// Returns the number of pending evictions: those that the store has not taken yet. Until it
+    /// has, this process does not reuse the entries that they concern.
     pub fn pending_evictions(&self) -> usize {
         self.engine.client().pending_evictions()
     }
 
-    /// Waits, for five seconds at most, until what goes on in the background is done: runs of
-    /// handlers whose clients have gone, and evictions that Redis has not taken yet. What is left
-    /// then is logged. Call it when the server has stopped:
+    /// Waits, for five seconds at most, for background work: runs of handlers whose clients have
+    /// disconnected, and pending evictions. Logs a warning if some of it is unfinished then. Call
+    /// it when the server has stopped:
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -178,7 +180,7 @@ impl Cache {
     }
 }
 
-/// The cache of a state behind an [`Arc`], so that `State<Arc<AppState>>` needs no wrapper.
+/// Takes the cache from a state behind an [`Arc`], so that `State<Arc<AppState>>` needs no wrapper.
 impl<S> FromRef<Arc<S>> for Cache
 where
     Self: FromRef<S>,

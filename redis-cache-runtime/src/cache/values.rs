@@ -1,4 +1,4 @@
-//! Typed values.
+//! Typed values that applications store in a cache, with the same guarantees as responses.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::{Engine, declared_groups};
 use crate::key::{self, Address, CacheKey, Group, Groups};
 use crate::observe::Writes;
 use crate::serve::value;
 
-/// The most keys of `get_many` or `set_many` that are under way at once.
+/// The largest number of keys that `get_many` or `set_many` handle at once.
 const AT_ONCE: usize = 64;
 
 /// The time for which a value stays fresh: whole seconds, or a `Duration`. Zero: no expiry.
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 64;
 pub struct Ttl(Duration);
 
 impl From<u64> for Ttl {
-    /// Seconds.
+    /// Converts whole seconds.
     fn from(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -47,8 +47,8 @@ impl From<Duration> for Ttl {
 /// The values of a cache, in a group and with a freshness lifetime of their own.
 ///
 /// A value is anything that serde can write as JSON and read back. [`Cache`] has the same methods,
-/// for values in no group and with the default lifetime; [`Cache::group`] and [`Cache::ttl`] lead
-/// here:
+/// for values in no group and with the default lifetime. [`Cache::group`] and [`Cache::ttl`] return
+/// this type:
 ///
 /// ```
 /// # use axum_redis_cache::Cache;
@@ -67,14 +67,15 @@ impl From<Duration> for Ttl {
 /// # });
 /// ```
 ///
-/// The group is part of the key: a value is found only through the group that it was stored through.
-/// Keys of values never meet those of responses, but a group may hold both, and evicting it drops
-/// both.
+/// The group is part of the key: a value is found only through the group that it was stored
+/// through. Keys of values never equal those of responses. A group may hold both, and its eviction
+/// removes both.
 ///
-/// Values keep the promises that responses keep. A value that was made before an eviction or before
-/// a [`set`](Self::set) of its key is never found after it. Without the store nothing is found and
-/// nothing fails. Evictions are done when the call returns, in every process; those that the store
-/// did not take are repeated until it does, and this process finds nothing that they concern before.
+/// Values have the same guarantees as responses. A value that was made before an eviction or a
+/// [`set`](Self::set) of its key is never found after it. If the store is unreachable, no value is
+/// found and no call fails. An eviction is done in every process when the call returns. If it does
+/// not reach the store, it is retried until it does; until then, this process does not use the
+/// evicted values, but other processes may.
 #[derive(Clone, Debug)]
 pub struct Values {
     engine: Engine,
@@ -92,7 +93,7 @@ impl Values {
         }
     }
 
-    /// The values of a group.
+    /// Returns the values of a group.
     #[must_use]
     pub fn group(&self, group: impl Into<String>) -> Self {
         let group = key::group(group.into().into());
@@ -113,7 +114,7 @@ impl Values {
         }
     }
 
-    /// The value of a key; `None` when there is none, or none that reads as a `T`.
+    /// Returns the value of a key; `None`: there is none, or it does not decode as a `T`.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -126,11 +127,12 @@ impl Values {
     /// # });
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let json = value::find(self.engine.clone(), self.address(key)).await?;
+        let json = value::get(self.engine.clone(), self.address(key)).await?;
         value::decode(&json)
     }
 
-    /// The values of some keys, in their order, looked up at once.
+    /// Returns the values of several keys, in the order of the keys. They are looked up
+    /// concurrently.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -144,34 +146,35 @@ impl Values {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Vec<Option<T>> {
-        let places = keys.into_iter().map(|key| self.address(key.as_ref()));
-        let found = find_all(self.engine.clone(), places.collect()).await;
+        let addresses = keys.into_iter().map(|key| self.address(key.as_ref()));
+        let found = get_all(self.engine.clone(), addresses.collect()).await;
         let decode = |json: Option<Bytes>| json.and_then(|json| value::decode(&json));
         found.into_iter().map(decode).collect()
     }
 
-    /// Returns whether a key has a value, of whatever type.
+    /// Returns whether a key has a value of any type.
     pub async fn has(&self, key: &str) -> bool {
-        let found = value::find(self.engine.clone(), self.address(key)).await;
+        let found = value::get(self.engine.clone(), self.address(key)).await;
         found.is_some()
     }
 
-    /// Stores a value. When this is done, the old one is never found again, even if the new one is not
-    /// stored:
+    /// Stores a value. When this returns, the old value is never found again, even if the new one
+    /// is not stored. That happens in two cases:
     ///
-    /// * because it has no JSON (a map whose keys are no strings), or is longer than
-    ///   [`max_body_bytes`](crate::Settings::max_body_bytes), which the log says;
-    /// * because the key was evicted meanwhile, or set by another: which of two values is newer is not
-    ///   known, so neither may be found.
+    /// * The value has no JSON (such as a map whose keys are not strings), or its JSON is longer than
+    ///   [`max_body_bytes`](crate::Settings::max_body_bytes). The log names the reason.
+    /// * The key was evicted or set again meanwhile. It is unknown which of two values is newer, so
+    ///   neither is kept.
     ///
-    /// Dropped before it is done, it evicts the key.
+    /// If the future is dropped before its end, the key is evicted.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
         let json = value::encode(value, Writes::Through, &self.engine);
         let engine = self.engine.clone();
         Box::pin(value::write(engine, self.address(key), self.lifetime, json)).await;
     }
 
-    /// Stores some values at once, each like [`set`](Self::set); of a key that is repeated, the last.
+    /// Stores several values concurrently, each as [`set`](Self::set) does. If a key is repeated,
+    /// its last value is stored.
     pub async fn set_many<K: AsRef<str>, T: Serialize>(
         &self,
         pairs: impl IntoIterator<Item = (K, T)>,
@@ -183,14 +186,16 @@ impl Values {
         write_all(self.engine.clone(), self.lifetime, encoded.collect()).await;
     }
 
-    /// The value of a key. Where there is none, it is made and stored: by an async function, or by an
-    /// async closure, `async || count(&db).await`. (A block, `async { .. }`, is not a function.)
+    /// Returns the value of a key. If there is none, an async function or an async closure, such as
+    /// `async || count(&db).await`, makes it, and it is stored. (A block, `async { .. }`, is not a
+    /// function.)
     ///
-    /// However many ask for it at once, in however many processes, one makes it and the others get
-    /// what it made. It is made where it was asked for: when that is dropped, another of those who
-    /// wait makes it. If making it takes longer than
-    /// [`lease_ttl`](crate::Settings::lease_ttl), it is not stored, and the others wait no longer and
-    /// make it themselves. So they do when making it panics, or when it cannot be stored.
+    /// Concurrent callers make one value, even in several processes: one caller makes it, and the
+    /// others get the same value. The function runs in the task of its caller. If that is dropped,
+    /// another waiting caller makes the value. If the function takes longer than
+    /// [`lease_ttl`](crate::Settings::lease_ttl), the value is not stored, and the other callers
+    /// stop waiting and make it themselves. They do the same if the function panics, or if the
+    /// value cannot be stored.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -212,8 +217,8 @@ impl Values {
         value
     }
 
-    /// Like [`get_or_insert_with`](Self::get_or_insert_with), for what may fail to be made. An error
-    /// is not stored, and those who wait for it make the value themselves.
+    /// Does the same as [`get_or_insert_with`](Self::get_or_insert_with), for a function that may
+    /// fail. An error is not stored, and the waiting callers make the value themselves.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;
@@ -226,14 +231,14 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// The error of what was to make it.
+    /// Returns the error of the function.
     pub async fn get_or_try_insert_with<T: Serialize + DeserializeOwned, E>(
         &self,
         key: &str,
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let engine = self.engine.clone();
-        Box::pin(value::find_or_make(
+        Box::pin(value::get_or_make(
             engine,
             self.address(key),
             self.lifetime,
@@ -246,7 +251,7 @@ impl Values {
     pub async fn delete(&self, key: &str) {
         let key = CacheKey::of_value(self.group.as_deref(), key);
         let eviction = self.engine.eviction_of_key(key);
-        PendingEviction::new(self.engine.client().clone(), vec![eviction])
+        DueEviction::new(self.engine.client().clone(), vec![eviction])
             .run()
             .await;
     }
@@ -264,18 +269,18 @@ impl Values {
     }
 }
 
-/// Neither of these is generic, nor does its future name what is in it: both would be compiled anew
-/// for each type.
-fn find_all(engine: Engine, places: Vec<Address>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
-    let lookups = places
+/// Looks up several values. This function and `write_all` are not generic, and their futures are
+/// boxed. Otherwise the compiler would compile them again for each type.
+fn get_all(engine: Engine, addresses: Vec<Address>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
+    let lookups = addresses
         .into_iter()
-        .map(move |at| value::find(engine.clone(), at));
+        .map(move |at| value::get(engine.clone(), at));
     Box::pin(stream::iter(lookups).buffered(AT_ONCE).collect())
 }
 
 #[allow(
     clippy::mutable_key_type,
-    reason = "what changes in it is not part of the key"
+    reason = "the part of an address that changes is not part of its hash"
 )]
 fn write_all(
     engine: Engine,

@@ -1,4 +1,5 @@
-//! Work that goes on when its caller is gone.
+//! Background work, which goes on after the request that started it has ended. Every kind of it is
+//! bounded.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -13,14 +14,14 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::observe::Place;
 
-/// The most refreshes of stale responses at once.
+/// The largest number of stale responses that are refreshed at once.
 const MAX_REFRESHES: usize = 1024;
 
-/// The most leases at once that wait to be given back.
-const MAX_CHORES: usize = 1024;
+/// The largest number of leases that wait to be released at once.
+const MAX_RELEASES: usize = 1024;
 
 tokio::task_local! {
-    /// Set while a run goes on without its client, and while it is dropped.
+    /// Set while a detached run goes on, and while it is dropped.
     static DETACHED: ();
 }
 
@@ -29,27 +30,27 @@ pub(crate) struct Background {
     tasks: TaskTracker,
     detached: Arc<Semaphore>,
     refreshes: Arc<Semaphore>,
-    chores: Arc<Semaphore>,
+    releases: Arc<Semaphore>,
 }
 
 impl Background {
-    /// Creates a pool in which as many runs may go on without their clients at once. Further runs are
-    /// dropped, as axum drops every run whose client has disconnected.
+    /// Allows `max_detached_runs` detached runs at once. Further ones are dropped, as axum drops
+    /// every run whose client has disconnected.
     pub(crate) fn new(max_detached_runs: usize) -> Self {
         let max_detached_runs = max_detached_runs.min(Semaphore::MAX_PERMITS);
         Self {
             tasks: TaskTracker::new(),
             detached: Arc::new(Semaphore::new(max_detached_runs)),
             refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
-            chores: Arc::new(Semaphore::new(MAX_CHORES)),
+            releases: Arc::new(Semaphore::new(MAX_RELEASES)),
         }
     }
 
-    /// Runs work that must not stop when its caller is dropped. `None` only if it panicked or the
-    /// runtime ends. Without Tokio, which only a cache in memory does without, the work runs in its
-    /// caller.
+    /// Runs work that must not stop half-way when the client disconnects. Returns `None` only if
+    /// the work panicked or the runtime ends. Without a Tokio runtime, which only a cache in memory
+    /// does not need, the work runs inside the returned future.
     ///
-    /// No `async fn`: its future would hold the work, which belongs to the task.
+    /// This is no `async fn`, whose future would also hold the work that the task holds.
     pub(crate) fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -63,8 +64,8 @@ impl Background {
         }
     }
 
-    /// Runs work to completion. Without Tokio it is polled once, which completes it for a cache in
-    /// memory.
+    /// Runs work to its end in the background. Without a Tokio runtime, the work is polled once,
+    /// which completes it for a cache in memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(Place::current().around(work), &runtime);
@@ -74,9 +75,10 @@ impl Background {
         }
     }
 
-    /// Runs work to completion, unless there is too much work of this kind already.
+    /// Runs optional work to its end in the background. It is left out if too much such work is
+    /// under way.
     pub(crate) fn spawn_bounded(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Ok(permit) = Arc::clone(&self.chores).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.releases).try_acquire_owned() {
             self.spawn(async move {
                 work.await;
                 drop(permit);
@@ -84,7 +86,7 @@ impl Background {
         }
     }
 
-    /// Runs work in a task of its own, until the guard is dropped.
+    /// Runs work concurrently with the caller, until the guard is dropped.
     pub(crate) fn spawn_until_dropped(
         &self,
         work: impl Future<Output = ()> + Send + 'static,
@@ -94,7 +96,7 @@ impl Background {
         Some(AbortOnDropHandle::new(work))
     }
 
-    /// Goes on with the run of a handler whose client has disconnected, for `limit` at most.
+    /// Continues the run of a handler whose client has disconnected, for `limit` at most.
     pub(crate) fn detach(
         &self,
         run: impl Future<Output = ()> + Send + 'static,
@@ -104,7 +106,8 @@ impl Background {
         self.run_one_of(&self.detached, DETACHED.scope((), run), limit, place);
     }
 
-    /// Returns whether this is within a run that has lost its client already. All of it ends together.
+    /// Returns whether the caller is inside a detached run. Nothing inside it is detached again:
+    /// all of it ends together.
     pub(crate) fn is_detached() -> bool {
         DETACHED.try_with(|()| ()).is_ok()
     }
@@ -128,14 +131,15 @@ impl Background {
             return;
         };
         let run = async move {
-            // The parts of a run clean up after themselves when they are dropped.
+            // A run that exceeds the limit is dropped: its fill and evictions clean up when they
+            // are dropped.
             let _ = timeout(limit, run).await;
             drop(permit);
         };
         self.tasks.spawn_on(place.around(run), &runtime);
     }
 
-    /// Waits until all work is done.
+    /// Waits until no background work is left.
     pub(crate) async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;

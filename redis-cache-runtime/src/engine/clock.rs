@@ -1,4 +1,4 @@
-//! The one place that reads the clock; everything else is told the time.
+//! The wall clock. No other file reads it, so that a test can stop the time.
 
 use std::time::SystemTime;
 
@@ -16,13 +16,13 @@ thread_local! {
     static STOPPED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Stops the clock in this thread, so that what happens in it can be repeated.
+/// Stops the clock in this thread, so that runs can be repeated exactly.
 #[cfg(test)]
 pub(crate) fn stop() {
     STOPPED.set(true);
 }
 
-/// Unix milliseconds.
+/// Returns the current time in milliseconds since the Unix epoch.
 pub(crate) fn now() -> u64 {
     let since_epoch = time()
         .duration_since(SystemTime::UNIX_EPOCH)

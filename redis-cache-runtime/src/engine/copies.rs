@@ -1,8 +1,8 @@
-//! The memory for copies of streamed bodies, of all requests together.
+//! The memory budget for copies of streamed bodies, shared by all requests.
 //!
-//! A client that stops reading also stops its stream, but the copy so far stays in memory. So the
-//! copies of all requests share one budget. A copy without room is given up, and its stream goes on
-//! without it.
+//! A client that stops reading also stops its stream, and the data that was copied until then stays
+//! in memory. So the copies of all requests share one budget. A copy for which there is no room is
+//! given up, and its stream goes on without it.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// The largest piece of a copy, unless more comes at once.
+/// The largest piece of a copy in bytes, unless a frame is larger.
 const PIECE: usize = 64 * 1024;
 
 /// The budget of all copies of a cache.
@@ -27,7 +27,7 @@ pub(crate) struct Copies {
 /// The end of a lease, and a number that no other copy has.
 type Id = (Instant, u64);
 
-/// The data of a copy; `None`: it was given up.
+/// The data of a copy; `None`: the copy was given up.
 type Data = Mutex<Option<Pieces>>;
 
 #[derive(Debug)]
@@ -48,18 +48,19 @@ impl Copies {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        self.take_what_is_free(bytes) || (self.give_up_ended() && self.take_what_is_free(bytes))
+        self.try_take(bytes) || (self.give_up_ended() && self.try_take(bytes))
     }
 
-    fn take_what_is_free(&self, bytes: usize) -> bool {
+    fn try_take(&self, bytes: usize) -> bool {
         let taken = &self.taken;
         let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.limit);
         let order = Ordering::Relaxed;
         taken.fetch_update(order, order, more).is_ok()
     }
 
-    /// Gives up the copies whose leases have ended: they cannot be stored any more. If their clients do
-    /// not read, they would be kept as long as the connections.
+    /// Gives up the copies whose leases have ended; returns whether there were any. Such a copy
+    /// cannot be stored any more, and would stay as long as the connection of a client that does
+    /// not read.
     fn give_up_ended(&self) -> bool {
         let now = Instant::now();
         let ended = {
@@ -74,7 +75,7 @@ impl Copies {
     }
 }
 
-/// A part of the budget. It is given back when it is dropped.
+/// A part of the budget, in bytes. It is returned when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Room {
     copies: Arc<Copies>,
@@ -89,7 +90,7 @@ impl Room {
         }
     }
 
-    /// Takes more bytes; `false`: there are none left.
+    /// Takes more bytes; returns `false` if the budget is used up.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let has_grown = self.copies.take(bytes);
@@ -99,7 +100,7 @@ impl Room {
         has_grown
     }
 
-    /// Gives bytes back.
+    /// Returns some bytes to the budget.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -113,7 +114,7 @@ impl Drop for Room {
     }
 }
 
-/// A copy of a body that is passed through.
+/// A copy of a body that streams to a client.
 #[derive(Debug)]
 pub(crate) struct StreamCopy {
     copies: Arc<Copies>,
@@ -123,7 +124,7 @@ pub(crate) struct StreamCopy {
 }
 
 impl StreamCopy {
-    /// Creates an empty copy, which is of use until the lease of its fill ends.
+    /// Creates an empty copy, which can be stored until the lease of its fill ends.
     pub(crate) fn new(copies: &Arc<Copies>, end: Instant) -> Self {
         let id = (end, copies.numbers.fetch_add(1, Ordering::Relaxed));
         let data = Arc::new(Mutex::new(Some(Pieces {
@@ -140,12 +141,13 @@ impl StreamCopy {
         }
     }
 
-    /// Returns the length of the copied data.
+    /// Returns the length of the appended data.
     pub(crate) fn len(&self) -> usize {
         self.length
     }
 
-    /// Appends data; `false`: there is no room, or the copy was given up because its lease has ended.
+    /// Appends data; returns `false` if there is no room, or if the copy was given up because its
+    /// lease has ended.
     #[must_use]
     pub(crate) fn append(&mut self, data: &[u8]) -> bool {
         let Some(piece) = lock(&self.data)
@@ -154,7 +156,8 @@ impl StreamCopy {
         else {
             return false;
         };
-        // Not under the lock: other copies are given up for the room, and this one may be among them.
+        // The lock is not held here: other copies may be given up to make room, and this one may be
+        // among them.
         let mut room = Room::new(&self.copies);
         if !room.grow(piece) {
             return false;
@@ -169,7 +172,8 @@ impl StreamCopy {
         }
     }
 
-    /// Returns the data; `None`: it was given up. Its room is given back when the copy is dropped.
+    /// Takes the data; `None`: the copy was given up. Its room is returned when the copy is
+    /// dropped.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         let mut data = lock(&self.data);
         data.as_mut().map(|it| mem::take(&mut it.list).concat())
@@ -188,12 +192,12 @@ impl Pieces {
         last.map_or(0, |last| last.capacity() - last.len())
     }
 
-    /// Returns the length of the piece that is needed for data beyond the free room; zero: none is
-    /// needed.
+    /// Returns the length of the new piece that data of a length needs in addition to the free
+    /// space; zero: none.
     fn next_piece(&self, length: usize) -> usize {
         match length.saturating_sub(self.free()) {
             0 => 0,
-            beyond => beyond.max(self.length.min(PIECE)),
+            missing => missing.max(self.length.min(PIECE)),
         }
     }
 

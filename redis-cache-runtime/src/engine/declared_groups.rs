@@ -1,4 +1,5 @@
-//! The groups that the code of this process declares, to find names that are misspelt.
+//! The groups that the code of this process declares. An eviction of any other group is logged,
+//! because its name may be misspelt.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -9,13 +10,14 @@ use crate::key::{Groups, unscoped};
 #[derive(Default)]
 struct DeclaredGroups {
     names: HashSet<String>,
-    /// The parts of names between values.
+    /// The patterns of names: NUL is the placeholder of a value.
     patterns: HashSet<&'static str>,
     /// The undeclared groups that the log has named.
     unknown: HashSet<String>,
 }
 
-/// More names than these are not remembered, and none is said to be undeclared then.
+/// The largest number of names that are remembered. When it is reached, no group is logged as
+/// undeclared.
 const MAX_NAMES: usize = 10_000;
 
 static GROUPS: LazyLock<Mutex<DeclaredGroups>> = LazyLock::new(Mutex::default);
@@ -24,7 +26,7 @@ fn declared() -> MutexGuard<'static, DeclaredGroups> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Declares groups by what their names look like: NUL stands for a value.
+/// Declares groups by the patterns of their names: NUL is the placeholder of a value.
 pub(crate) fn declare_patterns(patterns: &[&'static str]) {
     declared().patterns.extend(patterns);
 }
@@ -37,7 +39,8 @@ pub(crate) fn declare(name: &str) {
     }
 }
 
-/// Declares the groups of an entry whose names were made for it: nothing tells what others look like.
+/// Declares the groups of an entry whose names were computed for it. They follow no declared
+/// pattern.
 pub(crate) fn declare_made(groups: &Groups) {
     if let Groups::Made(groups) = groups {
         groups
@@ -52,8 +55,8 @@ pub(crate) fn check(name: &str) {
     if is_new_and_undeclared(name) {
         tracing::info!(
             group = name,
-            "evicted a group that no handler of this process has declared so far: check the spelling of its \
-             name"
+            "evicted a group that no handler of this process has declared so far: check the spelling \
+             of the name"
         );
     }
 }
@@ -66,7 +69,7 @@ fn is_new_and_undeclared(name: &str) -> bool {
     !is_known && !is_full && groups.unknown.insert(name.to_owned())
 }
 
-/// Returns whether a name looks like a pattern, in which NUL stands for a value.
+/// Returns whether a name matches a pattern, in which NUL is the placeholder of a value.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('\0') else {
         return pattern == name;

@@ -1,4 +1,5 @@
-//! A fill: the run of a handler whose response is stored, under a lease that is taken before the run.
+//! A fill: the run of a handler whose response is stored. The lease is taken before the run, and
+//! the response is stored only if the lease is still held after it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use super::client::StoreClient;
 use super::flight::Lead;
 use super::lease::HeldLease;
-use super::witnessed::Moment;
+use super::seen_nonces::Tick;
 use super::{clock, declared_groups};
 use crate::http::storable::NotStorable;
 use crate::key::{Address, Eviction};
@@ -18,8 +19,9 @@ use crate::store::{Claim, Claimed, Stamps, Token};
 
 /// A fill under way, with the requests that wait for it.
 ///
-/// Dropped before it is done (its client is gone, or the handler panicked), a read gives its lease
-/// back, and a write evicts: the changes that it made before it was dropped are unknown.
+/// If a fill is dropped before it is done (the client has disconnected, or the handler panicked), a
+/// read releases its lease, and a write evicts its key: the changes that the write made until then
+/// are unknown.
 pub(crate) struct Fill {
     work: Work,
     lead: Option<Lead>,
@@ -29,17 +31,18 @@ pub(crate) struct Fill {
 #[derive(Clone)]
 struct Work {
     held: HeldLease,
-    /// The handler, as metrics and spans call it.
+    /// The name of the handler in metrics and spans.
     handler: &'static str,
-    /// The time for which the nonces of the lease outlast it; `None`: for ever.
+    /// The time for which the nonces of the lease are kept after the lease; `None`: no expiry.
     kept_for: Option<Duration>,
 }
 
 /// The result of the attempt to begin a fill.
 pub(crate) enum Begun {
-    /// With the entry that is there, which another fill may have put there just now.
+    /// The lease is taken. The entry is the current one, which another fill may have stored since
+    /// the lookup.
     Fill(Box<Fill>, Option<Entry>),
-    /// The data may have been read before an eviction. With the entry that is there.
+    /// The data may have been read before an eviction. The entry is the current one.
     ReadTooEarly(Option<Entry>),
     /// Another fill has the lease.
     Held(Token),
@@ -48,15 +51,15 @@ pub(crate) enum Begun {
 }
 
 impl Fill {
-    /// Takes the lease, for an entry that is kept for `kept_for`. If the run has read data since
-    /// `read_since`, the lease must prove that nothing was evicted after that.
+    /// Takes the lease for an entry that is kept for `kept_for`. If the request has read data since
+    /// `read_since`, the lease must prove that nothing was evicted after that tick.
     pub(crate) async fn begin(
         client: Arc<StoreClient>,
         at: Address,
         handler: &'static str,
         claim: Claim,
         kept_for: Option<Duration>,
-        read_since: Option<Moment>,
+        read_since: Option<Tick>,
     ) -> Begun {
         let handle = Arc::clone(&client);
         let begun = handle.background().run_to_completion(async move {
@@ -69,7 +72,8 @@ impl Fill {
             };
             let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
             declared_groups::declare_made(&at.groups);
-            let is_proved = |since| client.proves(&lease, since) && !client.is_evicted(&at);
+            let is_proved =
+                |since| client.proves_no_eviction(&lease, since) && !client.is_evicted(&at);
             let is_too_early = read_since.is_some_and(|since| !is_proved(since));
             let held = HeldLease {
                 client,
@@ -96,23 +100,23 @@ impl Fill {
         begun.await.unwrap_or(Begun::Fault)
     }
 
-    /// Lets the requests that follow a lead wait for this fill.
+    /// Lets the followers of a lead wait for this fill.
     pub(super) fn led_by(mut self: Box<Self>, lead: Lead) -> Box<Self> {
         self.lead = Some(lead);
         self
     }
 
-    /// The stamps of the entry.
+    /// Returns the stamps for the entry.
     pub(crate) fn stamps(&self) -> &Stamps {
         self.work.held.stamps()
     }
 
-    /// The end of the lease.
+    /// Returns the end of the lease.
     pub(crate) fn end(&self) -> Instant {
         self.work.held.end()
     }
 
-    /// Runs the handler. The lease is held meanwhile.
+    /// Runs the handler, and renews the lease meanwhile if other requests may follow.
     pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
         match &self.lead {
             Some(lead) => lead.run(&self.work.held, handler).await,
@@ -120,8 +124,8 @@ impl Fill {
         }
     }
 
-    /// Tells the followers and other processes not to wait for the response, which streams and may take
-    /// long. `None` when the lease is lost.
+    /// Lets the followers and other processes stop waiting for the response, which streams and may
+    /// take long. `None`: the lease is lost.
     pub(crate) async fn unawaited(mut self: Box<Self>) -> Option<Box<Self>> {
         if let Some(lead) = self.lead.take() {
             lead.fail_to_share();
@@ -136,9 +140,9 @@ impl Fill {
         }
     }
 
-    /// Shares an entry with those who wait for it, then stores it if nothing was evicted since the fill
-    /// began. The entry is kept for `stale_for` when it is no longer fresh. `None`: the response could
-    /// not be encoded. Returns the result.
+    /// Shares an entry with the followers, then stores it if nothing was evicted since the fill
+    /// began. The store keeps the entry for `stale_for` after it has become stale. `None`: the
+    /// response could not be encoded. Returns the result.
     pub(crate) async fn store(
         mut self: Box<Self>,
         entry: Option<Entry>,
@@ -154,13 +158,13 @@ impl Fill {
             .unwrap_or(Written::Superseded)
     }
 
-    /// Ends without storing: a read gives its lease back, a write evicts its key.
+    /// Ends without storing: a read releases its lease, a write evicts its key.
     pub(crate) async fn give_up(self: Box<Self>) {
         self.finish(Work::give_up).await;
     }
 
-    /// Gives the lease back, leaves the entry as it is, and lets the followers run the handler
-    /// themselves: the first of them may find the lease free.
+    /// Releases the lease, leaves the entry as it is, and lets the followers run the handler
+    /// themselves. The lease is released first, so that a follower can take it.
     pub(crate) async fn abandon(mut self: Box<Self>) {
         let lead = self.lead.take();
         self.release().await;
@@ -169,8 +173,8 @@ impl Fill {
         }
     }
 
-    /// Like `abandon`, and nobody follows for a short time: the next response most likely cannot be
-    /// shared either.
+    /// Does the same as `abandon`, and lets no request follow for a short time: the next response
+    /// most likely cannot be shared either.
     pub(crate) async fn abandon_unshared(mut self: Box<Self>) {
         let lead = self.lead.take();
         self.release().await;
@@ -179,7 +183,7 @@ impl Fill {
         }
     }
 
-    /// Lets the followers run the handler themselves, and gives the lease back in the background.
+    /// Lets the followers run the handler themselves, and releases the lease in the background.
     pub(crate) fn fail(mut self: Box<Self>) {
         if let Some(lead) = self.lead.take() {
             lead.fail();
@@ -191,7 +195,7 @@ impl Fill {
             .await;
     }
 
-    /// Runs the last step to completion, whatever happens to the caller.
+    /// Runs the last step to completion, even if the caller is dropped.
     async fn finish<F>(mut self: Box<Self>, step: impl FnOnce(Work) -> F) -> Option<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
@@ -213,7 +217,7 @@ impl Drop for Fill {
 }
 
 impl Work {
-    /// Stores an entry, and reports the result to metrics, spans and the log.
+    /// Stores an entry, and records the result in metrics, spans and the log.
     async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
         let (client, handler) = (Arc::clone(&self.held.client), self.handler);
         let writes = match self.held.lease.claim {
@@ -233,7 +237,7 @@ impl Work {
         if written == Written::Superseded {
             tracing::debug!(
                 handler,
-                "superseded: evicted or written since its fill began"
+                "response not stored: its entry was evicted or written after the fill began"
             );
         }
         client.observer().record(Measured::Write {
@@ -249,7 +253,7 @@ impl Work {
             self.give_up().await;
             return Written::Refused(NotStorable::TooLarge.name());
         };
-        // The rest of the lifetime: the body may have taken a while.
+        // The remaining lifetime, because the body may have taken a while.
         let fresh_for = entry.freshness(clock::now()).remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
             self.give_up().await;
@@ -259,14 +263,16 @@ impl Work {
         let HeldLease {
             client, at, lease, ..
         } = &self.held;
-        // The handler may have granted more than the route declared when the nonces were seeded.
+        // The handler may have granted a longer lifetime than the route declared when the nonces
+        // were seeded.
         if outlasts(ttl, self.kept_for) {
             let _ = client.prolong(at, ttl).await;
         }
         match client.fill(at, lease, entry.into_bytes(), ttl).await {
             Ok(true) => Written::Stored,
             Ok(false) => Written::Superseded,
-            // The entry may have been stored or not: it must go. The request has waited long enough.
+            // The entry may have been stored, so it must be evicted. The request does not wait for
+            // that: its time is used up.
             Err(fault) if fault.is_absence() => {
                 if let Some(evictions) = self.evictions() {
                     client.evict_later(&evictions).await;
@@ -285,7 +291,7 @@ impl Work {
 
     async fn give_up(self) {
         match self.evictions() {
-            // A pending eviction is retried by the client.
+            // The client retries an eviction that fails.
             Some(evictions) => {
                 let _ = self.held.client.evict(&evictions).await;
             }
@@ -293,14 +299,15 @@ impl Work {
         }
     }
 
-    /// The evictions of a write that did not end as it should: its lease is part of its key.
+    /// Returns the evictions of a write that failed; `None`: the fill is of a read. The eviction of
+    /// the key removes the lease, too.
     fn evictions(&self) -> Option<Vec<Eviction>> {
         let is_write = self.held.is_of_write();
         is_write.then(|| vec![Eviction::Key(self.held.at.key.clone())])
     }
 }
 
-/// Returns whether one lifetime is longer than another; `None` is the longest.
+/// Returns whether one lifetime is longer than another; `None`: no expiry.
 fn outlasts(lifetime: Option<Duration>, other: Option<Duration>) -> bool {
     match (lifetime, other) {
         (Some(lifetime), Some(other)) => lifetime > other,

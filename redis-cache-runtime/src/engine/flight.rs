@@ -1,11 +1,12 @@
-//! Single-flight: when several requests miss the same response or value, one runs the handler and the
-//! others wait for its entry.
+//! Single-flight: one of the requests that miss the same entry leads, which means it runs the
+//! handler. The others follow: they wait for its response.
 //!
-//! A follower may share a run that began after the follower joined. If the run began before, nothing
-//! may have been evicted in between, which only the store can tell. So the leader asks the store, on
-//! behalf of the followers that have joined until then, if its lease is still held and its stamps are
-//! still current. Followers are numbered, and the leader vouches for them up to a number. A response
-//! from before an eviction can therefore never reach a request that came after it.
+//! The invariant: a response from before an eviction never reaches a request that came after it. A
+//! follower may share a run that began after the follower joined. If the run began before, nothing
+//! may have been evicted in between, which only the store knows. So the leader asks the store, on
+//! behalf of all followers that have joined so far, whether its lease is still held and its stamps
+//! are still current. Followers are numbered in the order in which they join, and the leader
+//! records the number up to which the store has confirmed them.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -22,20 +23,21 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// The time for which nobody waits for the run of an address whose last response could not be shared.
+/// The time for which no request follows at an address whose last response could not be shared.
 const UNSHARED: Duration = Duration::from_secs(1);
 
-/// The most addresses of that kind that are remembered.
+/// The largest number of such addresses that are remembered.
 const MAX_UNSHARED: usize = 1024;
 
-/// The runs that are under way in this process.
+/// The runs under way in this process, by their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     table: Mutex<HashMap<Address, Arc<Flight>>>,
     len: AtomicUsize,
-    /// Addresses whose last response could not be shared, each with the end of that assumption.
+    /// Addresses whose last response could not be shared, with the time until which the next one is
+    /// expected to be the same.
     unshared: Mutex<HashMap<Address, Instant>>,
-    /// Breaks the protocol in a test, which must notice.
+    /// Breaks the protocol, for a test that must notice it.
     #[cfg(test)]
     pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
 }
@@ -44,8 +46,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The run is in the background, while the stale response is served: requests wait for it only if
-    /// there is no stale response.
+    /// The run refreshes a stale response in the background. A request follows it only if it has no
+    /// stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -54,20 +56,21 @@ struct Flight {
 
 #[derive(Clone, Debug)]
 struct Progress {
-    /// The followers up to this number joined while nothing was evicted since the start of the run.
-    vouched: u64,
+    /// The last follower that the store has confirmed: nothing was evicted between the start of the
+    /// run and the time when the follower joined.
+    confirmed: u64,
     phase: Phase,
 }
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Flying,
-    /// Something was evicted: only followers that were vouched for may still wait.
+    Running,
+    /// Something was evicted: only the confirmed followers may still wait.
     Superseded,
     Landed(Entry),
     /// The response cannot be shared, or there is none.
     Failed,
-    /// The run was dropped half-way: another request can lead.
+    /// The run was dropped before its end: another request can lead.
     Abandoned,
 }
 
@@ -75,20 +78,20 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
-    /// The run does not serve this request: look the entry up again.
+    /// The response is not for this request: look it up again.
     Again,
     /// The run failed, or its response cannot be shared.
     Failed,
 }
 
 impl Progress {
-    /// Returns the end of the run for the follower of a number, if it is known yet.
+    /// Returns the end of the run for the follower with a number, if it is known yet.
     fn landing(&self, number: u64) -> Option<Landing> {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
             Phase::Abandoned => Some(Landing::Again),
-            Phase::Flying => None,
-            _ if number > self.vouched => Some(Landing::Again),
+            Phase::Running => None,
+            _ if number > self.confirmed => Some(Landing::Again),
             Phase::Superseded => None,
             Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
         }
@@ -99,8 +102,8 @@ impl Progress {
 pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
-    /// Following would close a circle: the run waits for this request.
-    Circle,
+    /// The run waits for this request: to follow it would be a cycle.
+    Cycle,
 }
 
 impl Flights {
@@ -114,22 +117,22 @@ impl Flights {
         self.table().contains_key(at)
     }
 
-    /// Joins the run that fills an address, if there is one.
+    /// Follows the run that fills an address, if there is one.
     pub(crate) fn join(&self, at: &Address) -> Option<Follower> {
         let table = self.table();
         let flight = table.get(at).filter(|flight| !flight.refreshes)?;
         Follower::new(flight)
     }
 
-    /// Leads the run that fills an address, or joins it.
+    /// Leads the run that fills an address, or follows it.
     pub(crate) fn lead_or_join(self: &Arc<Self>, at: &Address) -> Role {
         match self.enter(at, false) {
             Ok(lead) => Role::Leader(lead),
-            Err(flight) => Follower::new(&flight).map_or(Role::Circle, Role::Follower),
+            Err(flight) => Follower::new(&flight).map_or(Role::Cycle, Role::Follower),
         }
     }
 
-    /// Leads a run that refreshes an address, unless a run for it is under way.
+    /// Leads the run that refreshes an address, unless another request fills it already.
     pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
         self.enter(at, true).ok()
     }
@@ -141,8 +144,8 @@ impl Flights {
             hash_map::Entry::Vacant(entry) => entry,
         };
         let progress = Progress {
-            vouched: 0,
-            phase: Phase::Flying,
+            confirmed: 0,
+            phase: Phase::Running,
         };
         let run = Run::new();
         let flight = Arc::new(Flight {
@@ -159,7 +162,7 @@ impl Flights {
             flights: Arc::clone(self),
             flight,
             has_failed: false,
-            good_for: None,
+            confirmed_at_start: None,
             _waited_for: waits::wait_for(run),
         })
     }
@@ -191,15 +194,16 @@ impl Flights {
         }
     }
 
-    /// Lets requests that come now start a new run. A run that has ended keeps its result.
+    /// Lets requests that arrive from now on start a new run. A run that has ended already keeps
+    /// its result.
     fn supersede(&self, flight: &Arc<Flight>) {
         self.leave(flight);
         flight.progress.send_if_modified(|progress| {
-            let is_flying = matches!(progress.phase, Phase::Flying);
-            if is_flying {
+            let is_running = matches!(progress.phase, Phase::Running);
+            if is_running {
                 progress.phase = Phase::Superseded;
             }
-            is_flying
+            is_running
         });
     }
 
@@ -218,13 +222,13 @@ impl Flights {
         self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the table. A panic in a critical section leaves it consistent.
+    /// Locks the table, even if the lock is poisoned: every critical section leaves it consistent.
     fn table(&self) -> MutexGuard<'_, HashMap<Address, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request that waits for the run of another.
+/// A request that waits for the run of another request.
 pub(crate) struct Follower {
     progress: watch::Receiver<Progress>,
     number: u64,
@@ -235,7 +239,7 @@ impl Follower {
     /// Joins a run; `None`: the run waits for this request.
     fn new(flight: &Arc<Flight>) -> Option<Self> {
         let wait = waits::wait_for(flight.run)?;
-        // Subscribes before it is counted, so that it misses no message.
+        // Subscribes before the follower is counted, so that it misses no progress.
         let progress = flight.progress.subscribe();
         let number = flight.joined.fetch_add(1, Ordering::SeqCst) + 1;
         flight.arrivals.notify_one();
@@ -262,15 +266,15 @@ impl Follower {
     }
 }
 
-/// The request whose run fills an address. Dropped, it releases its followers.
+/// The request whose run fills an address. When the lead is dropped, its followers stop waiting.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
-    /// The number of followers that the run may serve when it begins; `None`: all that have joined
+    /// The last follower that is confirmed when the run begins; `None`: the last that has joined by
     /// then.
-    good_for: Option<u64>,
-    /// Records that the run around this one waits for it.
+    confirmed_at_start: Option<u64>,
+    /// The run around this one, if there is one, waits for it.
     _waited_for: Option<Wait>,
 }
 
@@ -281,45 +285,47 @@ impl Lead {
         self.flight.joined()
     }
 
-    /// Limits the run to the followers that had joined by then.
-    pub(crate) fn is_good_for(&mut self, joined: u64) {
-        self.good_for = Some(joined);
+    /// Lets the start of the run confirm only the followers up to `joined`.
+    pub(crate) fn confirm_only_joined(&mut self, joined: u64) {
+        self.confirmed_at_start = Some(joined);
     }
 
-    /// Runs the handler, which begins after all followers so far have joined. Meanwhile a task holds
-    /// the lease and vouches for new followers, even while the handler blocks its thread.
+    /// Runs the handler. The run begins after all followers that have joined so far, so they are
+    /// confirmed. Meanwhile a task renews the lease and confirms new followers, even while the
+    /// handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
-            .vouch(self.good_for.unwrap_or_else(|| self.joined()));
+            .confirm(self.confirmed_at_start.unwrap_or_else(|| self.joined()));
         #[cfg(test)]
         if self.flights.join_by_key_only.load(Ordering::Relaxed) {
-            self.flight.vouch(u64::MAX);
+            self.flight.confirm(u64::MAX);
         }
         let (flights, flight) = (Arc::clone(&self.flights), Arc::clone(&self.flight));
-        let attend = attend(flights, flight, held.clone());
-        let _attended = held.client.background().spawn_until_dropped(attend);
-        // Lets the task begin: it may be queued behind this one, on the thread that the handler
+        let keep_lease = keep_lease(flights, flight, held.clone());
+        let _lease_is_kept = held.client.background().spawn_until_dropped(keep_lease);
+        // Lets the task start: it may be queued behind this one, on the thread that the handler
         // blocks.
         tokio::task::yield_now().await;
         self.flight.run.scope(handler).await
     }
 
-    /// Shares the entry of the run. Later requests find it in the store, or wait for it there.
+    /// Shares the response of the run. Requests that arrive from now on find it in the store, or
+    /// wait for it there.
     pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
-        self.flight.vouch_for_all(held).await;
+        self.flight.confirm_joined(held).await;
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Shares an entry that a lookup found, with the followers that had joined when the lookup began.
+    /// Shares an entry from the store with the followers that had joined when its lookup began.
     pub(crate) fn found(self, joined: u64, entry: Entry) {
-        self.flight.vouch(joined);
+        self.flight.confirm(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Lets the followers run the handler themselves. For a short time nobody follows, because the next
-    /// response most likely cannot be shared either.
+    /// Lets the followers run the handler themselves, and no request follow for a short time: the
+    /// response cannot be shared, and most likely the next one cannot either.
     pub(crate) fn fail_to_share(self) {
         self.flights.remember_unshared(&self.flight.at);
         self.fail();
@@ -331,12 +337,13 @@ impl Lead {
     }
 }
 
-/// Watches a run until its response can no longer be stored. Requests that come then start a new run.
-async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
+/// Renews the lease of a run and confirms its followers, until its response can no longer be
+/// stored. Requests that arrive after that start a new run.
+async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
-        // The time decides, not the event that ended the wait: arrivals may never cease.
+        // The time is checked after every wait, because new followers may arrive without end.
         let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
         if Instant::now() >= beat {
             beat = Instant::now() + BEAT;
@@ -344,10 +351,11 @@ async fn attend(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
                 break;
             }
         }
-        match flight.vouch_for_all(&held).await {
+        match flight.confirm_joined(&held).await {
             Some(true) => {}
             Some(false) => break,
-            // The store cannot tell. The followers run the handler, and the fill may go on.
+            // The store has a fault: the followers that are not confirmed run the handler
+            // themselves, and the fill may continue.
             None => flights.supersede(&flight),
         }
     }
@@ -360,28 +368,29 @@ impl Flight {
         self.joined.load(Ordering::SeqCst)
     }
 
-    fn vouched(&self) -> u64 {
-        self.progress.borrow().vouched
+    fn confirmed(&self) -> u64 {
+        self.progress.borrow().confirmed
     }
 
-    /// Wakes nobody: without a response, nothing changes for the followers.
-    fn vouch(&self, number: u64) {
+    /// Confirms the followers up to a number. No follower is woken: while there is no response,
+    /// nothing changes for them.
+    fn confirm(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
-            progress.vouched = number.max(progress.vouched);
+            progress.confirmed = number.max(progress.confirmed);
             false
         });
     }
 
-    /// Asks the store whether nothing was evicted, on behalf of the followers that have joined until
-    /// now; `None` when the store cannot tell.
-    async fn vouch_for_all(&self, held: &HeldLease) -> Option<bool> {
+    /// Confirms the followers that have joined so far, if the store says that nothing was evicted.
+    /// Returns whether that is so; `None`: the store has a fault.
+    async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
-        if joined <= self.vouched() {
+        if joined <= self.confirmed() {
             return Some(true);
         }
         let is_current = held.is_current().await;
         if is_current == Some(true) {
-            self.vouch(joined);
+            self.confirm(joined);
         }
         is_current
     }
@@ -398,8 +407,8 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // If a handler panics, it would panic for the next leader too, and the requests would take
-        // turns.
+        // After a panic no follower leads in turn: the handler would most likely panic for each of
+        // them.
         self.flight
             .close(if self.has_failed || std::thread::panicking() {
                 Phase::Failed

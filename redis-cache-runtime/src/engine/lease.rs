@@ -1,4 +1,4 @@
-//! A lease that this process holds.
+//! A lease that this process holds, with its checks and renewals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,33 +16,36 @@ pub(crate) struct HeldLease {
     pub(super) client: Arc<StoreClient>,
     pub(super) at: Address,
     pub(super) lease: Lease,
-    /// The end of the lease, however long the handler takes.
+    /// The end of the lease. Renewals do not extend it.
     pub(super) end: Instant,
 }
 
 impl HeldLease {
-    /// Returns whether nothing was evicted since the lease was taken; `None` when the store cannot tell.
+    /// Returns whether nothing was evicted since the lease was taken; `None`: the store has a
+    /// fault.
     pub(super) async fn is_current(&self) -> Option<bool> {
         let found = self.client.lookup(&self.at, true).await.ok()?;
         Some(self.lease.is_current(&found))
     }
 
-    /// Holds the lease a while longer; `false` when it was lost.
+    /// Renews the lease for a while; returns `false` if it was lost.
     pub(super) async fn renew(&self) -> bool {
-        let hold = self.client.hold().min(self.left());
+        let hold = self.client.hold().min(self.remaining());
         let lease = &self.lease;
         let renewed = self.client.renew(&self.at, lease, lease.token, hold);
-        // A fault is recorded by the client, and the lease may be held still.
+        // The client records a fault, and the lease may still be held.
         !matches!(renewed.await, Ok(false))
     }
 
-    /// Tells other processes not to wait for what is stored under the lease; `false` when it was lost.
+    /// Lets other processes stop waiting for the entry; returns `false` if the lease was lost.
     ///
-    /// After a fault the lease is held under the old token or the new one: the new one is given back
-    /// here, the old one by the caller.
+    /// After a fault the lease is held under the old token or the new one. This method releases the
+    /// new one, and the caller releases the old one.
     pub(super) async fn make_unawaited(&mut self) -> Result<bool, Fault> {
         let token = self.lease.token.unawaited();
-        let renewed = self.client.renew(&self.at, &self.lease, token, self.left());
+        let renewed = self
+            .client
+            .renew(&self.at, &self.lease, token, self.remaining());
         let renewed = renewed.await;
         match renewed {
             Ok(true) => self.lease.token = token,
@@ -55,7 +58,7 @@ impl HeldLease {
         renewed
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     pub(super) async fn release(&self) {
         let (claim, token) = (self.lease.claim, self.lease.token);
         self.client.release(&self.at, claim, token).await;
@@ -65,17 +68,17 @@ impl HeldLease {
         self.lease.claim == Claim::Override
     }
 
-    /// The stamps of the entry.
+    /// Returns the stamps for the entry.
     pub(crate) fn stamps(&self) -> &Stamps {
         &self.lease.stamps
     }
 
-    /// The end of the lease, however often it is renewed.
+    /// Returns the end of the lease. Renewals do not extend it.
     pub(crate) fn end(&self) -> Instant {
         self.end
     }
 
-    fn left(&self) -> Duration {
+    fn remaining(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 }

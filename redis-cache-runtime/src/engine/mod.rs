@@ -2,20 +2,20 @@
 //! and evicts.
 
 pub(crate) mod background;
-mod backlog;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod copies;
 pub(crate) mod declared_groups;
+pub(crate) mod due_eviction;
+mod eviction_queue;
 pub(crate) mod fill;
 pub(crate) mod flight;
 pub(crate) mod lease;
-pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod search;
+pub(crate) mod seen_nonces;
 pub(crate) mod turns;
 mod waits;
-pub(crate) mod witnessed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,14 +37,14 @@ use crate::observe::status::Status;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The time for which `shutdown` waits for what is left to do.
+/// The longest time for which `shutdown` waits for unfinished work.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// The engine of a cache, or of a scope of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
-    /// The scope of its entries and groups, if it is a view of another cache.
+    /// The scope of the entries and groups, if the cache is a view of another one.
     scope: Option<Scope>,
 }
 
@@ -82,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// Returns a view with the same store whose entries, groups and evictions are its own.
+    /// Returns a view that shares the store, and has entries, groups and evictions of its own.
     pub(crate) fn scoped(&self, name: &str) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
@@ -110,7 +110,7 @@ impl Engine {
         })
     }
 
-    /// Returns the eviction of a group in the scope. The log says once that nobody declares the group.
+    /// Returns the eviction of a group in the scope. Logs once if no handler declares the group.
     pub(crate) fn eviction_of_group(&self, group: &Group) -> Eviction {
         declared_groups::check(group);
         Eviction::Group(match self.scope() {
@@ -156,7 +156,7 @@ impl Engine {
         self.inner.max_body_bytes
     }
 
-    /// Returns the freshness lifetime that was declared, or the default one; `None`: no expiry.
+    /// Returns the declared freshness lifetime, or the default one; `None`: no expiry.
     pub(crate) fn lifetime_of(&self, declared: Option<Duration>) -> Option<Duration> {
         let ttl = declared.unwrap_or(self.inner.default_ttl);
         Some(ttl).filter(|ttl| !ttl.is_zero())
@@ -176,12 +176,12 @@ impl Engine {
         }
     }
 
-    /// Returns whether responses have a `Cache-Status`.
+    /// Returns whether responses get the field `Cache-Status`.
     pub(crate) fn sends_cache_status(&self) -> bool {
         self.inner.cache_status
     }
 
-    /// Returns whether responses have `Cache-Groups` and `Cache-Group-Invalidation`.
+    /// Returns whether responses get the fields `Cache-Groups` and `Cache-Group-Invalidation`.
     pub(crate) fn sends_cache_groups(&self) -> bool {
         self.inner.cache_groups
     }
@@ -202,7 +202,7 @@ impl Engine {
             let pending_evictions = client.pending_evictions();
             tracing::warn!(
                 pending_evictions,
-                "shutdown stopped waiting for unfinished work"
+                "shutdown timed out: unfinished background work and pending evictions are lost"
             );
         }
     }

@@ -11,14 +11,14 @@ pub(crate) enum Plan<T> {
     Refresh(Box<Fill>, Box<T>),
 }
 
-/// The destination of a handler's response, beside its client.
+/// The destination of a handler's response, in addition to the client.
 pub(crate) enum Destination {
     /// None.
     Nowhere,
-    /// Requests that wait for this run. It is not stored, because the store has a fault or another
-    /// process holds the lease for too long.
+    /// The requests that wait for this run. Its response is not stored, because the store has a
+    /// fault or another process holds the lease for too long.
     Followers(Box<Turn>),
-    /// The store, and requests that wait for this run.
+    /// The store, and the requests that wait for this run.
     Store(Box<Fill>),
 }
 

@@ -1,5 +1,8 @@
-//! Looks for an entry, of a response or a value: in the store, in the run of another request of this
-//! process, and in the store again while another process fills it.
+//! Searches for an entry of a response or a value. The search asks the store, follows the run of
+//! another request in this process, and asks the store again while another process fills the
+//! address.
+//!
+//! The result is an entry to reuse, or a plan for running the handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +13,9 @@ use tokio::time::{Instant, sleep};
 use super::fill::{Begun, Fill};
 use super::flight::{Follower, Landing, Lead, Role};
 use super::plan::{Destination, Plan};
-use super::turns::Queued;
+use super::seen_nonces::Tick;
+use super::turns::ShareResult;
 use super::waits::Run;
-use super::witnessed::Moment;
 use super::{Engine, clock};
 use crate::http::cache_status::{Forward, Outcome};
 use crate::http::directives::RequestDirectives;
@@ -23,11 +26,11 @@ use crate::observe::{Operation, Span};
 use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
-/// The most lookups after a run that was of no use to this search.
-const LOOKS: usize = 3;
+/// The largest number of lookups after waits for runs that did not help this search.
+const MAX_LOOKUPS: usize = 3;
 
-/// The longest wait of a nested run for another process. It ends circles of waiting that lead through
-/// several processes.
+/// The longest wait for another process, within a run that other requests may wait for. It ends a
+/// cycle of waiting that spans several processes, which no process can see.
 const NESTED_WAIT: Duration = Duration::from_secs(1);
 
 /// The target of a search: a response or a value.
@@ -38,7 +41,7 @@ pub(crate) trait Sought {
     /// Decodes an entry, if it may be reused now.
     fn reuse(&self, entry: &Entry) -> Option<(Reuse, Self::Stored)>;
 
-    /// Returns the time for which an entry is kept; `None`: for ever.
+    /// Returns the time for which an entry is kept; `None`: no expiry.
     fn kept_for(&self, engine: &Engine) -> Option<Duration>;
 
     /// Returns whether an entry that this request cannot reuse is still valid for other requests.
@@ -46,16 +49,17 @@ pub(crate) trait Sought {
         false
     }
 
-    /// Returns the moment since which the request may have read data before its run; `None`: it has
-    /// read none.
-    fn read_since(&self) -> Option<Moment> {
+    /// Returns the tick since which the request may have read data before its run begins; `None`:
+    /// the request has read none.
+    fn read_since(&self) -> Option<Tick> {
         None
     }
 
-    /// Records that a response is not stored, because its data may have been read before an eviction.
+    /// Records that a response is not stored because its data may have been read before an
+    /// eviction.
     fn read_too_early(&self, _: &Engine) {}
 
-    /// The handler, as metrics and spans call it.
+    /// Returns the name of the handler in metrics and spans.
     fn handler(&self) -> &'static str;
 
     /// Returns the freshness of a decoded entry, if it has one.
@@ -63,12 +67,12 @@ pub(crate) trait Sought {
         None
     }
 
-    /// The directives of the request.
+    /// Returns the directives of the request.
     fn directives(&self) -> Option<&RequestDirectives> {
         None
     }
 
-    /// Returns an entry that may be reused because the run of another request failed.
+    /// Returns an entry that may be reused because the run of another request has failed.
     async fn on_failure(&self, _: &Engine, _: &Address) -> Option<Self::Stored> {
         None
     }
@@ -76,22 +80,22 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If the run of another request made it, also the reason for that run.
+    /// A stored entry. If the run of another request made the entry, with the reason for that run.
     Stored(T, Option<Forward>),
     /// The handler has to run, for this reason.
     Run(Forward, Plan<T>),
 }
 
-/// A search under way. Small: it is part of every future on the way to a hit.
+/// A search under way. It must stay small: it is part of every future on the way to a hit.
 pub(crate) struct Search<'a, S> {
     engine: &'a Engine,
     at: &'a Address,
     sought: &'a S,
-    /// The reason why the store has no entry to reuse, as far as it is known.
+    /// The reason why the store has no entry to reuse, as far as the search knows it.
     forward: Forward,
     /// The run of another request made the entry.
     collapsed: bool,
-    /// The fault of the store, if it has one.
+    /// The fault of the store, if a lookup had one.
     fault: Option<&'static str>,
 }
 
@@ -112,11 +116,11 @@ enum Unusable<T> {
 
 /// The result of waiting for the fill of another process.
 enum Waited<T> {
-    /// The entry, and the number of followers that had joined when it was looked up.
+    /// The number of followers that had joined when the lookup began, and the entry.
     Stored(u64, Entry, T),
     /// The fill ended without storing.
     Free,
-    /// The wait is over.
+    /// The time for waiting is over, or the store had a fault.
     Enough,
 }
 
@@ -135,8 +139,8 @@ impl<'a, S: Sought> Search<'a, S> {
     /// Finds a stored entry, or decides how the handler runs.
     pub(crate) async fn run(mut self) -> Searched<S::Stored> {
         let found = match self.engine.observer().span(Operation::Get) {
-            Some(span) => Box::pin(self.find_within(span)).await,
-            None => self.find().await,
+            Some(span) => Box::pin(self.search_in_span(span)).await,
+            None => self.search().await,
         };
         match found {
             Ok(stored) => Searched::Stored(stored, self.collapsed.then_some(self.forward)),
@@ -144,9 +148,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    async fn find_within(&mut self, span: Span) -> Step<S::Stored> {
+    async fn search_in_span(&mut self, span: Span) -> Step<S::Stored> {
         span.about(self.sought.handler(), self.at);
-        let found = span.around(self.find()).await;
+        let found = span.around(self.search()).await;
         let stored = match &found {
             Ok(stored) => Some(stored),
             Err(Plan::Refresh(_, stale)) => Some(&**stale),
@@ -166,27 +170,28 @@ impl<'a, S: Sought> Search<'a, S> {
         found
     }
 
-    /// Looks in the store, unless there is a run to wait for. All other steps are boxed, so that a hit
-    /// does not carry them along.
-    async fn find(&mut self) -> Step<S::Stored> {
+    /// Looks in the store, unless there is a run to follow. All other steps are boxed, so that the
+    /// future of a hit stays small.
+    async fn search(&mut self) -> Step<S::Stored> {
         if let Some(follower) = self.join() {
             return Box::pin(self.fill_or_follow(Some(follower))).await;
         }
         let found = self.engine.client().lookup(self.at, false).await;
         match self.judge(found) {
             Ok(answer) => Ok(answer),
-            Err(reason) => Box::pin(self.go_on(reason)).await,
+            Err(reason) => Box::pin(self.after_lookup(reason)).await,
         }
     }
 
-    /// Goes on after the first lookup gave nothing to reuse.
-    async fn go_on(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
+    /// Continues after the first lookup gave nothing to reuse.
+    async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,
             Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
             Unusable::Missing => self.fill_or_follow(None).await,
             Unusable::Refused => self.alone().await,
-            // The lookup may have been late because many requests miss the same entry.
+            // The lookup may have timed out because many requests miss the same entry: then one of
+            // them runs the handler.
             Unusable::Fault => match self.join() {
                 None => self.unstored().await,
                 follower => {
@@ -197,19 +202,19 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Leads a run, or follows one.
+    /// Leads the run that fills the address, or follows the request that does.
     async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Step<S::Stored> {
         if !self.may_wait() || self.engine.flights().is_unshared(self.at) {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.engine.lease_ttl();
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKUPS {
             let follower = match follower.take() {
                 Some(follower) => follower,
                 None => match self.engine.flights().lead_or_join(self.at) {
                     Role::Leader(lead) => return self.lead(lead, deadline).await,
                     Role::Follower(follower) => follower,
-                    Role::Circle => break,
+                    Role::Cycle => break,
                 },
             };
             match follower.landing(deadline).await {
@@ -235,10 +240,10 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Waits for the turn to run the handler, or for the run of another request. The response is not
-    /// stored.
+    /// Waits for a turn to run the handler, or for the response of the request that has it. The
+    /// response is not stored.
     async fn unstored(&mut self) -> Step<S::Stored> {
-        // Without Tokio there is nothing to wait for.
+        // Without a Tokio runtime, no request can wait.
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Err(Plan::unstored());
         }
@@ -246,9 +251,9 @@ impl<'a, S: Sought> Search<'a, S> {
         let turns = self.engine.turns();
         if self.sought.read_since().is_none() && !self.forces_a_run() {
             match turns.share(self.at, deadline).await {
-                Queued::Turn(turn) => return Err(Plan::in_turn(turn)),
-                Queued::Alone => return Err(Plan::unstored()),
-                Queued::Answered(entry) => {
+                ShareResult::Turn(turn) => return Err(Plan::in_turn(turn)),
+                ShareResult::NoTurn => return Err(Plan::unstored()),
+                ShareResult::Answered(entry) => {
                     if let Some((_, answer)) = self.sought.reuse(&entry) {
                         self.collapsed = true;
                         return Ok(answer);
@@ -262,15 +267,15 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Returns whether the request may wait for the run of another.
+    /// Returns whether the request may wait for the run of another request.
     fn may_wait(&self) -> bool {
         !self.forces_a_run()
             && !self.only_if_cached()
-            // Without Tokio there is nothing to wait for.
+            // Without a Tokio runtime, no request can wait.
             && Handle::try_current().is_ok()
     }
 
-    /// Joins the run that fills the address, if there is one.
+    /// Follows the run that fills the address, if there is one.
     fn join(&self) -> Option<Follower> {
         let flights = self.engine.flights();
         if flights.is_empty() || !self.may_wait() || self.engine.client().is_evicted(self.at) {
@@ -279,12 +284,12 @@ impl<'a, S: Sought> Search<'a, S> {
         flights.join(self.at)
     }
 
-    /// Judges the result of a lookup.
+    /// Decides whether the result of a lookup can be reused.
     fn judge(&mut self, found: Result<Found, Fault>) -> Result<S::Stored, Unusable<S::Stored>> {
         let entry = match found {
             Ok(found) => self.current(found),
             Err(fault) => {
-                // Without the store the handler runs as if there were no cache.
+                // Without the store, the handler runs as if there were no cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
                 return Err(Unusable::Fault);
@@ -318,8 +323,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Returns the entry of a lookup, if it is current. If another process stored it for another mount
-    /// of the handler, the entries of mounts have to be told apart from now on.
+    /// Returns the entry of a lookup, if it is current. If another process has stored it for
+    /// another mount of the handler, the entries of the mounts are kept apart from now on.
     fn current(&self, found: Found) -> Option<Entry> {
         match found.into_current() {
             Ok(entry) => entry,
@@ -333,7 +338,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Refreshes a stale entry, unless another request does.
+    /// Plans to refresh a stale entry, unless another request refreshes it already.
     async fn refresh(&self, stale: S::Stored) -> Step<S::Stored> {
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
@@ -366,14 +371,14 @@ impl<'a, S: Sought> Search<'a, S> {
         Fill::begin(client, at, handler, claim, kept_for, read_since).await
     }
 
-    /// Takes the lease, or waits for the process that has it.
+    /// Takes the lease, or waits for the process that holds it.
     async fn lead(&mut self, lead: Lead, deadline: Instant) -> Step<S::Stored> {
         let patience = if Run::is_within_one() {
             deadline.min(Instant::now() + NESTED_WAIT)
         } else {
             deadline
         };
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKUPS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
@@ -392,8 +397,7 @@ impl<'a, S: Sought> Search<'a, S> {
                             return Ok(answer);
                         }
                         Waited::Free => {}
-                        // Other processes may wait for longer, and followers of this request do not
-                        // share its run.
+                        // Another request may wait longer. Requests that do not wait share a run.
                         Waited::Enough => {
                             drop(lead);
                             return self.unstored().await;
@@ -401,12 +405,12 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
                 Begun::ReadTooEarly(there) => {
-                    // The followers may have read later.
+                    // The followers may have read their data later.
                     drop(lead);
                     return self.too_early(there).await;
                 }
                 Begun::Held(_) => break,
-                // The followers find out the same.
+                // The followers meet the same fault.
                 Begun::Fault => {
                     drop(lead);
                     return self.unstored().await;
@@ -417,8 +421,8 @@ impl<'a, S: Sought> Search<'a, S> {
         Err(Plan::unstored())
     }
 
-    /// Looks the entry up again and again, less often the longer it takes, until another process has
-    /// stored it, has given up, or takes too long.
+    /// Repeats the lookup, less often the longer it takes, until another process has filled the
+    /// address, has given up, or takes too long.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         loop {
@@ -439,12 +443,12 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Runs the handler, because the run that it followed failed or cannot be shared.
+    /// Continues after the run that this request followed has failed.
     async fn without_leader(&mut self) -> Step<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
         }
-        // One of all the followers tries to store its response.
+        // One of the followers tries to store its response.
         let first = self.engine.flights().refresh(self.at);
         if first.is_none() {
             return Err(Plan::unstored());
@@ -454,7 +458,8 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Runs the handler without followers. The response is stored if no other request holds the lease.
+    /// Runs the handler without waiting and without followers. The response is stored if no other
+    /// request holds the lease.
     async fn alone(&mut self) -> Step<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await
@@ -478,9 +483,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Reuses the entry that is there, or waits for the turn to run the handler. The response is not
-    /// stored, because its arguments may have been read before an eviction. Meanwhile another request
-    /// may have stored an entry.
+    /// Reuses the current entry, or waits for a turn to run the handler. The response is not
+    /// stored, because the arguments may have been read before an eviction. Meanwhile another
+    /// request may have stored an entry, so the store is asked again.
     async fn too_early(&mut self, there: Option<Entry>) -> Step<S::Stored> {
         let there = there.filter(|_| !self.forces_a_run());
         if let Some((_, answer)) = self.already_there(there) {
@@ -498,11 +503,12 @@ impl<'a, S: Sought> Search<'a, S> {
         self.judge(found).map_err(|_| plan)
     }
 
-    /// Returns the lead of a run that begins now. If its arguments were read before, it may not serve
-    /// followers that joined after the lease was requested, unless the store vouches for them later.
+    /// Prepares the lead of a run that begins now. If its arguments were read before, only the
+    /// followers that had joined before the claim of the lease may share its response, until a
+    /// later check of the store confirms more.
     fn led(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
-            lead.is_good_for(joined);
+            lead.confirm_only_joined(joined);
         }
         lead
     }
@@ -518,7 +524,7 @@ impl<'a, S: Sought> Search<'a, S> {
         directives.is_some_and(|directives| directives.only_if_cached)
     }
 
-    /// Returns an entry that was stored since the lookup, if it may be reused.
+    /// Returns an entry that was stored since the last lookup, if it can be reused.
     fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Stored)> {
         let entry = entry.filter(is_fresh)?;
         let (_, answer) = self.sought.reuse(&entry)?;
@@ -535,8 +541,8 @@ fn is_fresh(entry: &Entry) -> bool {
     entry.freshness(clock::now()).is_fresh()
 }
 
-/// Returns the pause before the next lookup after having waited for `elapsed`. The pause adds little to
-/// the wait, and is random so that processes do not look up at the same time.
+/// Returns the pause before the next lookup after a wait of `elapsed`. The pause is short compared
+/// with the wait, and random, so that processes do not ask in step.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(100);

@@ -1,8 +1,9 @@
-//! Runs whose responses are not stored, because the store has a fault or another process holds the
-//! lease for too long. For each address one request runs the handler at a time.
+//! Queues for runs whose responses are not stored, because the store has a fault or another process
+//! holds the lease for too long. One request for an address runs the handler at a time.
 //!
-//! Requests that arrive during a run share the next run. It begins after all of them arrived, so no
-//! response is older than its request. If a run cannot be shared, a few run at a time.
+//! Requests that arrive during a run share the next run, which begins after all of them have
+//! arrived. So no request gets a response that is older than itself. If a run cannot be shared, a
+//! few handlers run at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,20 +16,20 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// The most runs of one address at a time that cannot be shared.
-const ALONE: usize = 4;
+/// The largest number of concurrent runs of one address that cannot be shared.
+const MAX_ALONE: usize = 4;
 
-/// The runs that are under way and not stored.
+/// The queues of all addresses with runs that are not stored.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    lines: Mutex<HashMap<Address, Line>>,
+    queues: Mutex<HashMap<Address, Queue>>,
 }
 
-/// The queue of requests for one address.
+/// The queue of the requests for one address.
 #[derive(Debug)]
-struct Line {
-    /// The number of requests that run or wait. Without any the line is removed.
-    places: usize,
+struct Queue {
+    /// The number of requests that run or wait. The queue is removed when there are none.
+    requests: usize,
     /// The current run.
     running: Option<Run>,
     /// The run that begins after the current one.
@@ -50,169 +51,173 @@ enum Phase {
     Landed(Entry),
     /// The response cannot be shared, or there is none.
     Failed,
-    /// The request that would have run the handler has left.
+    /// The request that had to run the handler was dropped.
     Abandoned,
 }
 
-/// The way in which a request is answered.
-pub(crate) enum Queued {
+/// The result of waiting for a shared run.
+pub(crate) enum ShareResult {
     /// The request runs the handler.
     Turn(Turn),
     /// The run of another request made this entry.
     Answered(Entry),
-    /// The request has waited long enough, or may not wait: it runs the handler without a turn.
-    Alone,
+    /// The deadline has passed, or the request must not wait: it runs the handler without a turn.
+    NoTurn,
 }
 
-/// The right to run the handler. Dropped, it lets the next run begin.
+/// The right to run the handler. When it is dropped, the next run begins.
 pub(crate) struct Turn {
-    place: Place,
-    kind: Kind,
-    /// Records that the run around this one waits for it.
+    request: QueuedRequest,
+    kind: TurnKind,
+    /// The run around this one, if there is one, waits for it.
     _waited_for: Option<Wait>,
 }
 
-enum Kind {
+enum TurnKind {
     Shared(Arc<SharedRun>),
     Alone { _permit: OwnedSemaphorePermit },
 }
 
-/// A request in the line of an address.
-struct Place {
+/// A request in the queue of an address.
+struct QueuedRequest {
     turns: Arc<Turns>,
     at: Address,
 }
 
-/// The position of a request in a line.
-enum Standing {
-    /// Nobody runs the handler.
+/// The position of a request in its queue.
+enum Position {
+    /// No other request runs the handler.
     First(Turn),
     /// The request runs the handler when the current run has ended.
     Next(Turn, watch::Receiver<Phase>, Wait),
-    /// Another request runs the handler then, and this one shares the response.
-    Follower(Place, watch::Receiver<Phase>, Wait),
+    /// Another request runs the handler when the current run has ended.
+    Follower(QueuedRequest, watch::Receiver<Phase>, Wait),
     /// The run that the request would wait for waits for the request.
-    Circle,
+    Cycle,
 }
 
 impl Turns {
-    /// Waits for a turn, or for the run of another that begins after this call.
-    pub(crate) async fn share(self: &Arc<Self>, at: &Address, deadline: Instant) -> Queued {
+    /// Waits for a turn, or for a run of another request that begins after this call.
+    pub(crate) async fn share(self: &Arc<Self>, at: &Address, deadline: Instant) -> ShareResult {
         loop {
-            match self.stand(at) {
-                Standing::First(turn) => return Queued::Turn(turn),
-                Standing::Next(turn, mut phase, _wait) => {
+            match self.enqueue(at) {
+                Position::First(turn) => return ShareResult::Turn(turn),
+                Position::Next(turn, mut phase, _wait) => {
                     let begun = phase.wait_for(|phase| !matches!(phase, Phase::Waiting));
                     return match timeout_at(deadline, begun).await {
-                        Ok(Ok(_)) => Queued::Turn(turn),
-                        _ => Queued::Alone,
+                        Ok(Ok(_)) => ShareResult::Turn(turn),
+                        _ => ShareResult::NoTurn,
                     };
                 }
-                Standing::Follower(_place, mut phase, _wait) => {
+                Position::Follower(_request, mut phase, _wait) => {
                     let is_over = |phase: &Phase| !matches!(phase, Phase::Waiting | Phase::Running);
                     let Ok(over) = timeout_at(deadline, phase.wait_for(is_over)).await else {
-                        return Queued::Alone;
+                        return ShareResult::NoTurn;
                     };
                     match over.as_deref() {
-                        Ok(Phase::Landed(entry)) => return Queued::Answered(entry.clone()),
+                        Ok(Phase::Landed(entry)) => return ShareResult::Answered(entry.clone()),
                         Ok(Phase::Abandoned) => {}
                         _ => break,
                     }
                 }
-                Standing::Circle => return Queued::Alone,
+                Position::Cycle => return ShareResult::NoTurn,
             }
         }
         let turn = self.alone(at, deadline).await;
-        turn.map_or(Queued::Alone, Queued::Turn)
+        turn.map_or(ShareResult::NoTurn, ShareResult::Turn)
     }
 
-    /// Waits until fewer than the most unshared runs are under way; `None`: the deadline has passed.
+    /// Waits for a turn to run the handler without sharing; `None`: the deadline has passed.
     pub(crate) async fn alone(self: &Arc<Self>, at: &Address, deadline: Instant) -> Option<Turn> {
-        let place = Place::new(self, at);
-        let permits = Arc::clone(&self.lines().entry(at.clone()).or_default().alone);
+        let request = QueuedRequest::new(self, at);
+        let permits = Arc::clone(&self.queues().entry(at.clone()).or_default().alone);
         match timeout_at(deadline, permits.acquire_owned()).await {
             Ok(Ok(permit)) => Some(Turn {
-                kind: Kind::Alone { _permit: permit },
-                place,
+                kind: TurnKind::Alone { _permit: permit },
+                request,
                 _waited_for: None,
             }),
             _ => None,
         }
     }
 
-    /// Joins the line of an address.
-    fn stand(self: &Arc<Self>, at: &Address) -> Standing {
-        // Created before the lines are locked, so that it is dropped after they are unlocked.
-        let place = Place::new(self, at);
-        let mut lines = self.lines();
-        let line = lines.entry(at.clone()).or_default();
-        if let Some(next) = &line.next {
+    /// Appends a request to the queue of an address.
+    fn enqueue(self: &Arc<Self>, at: &Address) -> Position {
+        // Made before the queues are locked, so that it is dropped after they are unlocked.
+        let request = QueuedRequest::new(self, at);
+        let mut queues = self.queues();
+        let queue = queues.entry(at.clone()).or_default();
+        if let Some(next) = &queue.next {
             return match waits::wait_for(next.run) {
-                Some(wait) => Standing::Follower(place, next.phase.subscribe(), wait),
-                None => Standing::Circle,
+                Some(wait) => Position::Follower(request, next.phase.subscribe(), wait),
+                None => Position::Cycle,
             };
         }
         let shared = Arc::new(SharedRun::new());
         let turn = Turn {
-            kind: Kind::Shared(Arc::clone(&shared)),
-            place,
+            kind: TurnKind::Shared(Arc::clone(&shared)),
+            request,
             _waited_for: waits::wait_for(shared.run),
         };
-        let Some(running) = line.running else {
-            line.running = Some(shared.run);
-            return Standing::First(turn);
+        let Some(running) = queue.running else {
+            queue.running = Some(shared.run);
+            return Position::First(turn);
         };
         let Some(wait) = shared.run.wait_for(running) else {
-            drop(lines);
-            return Standing::Circle;
+            drop(queues);
+            return Position::Cycle;
         };
         let phase = shared.phase.subscribe();
-        line.next = Some(shared);
-        Standing::Next(turn, phase, wait)
+        queue.next = Some(shared);
+        Position::Next(turn, phase, wait)
     }
 
-    /// Lets the next run begin, or removes a run from the line that has not begun.
+    /// Removes a run from the queue. If it was the current one, the next run begins.
     fn leave(&self, at: &Address, run: Run) {
-        let mut lines = self.lines();
-        let Some(line) = lines.get_mut(at) else {
+        let mut queues = self.queues();
+        let Some(queue) = queues.get_mut(at) else {
             return;
         };
-        if line.running == Some(run) {
-            let next = line.next.take();
-            line.running = next.as_ref().map(|next| next.run);
+        if queue.running == Some(run) {
+            let next = queue.next.take();
+            queue.running = next.as_ref().map(|next| next.run);
             if let Some(next) = next {
                 next.phase.send_replace(Phase::Running);
             }
-        } else if line.next.as_ref().is_some_and(|next| next.run == run) {
-            line.next = None;
+        } else if queue.next.as_ref().is_some_and(|next| next.run == run) {
+            queue.next = None;
         }
     }
 
     /// Summarizes the state that later steps depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
-        let lines = self.lines();
+        let queues = self.queues();
         let phase = |shared: &Arc<SharedRun>| format!("{:?}", *shared.phase.borrow());
-        let line = |line: &Line| {
-            let (places, is_running) = (line.places, line.running.is_some());
-            format!("{places} {is_running} {:?}", line.next.as_ref().map(phase))
+        let queue = |queue: &Queue| {
+            let (requests, is_running) = (queue.requests, queue.running.is_some());
+            format!(
+                "{requests} {is_running} {:?}",
+                queue.next.as_ref().map(phase)
+            )
         };
-        lines.values().map(line).collect()
+        queues.values().map(queue).collect()
     }
 
-    /// Locks the lines. A panic in a critical section leaves them consistent.
-    fn lines(&self) -> MutexGuard<'_, HashMap<Address, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the queues, even if the lock is poisoned: every critical section leaves them
+    /// consistent.
+    fn queues(&self) -> MutexGuard<'_, HashMap<Address, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Line {
+impl Default for Queue {
     fn default() -> Self {
         Self {
-            places: 0,
+            requests: 0,
             running: None,
             next: None,
-            alone: Arc::new(Semaphore::new(ALONE)),
+            alone: Arc::new(Semaphore::new(MAX_ALONE)),
         }
     }
 }
@@ -226,9 +231,9 @@ impl SharedRun {
     }
 }
 
-impl Place {
+impl QueuedRequest {
     fn new(turns: &Arc<Turns>, at: &Address) -> Self {
-        turns.lines().entry(at.clone()).or_default().places += 1;
+        turns.queues().entry(at.clone()).or_default().requests += 1;
         Self {
             turns: Arc::clone(turns),
             at: at.clone(),
@@ -236,32 +241,32 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuedRequest {
     fn drop(&mut self) {
-        let mut lines = self.turns.lines();
-        if let Some(line) = lines.get_mut(&self.at) {
-            line.places -= 1;
-            if line.places == 0 {
-                lines.remove(&self.at);
+        let mut queues = self.turns.queues();
+        if let Some(queue) = queues.get_mut(&self.at) {
+            queue.requests -= 1;
+            if queue.requests == 0 {
+                queues.remove(&self.at);
             }
         }
     }
 }
 
 impl Turn {
-    /// Runs the handler. Its own lookups do not wait for requests that wait for this run.
+    /// Runs the handler. Searches within it do not wait for runs that wait for this one.
     pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
         match &self.kind {
-            Kind::Shared(shared) => shared.run.scope(handler).await,
-            Kind::Alone { .. } => handler.await,
+            TurnKind::Shared(shared) => shared.run.scope(handler).await,
+            TurnKind::Alone { .. } => handler.await,
         }
     }
 
-    /// Shares the response of the run, which is encoded only if others wait for it.
+    /// Shares the response of the run. `entry` is called only if other requests wait for it.
     pub(crate) fn share(self, entry: impl FnOnce() -> Option<Entry>) {
         let is_followed = match &self.kind {
-            Kind::Shared(shared) => shared.phase.receiver_count() > 0,
-            Kind::Alone { .. } => false,
+            TurnKind::Shared(shared) => shared.phase.receiver_count() > 0,
+            TurnKind::Alone { .. } => false,
         };
         if is_followed {
             self.close(entry().map_or(Phase::Failed, Phase::Landed));
@@ -274,7 +279,7 @@ impl Turn {
     }
 
     fn close(&self, phase: Phase) {
-        if let Kind::Shared(shared) = &self.kind {
+        if let TurnKind::Shared(shared) = &self.kind {
             shared.phase.send_if_modified(|now| {
                 let is_open = matches!(now, Phase::Waiting | Phase::Running);
                 if is_open {
@@ -288,12 +293,12 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Kind::Shared(shared) = &self.kind else {
+        let TurnKind::Shared(shared) = &self.kind else {
             return;
         };
-        self.place.turns.leave(&self.place.at, shared.run);
-        // If a handler panics, it would panic for the next request too, and the requests would take
-        // turns.
+        self.request.turns.leave(&self.request.at, shared.run);
+        // After a panic no follower runs in turn: the handler would most likely panic for each of
+        // them.
         self.close(if std::thread::panicking() {
             Phase::Failed
         } else {

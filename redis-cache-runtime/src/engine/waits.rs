@@ -1,21 +1,23 @@
-//! The runs that wait for other runs of this process, so that no circle of them waits without end.
+//! The graph of runs that wait for other runs of this process. A wait that would close a cycle is
+//! refused, so that no cycle waits for ever.
 //!
-//! A run is known to wait as long as it stays in its task. A circle that leads through another task
-//! ends with the longest wait.
+//! A run is known as long as it stays in its task. A cycle through other tasks is not seen, and
+//! ends with the longest time that a request waits.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 tokio::task_local! {
-    /// The run, of a handler or of a function that computes a value, which others may wait for.
+    /// The run of a handler, or of the function that makes a value, that other requests may wait
+    /// for.
     static CURRENT: Run;
 }
 
-/// The runs that each run waits for: several, if it waits for them at the same time.
+/// The runs that each run waits for. A run can wait for several at the same time.
 static WAITS: LazyLock<Mutex<HashMap<Run, Vec<Run>>>> = LazyLock::new(Mutex::default);
 
-/// A run that others may wait for.
+/// A run that other requests may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Run(u64);
 
@@ -25,7 +27,7 @@ impl Run {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns whether this task is within a run.
+    /// Returns whether this task is inside a run.
     pub(crate) fn is_within_one() -> bool {
         Self::current().is_some()
     }
@@ -39,10 +41,10 @@ impl Run {
         CURRENT.scope(self, future).await
     }
 
-    /// Records that this run waits for another; `None` if the other one waits for this one.
+    /// Records that this run waits for another; `None`: the other one waits for this one.
     pub(crate) fn wait_for(self, other: Self) -> Option<Wait> {
         let mut waits = waits();
-        if leads(&waits, other, self) {
+        if reaches(&waits, other, self) {
             return None;
         }
         waits.entry(self).or_default().push(other);
@@ -50,8 +52,8 @@ impl Run {
     }
 }
 
-/// Records that the run of this task, if there is one, waits for another; `None` if the other one waits
-/// for this run.
+/// Records that the run of this task, if there is one, waits for another; `None`: the other one
+/// waits for this run.
 pub(crate) fn wait_for(other: Run) -> Option<Wait> {
     match Run::current() {
         Some(run) => run.wait_for(other),
@@ -59,7 +61,7 @@ pub(crate) fn wait_for(other: Run) -> Option<Wait> {
     }
 }
 
-/// Records that one run waits for another, until it is dropped.
+/// A record that a run waits for another. Dropping it ends the wait.
 #[derive(Debug)]
 pub(crate) struct Wait(Option<(Run, Run)>);
 
@@ -80,7 +82,7 @@ impl Drop for Wait {
 }
 
 /// Returns whether one run is another, or waits for it.
-fn leads(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
+fn reaches(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     let (mut seen, mut open) = (HashSet::new(), vec![from]);
     while let Some(run) = open.pop() {
         if run == to {
@@ -93,7 +95,7 @@ fn leads(waits: &HashMap<Run, Vec<Run>>, from: Run, to: Run) -> bool {
     false
 }
 
-/// Locks the waits. A panic in a critical section leaves them consistent.
+/// Locks the graph, even if the lock is poisoned: every critical section leaves it consistent.
 fn waits() -> MutexGuard<'static, HashMap<Run, Vec<Run>>> {
     WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_that_would_close_a_circle_is_refused_until_another_ends() {
+    fn a_wait_that_would_close_a_cycle_is_refused_until_another_ends() {
         let [a, b, c] = [(); 3].map(|()| Run::new());
         let ab = a.wait_for(b).unwrap();
         let _ac = a.wait_for(c).unwrap();
@@ -111,7 +113,7 @@ mod tests {
         assert!(a.wait_for(a).is_none() && c.wait_for(a).is_none() && b.wait_for(a).is_none());
         drop(ab);
         assert!(c.wait_for(b).is_none());
-        assert!(b.wait_for(a).is_some(), "nobody waits for it any more");
+        assert!(b.wait_for(a).is_some(), "no run waits for it any more");
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Nothing stale, whatever the order: the real steps of lookup, lease, fill, eviction, write and
-//! single-flight, on a store whose every command waits for its turn, in every order there is.
+//! The model checker: runs the real steps of lookup, lease, fill, eviction, write and single-flight
+//! in every possible order, on a store whose commands wait until they are let through.
 //!
-//! The promise: a request that starts after a write was answered never gets an older value; and when
-//! everything has ended, nothing older is left.
+//! The invariant: a request that starts after the reply to a write never gets an older value, and
+//! no older value is stored when all requests have ended.
 
 mod search;
 mod world;
 
 use search::search;
-use world::{Does, Scenario};
+use world::{Action, Scenario};
 
 use crate::store::interleaved::Broken;
 
@@ -33,17 +33,17 @@ fn is_broken(scenario: &Scenario) {
     assert!(searched.violation.is_some(), "{scenario:?}");
 }
 
-use Does::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
+use Action::{Delete, EvictGroup, EvictKey, GetOrInsert, Put, Read, Set};
 
-fn one_process(requests: &[Does]) -> Scenario {
+fn one_process(requests: &[Action]) -> Scenario {
     Scenario {
-        requests: requests.iter().map(|does| (0, *does)).collect(),
+        requests: requests.iter().map(|action| (0, *action)).collect(),
         ..Scenario::default()
     }
 }
 
-/// Each request in a process of its own.
-fn processes(requests: &[Does]) -> Scenario {
+/// Builds a scenario with each request in a process of its own.
+fn processes(requests: &[Action]) -> Scenario {
     Scenario {
         requests: requests.iter().copied().enumerate().collect(),
         ..Scenario::default()
@@ -95,7 +95,7 @@ fn an_eviction_of_what_is_stored() {
     });
 }
 
-/// Values of the query split the entries of a path: evicting the handler drops every part.
+/// Values of the query split the entries of a path. An eviction of the handler removes all of them.
 #[test]
 fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {

@@ -1,8 +1,8 @@
-//! A depth-first search over every order in which the steps of a scenario can happen.
+//! A depth-first search through every order in which the steps of a scenario can happen.
 //!
-//! Futures cannot be copied, so every order is run from the start. What was seen before is not gone
-//! into again: two orders that lead to the same store, the same row, the same runs under way and to
-//! requests that have seen the same go on in the same ways.
+//! Futures cannot be copied, so every order is run from the start. A state that was seen before is
+//! not explored again: two orders continue in the same ways if they lead to the same store, the
+//! same row, the same runs under way and requests that have seen the same.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,24 +10,25 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::world::{OF_HANDLERS, Scenario, World};
+use super::world::{HANDLER_STEPS, Scenario, World};
 use crate::engine::clock;
 use crate::store::gate::{Fate, hash};
 use crate::store::interleaved::number_nonces;
 
-/// Longer than a request waits before it looks again, and much shorter than a lease.
+/// A pause longer than that between two lookups of a waiting request, and much shorter than a
+/// lease.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// What a search went through.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Searched {
     pub(crate) orders: usize,
     pub(crate) states: usize,
-    /// Of the first order that broke the promise, with its steps.
+    /// The violation of the first order that broke the invariant, with its steps.
     pub(crate) violation: Option<String>,
 }
 
-/// Runs every order, until one breaks the promise.
+/// Runs every order, until one breaks the invariant.
 pub(crate) fn search(scenario: &Scenario) -> Searched {
     let (mut searched, mut seen) = (Searched::default(), HashSet::new());
     let mut choices = Vec::new();
@@ -56,13 +57,13 @@ pub(crate) fn search(scenario: &Scenario) -> Searched {
 
 #[derive(Default)]
 struct Order {
-    /// What was chosen, of how many.
+    /// The choices, each with the number of its options.
     taken: Vec<(usize, usize)>,
     steps: Vec<String>,
     violation: Option<String>,
 }
 
-/// What can happen next.
+/// An event that can happen next.
 #[derive(Clone, Debug)]
 enum Event {
     Step(usize, Fate),
@@ -79,7 +80,7 @@ fn run(scenario: &Scenario, choices: &[usize], seen: &mut HashSet<u64>) -> Order
         .start_paused(true)
         .build()
         .unwrap();
-    // It numbers the spans, by which it is known for which request something is done.
+    // The registry numbers the spans, which identify the request of each step.
     let spans = tracing::Dispatch::new(tracing_subscriber::registry());
     tracing::dispatcher::with_default(&spans, || {
         runtime.block_on(Run::new(scenario).await_end(choices, seen))
@@ -113,14 +114,14 @@ impl<'a> Run<'a> {
             self.let_all_through().await;
         }
         let first = self.world.clients.len();
-        for (process, does) in &self.scenario.requests {
-            self.world.send(*process, *does);
+        for (process, action) in &self.scenario.requests {
+            self.world.send(*process, *action);
         }
         loop {
             sleep(QUIET).await;
             let mut events = self.events(first);
             if events.is_empty() {
-                // What waits longer to try again, or for good.
+                // Some requests wait longer before they retry, or wait for ever.
                 sleep(40 * QUIET).await;
                 events = self.events(first);
             }
@@ -139,7 +140,7 @@ impl<'a> Run<'a> {
         self.end().await
     }
 
-    /// Everything that the future depends on.
+    /// Returns a hash of everything that later steps depend on.
     fn state(&self) -> u64 {
         hash(&(hash(&self.world), self.leaves, self.losses, self.failures))
     }
@@ -154,7 +155,7 @@ impl<'a> Run<'a> {
         }
         if self.failures > 0 {
             let commands = waiting.iter().enumerate();
-            let commands = commands.filter(|(_, (_, step))| !OF_HANDLERS.contains(step));
+            let commands = commands.filter(|(_, (_, step))| !HANDLER_STEPS.contains(step));
             events.extend(commands.flat_map(|(position, _)| {
                 [Fate::Fails, Fate::ReplyIsLost].map(|fate| Event::Step(position, fate))
             }));
@@ -213,7 +214,7 @@ impl<'a> Run<'a> {
             .iter()
             .any(|client| !client.is_finished())
         {
-            self.world.violate("a request waits for nothing".to_owned());
+            self.world.violate("a request waits for ever".to_owned());
         }
         self.world.expect_the_last_write();
         let processes = self.scenario.requests.iter().map(|(process, _)| *process);

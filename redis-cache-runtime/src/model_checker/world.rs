@@ -1,4 +1,5 @@
-//! What a search runs: processes of an application that share a store and a database, and requests.
+//! The world of a scenario: processes of an application that share a store and a database, and
+//! their requests.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,13 +32,13 @@ static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
-/// The same, where the query is in the key: an eviction that names the handler knows no query.
+/// The same route, with the query in the key. An eviction that names the handler knows no query.
 static PAGES: Route = Route::new(|| "pages")
     .query(QueryRule::All)
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
 
-/// The same as the first, where the row is read by an extractor.
+/// The same route as the first, with an extractor that reads the row.
 static EARLY: Route = Route::new(|| "early")
     .reads_early(true)
     .ttl(Declared::Fixed(Duration::from_secs(60)))
@@ -45,17 +46,17 @@ static EARLY: Route = Route::new(|| "early")
 
 static WRITER: Writer = Writer::new(|| "writer");
 
-/// Steps that are none of the store.
-pub(crate) const OF_HANDLERS: [&str; 4] = ["start", "read row", "answer", "write row"];
+/// The steps of handlers, which do not concern the store.
+pub(crate) const HANDLER_STEPS: [&str; 4] = ["start", "read row", "answer", "write row"];
 
-/// What a request does.
+/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Does {
+pub(crate) enum Action {
     Read,
     EvictKey,
     EvictGroup,
     Put,
-    /// Reads a value of the same group, which is made of the same row.
+    /// Reads a value of the same group, which is made from the same row.
     GetOrInsert,
     /// Writes the row, then the value.
     Set,
@@ -63,37 +64,38 @@ pub(crate) enum Does {
     Delete,
 }
 
-/// Which requests there are, by the process that answers them, and what may go wrong.
+/// The requests, each with the number of its process, and the failures that may happen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scenario {
-    pub(crate) requests: Vec<(usize, Does)>,
+    pub(crate) requests: Vec<(usize, Action)>,
     /// A response is stored before they start.
     pub(crate) filled: bool,
     /// The handler's key holds the query, and evictions name the handler.
     pub(crate) pages: bool,
     /// The row is read by an extractor.
     pub(crate) reads_early: bool,
-    /// How many clients may go away before they have their answer.
+    /// The number of clients that may disconnect before they get their response.
     pub(crate) leaves: usize,
-    /// How many names the store may lose.
+    /// The number of names that the store may lose.
     pub(crate) losses: usize,
-    /// How many commands the store may not take, or take without anybody learning of it.
+    /// The number of commands that may fail, or whose replies may be lost.
     pub(crate) failures: usize,
     pub(crate) broken: Broken,
 }
 
 impl Scenario {
-    /// How what is stored is read: a scenario is about responses or about values.
-    pub(crate) fn reads(&self) -> Does {
-        let mut does = self.requests.iter().map(|(_, does)| *does);
-        if does.any(|does| does == Does::GetOrInsert) {
-            Does::GetOrInsert
+    /// Returns the action that reads the stored entry: a scenario concerns responses or values.
+    pub(crate) fn reads(&self) -> Action {
+        let mut action = self.requests.iter().map(|(_, action)| *action);
+        if action.any(|action| action == Action::GetOrInsert) {
+            Action::GetOrInsert
         } else {
-            Does::Read
+            Action::Read
         }
     }
 }
 
+/// The processes, their store and database, and the clients.
 pub(crate) struct World {
     pub(crate) gate: Gate,
     pub(crate) store: InterleavedStore,
@@ -108,7 +110,8 @@ pub(crate) struct World {
 struct Shared {
     /// The one row of the database.
     committed: AtomicU64,
-    /// What a request that starts now must see: the newest version whose write was answered.
+    /// The oldest version that a request which starts now may see: the newest one whose write was
+    /// answered.
     floor: AtomicU64,
     violations: Mutex<Vec<String>>,
 }
@@ -127,7 +130,7 @@ impl World {
             let cache = Cache::on(store);
             let joins = &cache.engine().flights().join_by_key_only;
             joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
-            let proves = &cache.engine().client().witnessed().proves_everything;
+            let proves = &cache.engine().client().seen_nonces().proves_everything;
             proves.store(scenario.broken.stores_without_proof, Ordering::Relaxed);
             cache
         };
@@ -147,8 +150,8 @@ impl World {
         }
     }
 
-    /// Sends a request, whose every step waits at the gate.
-    pub(crate) fn send(&mut self, process: usize, does: Does) {
+    /// Sends a request. Each of its steps waits at the gate.
+    pub(crate) fn send(&mut self, process: usize, action: Action) {
         let cache = self.processes[process].clone();
         let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
         let span = tracing::info_span!("actor");
@@ -159,9 +162,9 @@ impl World {
             route: self.route,
         };
         let client = async move {
-            match does {
-                Does::Read | Does::GetOrInsert => read(actor, does).await,
-                _ => write(actor, does).await,
+            match action {
+                Action::Read | Action::GetOrInsert => read(actor, action).await,
+                _ => write(actor, action).await,
             }
         };
         self.clients.push(tokio::spawn(client.instrument(span)));
@@ -175,7 +178,8 @@ impl World {
         self.shared.violations.lock().unwrap().push(what);
     }
 
-    /// When everything has ended, nothing of before the last write may be left.
+    /// Raises the floor to the last write: when all requests have ended, no older version may be
+    /// stored.
     pub(crate) fn expect_the_last_write(&self) {
         let shared = &self.shared;
         let committed = shared.committed.load(Ordering::SeqCst);
@@ -190,7 +194,12 @@ impl Hash for World {
         for process in &self.processes {
             process.engine().flights().summary().hash(hasher);
             process.engine().turns().summary().hash(hasher);
-            process.engine().client().witnessed().summary().hash(hasher);
+            process
+                .engine()
+                .client()
+                .seen_nonces()
+                .summary()
+                .hash(hasher);
             process.pending_evictions().hash(hasher);
         }
         self.shared.committed.load(Ordering::SeqCst).hash(hasher);
@@ -220,7 +229,7 @@ fn request(method: &str, cache: Cache) -> CacheRequest {
     CacheRequest::take(NeededUrl::Whole, 0, &mut parts, cache.into_engine())
 }
 
-async fn read(actor: Actor, does: Does) {
+async fn read(actor: Actor, action: Action) {
     let Actor {
         gate,
         shared,
@@ -230,7 +239,7 @@ async fn read(actor: Actor, does: Does) {
     gate.step("start").await;
     let floor = shared.floor.load(Ordering::SeqCst);
     gate.observe(&format!("starts when {floor} is known"));
-    let version = if does == Does::GetOrInsert {
+    let version = if action == Action::GetOrInsert {
         let values = cache.group("g").ttl(60);
         let make = async || read_row(&gate, &shared).await;
         values.get_or_insert_with("key", make).await
@@ -258,7 +267,7 @@ async fn read_response(
     let mut extracted = None;
     if route.reads_early {
         request.extraction_begins();
-        gate.observe(&format!("reads at {:?}", request.head.since));
+        gate.observe(&format!("reads at {:?}", request.head.read_since));
         extracted = Some(read_row(&gate, &shared).await);
     }
     let response = match read_through(request, route, Selected::new()).await {
@@ -286,7 +295,7 @@ async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
     version
 }
 
-async fn write(actor: Actor, does: Does) {
+async fn write(actor: Actor, action: Action) {
     let Actor {
         gate,
         shared,
@@ -306,27 +315,27 @@ async fn write(actor: Actor, does: Does) {
         }
     };
     let handler = Box::pin(handler);
-    match does {
-        Does::Put => {
+    match action {
+        Action::Put => {
             let request = request("PUT", cache);
             let write = write_through(request, route, &WRITER, Selected::new()).await;
             write.run(handler).await;
         }
-        Does::Set => {
+        Action::Set => {
             handler.await;
             let version = written.load(Ordering::SeqCst);
             cache.group("g").ttl(60).set("key", &version).await;
         }
-        Does::Delete => {
+        Action::Delete => {
             handler.await;
             cache.group("g").delete("key").await;
         }
-        Does::EvictGroup => {
+        Action::EvictGroup => {
             let evictions = Evictions::of(&WRITER).group(Text::new().literal("g"));
             let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;
         }
-        Does::EvictKey | Does::Read | Does::GetOrInsert => {
+        Action::EvictKey | Action::Read | Action::GetOrInsert => {
             let evictions = Evictions::of(&WRITER).route(route);
             let evict = evict(request("EVICT", cache), evictions).await;
             evict.run(handler).await;

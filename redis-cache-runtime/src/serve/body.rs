@@ -1,4 +1,4 @@
-//! Reads bodies for the store, and copies streams, without holding data back.
+//! Bounded copies of bodies, made while the data goes to the client without delay.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,23 +23,26 @@ use crate::http::storable::NotStorable;
 use crate::observe::{Place, Writes};
 use crate::store::entry::StoredHead;
 
-/// The most pieces of a body that are read ahead, even if it is all there.
+/// The largest number of frames that are read ahead. A body of more frames streams, even if all of
+/// it is ready.
 const MAX_FRAMES: usize = 1024;
 
 /// The result of reading a body for a copy of it.
 pub(crate) enum Captured {
-    /// The body, complete.
+    /// The complete body.
     Whole(Bytes),
-    /// The length of the body is not known, or it is not all there yet: it must not be waited for.
+    /// The length of the body is unknown, or not all of it is ready: the response must not wait for
+    /// it.
     Streaming(Body),
-    /// The body cannot be stored. It is still complete.
+    /// The body cannot be stored. The client still gets all of it.
     NotStorable(NotStorable, Body),
 }
 
-/// Reads a body of known length ahead, as far as it is there already, if the length is within `limit`
-/// and agrees with the `Content-Length` of the handler.
+/// Reads the part of a body that is ready, if the length of the body is known, within `limit`, and
+/// equal to the declared one.
 ///
-/// Data beyond the first piece takes room of the copies: a client that does not read leaves it here.
+/// Frames after the first take room in the budget of the copies, because a client that does not
+/// read leaves them in memory.
 pub(crate) fn capture(
     body: Body,
     declared: Option<u64>,
@@ -79,7 +82,7 @@ pub(crate) fn capture(
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
-            // The body does not have its declared length.
+            // The body differs from its declared length.
             replay.left = None;
             let reason = if broken {
                 NotStorable::Incomplete
@@ -109,15 +112,15 @@ fn length_of(frame: &FrameResult) -> usize {
 /// A body of which some frames have been read already.
 struct Replay {
     frames: VecDeque<FrameResult>,
-    /// The room for all frames but the first, which the handler had in memory.
+    /// The room for all frames except the first, which the handler held in memory.
     room: Option<Room>,
     rest: Body,
-    /// The length of the data still to come, if the declared length is right.
+    /// The length of the remaining data, as long as the body matches its declared length.
     left: Option<u64>,
 }
 
 impl Replay {
-    /// Takes room for a frame; `false`: there is none.
+    /// Takes room for a frame; returns `false` if there is none.
     fn make_room(&mut self, frame: &FrameResult, copies: &Arc<Copies>) -> bool {
         if self.frames.is_empty() {
             return true;
@@ -126,7 +129,7 @@ impl Replay {
         room.grow(length_of(frame))
     }
 
-    /// Returns the data of the frames. A single frame is not copied.
+    /// Returns the data of the frames, without a copy if there is only one.
     fn concat(self) -> Bytes {
         let data = |frame: FrameResult| frame.ok().and_then(|frame| frame.into_data().ok());
         let mut chunks = self.frames.into_iter().filter_map(data);
@@ -166,19 +169,19 @@ impl HttpBody for Replay {
     }
 }
 
-/// Passes a body through and keeps a copy, which is stored if the body ends without an error.
+/// Passes a body through and keeps a copy, which is stored when the body ends without an error.
 ///
-/// Data is never held back. Only the end waits until the copy is stored, so that a client which has
-/// seen the end finds the stored response.
+/// Data is never delayed. Only the end of the body waits until the copy is stored, so that a client
+/// that has seen the end finds the stored response.
 pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
     engine: Engine,
     route: &'static Route,
-    /// The place in the trace: the task that polls the body may be elsewhere in it.
+    /// The place in the trace, because another task may poll the body.
     place: Place,
     ended: bool,
-    /// A frame that came after the declared length.
+    /// A frame that arrived after the declared length.
     excess: Option<FrameResult>,
     /// The body is read without a client.
     is_detached: bool,
@@ -241,9 +244,9 @@ impl Tee {
         }
     }
 
-    /// Ends the copy of a body that has reached its declared length: the server does not read beyond
-    /// it.
-    fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
+    /// Checks for the end of a body whose declared length is reached: the server does not poll it
+    /// again once it has sent that much.
+    fn check_for_end(&mut self, cx: &mut Context<'_>) {
         let CopyState::Copying(copying) = &self.state else {
             return;
         };
@@ -278,7 +281,7 @@ impl Tee {
         }
     }
 
-    /// Stores the copy in a task of its own, which completes even if the client disconnects now.
+    /// Stores the copy in a task of its own, which finishes even if the client disconnects.
     fn store(&mut self) {
         let CopyState::Copying(copying) = &mut self.state else {
             return;
@@ -295,7 +298,7 @@ impl Tee {
         }
     }
 
-    /// Dropping the fill gives its lease back.
+    /// Gives up the copy. Its fill is dropped, which releases the lease.
     fn give_up(&mut self, reason: NotStorable) {
         if let CopyState::Copying(_) = &self.state {
             self.route.refuse(reason, Writes::Fill, &self.engine);
@@ -313,7 +316,7 @@ async fn store_copy(copying: Copying, body: Vec<u8>, route: &'static Route) {
     let body = Bytes::from(body);
     add_etag(head.status, &mut head.fields, &body).await;
     store(fill, route, &head, &body).await;
-    // The room of the copy is taken until here.
+    // The copy keeps its room in the budget until here.
     drop(copy);
 }
 
@@ -330,7 +333,7 @@ impl HttpBody for Tee {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     this.keep(&frame);
-                    this.look_for_the_end(cx);
+                    this.check_for_end(cx);
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {
@@ -341,7 +344,7 @@ impl HttpBody for Tee {
             }
         }
         if let CopyState::Storing(task) = &mut this.state {
-            // The task ends within the time budget of the store, and records its result.
+            // The task ends within the time budget of the store, and has recorded its result.
             let _ = ready!(Pin::new(task).poll(cx));
             this.state = CopyState::PassingThrough;
         }
@@ -353,8 +356,8 @@ impl HttpBody for Tee {
     }
 }
 
-/// A body of known length is read to its end even if its client disconnects or does not want it: it is
-/// bounded, and other requests can use the copy.
+/// Reads a body of known length to its end in the background, even if the client disconnects or
+/// does not want it. The body is bounded, and other requests can use the copy.
 impl Drop for Tee {
     fn drop(&mut self) {
         if !matches!(self.state, CopyState::Copying(_)) {

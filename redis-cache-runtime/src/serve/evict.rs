@@ -1,4 +1,4 @@
-//! `#[cache_evict]`: run the handler, then evict before its response starts.
+//! `#[cache_evict]`: runs the handler, then evicts before the response starts.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::route::Route;
 use super::step::{Detachable, Step};
 use super::writer::Writer;
 use crate::engine::Engine;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::http::storable::is_non_error;
 use crate::key::part::Text;
 use crate::key::{CacheKey, Eviction, Group};
@@ -34,7 +34,7 @@ enum EvictionTarget {
 }
 
 impl Evictions {
-    /// Starts a list of targets for a write.
+    /// Creates the evictions of a writer, without targets.
     pub fn of(writer: &'static Writer) -> Self {
         Self {
             writer,
@@ -43,7 +43,7 @@ impl Evictions {
         }
     }
 
-    /// Evicts the entries of a handler for the values of the path of this request.
+    /// Evicts the entries that a handler stored for the values of the path of this request.
     #[must_use]
     pub fn route(self, route: &'static Route) -> Self {
         self.target(EvictionTarget::Route(route))
@@ -86,10 +86,10 @@ impl Evictions {
                 EvictionTarget::Key(key) => engine.eviction_of_key(key),
                 EvictionTarget::Group(group) => engine.eviction_of_group(&group),
                 EvictionTarget::All => engine.eviction_of_all(),
-                EvictionTarget::Route(route) => match route.named_by(request) {
+                EvictionTarget::Route(route) => match route.key_named_by(request) {
                     Ok(key) => engine.eviction_of_key(key),
-                    Err(unread) => {
-                        self.writer.cannot_name(route, unread);
+                    Err(unidentified) => {
+                        self.writer.log_unidentified(route, unidentified);
                         route.everything()
                     }
                 },
@@ -99,7 +99,7 @@ impl Evictions {
     }
 }
 
-/// Decides on the evictions before the handler runs.
+/// Resolves the targets of the evictions before the handler runs.
 pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, Evict> {
     Box::pin(Evict::begin(request, evictions))
 }
@@ -107,7 +107,7 @@ pub fn evict(request: CacheRequest, evictions: Evictions) -> BoxFuture<'static, 
 /// Evictions that follow the run of a handler.
 pub struct Evict {
     engine: Engine,
-    pending: PendingEviction,
+    pending: DueEviction,
     writer: &'static Writer,
     always: bool,
 }
@@ -118,14 +118,14 @@ impl Evict {
         let CacheRequest { head, engine } = request;
         let evictions = evictions.for_request(&head, &engine);
         Self {
-            pending: PendingEviction::new(engine.client().clone(), evictions),
+            pending: DueEviction::new(engine.client().clone(), evictions),
             engine,
             writer,
             always,
         }
     }
 
-    /// Evicts, if the handler succeeded.
+    /// Evicts if the handler has succeeded, or always if declared so, and finishes the response.
     async fn end(self, mut response: Response) -> Response {
         let outcome = if self.always || is_non_error(response.status()) {
             let evictions = self.pending.evictions();

@@ -1,4 +1,4 @@
-//! Explains a request instead of answering it.
+//! Explains a request instead of answering it, by the same rules as a read.
 
 use super::explanation::{Explanation, LeaseState, StoredEntry};
 use super::stored::ReadRequest;
@@ -10,7 +10,7 @@ use crate::key::Address;
 use crate::store::Found;
 use crate::store::entry::Entry;
 
-/// Explains a request, without changing anything.
+/// Explains how the cache would handle a request. Changes nothing.
 pub(super) async fn explain(
     engine: &Engine,
     at: &Address,
@@ -62,7 +62,7 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
     reason.clone_into(&mut explanation.reason);
 }
 
-/// Returns the outcome of such a request, and the reason.
+/// Returns the outcome of such a request, and its reason.
 fn verdict(
     current: Option<Entry>,
     is_there: bool,
@@ -71,8 +71,8 @@ fn verdict(
 ) -> (&'static str, &'static str) {
     let Some(entry) = current else {
         let reason = match &explanation.entry {
-            Some(_) => "what is stored was evicted since",
-            None if is_there => "what is stored cannot be read",
+            Some(_) => "the stored response has been evicted",
+            None if is_there => "the stored entry cannot be decoded",
             None if explanation.variant.is_some() => {
                 "nothing is stored under this variant of the key"
             }

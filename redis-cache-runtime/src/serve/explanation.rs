@@ -38,9 +38,9 @@ use tower_service::Service;
 /// The fields of the request and the values of the extractors select the variant and the groups of an
 /// entry, so a key alone is not enough to explain a request. The extractors run as always.
 ///
-/// No request from outside can ask for an explanation. If it is to be had from outside, make a route
-/// for it, and **serve that route only where nobody but you can reach it**: an explanation tells keys
-/// and groups, which may hold what users sent.
+/// A client cannot ask for an explanation. To get one through HTTP, add a route for it, and **serve
+/// that route only where nobody but you can reach it**: an explanation contains keys and groups,
+/// which may hold values that users sent.
 ///
 /// ```
 /// # use axum::{Router, body::Body, extract::{Path, Request, State}, routing::get};
@@ -53,7 +53,7 @@ use tower_service::Service;
 /// async fn explain(State(app): State<Router>, request: Request) -> String {
 ///     let target = request.uri().to_string();
 ///     let target = target.strip_prefix("/debug").unwrap_or("/");
-///     // Made anew: the one at hand has been routed already.
+///     // A new request: the one at hand has been routed already.
 ///     let mut asked = Request::new(Body::empty());
 ///     *asked.headers_mut() = request.headers().clone();
 ///     *asked.uri_mut() = target.parse().unwrap_or_default();
@@ -76,9 +76,9 @@ pub struct Explanation {
     pub handler: &'static str,
     /// The key of the response: between the braces of its names in Redis.
     pub key: String,
-    /// Which response of the key the request selects, as a hash of the fields that `vary` nominates, of
-    /// the values of `vary_by`, of path parameters that no argument reads, and of the mount; `None`: the
-    /// key has one response.
+    /// The response of the key that the request selects, as a hash of the fields that `vary`
+    /// nominates, of the values of `vary_by`, of path parameters that no argument reads, and of the
+    /// mount; `None`: the key has one response.
     pub variant: Option<String>,
     /// The groups whose eviction drops the response.
     pub groups: Vec<String>,
@@ -111,9 +111,9 @@ pub struct StoredEntry {
     pub age: Duration,
     /// The time for which the response stays fresh; zero: it is stale. `None`: no expiry.
     pub fresh_for: Option<Duration>,
-    /// The nonces that were evicted since, or lost by the store: groups by their names, `everything`,
-    /// `the variants of the key`, or `the groups it was stored in` if the route has other groups now.
-    /// An evicted key without variants has no entry.
+    /// The nonces that were evicted after the response was stored, or that the store has lost:
+    /// groups by their names, `everything`, `the variants of the key`, or `the groups it was stored
+    /// in` if the route has other groups now. An evicted key without variants has no entry.
     pub evicted: Vec<String>,
 }
 
@@ -121,34 +121,34 @@ pub struct StoredEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseState {
-    /// The store was not asked.
+    /// The store was not asked, or had a fault.
     Unknown,
-    /// Nobody.
+    /// No run holds the lease.
     Free,
-    /// A run of the handler that others wait for.
+    /// A run of the handler holds the lease, and other requests wait for it.
     Awaited,
-    /// A run of the handler that nobody waits for: of a stream, or for a request that could not wait
-    /// itself.
+    /// A run of the handler holds the lease, and no request waits for it: the response streams, or
+    /// the request itself could not wait.
     Unawaited,
 }
 
 impl Explanation {
-    /// Explains a GET or HEAD as the application would get it from a client. A request that was routed
-    /// before keeps parameters of that route; make a new one.
+    /// Explains a GET or HEAD request as a client would send it to the application. A request that
+    /// was routed before keeps the parameters of that route, so make a new one.
     ///
-    /// `None`: no handler with `#[cached]` was reached. The request is of another method, and was not
-    /// sent; or another handler answered it, which ran as always; or a middleware or an extractor
-    /// refused it.
+    /// Returns `None` if the request reached no handler with `#[cached]`: it has another method,
+    /// and was not sent; or another handler ran and answered it; or a middleware or an extractor
+    /// rejected it.
     pub async fn of<S: Service<Request>>(mut app: S, mut request: Request) -> Option<Self> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return None;
         }
-        let wanted = Wanted::default();
-        WANTED.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(wanted.clone());
+        let explanation_slot = ExplanationSlot::default();
+        REQUESTED.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(explanation_slot.clone());
         poll_fn(|cx| app.poll_ready(cx)).await.ok()?;
         app.call(request).await.ok()?;
-        wanted
+        explanation_slot
             .slot
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -156,33 +156,34 @@ impl Explanation {
     }
 }
 
-/// Set by the first explanation: before that, no request is searched for one.
-static WANTED: AtomicBool = AtomicBool::new(false);
+/// Set by the first explanation. Before that, no request is searched for a slot.
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Goes with a request that is to be explained. Nothing that a client sends becomes one.
+/// The slot for the explanation of a request, in the extensions of the request. No client can send
+/// one.
 #[derive(Clone, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct ExplanationSlot {
     slot: Arc<Mutex<Option<Explanation>>>,
 }
 
-impl Wanted {
-    /// If the request is to be explained.
+impl ExplanationSlot {
+    /// Returns the slot of a request, if the request is to be explained.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        if WANTED.load(Ordering::Relaxed) {
+        if REQUESTED.load(Ordering::Relaxed) {
             extensions.get().cloned()
         } else {
             None
         }
     }
 
-    pub(crate) fn give(&self, explanation: Explanation) {
+    pub(crate) fn set(&self, explanation: Explanation) {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(explanation);
     }
 }
 
 impl fmt::Display for Explanation {
-    /// A few lines, without a newline at the end.
+    /// Formats the explanation as a few lines, without a newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.outcome, self.reason)?;
         writeln!(f, "handler     {}", self.handler)?;

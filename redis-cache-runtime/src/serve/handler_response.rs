@@ -1,4 +1,4 @@
-//! Answers a read with the handler's response, and stores it if it is storable.
+//! Replies to a read with the handler's response, and stores the response if it is storable.
 
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
@@ -22,15 +22,15 @@ use crate::observe::{Writes, Written};
 use crate::store::Stamps;
 use crate::store::entry::Entry;
 
-/// A handler's response, with its body as far as it may be read without waiting.
+/// A handler's response, with the part of its body that is ready.
 pub(super) enum Examined {
     Whole(Parts, Bytes, Grant),
-    /// The body is not all there, or its length is not known: it must not be waited for.
+    /// Not all of the body is ready, or its length is unknown: the reply must not wait for it.
     Streaming(Parts, Body, Grant),
     NotStorable(NotStorable, Response),
 }
 
-/// Finds out if a response may be stored.
+/// Checks whether a response may be stored, and reads the part of its body that is ready.
 pub(super) async fn examine(engine: &Engine, route: &Route, mut response: Response) -> Examined {
     let grant = match route.check_response(&response, route.lifetime(engine)) {
         Ok(grant) => grant,
@@ -55,7 +55,7 @@ pub(super) async fn examine(engine: &Engine, route: &Route, mut response: Respon
     }
 }
 
-/// Renders a handler's response after it has reached its destination.
+/// Sends a handler's response to its destination, then renders the reply.
 pub(super) async fn respond(
     engine: &Engine,
     request: &ReadRequest,
@@ -120,8 +120,8 @@ async fn respond_whole(
     Reply { response, status }
 }
 
-/// Passes a body through while a copy of it is made for the store. Nobody waits for a stream, which may
-/// have no end.
+/// Passes a body through while a copy of it is made for the store. No request waits for a stream,
+/// which may have no end.
 async fn stream(
     engine: &Engine,
     request: &ReadRequest,
@@ -133,7 +133,7 @@ async fn stream(
     let cache_control = fresh_cache_control(request.route, &grant);
     let head = stored_head(&parts, grant);
     let mut response = Response::from_parts(parts, Body::empty());
-    // Nobody reads beyond the length that a body has.
+    // The server reads no more of a body than its length.
     let length = content_length(response.headers()).or(body.size_hint().exact());
     let fields = request.head.fields.as_deref();
     complete(&mut response, length, fields, cache_control);
@@ -149,7 +149,7 @@ async fn stream(
         Some(fill) => Body::new(Tee::new(body, length, engine, request.route, fill, head)),
         None => body,
     };
-    // The body of a 304 is dropped here: the copy of it may still be stored.
+    // The body of a 304 is dropped here. Its copy may still be stored.
     if response.status() == StatusCode::NOT_MODIFIED {
         return response;
     }
@@ -161,7 +161,7 @@ async fn refuse(destination: Destination, status: StatusCode) {
     match destination {
         Destination::Nowhere => {}
         Destination::Followers(turn) => turn.fail(),
-        // A server in trouble is not asked by all of them at once.
+        // After a server error, the followers do not run the handler all at once.
         Destination::Store(fill) if status.is_server_error() => fill.abandon().await,
         Destination::Store(fill) => fill.abandon_unshared().await,
     }

@@ -1,4 +1,4 @@
-//! From a request to a reply: reads, evictions, writes and values.
+//! The way from a request to a reply: reads, evictions, writes, values and explanations.
 
 mod body;
 pub(crate) mod evict;

@@ -16,7 +16,7 @@ use super::route::selected::Selected;
 use super::step::{Detachable, Step, catch_panic};
 use super::stored::{ReadRequest, StoredResponse};
 use crate::engine::Engine;
-use crate::engine::pending::PendingEviction;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::plan::{Destination, Plan};
 use crate::engine::search::{Search, Searched};
 use crate::http::cache_status::{CacheStatus, Forward, Outcome};
@@ -27,10 +27,10 @@ use crate::observe::Writes;
 /// The reply to a read, or the run of its handler.
 pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
 
-/// Looks for a response to reuse; where there is none, the handler has to run.
+/// Looks for a response to reuse. If there is none, returns the run of the handler.
 ///
-/// Neither is this generic nor does its future name what is in it: both would be compiled anew for
-/// each handler.
+/// This function is not generic, and its future is boxed. Otherwise the compiler would compile both
+/// again for each handler.
 pub fn read_through(request: CacheRequest, route: &'static Route, selected: Selected) -> Lookup {
     let CacheRequest { head, engine } = request;
     let usable = if !head.is_read() {
@@ -41,11 +41,11 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
         head.check(route)
     };
     let request = ReadRequest { route, head };
-    if request.head.wanted().is_some() {
+    if request.head.explanation_slot().is_some() {
         return explain_instead(engine, request, selected, usable);
     }
     match usable {
-        Ok(()) => find(engine, request, selected),
+        Ok(()) => look_up(engine, request, selected),
         Err(_) if request.head.method == MethodKind::Unsafe => {
             Box::pin(invalidate(engine, request, selected))
         }
@@ -55,8 +55,8 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 
 /// Looks for a response to reuse in the cache.
 ///
-/// No `async fn`: the arguments that it used after having waited would be in its future twice.
-fn find(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
+/// This is no `async fn`: its future would hold the arguments twice.
+fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
     let route = request.route;
     let mut addressing = route.address(&engine, &mut request.head, selected);
     Box::pin(async move {
@@ -84,7 +84,7 @@ fn find(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup 
     })
 }
 
-/// Leaves a request that may not use the cache to the handler.
+/// Lets the handler answer a request that may not use the cache.
 fn bypass(
     engine: Engine,
     request: ReadRequest,
@@ -103,7 +103,7 @@ fn bypass(
     Err(Read::bypass(engine, request, groups, status, Vec::new()))
 }
 
-/// Leaves an unsafe request to the handler. If it succeeds, the entry of the same URL is evicted
+/// Lets the handler answer an unsafe request. If it succeeds, the entry of the same URL is evicted
 /// (RFC 9111 §4.4).
 async fn invalidate(
     engine: Engine,
@@ -118,7 +118,7 @@ async fn invalidate(
     Err(Read::bypass(engine, request, None, status, evictions))
 }
 
-/// Gives the explanation to who asked for it, and answers with nothing.
+/// Stores the explanation of a request in its slot, and answers with 204.
 fn explain_instead(
     engine: Engine,
     mut request: ReadRequest,
@@ -129,8 +129,8 @@ fn explain_instead(
     Box::pin(async move {
         let at = addressing.complete(&request.head).await;
         let explanation = explain(&engine, at, &request, usable).await;
-        if let Some(wanted) = request.head.wanted() {
-            wanted.give(explanation);
+        if let Some(explanation_slot) = request.head.explanation_slot() {
+            explanation_slot.set(explanation);
         }
         Ok(StatusCode::NO_CONTENT.into_response())
     })
@@ -145,26 +145,26 @@ struct Forwarded {
     request: ReadRequest,
     /// The `Cache-Groups` of the response.
     groups: Option<HeaderValue>,
-    way: Way,
+    forwarding: Forwarding,
 }
 
-/// The way of a request that the handler answers.
-enum Way {
-    /// Past the cache. The evictions follow if the handler succeeds.
+/// The reason for forwarding a request to the handler, and the work that goes with it.
+enum Forwarding {
+    /// The request bypasses the cache. The evictions follow if the handler succeeds.
     Bypass(CacheStatus, Vec<Eviction>),
-    /// After a search that found nothing to reuse.
+    /// A search found nothing to reuse.
     Planned(Planned, Plan<StoredResponse>),
 }
 
 /// The results of a search that found nothing to reuse.
 struct Planned {
     forward: Forward,
-    /// The address, if the stored response may be reused when the handler fails.
+    /// The address, if a stored response may be reused when the handler fails.
     at: Option<Address>,
 }
 
 impl Read {
-    /// The name of the handler.
+    /// Returns the name of the handler.
     pub(super) fn handler(&self) -> &'static str {
         self.0.request.route.name()
     }
@@ -180,7 +180,7 @@ impl Read {
             engine,
             request,
             groups,
-            way: Way::Bypass(status, evictions),
+            forwarding: Forwarding::Bypass(status, evictions),
         }))
     }
 
@@ -198,7 +198,7 @@ impl Read {
             engine,
             request,
             groups,
-            way: Way::Planned(Planned { forward, at }, plan),
+            forwarding: Forwarding::Planned(Planned { forward, at }, plan),
         }))
     }
 }
@@ -213,11 +213,11 @@ impl Step for Read {
             engine,
             request,
             groups,
-            way,
+            forwarding,
         } = *self.0;
         let detached_by = engine.clone();
-        match way {
-            Way::Bypass(status, evictions) => {
+        match forwarding {
+            Forwarding::Bypass(status, evictions) => {
                 let is_write = !evictions.is_empty();
                 let run = run_bypass(engine, request, groups, status, evictions, handler);
                 if is_write {
@@ -226,7 +226,7 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Way::Planned(planned, Plan::Run(destination)) => {
+            Forwarding::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
                 let run = run_planned(engine, request, groups, planned, destination, handler);
                 if is_stored {
@@ -235,7 +235,7 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let stale = finish_stale(&engine, &request, *stale, groups);
                 let limit = engine.lease_ttl();
                 let refresh = async move {
@@ -253,16 +253,16 @@ impl Step for Read {
             engine,
             request,
             groups,
-            way,
+            forwarding,
         } = *self.0;
-        match way {
-            Way::Bypass(status, evictions) => {
+        match forwarding {
+            Forwarding::Bypass(status, evictions) => {
                 run_bypass(engine, request, groups, status, evictions, handler).await
             }
-            Way::Planned(planned, Plan::Run(destination)) => {
+            Forwarding::Planned(planned, Plan::Run(destination)) => {
                 run_planned(engine, request, groups, planned, destination, handler).await
             }
-            Way::Planned(planned, Plan::Refresh(fill, stale)) => {
+            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let destination = Destination::Store(fill);
                 let fresh = reply(&engine, &request, planned, destination, handler).await;
                 if fresh.response.status().is_server_error() {
@@ -274,7 +274,7 @@ impl Step for Read {
     }
 }
 
-/// Runs the handler past the cache, and evicts if it succeeds.
+/// Runs the handler without the cache, and evicts if it succeeds.
 async fn run_bypass(
     engine: Engine,
     request: ReadRequest,
@@ -283,7 +283,7 @@ async fn run_bypass(
     evictions: Vec<Eviction>,
     handler: impl Future<Output = Response>,
 ) -> Response {
-    let pending = PendingEviction::new(engine.client().clone(), evictions);
+    let pending = DueEviction::new(engine.client().clone(), evictions);
     let response = pass_on(request.route, handler.await);
     let wrote = if is_non_error(response.status()) {
         pending
@@ -306,7 +306,7 @@ async fn run_bypass(
     response
 }
 
-/// Runs the handler, and answers with its response.
+/// Runs the handler for its destination, and returns its finished response.
 async fn run_planned(
     engine: Engine,
     request: ReadRequest,
@@ -319,7 +319,7 @@ async fn run_planned(
     reply.finish(&engine, request.route.name(), groups)
 }
 
-/// Runs the handler. If it fails, a stored response is reused where the route allows that.
+/// Runs the handler. If it fails and the route allows it, a stored response is reused.
 async fn reply(
     engine: &Engine,
     request: &ReadRequest,

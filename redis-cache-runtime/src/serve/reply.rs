@@ -1,4 +1,4 @@
-//! Replies: the one place where the fields of a response are written.
+//! Replies. No other file writes the fields of a response.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -49,7 +49,7 @@ impl Reply {
         if head.grant.is_targeted {
             targeted::count_down(response.headers_mut(), freshness.age());
         }
-        // nginx keeps its copy as long as once more if a 304 grants no time of its own.
+        // nginx keeps its copy for its old lifetime once more if a 304 grants no time of its own.
         let grants_time = freshness.remaining().is_none_or(|left| left.as_secs() > 0);
         let request = request.filter(|_| grants_time);
         complete(&mut response, length, request, cache_control);
@@ -64,7 +64,8 @@ impl Reply {
         }
     }
 
-    /// Counts the request under the name of its handler, and writes how the cache handled it.
+    /// Counts the request under the name of its handler, and writes the fields that describe how
+    /// the cache handled it.
     pub(super) fn finish(
         mut self,
         engine: &Engine,
@@ -85,22 +86,22 @@ impl Reply {
     }
 }
 
-/// The effect of a write on the cache, as `X-Redis-Cache` says it. Of several attributes on one handler
-/// the last of these counts.
+/// The effect of a write on the cache, as `X-Redis-Cache` names it. If a handler has several
+/// attributes, the last of these variants counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum WriteOutcome {
-    /// None.
+    /// The write changed nothing.
     Bypass,
-    /// The write stored the response to the next read.
+    /// The write stored its response for the next read.
     Stored,
     /// The write evicted.
     Evicted,
-    /// The write evicted, and the store has not taken that yet.
+    /// The write evicted, and the store has not taken the eviction yet.
     Pending,
 }
 
 impl WriteOutcome {
-    /// The outcome of evictions; `None`: there was nothing to evict.
+    /// Returns the outcome of evictions; `None`: there was nothing to evict.
     pub(super) fn of(evicted: Option<Evicted>) -> Self {
         match evicted {
             None => Self::Bypass,
@@ -118,7 +119,7 @@ impl WriteOutcome {
         })
     }
 
-    /// Writes the outcome into a response of `#[cached]`, after what it says of the read.
+    /// Writes the outcome into a response, in place of an earlier one.
     pub(super) fn overwrite(self, response: &mut Response) {
         let fields = response.headers_mut();
         fields.insert(X_REDIS_CACHE, self.value());
@@ -131,7 +132,7 @@ impl WriteOutcome {
         let outcome = earlier.map_or(self, |earlier| earlier.max(self));
         extensions.insert(outcome);
         outcome.overwrite(&mut response);
-        // Several attributes on one handler are one cache.
+        // Several attributes on one handler are one cache, with one member of `Cache-Status`.
         if earlier.is_none() {
             add_cache_status(&mut response, CacheStatus::BYPASS, engine);
         }
@@ -139,10 +140,12 @@ impl WriteOutcome {
     }
 }
 
-/// Completes a response that clients may store, and makes it a 304 if the client has it.
+/// Completes a response that clients may store, and turns it into a 304 if the client has a current
+/// copy.
 ///
-/// The body of a 304 has a length, which is 0, so that no layer compresses it. Where a `Content-Length`
-/// is sent with it, it is that of the body it stands for, if that is known (RFC 9110 §8.6).
+/// The body of a 304 has the known length 0, so that no layer compresses it. Its `Content-Length`,
+/// if it is sent, is that of the body that the 304 stands for, if that length is known (RFC 9110
+/// §8.6).
 pub(super) fn complete(
     response: &mut Response,
     length: Option<u64>,
@@ -159,7 +162,7 @@ pub(super) fn complete(
     let fields = std::mem::take(response.headers_mut());
     *response.headers_mut() = retain_for_not_modified(fields);
     *response.body_mut() = Body::empty();
-    if let Some(length) = length.filter(|_| request.is_told_lengths) {
+    if let Some(length) = length.filter(|_| request.receives_length) {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_LENGTH, length.into());
     }
@@ -170,8 +173,8 @@ pub(super) fn fresh_cache_control(route: &Route, grant: &Grant) -> HeaderValue {
     cache_control(&route.client, grant, Freshness::new(grant.lifetime))
 }
 
-/// Passes on a response that is not stored. The route's restrictions for clients hold for it too,
-/// unless the handler sets a `Cache-Control` itself.
+/// Completes a response that is not stored. The restrictions of the route for clients apply to it,
+/// too, unless the handler sets a `Cache-Control` itself.
 pub(super) fn pass_on(route: &Route, mut response: Response) -> Response {
     let fields = response.headers_mut();
     add_vary(fields, route.store.vary);
@@ -183,7 +186,8 @@ pub(super) fn pass_on(route: &Route, mut response: Response) -> Response {
     response
 }
 
-/// Appends the member of this cache to `Cache-Status`, after those of caches behind the handler.
+/// Appends the member of this cache to `Cache-Status`, after the members of caches behind the
+/// handler.
 fn add_cache_status(response: &mut Response, status: CacheStatus, engine: &Engine) {
     if !engine.sends_cache_status() {
         return;
@@ -220,8 +224,7 @@ pub(super) fn add_invalidated_groups(
     }
 }
 
-/// Lists groups by their names, without scopes. Names that were hashed because they are long are left
-/// out.
+/// Lists groups by their names, without scopes. Long names, which are hashed, are left out.
 fn list_of_groups<'a>(groups: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
     let names = groups.filter_map(unscoped);
     list_of_strings(names.filter(|group| !is_hashed(group)))

@@ -1,4 +1,4 @@
-//! A request as the cache sees it.
+//! The part of a request that the cache needs, taken before the arguments are extracted.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -8,25 +8,25 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Version, header};
 use futures_util::future::BoxFuture;
 
-use super::explanation::Wanted;
+use super::explanation::ExplanationSlot;
 use super::route::Route;
 use super::route::read_url::ReadUrl;
 use crate::engine::Engine;
-use crate::engine::witnessed::Moment;
+use crate::engine::seen_nonces::Tick;
 use crate::http::directives::RequestDirectives;
 use crate::http::storable::NotStorable;
 use crate::key::asked::{Asked, KeptUrl};
 
 /// Keeps every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;
-/// Marks a write: HEAD stays HEAD.
+/// Marks a write, for which HEAD stays HEAD.
 pub const WRITE: u8 = 2;
 /// Keeps the whole head, for a key function.
 pub const PARTS: u8 = 4;
 /// Marks arguments that may read data which can change.
 const PROOF: u8 = 8;
 
-/// Marks arguments that may read data which can change, for a write without a route.
+/// Returns the flag for arguments that may read data which can change, of a write without a route.
 pub const fn proof_if(reads_early: bool) -> u8 {
     if reads_early { PROOF } else { 0 }
 }
@@ -42,7 +42,7 @@ pub enum NeededUrl {
     Values(fn() -> &'static Route),
 }
 
-/// The part of the URL that is kept of a request.
+/// The part of the URL that is kept for a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Url {
     /// Nothing.
@@ -50,27 +50,29 @@ pub(crate) enum Url {
     None,
     /// All of it.
     Kept(Arc<KeptUrl>),
-    /// The values that its handler reads.
+    /// The values that the handler reads.
     Read(ReadUrl),
 }
 
-/// A request as the cache sees it, and the engine of the cache.
+/// The part of a request that the cache needs, and the engine of the cache.
 #[derive(Clone)]
 pub struct CacheRequest {
     pub(crate) head: RequestHead,
     pub(crate) engine: Engine,
 }
 
-/// The part of a request that the cache needs. Small, because every future on the way moves it.
+/// The part of a request that the cache needs. It must stay small: every future on the way moves
+/// it.
 #[derive(Clone)]
 pub(crate) struct RequestHead {
     pub(crate) url: Url,
     pub(crate) method: MethodKind,
-    /// The moment before the extractors ran; `None` where no eviction concerns the data that they read.
-    pub(crate) since: Option<Moment>,
-    /// `None` unless a key function asks for it.
+    /// The tick before the extractors ran; `None`: no eviction concerns the data that they read.
+    pub(crate) read_since: Option<Tick>,
+    /// The whole head, for a key function; otherwise `None`.
     pub(crate) parts: Option<Box<Parts>>,
-    /// `None` if the request has no field that matters, as most, and is not to be explained.
+    /// The fields that the cache reads; `None`: there are none, as in most requests, and the
+    /// request is not to be explained.
     pub(crate) fields: Option<Box<RequestFields>>,
 }
 
@@ -84,20 +86,20 @@ pub(crate) enum MethodKind {
     Unsafe,
 }
 
-/// The fields of a request that matter, and its directives.
+/// The fields of a request that the cache reads, and its directives.
 #[derive(Clone)]
 pub(crate) struct RequestFields {
     pub(crate) map: HeaderMap,
     pub(crate) directives: RequestDirectives,
-    /// The request is to be explained.
-    pub(crate) wanted: Option<Wanted>,
-    /// A response without content has the `Content-Length` of the content that it stands for: over
-    /// HTTP/1 only the response to a HEAD has.
-    pub(crate) is_told_lengths: bool,
+    /// The slot for an explanation, if the request is to be explained.
+    pub(crate) explanation_slot: Option<ExplanationSlot>,
+    /// A response without content may have the `Content-Length` of the content that it stands for:
+    /// over HTTP/1, only the response to a HEAD request may.
+    pub(crate) receives_length: bool,
 }
 
 impl CacheRequest {
-    /// Keeps the parts of a request that the cache needs. `keep` is made of the flags above.
+    /// Takes the part of a request that the cache needs. `keep` is a union of the flags above.
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, engine: Engine) -> Self {
         let url = match url {
             NeededUrl::Nothing => Url::None,
@@ -108,8 +110,8 @@ impl CacheRequest {
         Self { head, engine }
     }
 
-    /// Records the time before the arguments are extracted, if one of them may read data which can
-    /// change. Returns the work that has to be done before the extraction.
+    /// Records the tick before the arguments are extracted, if one of them may read data which can
+    /// change. Returns the work that must be done before the extraction, if there is any.
     pub(crate) fn before_extraction(
         &mut self,
         url: NeededUrl,
@@ -122,22 +124,22 @@ impl CacheRequest {
         if !reads_early {
             return None;
         }
-        self.head.since = Some(self.engine.client().now());
+        self.head.read_since = Some(self.engine.client().tick());
         self.engine.client().prepare_proof(keep & WRITE != 0)
     }
 
-    /// Records the time again, when that work is done.
+    /// Records the tick again, after that work is done.
     pub(crate) fn extraction_begins(&mut self) {
-        self.head.since = Some(self.engine.client().now());
+        self.head.read_since = Some(self.engine.client().tick());
     }
 }
 
 impl RequestHead {
-    /// Reads the head. A HEAD request becomes the GET whose fields it asks for: the handler then
-    /// generates the response that is stored, and axum leaves out the body.
+    /// Takes the head. For a read, a HEAD request becomes the GET request that it corresponds to:
+    /// the handler then generates the response that is stored, and axum leaves out the body.
     fn take(keep: u8, parts: &mut Parts, url: Url, engine: &Engine) -> Self {
         if !engine.obeys_requests() {
-            // A server may ignore it (RFC 9110 §14.2).
+            // A server may ignore the field (RFC 9110 §14.2).
             parts.headers.remove(header::RANGE);
         }
         let map = if keep & ALL_FIELDS == 0 {
@@ -145,14 +147,14 @@ impl RequestHead {
         } else {
             parts.headers.clone()
         };
-        let wanted = Wanted::of(&parts.extensions);
-        let fields = (!map.is_empty() || wanted.is_some()).then(|| {
+        let explanation_slot = ExplanationSlot::of(&parts.extensions);
+        let fields = (!map.is_empty() || explanation_slot.is_some()).then(|| {
             let directives = engine.directives(&map);
             Box::new(RequestFields {
                 map,
                 directives,
-                wanted,
-                is_told_lengths: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
+                explanation_slot,
+                receives_length: parts.method == Method::HEAD || parts.version > Version::HTTP_11,
             })
         });
         if keep & WRITE == 0 && parts.method == Method::HEAD {
@@ -172,14 +174,14 @@ impl RequestHead {
                 _ => MethodKind::Unsafe,
             },
             url,
-            since: None,
+            read_since: None,
             parts: kept,
             fields,
         }
     }
 
-    /// Returns the URL, if it was kept; otherwise an empty one.
-    pub(crate) fn asked(&self) -> Asked<'_> {
+    /// Returns the URL if it was kept; otherwise an empty one.
+    pub(crate) fn kept_url(&self) -> Asked<'_> {
         static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
         match &self.url {
             Url::Kept(url) => Asked::Kept(url),
@@ -187,7 +189,8 @@ impl RequestHead {
         }
     }
 
-    /// Returns an error if the request may not use the cache. One without fields that matter may.
+    /// Returns an error if the request may not use the cache. A request without fields that the
+    /// cache reads may use it.
     pub(crate) fn check(&self, route: &Route) -> Result<(), NotStorable> {
         let fields = self.fields.as_deref();
         let check = |fields: &RequestFields| {
@@ -203,29 +206,29 @@ impl RequestHead {
         self.method == MethodKind::Read
     }
 
-    /// Returns the fields that matter, with preconditions and nominated fields.
+    /// Returns the fields that the cache reads, including preconditions and nominated fields.
     pub(crate) fn map(&self) -> Option<&HeaderMap> {
         self.fields.as_deref().map(|fields| &fields.map)
     }
 
-    /// Returns whether the client wants a stored response or none.
+    /// Returns whether the client accepts only a stored response.
     pub(crate) fn only_if_cached(&self) -> bool {
         self.directives()
             .is_some_and(|directives| directives.only_if_cached)
     }
 
     /// Returns the slot for an explanation, if the request is to be explained instead of answered.
-    pub(crate) fn wanted(&self) -> Option<&Wanted> {
-        self.fields.as_deref()?.wanted.as_ref()
+    pub(crate) fn explanation_slot(&self) -> Option<&ExplanationSlot> {
+        self.fields.as_deref()?.explanation_slot.as_ref()
     }
 
-    /// Returns the directives of the request, if it has fields that matter.
+    /// Returns the directives of the request, if it has fields that the cache reads.
     pub(crate) fn directives(&self) -> Option<&RequestDirectives> {
         self.fields.as_deref().map(|fields| &fields.directives)
     }
 }
 
-/// Returns the fields that the cache reads itself. Most requests have none, and then nothing is
+/// Returns the fields that the cache itself reads. Most requests have none, and then nothing is
 /// allocated.
 fn cache_fields(all: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();

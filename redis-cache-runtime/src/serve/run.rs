@@ -1,5 +1,5 @@
-//! The run of a handler: it can go on without its client if the compiler sees that its future may move
-//! to another task.
+//! The run of a handler. It can continue without its client if the compiler knows that its future
+//! may move to another task.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,20 +12,21 @@ use super::read::Lookup;
 use super::step::Step;
 use crate::observe::{Measured, Observer};
 
-/// The future of a handler. Its inherent methods are for futures that can move to another task. If the
-/// compiler cannot see that, in a generic handler, it finds the methods of [`InPlace`].
+/// The future of a handler. The inherent methods are for futures that can move to another task. If
+/// the compiler does not know that, as in a generic handler, method lookup finds those of
+/// [`InPlace`].
 ///
 /// Code that names `F` is compiled again for each handler, so it is short.
 pub struct Run<F: Future> {
     handler: F,
-    // Taken once, so that a handler which returns no response is one error.
+    // Resolved once, so that a handler which returns no response causes one compiler error.
     into_response: fn(F::Output) -> Response,
-    /// The name of the handler of a write, if this is not the run of another attribute within this one.
+    /// The name of the handler of a write; `None` for a run inside that of another attribute.
     name: Option<&'static str>,
 }
 
 impl<F: Future> Run<F> {
-    /// Wraps a handler that was called and not run yet.
+    /// Wraps the future of a handler.
     pub fn new(handler: F) -> Self
     where
         F::Output: IntoResponse,
@@ -37,7 +38,7 @@ impl<F: Future> Run<F> {
         }
     }
 
-    /// Wraps a handler of a name that was called and not run yet.
+    /// Wraps the future of a handler with a name, under which its duration is recorded.
     pub fn named(name: &'static str, handler: F) -> Self
     where
         F::Output: IntoResponse,
@@ -58,7 +59,8 @@ impl<F: Future> Run<F> {
     }
 }
 
-/// Runs a handler within a step. Compiled once for all handlers that return the same type.
+/// Runs a handler within a step. This function is compiled once for all handlers that return the
+/// same type.
 fn run_within<T: 'static>(
     step: impl Step,
     handler: BoxFuture<'static, T>,
@@ -80,7 +82,7 @@ impl<F: Future + Send + 'static> Run<F> {
         run_within(step, Box::pin(self.handler), self.into_response, self.name)
     }
 
-    /// Answers with the reply of a lookup, or runs the handler.
+    /// Returns the stored response that a lookup finds, or runs the handler.
     pub fn unless_found(self, lookup: Lookup) -> UnlessFound<F> {
         UnlessFound {
             progress: Progress::Lookup(lookup, self.into_response),
@@ -94,7 +96,7 @@ pub trait InPlace {
     /// Runs the handler within a step.
     fn within(self, step: impl Step) -> impl Future<Output = Response>;
 
-    /// Answers with the reply of a lookup, or runs the handler.
+    /// Returns the stored response that a lookup finds, or runs the handler.
     fn unless_found(self, lookup: Lookup) -> impl Future<Output = Response>;
 }
 
@@ -115,8 +117,8 @@ impl<F: Future> InPlace for Run<F> {
     }
 }
 
-/// The reply of a lookup, or else the response of the handler. The handler moves into a box when it has
-/// to run: a hit needs no box.
+/// The future of the response that a lookup finds, or else of the handler's response. The handler
+/// moves into a box only when it has to run, so that a hit needs no box.
 pub struct UnlessFound<F: Future> {
     progress: Progress<F::Output>,
     handler: Option<F>,
@@ -135,11 +137,11 @@ impl<F: Future + Send + 'static> Future for UnlessFound<F> {
 }
 
 /// A handler that may be taken once.
-trait Waiting<T> {
+trait TakeHandler<T> {
     fn take(&mut self) -> Option<BoxFuture<'static, T>>;
 }
 
-impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
+impl<F: Future + Send + 'static> TakeHandler<F::Output> for Option<F> {
     fn take(&mut self) -> Option<BoxFuture<'static, F::Output>> {
         match Option::take(self) {
             Some(handler) => Some(Box::pin(handler)),
@@ -148,14 +150,14 @@ impl<F: Future + Send + 'static> Waiting<F::Output> for Option<F> {
     }
 }
 
-/// Compiled once for all handlers that return the same type.
+/// The progress of [`UnlessFound`]. Compiled once for all handlers that return the same type.
 enum Progress<T> {
     Lookup(Lookup, fn(T) -> Response),
     Run(BoxFuture<'static, Response>),
 }
 
 impl<T: 'static> Progress<T> {
-    fn poll(&mut self, handler: &mut dyn Waiting<T>, cx: &mut Context<'_>) -> Poll<Response> {
+    fn poll(&mut self, handler: &mut dyn TakeHandler<T>, cx: &mut Context<'_>) -> Poll<Response> {
         if let Self::Lookup(lookup, into_response) = self {
             let read = match ready!(lookup.as_mut().poll(cx)) {
                 Ok(response) => return Poll::Ready(response),

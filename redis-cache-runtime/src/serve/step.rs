@@ -14,10 +14,10 @@ use crate::observe::Place;
 
 /// The work of an attribute around a handler.
 pub trait Step: Send + 'static {
-    /// The engine of the cache.
+    /// Returns the engine of the cache.
     fn engine(&self) -> &Engine;
 
-    /// Runs the handler to completion, even if the client goes away.
+    /// Runs the handler to completion, even if the client disconnects.
     fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response>;
 
     /// Runs the handler as long as its client waits.
@@ -27,9 +27,9 @@ pub trait Step: Send + 'static {
     ) -> impl Future<Output = Response>;
 }
 
-/// A run that is completed in the background, within the time of its lease, if it is dropped before its
-/// end. Until then it stays in the task of its client, so that task-local values are there and a panic
-/// takes its usual way.
+/// A run that continues in the background, for `lease_ttl` at most, if it is dropped before its
+/// end. Until then it stays in the task of its client, so that task-local values are available and
+/// a panic propagates as usual.
 pub(super) struct Detachable {
     run: Option<BoxFuture<'static, Response>>,
     engine: Engine,
@@ -53,7 +53,7 @@ impl Future for Detachable {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        // Taken out while it is polled: one that panics must not go on.
+        // The run is taken out while it is polled, so that it does not continue after a panic.
         let Some(mut run) = self.run.take() else {
             return Poll::Pending;
         };

@@ -1,4 +1,4 @@
-//! Stores the response of a handler.
+//! Encodes the response of a handler and stores it under a fill.
 
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, header};
@@ -25,7 +25,7 @@ pub(super) async fn store(
     fill.store(entry, stale_for).await
 }
 
-/// Returns the head of a response that was made just now, as it is stored.
+/// Returns the head to store for a response that was made just now.
 pub(super) fn stored_head(parts: &Parts, grant: Grant) -> StoredHead {
     StoredHead {
         status: parts.status,
@@ -35,7 +35,8 @@ pub(super) fn stored_head(parts: &Parts, grant: Grant) -> StoredHead {
     }
 }
 
-/// Takes the age of a response out of its fields: the lifetime of the grant is what is left of it.
+/// Removes the age of a response from its fields. The lifetime of the grant is the remaining one,
+/// so the age is accounted for.
 pub(super) fn take_age(fields: &mut HeaderMap, grant: &Grant) {
     if grant.is_targeted {
         let age = age(fields, clock::time());

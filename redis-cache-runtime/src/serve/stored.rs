@@ -1,4 +1,4 @@
-//! The search for a stored response.
+//! Stored responses: the search for one, and the rules for reusing it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::route::Route;
 use crate::engine::Engine;
 use crate::engine::clock;
 use crate::engine::search::Sought;
-use crate::engine::witnessed::Moment;
+use crate::engine::seen_nonces::Tick;
 use crate::http::directives::RequestDirectives;
 use crate::http::freshness::{Freshness, Grant, Reuse};
 use crate::http::storable::NotStorable;
@@ -47,8 +47,8 @@ impl Sought for ReadRequest {
         self.route.name()
     }
 
-    fn read_since(&self) -> Option<Moment> {
-        self.head.since.filter(|_| self.route.reads_early)
+    fn read_since(&self) -> Option<Tick> {
+        self.head.read_since.filter(|_| self.route.reads_early)
     }
 
     fn read_too_early(&self, engine: &Engine) {
@@ -80,8 +80,8 @@ impl Sought for ReadRequest {
 }
 
 impl ReadRequest {
-    /// Looks up the stored response that may be reused because the handler failed (RFC 5861 §4). The
-    /// lookup follows the failure, so that nothing is reused that was evicted meanwhile.
+    /// Looks up a stored response that may be reused because the handler failed (RFC 5861 §4). The
+    /// lookup comes after the failure, so that no response is reused that was evicted meanwhile.
     pub(super) async fn reuse_on_error(
         &self,
         engine: &Engine,

@@ -1,4 +1,5 @@
-//! Values: looked up, or computed and stored, like the responses of handlers.
+//! Values: looked up in the store, or made and stored, by the same protocol as the responses of
+//! handlers.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::fill::{Begun, Fill};
-use crate::engine::pending::PendingEviction;
 use crate::engine::plan::{Destination, Plan};
 use crate::engine::search::{Search, Searched, Sought};
 use crate::engine::{Engine, clock};
@@ -22,10 +23,11 @@ use crate::observe::{Measured, Operation, Writes, Written};
 use crate::store::entry::{Entry, StoredValue};
 use crate::store::{Claim, Stamps};
 
-/// The name of values in metrics and spans, where responses have their handler's.
+/// The name of all values in metrics and spans, in place of the name of a handler.
 const VALUES: &str = "values";
 
-/// The search for a value of a type, which is stored for `lifetime` (`None`: no expiry).
+/// The target of a search for a value of type `T`, which is stored for `lifetime` (`None`: no
+/// expiry).
 struct Value<T> {
     lifetime: Option<Duration>,
     of: PhantomData<fn() -> T>,
@@ -49,17 +51,17 @@ impl<T: DeserializeOwned> Sought for Value<T> {
 }
 
 /// Returns the JSON of the value at an address, if there is a fresh one.
-pub(crate) async fn find(engine: Engine, at: Address) -> Option<Bytes> {
+pub(crate) async fn get(engine: Engine, at: Address) -> Option<Bytes> {
     let Some(span) = engine.observer().span(Operation::Get) else {
-        return look(&engine, &at).await.1;
+        return look_up(&engine, &at).await.1;
     };
     span.about(VALUES, &at);
-    let (outcome, json) = span.around(look(&engine, &at)).await;
+    let (outcome, json) = span.around(look_up(&engine, &at)).await;
     span.answered(outcome.name(false), json.is_some());
     json
 }
 
-async fn look(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
+async fn look_up(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
     let (outcome, json) = match engine.client().lookup(at, false).await {
         Ok(found) => match found.into_entry().as_ref().and_then(fresh_json) {
             Some(json) => (Outcome::Hit, Some(json)),
@@ -67,20 +69,20 @@ async fn look(engine: &Engine, at: &Address) -> (Outcome, Option<Bytes>) {
         },
         Err(_) => (Outcome::Bypass, None),
     };
-    asked(engine, outcome, false);
+    record_request(engine, outcome, false);
     (outcome, json)
 }
 
-/// Counts a lookup of a value.
-fn asked(engine: &Engine, outcome: Outcome, collapsed: bool) {
+/// Counts a request for a value.
+fn record_request(engine: &Engine, outcome: Outcome, collapsed: bool) {
     engine.observer().record(Measured::Request {
         handler: VALUES,
         result: outcome.name(collapsed),
     });
 }
 
-/// Returns the value at an address; if there is none, computes and stores it.
-pub(crate) async fn find_or_make<T, E>(
+/// Returns the value at an address. If there is none, makes and stores one.
+pub(crate) async fn get_or_make<T, E>(
     engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
@@ -95,11 +97,11 @@ where
     };
     let destination = match Search::new(&engine, &at, &sought).run().await {
         Searched::Stored(value, collapsed) => {
-            asked(&engine, Outcome::Hit, collapsed.is_some());
+            record_request(&engine, Outcome::Hit, collapsed.is_some());
             return Ok(value);
         }
         Searched::Run(forward, plan) => {
-            asked(&engine, forward.outcome(), false);
+            record_request(&engine, forward.outcome(), false);
             match plan {
                 Plan::Run(destination) => destination,
                 Plan::Refresh(fill, _) => Destination::Store(fill),
@@ -121,7 +123,8 @@ where
     result
 }
 
-/// Stores a value, or evicts the old one. Dropped half-way, it evicts.
+/// Stores a value in place of the old one, or evicts if there is no JSON to store. If it is dropped
+/// before its end, it evicts.
 pub(crate) async fn write(
     engine: Engine,
     at: Address,
@@ -129,7 +132,7 @@ pub(crate) async fn write(
     json: Option<Vec<u8>>,
 ) {
     let evictions = vec![Eviction::Key(at.key.clone())];
-    let pending = PendingEviction::new(engine.client().clone(), evictions);
+    let pending = DueEviction::new(engine.client().clone(), evictions);
     let Some(json) = json else {
         pending.run().await;
         return;
@@ -145,7 +148,7 @@ pub(crate) async fn write(
     .await
     {
         Begun::Fill(fill, _) => {
-            // From here on the fill evicts.
+            // From here on, the fill evicts if it is dropped.
             pending.cancel();
             store(fill, lifetime, &json).await;
         }
@@ -160,7 +163,7 @@ async fn store(fill: Box<Fill>, lifetime: Option<Duration>, json: &[u8]) {
         .await;
 }
 
-/// Returns the entry of a value that was computed just now.
+/// Returns the entry of a value that was made just now.
 fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
     let value = StoredValue {
         lifetime,
@@ -169,14 +172,14 @@ fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<
     value.encode(stamps, json)
 }
 
-/// Returns the JSON of an entry, if it is a value and fresh.
+/// Returns the JSON of an entry, if the entry is a value and fresh.
 fn fresh_json(entry: &Entry) -> Option<Bytes> {
     entry
         .json()
         .filter(|_| entry.freshness(clock::now()).is_fresh())
 }
 
-/// Returns the value, if the JSON is one of that type.
+/// Decodes a value; `None`: the JSON is not a value of that type.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
     serde_json::from_slice(json)
         .inspect_err(|error| {
@@ -186,7 +189,7 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
         .ok()
 }
 
-/// Returns the JSON of a value, if it can be stored; otherwise logs the reason.
+/// Encodes a value; `None`: the value cannot be stored. The log names the reason.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writes: Writes,
@@ -204,8 +207,8 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     None
 }
 
-/// Counts a reason, and logs it once for each type. The log has neither the value nor an error that may
-/// quote it.
+/// Counts that a value is not stored, and logs the reason once for each type. The log line holds
+/// neither the value nor the error of serde, which may quote the value.
 fn refuse(
     of: &'static str,
     name: &'static str,

@@ -1,4 +1,5 @@
-//! `#[cache_put]`: run the handler, and store its response for the next read.
+//! `#[cache_put]`: runs the handler, and stores its response for the next read. If nothing can be
+//! stored, the write evicts.
 
 use std::fmt;
 
@@ -18,8 +19,8 @@ use super::store_response::{content_length, store, stored_head, take_age};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::client::Evicted;
+use crate::engine::due_eviction::DueEviction;
 use crate::engine::fill::{Begun, Fill};
-use crate::engine::pending::PendingEviction;
 use crate::http::conditional::add_etag;
 use crate::http::fields::{CACHE_STATUS, add_vary};
 use crate::http::storable::{NotStorable, is_non_error};
@@ -28,43 +29,47 @@ use crate::observe::{Writes, Written};
 use crate::store::Claim;
 use crate::store::entry::StoredHead;
 
-/// Takes the lease before the handler runs.
+/// Takes the lease of the entry that the write replaces, before the handler runs.
 pub fn write_through(
     request: CacheRequest,
     route: &'static Route,
     writer: &'static Writer,
     selected: Selected,
 ) -> BoxFuture<'static, Write> {
-    Box::pin(Write::begin(request, route, Declared { writer, selected }))
+    Box::pin(Write::begin(
+        request,
+        route,
+        Declaration { writer, selected },
+    ))
 }
 
 /// The declarations of a write, for one request.
-struct Declared {
+struct Declaration {
     writer: &'static Writer,
     selected: Selected,
 }
 
-/// Returns the evictions of a write that stores nothing, and the address of its response; `None`: the
-/// entry that it replaces is not known.
-async fn place(
+/// Returns the evictions of the write, which it needs if it stores nothing, and its address;
+/// `None`: the entry that it replaces is unknown.
+async fn resolve_targets(
     engine: &Engine,
     request: &RequestHead,
     route: &'static Route,
-    Declared { writer, selected }: Declared,
+    Declaration { writer, selected }: Declaration,
 ) -> (Vec<Eviction>, Option<Address>) {
     let all = match selected.selected_key() {
         Some(key) => Ok(key.clone().into_base()),
-        None => route.named_by(request),
+        None => route.key_named_by(request),
     };
     let all = match all {
         Ok(key) => vec![engine.eviction_of_key(key)],
         Err(_) if route.has_function_for(request) => vec![route.everything()],
-        Err(unread) => {
-            writer.cannot_name(route, unread);
+        Err(unidentified) => {
+            writer.log_unidentified(route, unidentified);
             return (vec![route.everything()], None);
         }
     };
-    let Some(mut addressing) = route.written(engine, request, selected) else {
+    let Some(mut addressing) = route.write_address(engine, request, selected) else {
         return (all, None);
     };
     addressing.complete(request).await;
@@ -79,17 +84,17 @@ pub struct Write {
     /// The address of the response, if it is known.
     at: Option<Address>,
     fill: Option<Box<Fill>>,
-    /// The evictions of a write that stores nothing, which follow if it succeeds.
-    pending: PendingEviction,
+    /// The evictions that are due when the write has succeeded, if nothing can be stored.
+    pending: DueEviction,
 }
 
 impl Write {
-    async fn begin(request: CacheRequest, route: &'static Route, declared: Declared) -> Self {
+    async fn begin(request: CacheRequest, route: &'static Route, declaration: Declaration) -> Self {
         let CacheRequest {
             head: request,
             engine,
         } = request;
-        let (evictions, at) = place(&engine, &request, route, declared).await;
+        let (evictions, at) = resolve_targets(&engine, &request, route, declaration).await;
         let written = at.clone();
         let kept_for = route.kept_for(&engine);
         let client = engine.client();
@@ -97,7 +102,16 @@ impl Write {
             None => None,
             Some(at) => {
                 let (name, claim) = (route.name(), Claim::Override);
-                match Fill::begin(client.clone(), at, name, claim, kept_for, request.since).await {
+                match Fill::begin(
+                    client.clone(),
+                    at,
+                    name,
+                    claim,
+                    kept_for,
+                    request.read_since,
+                )
+                .await
+                {
                     Begun::Fill(fill, _) => Some(fill),
                     Begun::ReadTooEarly(_) => {
                         route.refuse(NotStorable::ReadTooEarly, Writes::Through, &engine);
@@ -113,7 +127,7 @@ impl Write {
             Vec::new()
         };
         Self {
-            pending: PendingEviction::new(client.clone(), pending),
+            pending: DueEviction::new(client.clone(), pending),
             engine,
             route,
             request,
@@ -122,14 +136,14 @@ impl Write {
         }
     }
 
-    /// Answers with the handler's response, after storing it.
+    /// Stores the response of the handler or evicts, then finishes the response.
     async fn end(self, response: Response) -> Response {
         let (engine, route) = (self.engine.clone(), self.route);
         let (response, outcome) = self.store_or_evict(response).await;
         outcome.finish(pass_on(route, response), &engine)
     }
 
-    /// Stores the handler's response for the next read, or evicts the old entry.
+    /// Stores the response of the handler for the next read, or evicts the old one.
     async fn store_or_evict(self, response: Response) -> (Response, WriteOutcome) {
         let Self {
             engine,
@@ -195,7 +209,8 @@ impl fmt::Debug for Write {
     }
 }
 
-/// Returns the response, and its stored form: a 200, whatever the status of the write is.
+/// Returns the response, and the head and body to store. The stored status is 200, whatever the
+/// status of the write is.
 async fn representation(
     engine: &Engine,
     route: &Route,
@@ -219,9 +234,10 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
-            // The field describes the handling of the write.
+            // The field describes how the write was handled.
             stored.headers.remove(CACHE_STATUS);
-            // The field named the new resource; the entry is that resource.
+            // The field names the URL of the new resource, and the stored response is that
+            // resource.
             if parts.status != StatusCode::OK {
                 stored.headers.remove(header::LOCATION);
             }

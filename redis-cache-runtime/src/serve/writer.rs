@@ -1,31 +1,33 @@
-//! Handlers that write, and the log of their evictions.
+//! The handlers that write, and the log lines about their evictions. Each line is logged once per
+//! handler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::route::Route;
-use super::route::address::Unread;
+use super::route::address::Unidentified;
 use crate::key::Eviction;
 use crate::key::registry::name_of;
 
-/// A handler with `#[cache_evict]` or `#[cache_put]`. Built by the compiler, as a static of generated
-/// code.
+/// A handler with `#[cache_evict]` or `#[cache_put]`. A `const` expression of generated code builds
+/// it as a static.
 #[derive(Debug)]
 pub struct Writer {
     named: fn() -> &'static str,
-    /// The log has shown the evictions of this handler.
+    /// The evictions were logged at info level.
     is_known: AtomicBool,
-    /// The handlers whose entries this one cannot identify, with the reason that the log has named.
-    unread: Mutex<Vec<(&'static str, &'static str)>>,
+    /// The handlers whose entries this one does not identify, each with the reason, as far as they
+    /// were logged.
+    unidentified: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Writer {
-    /// Creates the writer. `named` returns the name of its companion.
+    /// Creates a writer. `named` returns the path of its companion.
     pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
             named,
             is_known: AtomicBool::new(false),
-            unread: Mutex::new(Vec::new()),
+            unidentified: Mutex::new(Vec::new()),
         }
     }
 
@@ -47,34 +49,40 @@ impl Writer {
     }
 
     /// Logs, once, that all entries of a handler are evicted, and how to evict fewer.
-    pub(crate) fn cannot_name(&self, reader: &Route, unread: Unread) {
+    pub(crate) fn log_unidentified(&self, reader: &Route, unidentified: Unidentified) {
         let (by, handler) = (self.name(), reader.name());
-        let reason = match unread {
-            Unread::OtherValues => {
-                "the path of the write does not have the values that the cached handler reads, by the \
-                 same names and in the same order: everything of the handler is evicted; to evict \
-                 less, name its values in the attribute"
+        let reason = match unidentified {
+            Unidentified::OtherValues => {
+                "all entries of the cached handler are evicted: the path of the write lacks a value that \
+                 the handler reads, or has it under another name or in another order; to evict fewer \
+                 entries, name the values in the attribute"
             }
-            Unread::NotSeen => {
-                "no request has shown yet by which names the cached handler reads its path: \
-                 everything of the handler is evicted; to evict less, name its values in the attribute"
+            Unidentified::NotSeen => {
+                "all entries of the cached handler are evicted: no request has reached it yet, so the \
+                 names of its path parameters are unknown; to evict fewer entries, name the values in \
+                 the attribute"
             }
-            Unread::Function => {
-                "a function makes the keys of the cached handler: everything of the handler is \
-                 evicted; to evict less, name the key in the attribute"
+            Unidentified::Function => {
+                "all entries of the cached handler are evicted: a key function makes its keys; to evict \
+                 fewer entries, name the key in the attribute"
             }
         };
         if !self.is_new(handler, reason) {
             return;
         }
-        match unread {
-            Unread::OtherValues => tracing::warn!(by, handler, "{reason}"),
-            Unread::NotSeen | Unread::Function => tracing::info!(by, handler, "{reason}"),
+        match unidentified {
+            Unidentified::OtherValues => tracing::warn!(by, handler, "{reason}"),
+            Unidentified::NotSeen | Unidentified::Function => {
+                tracing::info!(by, handler, "{reason}");
+            }
         }
     }
 
     fn is_new(&self, handler: &'static str, reason: &'static str) -> bool {
-        let mut known = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .unidentified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_new = !known.contains(&(handler, reason));
         if is_new {
             known.push((handler, reason));

@@ -1,4 +1,5 @@
-//! The source of an argument's value, as its type declares it.
+//! The source of an argument's value, as its type declares it, and the default key that follows
+//! from it.
 
 mod probe;
 mod reads_request;
@@ -25,14 +26,14 @@ pub use values::{ElementOf, UrlPart, ValueOf};
 
 /// An argument of a handler that is determined by the URL or by the application.
 ///
-/// The response of a `#[cached]` handler may depend on every argument. One of a type that
-/// implements this trait needs no mention in the attribute: the default key holds what it is
-/// determined by. Any other must be in `key`, `vary_by` or `ignore`.
+/// The response of a `#[cached]` handler may depend on every argument. An argument whose type
+/// implements this trait needs no mention in the attribute: the default key holds the part of the
+/// URL that determines it. Any other argument must be in `key`, `vary_by` or `ignore`.
 ///
-/// It is implemented for the extractors of axum that it is true of, for `Option`, `Result` and
-/// tuples of them, for `Cache` and `Redis`, and with the feature `axum-extra` for those of that crate. Implement it for an
-/// extractor of your own if no field, body or extension of a request can change its value, and if it loads
-/// nothing that an eviction is about:
+/// The trait is implemented for the extractors of axum that meet this condition, for `Option`,
+/// `Result` and tuples of them, for `Cache` and `Redis`, and with the feature `axum-extra` for the
+/// extractors of that crate. Implement it for an extractor of your own if no field, body or
+/// extension of a request can change its value, and if it loads no data that evictions concern:
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -69,15 +70,15 @@ pub trait Determined {
     /// The source of the value.
     const BY: Source;
 
-    /// The query alone tells the value, or the application.
+    /// Set if the query or the application alone determines the value.
     #[doc(hidden)]
     const IS_TOLD_BY_QUERY: bool = matches!(Self::BY, Source::App);
 
-    /// Writes what the value is determined by into the default key: unless you say more, the text of
-    /// the path, or of the path and query, in normal form.
+    /// Writes the part of the URL that determines the value into the default key. By default, this
+    /// is the normalized text of the path, or of the path and query.
     ///
-    /// An extractor that wraps another one has the same in the key, so that different spellings of
-    /// the same value share an entry:
+    /// An extractor that wraps another one should write the same, so that different spellings of a
+    /// value share an entry:
     ///
     /// ```
     /// # use std::convert::Infallible;
@@ -110,9 +111,10 @@ pub trait Determined {
 /// The source of an argument's value. A later variant includes the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The application, whatever is requested. So is the method: only GET is answered from a cache.
+    /// The application: the value is the same for every request. The method counts as such, because
+    /// only GET is answered from a cache.
     App,
-    /// The path of the URI. Two requests of the same path have the same value.
+    /// The path of the URI. Two requests with the same path have the same value.
     Path,
     /// The path and the query of the URI.
     PathAndQuery,
@@ -149,13 +151,13 @@ determined! {
     App: [] Cache;
     App: [] Method;
     Path: [] RawPathParams, told_by_query: false, |url| url.raw_params();
-    // The mount of a handler is always part of what is stored.
+    // The mount of a handler always selects the entry.
     Path: [] MatchedPath, told_by_query: true, |_| {};
     Path: [] NestedPath;
     Uri: [] RawQuery, told_by_query: true, |url| url.exact_query();
     Uri: [] Uri;
     Uri: [] OriginalUri;
-    // A GET has its form in the query.
+    // A GET request has its form in the query.
     Uri: [] RawForm, told_by_query: true, |url| url.exact_query();
 }
 
@@ -164,7 +166,7 @@ determined! {
     App: [] crate::store::Redis;
 }
 
-/// An extractor whose value may be a part of a key, so that every spelling of the value has one key.
+/// An extractor whose value can be part of a key, so that all spellings of the value have one key.
 ///
 /// [`UrlValue::read`] is preferred to [`Determined::read`] where the type is a [`KeyPart`].
 pub trait UrlValue: Determined {
@@ -224,8 +226,8 @@ queries! {
     Form<T>, Query<Recorded<T>>, Query;
 }
 
-/// Implements both traits for what wraps an extractor. Of an `Option` or a `Result` that holds none, the
-/// key has what was sent.
+/// Implements both traits for wrappers of an extractor. If an `Option` or a `Result` holds no
+/// value, the key holds the text that was sent.
 macro_rules! wrappers {
     ($([$($param:ident)?] $ty:ty;)*) => { $(
         impl<T: Determined $(, $param)?> Determined for $ty {

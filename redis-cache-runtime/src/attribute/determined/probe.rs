@@ -1,4 +1,5 @@
-//! Questions to types of which nothing is known: generated code asks them of every argument.
+//! Probes of types: generated code asks which traits the type of an argument implements, without
+//! requiring any of them.
 
 use std::marker::PhantomData;
 
@@ -6,60 +7,62 @@ use super::reads_request::ReadsRequest;
 use super::{Determined, Source, UrlValue};
 use crate::attribute::identifies::IdentifiesCaller;
 
-/// Is well-formed if values of the type are determined by the URL or by the application.
+/// A type that is well-formed only if values of `T` are determined by the URL or by the
+/// application.
 #[derive(Debug)]
 pub struct IsDetermined<T: Determined>(PhantomData<T>);
 
-/// Asks a type of which nothing is known what can be asked of it: constants with
-/// [`NotDetermined`], [`NotIdentifying`], [`MayReadEarly`] and [`NotAValue`] in scope, and methods by [`read`].
+/// A probe of a type. Its constants need [`NotDetermined`], [`NotIdentifying`], [`MayReadEarly`]
+/// and [`NotAValue`] in scope, and its methods need the traits of [`read`]: an inherent constant is
+/// preferred to that of a trait.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T: Determined> Probe<T> {
     /// The source of a value of the type.
     pub const BY: Option<Source> = Some(T::BY);
-    /// The query alone tells the value, or the application.
+    /// Set if the query or the application alone determines the value.
     pub const IS_TOLD_BY_QUERY: bool = T::IS_TOLD_BY_QUERY;
 }
 
 /// The answer of [`Probe`] for every other type.
 pub trait NotDetermined {
-    /// Nothing that is known.
+    /// No known source.
     const BY: Option<Source> = None;
-    /// Something else accounts for it.
+    /// Set, because the attribute itself names such an argument.
     const IS_TOLD_BY_QUERY: bool = true;
 }
 
 impl<T> NotDetermined for Probe<T> {}
 
 impl<T: IdentifiesCaller> Probe<T> {
-    /// The type tells who asks.
+    /// The type identifies the caller.
     pub const IDENTIFIES: bool = true;
 }
 
 /// The answer of [`Probe`] for every other type.
 pub trait NotIdentifying {
-    /// The type does not tell who asks.
+    /// The type does not identify the caller.
     const IDENTIFIES: bool = false;
 }
 
 impl<T> NotIdentifying for Probe<T> {}
 
 impl<T: ReadsRequest> Probe<T> {
-    /// No eviction concerns what the type reads.
+    /// No eviction concerns the data that the type reads.
     pub const MAY_READ_EARLY: bool = false;
 }
 
 /// The answer of [`Probe`] for every other type.
 pub trait MayReadEarly {
-    /// An eviction may concern what the type reads.
+    /// An eviction may concern the data that the type reads.
     const MAY_READ_EARLY: bool = true;
 }
 
 impl<T> MayReadEarly for Probe<T> {}
 
 impl<T: UrlValue> Probe<T> {
-    /// Tells that what the extractor reads has a place in a template as a whole.
+    /// The value of the extractor can be a placeholder of a template as a whole.
     pub const IS_VALUE: bool = true;
 }
 
@@ -72,7 +75,7 @@ pub trait NotAValue {
 impl<T> NotAValue for Probe<T> {}
 
 impl<T> Probe<T> {
-    /// A probe of the type.
+    /// Creates a probe of the type.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
@@ -84,9 +87,9 @@ impl<T> Default for Probe<T> {
     }
 }
 
-/// Reads an argument into a key, by what is known of its type. Method lookup tries `&&Probe<T>` first:
-/// the value is best, then what the type reads, and an argument that is not determined by the URL
-/// has nothing to read.
+/// Reads an argument into a key, by the traits of its type. Method lookup tries `&&Probe<T>` first,
+/// so a value is preferred, then the text that the type reads. An argument that is not determined
+/// by the URL reads nothing.
 pub mod read {
     use super::super::UrlValue;
     use super::{Determined, Probe};
@@ -104,7 +107,7 @@ pub mod read {
         }
     }
 
-    /// Reads an argument as its type says.
+    /// Reads an argument as its type declares.
     pub trait ByType {
         /// Reads the argument.
         fn read(&self, url: &mut UrlReader<'_>);

@@ -1,16 +1,17 @@
-//! Extractors that read the request alone.
+//! Extractors that read only the request, so that no eviction concerns their data.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, Version};
 
-/// An extractor that reads the request alone, and nothing that can change.
+/// An extractor that reads only the request, and no data that can change.
 ///
-/// Extractors run before the cache is asked. What an extractor loads may be evicted before the handler
-/// starts, and is then not stored, which takes a proof. An extractor of this trait needs none. Implement it
-/// for an extractor of your own that reads fields, cookies or a token, and neither a database nor a state
-/// that can change:
+/// Extractors run before the cache lookup, so an extractor can load data that is evicted before the
+/// handler starts. A response made from such data is stored only with a proof that no eviction
+/// happened in between. A handler whose extractors all implement this trait needs no proof.
+/// Implement it for an extractor of your own that reads fields, cookies or a token, and neither a
+/// database nor a state that can change:
 ///
 /// ```
 /// use std::convert::Infallible;

@@ -1,4 +1,5 @@
-//! The values that the key of a handler takes in code, checked by the types of its extractors.
+//! The types of the values that `handler::key(..)` takes, checked against the extractors of the
+//! handler.
 
 use crate::key::part::{KeyPart, Part};
 
@@ -9,9 +10,9 @@ use crate::key::part::{KeyPart, Part};
             write `axum = \"0.8\"` in Cargo.toml; if it is your own, give it another name"
 )]
 pub trait UrlPart {
-    /// `true`: the value is one of the path, and not of the query.
+    /// Set if the value is in the path, and not in the query.
     const IS_OF_PATH: bool;
-    /// The value.
+    /// The type of the value.
     type Of;
 }
 
@@ -24,7 +25,7 @@ pub trait ValueOf<A>: KeyPart {}
 
 impl<A: UrlPart, V: Part<A::Of>> ValueOf<A> for V {}
 
-/// A value that an extractor of a tuple has at a place.
+/// A value at a position of the tuple that an extractor has.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the value that `{A}` has at this place",
     label = "expected the value that the handler reads there"
@@ -38,9 +39,9 @@ where
 {
 }
 
-/// A tuple, and its element at a place.
+/// A tuple with an element at a position.
 pub trait Tuple<const AT: usize> {
-    /// The element.
+    /// The type of the element.
     type Element;
 }
 

@@ -1,5 +1,5 @@
-//! The documentation that aide makes of a handler: that of its arguments and of its response, as if
-//! nothing stood around them.
+//! The documentation that aide makes of a handler: that of its own arguments and response, as
+//! without the attribute.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -26,14 +26,14 @@ impl<T: OperationInput, K, const KEEP: u8> OperationInput for Head<T, K, KEEP> {
     }
 }
 
-/// A response that is documented as what the handler returns.
+/// A response that is documented as the return type of the handler.
 pub struct Documented<T> {
     response: Response,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Documented<T> {
-    /// Documents a response.
+    /// Wraps a response.
     pub fn new(response: Response) -> Self {
         Self {
             response,

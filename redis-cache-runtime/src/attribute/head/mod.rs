@@ -1,4 +1,4 @@
-//! The extractor that keeps the request for the attributes.
+//! The extractor that gives the attributes access to the request.
 
 #[cfg(feature = "aide")]
 mod documented;
@@ -23,27 +23,28 @@ use crate::serve::request::{CacheRequest, NeededUrl};
 #[cfg(feature = "aide")]
 pub use documented::Documented;
 
-/// Replaces an argument of a handler, so that the number of arguments stays the same. It keeps the
-/// parts of the request that the cache needs, then extracts that argument.
+/// A substitute for an argument of a handler, so that the number of arguments stays the same. It
+/// takes the part of the request that the cache needs, then extracts that argument.
 pub struct Head<T, K, const KEEP: u8 = 0> {
     /// The argument.
     pub extracted: T,
-    /// The request as the cache sees it.
+    /// The part of the request that the cache needs.
     pub request: CacheRequest,
     url: PhantomData<fn() -> K>,
 }
 
 /// A marker for the part of the URL that a handler needs.
 pub trait KeepUrl {
-    /// That part.
+    /// The needed part.
     const NEEDED: NeededUrl;
 }
 
-/// Nothing.
+/// A marker: the handler needs nothing of the URL.
 #[derive(Debug)]
 pub struct NoUrl;
 
-/// All of it: the handler whose key is made of it is not known yet.
+/// A marker: the handler needs the whole URL, because it is not known yet which handler's key is
+/// made from it.
 #[derive(Debug)]
 pub struct WholeUrl;
 
@@ -55,13 +56,13 @@ impl KeepUrl for WholeUrl {
     const NEEDED: NeededUrl = NeededUrl::Whole;
 }
 
-/// The values that the handler reads. Read at once, so that nothing else is kept.
+/// The values that the handler reads. They are read at once, so that nothing else is kept.
 impl<H: Handler> KeepUrl for H {
     const NEEDED: NeededUrl = NeededUrl::Values(H::route);
 }
 
-/// Replaces the arguments of a handler that has none. Its name is the cure for the compiler error that
-/// quotes it: `#[debug_handler]` counts the arguments that it sees.
+/// A substitute for the arguments of a handler that has none. `#[debug_handler]` counts arguments,
+/// so a compiler message about this type means that it belongs below the attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct DebugHandlerBelongsBelow;
 
@@ -87,7 +88,7 @@ where
         state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
         Extracting {
-            both: of_parts::<T, S>(K::NEEDED, KEEP, parts, state),
+            extraction: of_parts::<T, S>(K::NEEDED, KEEP, parts, state),
             head: PhantomData,
         }
     }
@@ -107,7 +108,7 @@ where
         state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
         Extracting {
-            both: of_request::<T, S>(K::NEEDED, KEEP, request, state),
+            extraction: of_request::<T, S>(K::NEEDED, KEEP, request, state),
             head: PhantomData,
         }
     }
@@ -116,18 +117,19 @@ where
 pin_project! {
     /// The extraction of an argument.
     ///
-    /// Written by hand, in two layers: an `async` block takes the compiler three times as long, and
-    /// code that names the head is compiled again for each handler.
+    /// This is written out, in two layers. For an `async` block the compiler takes three times as
+    /// long, and it compiles code that names `Head` again for each handler.
     struct Extracting<B, Head> {
         #[pin]
-        both: B,
+        extraction: B,
         head: PhantomData<fn() -> Head>,
     }
 }
 
 pin_project! {
-    /// An argument and the request. Compiled once for all handlers with the same extractor.
-    struct Both<B, F> {
+    /// The extraction of an argument, with the request. Compiled once for all handlers with the
+    /// same extractor.
+    struct ExtractWithRequest<B, F> {
         request: Option<CacheRequest>,
         // Completes before the extraction begins.
         before: Option<BoxFuture<'static, ()>>,
@@ -137,7 +139,7 @@ pin_project! {
     }
 }
 
-impl<B: FnOnce() -> F, F> Both<B, F> {
+impl<B: FnOnce() -> F, F> ExtractWithRequest<B, F> {
     fn new(mut request: CacheRequest, url: NeededUrl, keep: u8, begin: B) -> Self {
         Self {
             before: request.before_extraction(url, keep),
@@ -160,7 +162,7 @@ where
     S: Send + Sync,
 {
     let request = CacheRequest::take(url, keep, parts, Cache::from_ref(state).into_engine());
-    Both::new(request, url, keep, || T::from_request_parts(parts, state))
+    ExtractWithRequest::new(request, url, keep, || T::from_request_parts(parts, state))
 }
 
 fn of_request<T, S>(
@@ -177,7 +179,7 @@ where
     let (mut parts, body) = request.into_parts();
     let head = CacheRequest::take(url, keep, &mut parts, Cache::from_ref(state).into_engine());
     let request = Request::from_parts(parts, body);
-    Both::new(head, url, keep, || T::from_request(request, state))
+    ExtractWithRequest::new(head, url, keep, || T::from_request(request, state))
 }
 
 impl<B, T, E, K, const KEEP: u8> Future for Extracting<B, Head<T, K, KEEP>>
@@ -187,7 +189,7 @@ where
     type Output = Result<Head<T, K, KEEP>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().both.poll(cx) {
+        match self.project().extraction.poll(cx) {
             Poll::Ready(Ok((extracted, request))) => Poll::Ready(Ok(Head {
                 extracted,
                 request,
@@ -199,7 +201,7 @@ where
     }
 }
 
-impl<B, F, T, E> Future for Both<B, F>
+impl<B, F, T, E> Future for ExtractWithRequest<B, F>
 where
     B: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,

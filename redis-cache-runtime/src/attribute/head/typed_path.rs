@@ -1,4 +1,4 @@
-//! Typed paths of axum-extra, which routes find at the first argument of a handler.
+//! Typed paths of axum-extra, whose routers read the path from the first argument of a handler.
 
 use std::fmt::{self, Display};
 

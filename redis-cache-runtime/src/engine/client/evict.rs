@@ -1,4 +1,4 @@
-//! Evictions: sent to the store now, and again until it takes them.
+//! Evictions: sent to the store at once, and retried until the store takes them.
 
 use std::sync::{Arc, Weak};
 
@@ -15,24 +15,24 @@ use crate::store::LAST_EVICTION_RETRY;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Evicted {
-    /// No process serves the entries any more.
+    /// The store has taken the eviction: no process serves the entries any more.
     Everywhere,
     /// The store has not taken the eviction yet: other processes may still serve the entries.
     Pending,
 }
 
 impl StoreClient {
-    /// Returns whether an eviction that the store has not taken yet concerns an address.
+    /// Returns whether a pending eviction concerns an address.
     pub(crate) fn is_evicted(&self, at: &Address) -> bool {
-        self.backlog.concerns(at)
+        self.queue.concerns(at)
     }
 
-    /// Returns the number of evictions that the store has not taken yet.
+    /// Returns the number of pending evictions.
     pub(crate) fn pending_evictions(&self) -> usize {
-        self.backlog.len()
+        self.queue.len()
     }
 
-    /// Evicts. The only way out for an entry before its time.
+    /// Evicts entries. Nothing else removes an entry before it expires.
     pub(crate) async fn evict(self: &Arc<Self>, evictions: &[Eviction]) -> Evicted {
         let Some(span) = self.observer().span(Operation::Evict) else {
             return pending_unless(self.send_or_hold(evictions).await.is_ok());
@@ -45,15 +45,15 @@ impl StoreClient {
         pending_unless(sent.is_ok())
     }
 
-    /// Evicts in this process now, and in the others once the store can be reached.
+    /// Evicts in this process at once, and in the others as soon as the store is reachable.
     pub(crate) async fn evict_later(self: &Arc<Self>, evictions: &[Eviction]) {
         self.record_evictions(evictions);
         self.enqueue(evictions.iter().cloned().map(Owed::whole).collect());
         self.hold_response(evictions).await;
     }
 
-    /// Sends evictions to the store. If it does not take them and the settings say so, waits as long as
-    /// other processes may serve the entries.
+    /// Sends evictions to the store. If the store does not take them and `hold_pending` is set,
+    /// waits as long as other processes may serve the entries.
     async fn send_or_hold(self: &Arc<Self>, evictions: &[Eviction]) -> Result<(), Fault> {
         let sent = self.send(evictions).await;
         if sent.is_err() && self.hold_response(evictions).await {
@@ -62,17 +62,17 @@ impl StoreClient {
         sent
     }
 
-    /// Waits as long as other processes may serve the entries, if the settings say so; `true`: the store
-    /// has taken the evictions meanwhile.
+    /// Waits as long as other processes may serve the entries, if `hold_pending` is set. Returns
+    /// whether the store has taken the evictions meanwhile.
     async fn hold_response(&self, evictions: &[Eviction]) -> bool {
         let Some(time) = self.hold_pending else {
             return false;
         };
         sleep(time).await;
-        !self.backlog.holds_any_of(evictions)
+        !self.queue.contains_any_of(evictions)
     }
 
-    /// Sends evictions to the store, and queues those that it does not take.
+    /// Sends evictions to the store, and queues those that the store does not take.
     async fn send(self: &Arc<Self>, evictions: &[Eviction]) -> Result<(), Fault> {
         self.record_evictions(evictions);
         let started = self.observer().start();
@@ -81,7 +81,7 @@ impl StoreClient {
             left = failed.owed;
             failed.fault
         });
-        self.forget_witness(evictions.iter());
+        self.forget_eviction_nonce(evictions.iter());
         let removed = self.recorded("remove", started, removed);
         if removed.is_err() {
             self.enqueue(left);
@@ -92,7 +92,7 @@ impl StoreClient {
     }
 
     fn enqueue(self: &Arc<Self>, owed: Vec<Owed>) {
-        if self.backlog.push(owed) {
+        if self.queue.push(owed) {
             self.faults.record(&Fault::Overflow);
         }
         self.retry_evictions();
@@ -110,7 +110,7 @@ impl StoreClient {
     /// Retries the queued evictions in the background, unless a task does so already.
     pub(crate) fn retry_evictions(self: &Arc<Self>) {
         if let Ok(runtime) = Handle::try_current()
-            && self.backlog.take_care()
+            && self.queue.begin_retry()
         {
             let pending = self.pending_evictions();
             tracing::warn!(
@@ -121,29 +121,29 @@ impl StoreClient {
         }
     }
 
-    /// Forgets the nonce that evictions have removed.
-    fn forget_witness<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
+    /// Forgets the eviction nonce, if one of some evictions removes it.
+    fn forget_eviction_nonce<'a>(&self, mut evictions: impl Iterator<Item = &'a Eviction>) {
         if evictions.any(Eviction::concerns_responses) {
-            self.witnessed.forget();
+            self.seen_nonces.forget_eviction_nonce();
         }
     }
 
-    /// Sends every queued eviction once: if one of several servers is away, the others still get theirs.
-    /// Returns whether the store took them all.
+    /// Sends every pending eviction once, so that one unreachable server does not delay the
+    /// evictions of the others. Returns whether the store took them all.
     async fn send_queued(&self) -> bool {
-        let (attempts, mut has_succeeded) = (self.backlog.attempts(), true);
-        while let Some(batch) = self.backlog.batch(attempts) {
+        let (attempts, mut has_succeeded) = (self.queue.attempts(), true);
+        while let Some(batch) = self.queue.next_batch(attempts) {
             let removed = self.store.remove_owed(&batch.owed).await;
-            self.forget_witness(batch.owed.iter().map(|owed| &owed.eviction));
+            self.forget_eviction_nonce(batch.owed.iter().map(|owed| &owed.eviction));
             let Err(left) = removed else {
-                self.backlog.settle(&batch, Vec::new());
+                self.queue.finish_batch(&batch, Vec::new());
                 continue;
             };
             has_succeeded = false;
             if left.is_everything {
                 break;
             }
-            self.backlog.settle(&batch, left.owed);
+            self.queue.finish_batch(&batch, left.owed);
         }
         has_succeeded
     }
@@ -157,8 +157,8 @@ fn pending_unless(taken: bool) -> Evicted {
     }
 }
 
-/// The task that sends queued evictions until the store has taken them all. Dropped with its runtime,
-/// it leaves them to the next request that they concern.
+/// The task that retries pending evictions until the store has taken them all. If it is dropped
+/// with its runtime, the next request that they concern starts a new task.
 struct Retry(Weak<StoreClient>);
 
 impl Retry {
@@ -166,7 +166,7 @@ impl Retry {
         let mut delay = FIRST_EVICTION_RETRY;
         while let Some(client) = self.0.upgrade() {
             let has_succeeded = client.send_queued().await;
-            if client.backlog.is_done() {
+            if client.queue.finish_retry() {
                 tracing::info!("the store has taken all queued evictions");
                 self.0 = Weak::new();
                 return;
@@ -185,7 +185,7 @@ impl Retry {
 impl Drop for Retry {
     fn drop(&mut self) {
         if let Some(client) = self.0.upgrade() {
-            client.backlog.abandon();
+            client.queue.abort_retry();
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The store as requests use it: every step of the protocol, with the faults counted, the operations
-//! timed, and the evictions that the store has not taken yet.
+//! The client of the store: every step of the protocol, with faults counted and operations timed.
+//! Requests reach the store only through it, so that no lookup misses a pending eviction.
 
 mod evict;
 
@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::background::Background;
-use super::backlog::Backlog;
-use super::witnessed::{Moment, Witnessed};
+use super::eviction_queue::EvictionQueue;
+use super::seen_nonces::{SeenNonces, Tick};
 use crate::key::Address;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::Status;
@@ -23,21 +23,22 @@ use crate::store::{Claim, Claimed, Found, LAST_EVICTION_RETRY, Lease, LeaseTerms
 
 pub(crate) use evict::Evicted;
 
-/// The interval at which the lease of a run that others wait for is renewed. The lease ends a few beats
-/// after a process that held it died.
+/// The interval at which the lease of a run with followers is renewed. If the process that holds it
+/// dies, the lease ends a few beats later.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 
-/// The first pause before evictions that the store did not take are sent again.
+/// The first pause before pending evictions are retried.
 pub(crate) const FIRST_EVICTION_RETRY: Duration = Duration::from_millis(20);
 
-/// The only way to the store for requests.
+/// The client of the store, which every request uses.
 pub(crate) struct StoreClient {
     store: Store,
     faults: Arc<FaultLog>,
-    backlog: Backlog,
+    queue: EvictionQueue,
     background: Background,
-    witnessed: Witnessed,
-    /// The time for which the response to a write is held whose evictions the store has not taken.
+    seen_nonces: SeenNonces,
+    /// The time for which the response to a write is held while its evictions are pending; `None`:
+    /// it is not held.
     hold_pending: Option<Duration>,
     lease_ttl: Duration,
 }
@@ -47,9 +48,9 @@ impl StoreClient {
         Self {
             store,
             faults,
-            backlog: Backlog::default(),
+            queue: EvictionQueue::default(),
             background: Background::new(settings.max_detached_runs),
-            witnessed: Witnessed::default(),
+            seen_nonces: SeenNonces::default(),
             hold_pending: settings.hold_pending.then_some(settings.pulse),
             lease_ttl: settings.lease_ttl.min(LONGEST),
         }
@@ -67,7 +68,7 @@ impl StoreClient {
         &self.background
     }
 
-    /// Returns the number of operations that have failed.
+    /// Returns the number of operations of the store that have failed.
     pub(crate) fn faults(&self) -> u64 {
         self.faults.count()
     }
@@ -76,28 +77,28 @@ impl StoreClient {
         self.lease_ttl
     }
 
-    /// Returns the time for which the lease of a run that others wait for is held unless it is renewed.
+    /// Returns the time for which the lease of a run with followers is held unless it is renewed.
     pub(crate) fn hold(&self) -> Duration {
         self.lease_ttl.min(3 * BEAT)
     }
 
-    /// Returns how the client is doing, without asking the servers.
+    /// Returns the state of the connections and the counters, without asking the servers.
     pub(crate) fn status(&self) -> Status {
         Status {
             servers: self.store.servers(),
-            pending_evictions: self.backlog.len(),
+            pending_evictions: self.queue.len(),
             faults: self.faults.count(),
         }
     }
 
-    /// Looks up the entry at an address and, if asked, the holder of its lease. The only way to an
-    /// entry.
+    /// Looks up the entry at an address and, if `holder`, the holder of its lease. Fails while an
+    /// eviction of the address is pending.
     pub(crate) async fn lookup(
         self: &Arc<Self>,
         at: &Address,
         holder: bool,
     ) -> Result<Found, Fault> {
-        if self.backlog.concerns(at) {
+        if self.queue.concerns(at) {
             self.retry_evictions();
             return Err(Fault::EvictionPending);
         }
@@ -106,7 +107,7 @@ impl StoreClient {
         if let Ok(found) = &mut ended {
             let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
             if let Some(witness) = witness.flatten() {
-                self.witnessed.learn(Some(witness));
+                self.seen_nonces.learn_eviction_nonce(Some(witness));
             }
             if let Some(mounted) = at.mounted {
                 found.nonces.push(Some(mounted.stamp()));
@@ -115,8 +116,9 @@ impl StoreClient {
         self.recorded("get", started, ended)
     }
 
-    /// Takes the right to fill an address with an entry that is kept for `kept_for`. The entry may be
-    /// made of data that was read before, if `reads_early`.
+    /// Takes the lease of an address, for an entry that is kept for `kept_for`. If `reads_early`,
+    /// the entry may be made of data that was read before this call, and the lease includes nonces
+    /// for a proof.
     pub(crate) async fn lease(
         self: &Arc<Self>,
         at: &Address,
@@ -147,25 +149,27 @@ impl StoreClient {
     }
 
     #[cfg(test)]
-    pub(crate) fn witnessed(&self) -> &Witnessed {
-        &self.witnessed
+    pub(crate) fn seen_nonces(&self) -> &SeenNonces {
+        &self.seen_nonces
     }
 
-    /// Returns the current moment.
-    pub(crate) fn now(&self) -> Moment {
-        self.witnessed.now()
+    /// Returns the current tick.
+    pub(crate) fn tick(&self) -> Tick {
+        self.seen_nonces.tick()
     }
 
-    /// Returns whether nothing at the lease's address was evicted between a moment and the lease.
-    pub(crate) fn proves(&self, lease: &Lease, since: Moment) -> bool {
+    /// Returns whether a lease proves that nothing at its address was evicted between a tick and
+    /// the lease.
+    pub(crate) fn proves_no_eviction(&self, lease: &Lease, since: Tick) -> bool {
         let witnesses = lease.witnesses.as_ref();
-        witnesses.is_some_and(|witnesses| self.witnessed.prove(witnesses, since))
+        witnesses.is_some_and(|witnesses| self.seen_nonces.proves_no_eviction(witnesses, since))
     }
 
-    /// Reads the nonce that every eviction removes, for a proof about data that is read after that.
-    /// `None`: this process knows the nonce, as far as it can tell, and `insists` does not ask for more.
+    /// Returns a future that reads the eviction nonce, for a proof about data that is read after
+    /// it. `None`: this process knows the nonce, as far as it can tell. With `insists`, the nonce
+    /// is always read.
     pub(crate) fn prepare_proof(self: &Arc<Self>, insists: bool) -> Option<BoxFuture<'static, ()>> {
-        if !insists && self.witnessed.is_known() {
+        if !insists && self.seen_nonces.knows_eviction_nonce() {
             return None;
         }
         let client = Arc::clone(self);
@@ -173,11 +177,13 @@ impl StoreClient {
             let started = client.observer().start();
             let witness = client.store.witness().await;
             let witness = client.recorded("witness", started, witness);
-            client.witnessed.learn(witness.ok().flatten());
+            client
+                .seen_nonces
+                .learn_eviction_nonce(witness.ok().flatten());
         }))
     }
 
-    /// Holds a lease for longer, under a token that may be another; `false` when the lease was lost.
+    /// Renews a lease, and may replace its token; returns `false` if the lease was lost.
     pub(crate) async fn renew(
         &self,
         at: &Address,
@@ -190,7 +196,7 @@ impl StoreClient {
         self.recorded("renew", started, ended)
     }
 
-    /// Stores an entry under a lease; `false` when the lease was lost.
+    /// Stores an entry under a lease; returns `false` if the lease was lost.
     pub(crate) async fn fill(
         &self,
         at: &Address,
@@ -201,12 +207,13 @@ impl StoreClient {
         let started = self.observer().start();
         let ended = self.store.put(at, lease, entry, lifetime).await;
         if lease.claim == Claim::Override && !at.key.is_of_value() {
-            self.witnessed.forget();
+            self.seen_nonces.forget_eviction_nonce();
         }
         self.recorded("put", started, ended)
     }
 
-    /// Makes the nonces of an address outlast an entry that is stored next and kept for `kept_for`.
+    /// Prolongs the nonces of an address, so that they outlast an entry that is stored next and
+    /// kept for `kept_for`.
     pub(crate) async fn prolong(
         &self,
         at: &Address,
@@ -218,7 +225,7 @@ impl StoreClient {
         self.recorded("prolong", started, ended)
     }
 
-    /// Gives a lease back.
+    /// Releases a lease.
     pub(crate) async fn release(self: &Arc<Self>, at: &Address, claim: Claim, token: Token) {
         let started = self.observer().start();
         let released = self.store.release(at, claim, token).await;
@@ -230,8 +237,8 @@ impl StoreClient {
         }
     }
 
-    /// Gives a lease back that may be held, once the store can be reached, so that nobody waits for it.
-    /// The attempts stop when the lease has ended by itself.
+    /// Retries to release a lease that may be held, so that no request waits for it. The attempts
+    /// stop when the lease has ended by itself.
     pub(crate) fn release_later(self: &Arc<Self>, at: Address, claim: Claim, token: Token) {
         let client = Arc::clone(self);
         self.background.spawn_bounded(async move {
@@ -245,7 +252,7 @@ impl StoreClient {
         });
     }
 
-    /// Records how an operation of the store ended, and its duration.
+    /// Records the result and the duration of an operation of the store.
     fn recorded<T>(
         &self,
         operation: &'static str,
@@ -265,7 +272,7 @@ impl StoreClient {
 
 impl Drop for StoreClient {
     fn drop(&mut self) {
-        let lost = self.backlog.len();
+        let lost = self.queue.len();
         if lost > 0 {
             tracing::warn!(
                 lost,

@@ -1,9 +1,9 @@
-//! The address at which a response is stored.
+//! The address at which a response is stored, for reads and for writes.
 
 use super::Route;
 use super::key_function::{KeyFunction, KeyKind};
 use super::named::{key_of_function, key_of_template, key_of_url};
-use super::read_url::{Purpose, ReadUrl};
+use super::read_url::{ReadMode, ReadUrl};
 use super::selected::Selected;
 use crate::engine::Engine;
 use crate::key::asked::Asked;
@@ -13,31 +13,34 @@ use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
 use crate::serve::request::{RequestHead, Url};
 
 impl Route {
-    /// Returns the key that a write evicts when it names the handler without values: it covers all
-    /// entries of the handler for the values of the path.
+    /// Returns the key that a write evicts when it names the handler without values: the key of
+    /// everything that the handler stored for the values of the path.
     ///
-    /// The keys that a key function made of other requests are not known.
-    pub(crate) fn named_by(&'static self, request: &RequestHead) -> Result<CacheKey, Unread> {
+    /// Fails for a handler with a key function, because the keys of its other requests are unknown.
+    pub(crate) fn key_named_by(
+        &'static self,
+        request: &RequestHead,
+    ) -> Result<CacheKey, Unidentified> {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
-            return Err(Unread::Function);
+            return Err(Unidentified::Function);
         }
         let UrlValues { base, beyond } =
-            self.values(request.asked(), self.read, handler, Purpose::WRITE);
+            self.values(request.kept_url(), self.read, handler, ReadMode::WRITE);
         let Beyond {
             has_failed, names, ..
         } = beyond.map_or_else(Beyond::default, |it| *it);
         let reads_so = handler.reads_by(&names);
         if has_failed || reads_so == Some(false) {
-            return Err(Unread::OtherValues);
+            return Err(Unidentified::OtherValues);
         }
         if reads_so.is_none() && !names.is_empty() {
-            return Err(Unread::NotSeen);
+            return Err(Unidentified::NotSeen);
         }
         Ok(CacheKey::of_handler(base, handler.bucket()))
     }
 
-    /// Returns the eviction of all entries of the handler.
+    /// Returns the eviction of everything that the handler stored.
     pub(crate) fn everything(&'static self) -> Eviction {
         Eviction::Handler(self.plain().bucket())
     }
@@ -55,49 +58,53 @@ impl Route {
                 let read = selected.read.unwrap_or(self.read);
                 self.read_url_of(Asked::Kept(&url), selected.types, read)
             }
-            Url::None => self.read_url(request.asked()),
+            Url::None => self.read_url(request.kept_url()),
         };
-        self.addressed(engine, request, selected, url)
+        self.make_address(engine, request, selected, url)
     }
 
-    /// Returns whether a write is on a path of the handler, so that its key function makes the same key
-    /// for both.
+    /// Returns whether the key function returns the same key for a write as for reads. It does if
+    /// the write is mounted where the handler is.
     pub(crate) fn has_function_for(&'static self, request: &RequestHead) -> bool {
         let is_function = matches!(self.key, KeyKind::Function(_));
-        is_function && self.plain().known_mount(request.asked().mount()).is_some()
+        is_function
+            && self
+                .plain()
+                .known_mount(request.kept_url().mount())
+                .is_some()
     }
 
-    /// Returns the address at which a write stores its response. `None`: the entries that it replaces
-    /// are not known, because the handler is mounted at other paths, or other queries may stand for the
-    /// same values.
-    pub(crate) fn written(
+    /// Returns the address at which a write stores its response. `None`: the entries that it
+    /// replaces are unknown, because the handler is mounted at other paths, or other queries may
+    /// spell the same values.
+    pub(crate) fn write_address(
         &'static self,
         engine: &Engine,
         request: &RequestHead,
         selected: Selected,
     ) -> Option<Addressing> {
         let handler = self.plain();
-        let asked = request.asked();
+        let asked = request.kept_url();
         let is_named = selected.key.is_some();
         let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
-        // The name is another handler's, and these would be its entries.
+        // Another handler has the same name, and the entry would be that handler's.
         if handler.is_duplicate() {
             return None;
         }
-        let mut values = self.values(asked, self.read, handler, Purpose::WRITE);
+        let mut values = self.values(asked, self.read, handler, ReadMode::WRITE);
         if let Some(beyond) = &mut values.beyond {
             if beyond.has_other_spellings && !is_named {
                 return None;
             }
             if is_named {
-                // Parameters that the named values leave out are not in the URL of the write either.
+                // The named values are complete: the URL of the write adds nothing.
                 beyond.rest.clear();
             }
         }
-        Some(self.addressed(engine, request, selected, ReadUrl { values, mounted }))
+        Some(self.make_address(engine, request, selected, ReadUrl { values, mounted }))
     }
 
-    fn addressed(
+    fn make_address(
         &'static self,
         engine: &Engine,
         request: &RequestHead,
@@ -109,20 +116,20 @@ impl Route {
             .template
             .map(|template| key_of_template(handler, &template));
         let named = selected.key.or(template);
-        let ask = match self.key {
+        let key_call = match self.key {
             KeyKind::Function(function) if named.is_none() && request.parts.is_some() => {
                 Some(function)
             }
             _ => None,
         };
         let (key, rest) = match named {
-            // A key of values that extends another is complete.
+            // A key of values that extends another key is complete.
             Some(key) if key.base().is_some() => (key, rest_of(values)),
             Some(key) => {
                 let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
                 (key.extended(&beyond.more), beyond.rest)
             }
-            None if ask.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
+            None if key_call.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
             None => key_of_url(values, handler),
         };
         let variant = Variant::of(&Selecting {
@@ -141,8 +148,8 @@ impl Route {
                 groups,
                 mounted: Some(mounted.reading_early(self.reads_early)),
             },
-            ask: ask.map(|function| {
-                Box::new(Ask {
+            key_call: key_call.map(|function| {
+                Box::new(KeyCall {
                     function,
                     handler,
                     scope: engine.scope().cloned(),
@@ -156,39 +163,40 @@ fn rest_of(values: UrlValues) -> String {
     values.beyond.map_or_else(String::new, |beyond| beyond.rest)
 }
 
-/// The reason why a write that names a handler does not identify its entry. All entries of the handler
-/// are evicted then.
+/// The reason why a write that names a handler does not identify an entry. The write then evicts
+/// all entries of the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
-    /// The handler reads other values, or reads them by other names or in another order.
+pub(crate) enum Unidentified {
+    /// The handler reads values that the path of the write lacks, or reads them by other names or
+    /// in another order.
     OtherValues,
-    /// No request has shown yet by which names the handler reads its values.
+    /// No request has reached the handler yet, so the names of its path parameters are unknown.
     NotSeen,
-    /// A key function makes the keys of the handler from requests other than this one.
+    /// A key function makes the keys of the handler from other requests than this one.
     Function,
 }
 
 /// The address of a response, which may lack the key of a key function.
 pub(crate) struct Addressing {
     at: Address,
-    ask: Option<Box<Ask>>,
+    key_call: Option<Box<KeyCall>>,
 }
 
-/// The key function of a handler, which may have to wait.
-struct Ask {
+/// The call of a key function, which may have to wait.
+struct KeyCall {
     function: KeyFunction,
     handler: &'static Instance,
     scope: Option<Scope>,
 }
 
 impl Addressing {
-    /// Runs the key function, if there is one. The address stays here: if it moved, it would be in the
-    /// future of the caller twice.
+    /// Completes the address with the key of the key function, if there is one. The address stays
+    /// here: if it were moved, it would be in the future of the caller twice.
     pub(crate) async fn complete(&mut self, request: &RequestHead) -> &Address {
-        if let (Some(ask), Some(parts)) = (&self.ask, request.parts.as_deref()) {
-            let text = (ask.function)(parts).await;
-            let key = key_of_function(ask.handler, &text);
-            self.at.key = match &ask.scope {
+        if let (Some(key_call), Some(parts)) = (&self.key_call, request.parts.as_deref()) {
+            let text = (key_call.function)(parts).await;
+            let key = key_of_function(key_call.handler, &text);
+            self.at.key = match &key_call.scope {
                 Some(scope) => scope.key(key),
                 None => key,
             };
@@ -196,7 +204,7 @@ impl Addressing {
         &self.at
     }
 
-    /// Returns the address, once it is complete.
+    /// Returns the address, which must be complete.
     pub(crate) fn into_address(self) -> Address {
         self.at
     }

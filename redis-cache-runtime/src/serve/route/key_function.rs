@@ -1,4 +1,4 @@
-//! Keys that a function of the application makes.
+//! Keys that a function of the application makes from the head of the request.
 
 use axum::http::request::Parts;
 use futures_util::future::BoxFuture;
@@ -10,11 +10,11 @@ pub(super) enum KeyKind {
     Default,
     /// The values of a template.
     Template,
-    /// The result of a function of the request's `Parts`.
+    /// The result of a key function.
     Function(KeyFunction),
 }
 
-/// Makes the key of a request.
+/// A function that makes the key of a request.
 pub(crate) type KeyFunction = for<'a> fn(&'a Parts) -> KeyFuture<'a>;
 
 pub(super) type KeyFuture<'a> = BoxFuture<'a, String>;

@@ -1,4 +1,5 @@
-//! The declarations of attributes, built once per handler by generated code.
+//! The declarations of attributes. Generated code builds one static `Route` per handler, and
+//! nothing changes it but the counters of its log lines and the mounts of the handler.
 
 pub(crate) mod address;
 mod key_function;
@@ -25,36 +26,36 @@ use crate::observe::{Measured, Writes, Written};
 
 pub use self::key_function::KeyResult;
 
-/// The declarations of `#[cached]` or `#[cache_put]`. Built by the compiler, as a static of generated
-/// code.
+/// The declarations of `#[cached]` or `#[cache_put]`. A `const` expression of generated code builds
+/// it as a static.
 #[derive(Debug)]
 pub struct Route {
-    /// Returns the name of the companion, from which the name of the handler derives.
+    /// Returns the path of the handler, from which its name is made unless one is declared.
     named: fn() -> &'static str,
     name: Option<&'static str>,
-    /// Reads what the arguments of the handler see of a URL.
+    /// Reads the parts of a URL that the arguments of the handler read.
     read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
-    /// Sorted and without repeats.
+    /// Sorted, without duplicates.
     groups: &'static [&'static str],
-    /// Makes the groups, where they are expressions that use no value.
+    /// Makes the groups, if they are expressions that use no argument.
     made_groups: Option<fn() -> Vec<Group>>,
-    /// The patterns of the names of its groups: NUL stands for a value.
+    /// The patterns of the names of the groups: NUL is the placeholder of a value.
     declared: &'static [&'static str],
     query: QueryRule,
     key: KeyKind,
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
     unless: Option<fn(&Response) -> bool>,
-    /// Set if arguments may have been read from data that can change, before the handler runs.
+    /// The arguments may be read from data that can change, before the handler runs.
     pub(crate) reads_early: bool,
-    /// A bit for each reason that the log has named.
+    /// One bit for each reason that was logged.
     refused: AtomicU32,
 }
 
 impl Route {
-    /// Creates the route of a handler. `named` returns the name of its companion.
+    /// Creates the route of a handler. `named` returns the path of its companion.
     pub const fn new(named: fn() -> &'static str) -> Self {
         Self {
             named,
@@ -82,14 +83,14 @@ impl Route {
         self
     }
 
-    /// Sets the eviction groups, sorted and without repeats.
+    /// Sets the eviction groups, sorted and without duplicates.
     #[must_use]
     pub const fn groups(mut self, groups: &'static [&'static str]) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Sets the name of the handler.
+    /// Sets the name of the handler, instead of the name of its function.
     #[must_use]
     pub const fn name_is(mut self, name: &'static str) -> Self {
         self.name = Some(name);
@@ -103,14 +104,14 @@ impl Route {
         self
     }
 
-    /// Sets the function that makes the eviction groups, sorted and without repeats.
+    /// Sets the function that makes the eviction groups, sorted and without duplicates.
     #[must_use]
     pub const fn groups_by(mut self, make: fn() -> Vec<Group>) -> Self {
         self.made_groups = Some(make);
         self
     }
 
-    /// Sets the patterns of the names of its groups: NUL stands for a value.
+    /// Sets the patterns of the names of the groups: NUL is the placeholder of a value.
     #[must_use]
     pub const fn declares(mut self, patterns: &'static [&'static str]) -> Self {
         self.declared = patterns;
@@ -131,7 +132,7 @@ impl Route {
         self
     }
 
-    /// Sets that a template of values makes the key.
+    /// Declares that a template makes the key from values.
     #[must_use]
     pub const fn key_by_template(mut self) -> Self {
         self.key = KeyKind::Template;
@@ -173,7 +174,7 @@ impl Route {
         self
     }
 
-    /// Sets `private` for clients.
+    /// Adds `private` to `Cache-Control`: a response is for one user.
     #[must_use]
     pub const fn private(mut self) -> Self {
         self.client.visibility = Some("private");
@@ -194,7 +195,7 @@ impl Route {
         self
     }
 
-    /// Sets `public` for clients: responses are the same for everyone.
+    /// Declares that responses are the same for everyone, and adds `public` to `Cache-Control`.
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.client.visibility = Some("public");
@@ -202,14 +203,14 @@ impl Route {
         self
     }
 
-    /// Sets `no-store` for clients.
+    /// Adds `no-store` to `Cache-Control`: clients must not store a response.
     #[must_use]
     pub const fn no_store(mut self) -> Self {
         self.client.no_store = true;
         self
     }
 
-    /// Sets the request fields that select the response, sorted and without repeats.
+    /// Sets the request fields that select the response, sorted and without duplicates.
     #[must_use]
     pub const fn vary(mut self, names: &'static [HeaderName]) -> Self {
         self.store.vary = names;
@@ -223,7 +224,7 @@ impl Route {
         self
     }
 
-    /// Sets the function that rules out storing.
+    /// Sets the function that returns whether a response must not be stored.
     #[must_use]
     pub const fn unless(mut self, unless: fn(&Response) -> bool) -> Self {
         self.unless = Some(unless);
@@ -235,15 +236,15 @@ impl Route {
         engine.lifetime_of(self.ttl.map(Declared::get))
     }
 
-    /// Returns the time for which responses are kept, which includes the windows in which stale ones are
-    /// of use; `None`: for ever.
+    /// Returns the time for which responses are kept, including the windows in which stale
+    /// responses may be served; `None`: no expiry.
     pub(crate) fn kept_for(&self, engine: &Engine) -> Option<Duration> {
         let windows = self.windows().longest();
         let lifetime = self.lifetime(engine);
         lifetime.map(|ttl| ttl.saturating_add(windows))
     }
 
-    /// Returns the groups of a response: those that were selected, or the route's.
+    /// Returns the groups of a response: the selected ones, or those of the route.
     pub(super) fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
         let groups = selected.or_else(|| self.made_groups.map(|make| make()));
         groups.map_or(Groups::Fixed(self.groups), Groups::Made)
@@ -295,7 +296,7 @@ impl Route {
         self.name.unwrap_or_else(|| name_of((self.named)()))
     }
 
-    /// Returns the reasons that the log has named.
+    /// Returns the reasons that were logged.
     pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
         let named = self.refused.load(Ordering::Relaxed);
         let is_named = move |reason: &NotStorable| named & reason.bit() != 0;
@@ -303,7 +304,7 @@ impl Route {
         reasons.map(NotStorable::reason)
     }
 
-    /// Counts the reason why a response is not stored, and logs it once.
+    /// Counts that something is not stored, and logs the reason the first time.
     pub(crate) fn refuse(&self, reason: NotStorable, writes: Writes, engine: &Engine) {
         engine.observer().record(Measured::Write {
             handler: self.name(),

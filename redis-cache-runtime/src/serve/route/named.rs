@@ -1,8 +1,8 @@
-//! Keys of a handler that code names by values, a template or a text.
+//! Keys of a handler that code makes from values, a template or a text.
 
 use super::Route;
 use super::key_function::KeyKind;
-use super::read_url::Purpose;
+use super::read_url::ReadMode;
 use crate::key::CacheKey;
 use crate::key::asked::{Asked, KeptUrl};
 use crate::key::part::Text;
@@ -15,30 +15,31 @@ impl Route {
         key_of_template(self.plain(), template)
     }
 
-    /// Starts a key of values, which are named next.
-    pub fn key_of_values(&'static self) -> KeyOfValues {
+    /// Returns a builder of the key of values.
+    pub fn key_of_values(&'static self) -> KeyBuilder {
         let handler = self.plain();
-        KeyOfValues {
+        KeyBuilder {
             base: handler.name().to_owned(),
             more: String::new(),
             bucket: handler.bucket(),
         }
     }
 
-    /// Returns the key of a text: a path and query, for a handler that reads nothing of the path, or
-    /// the result of the key function.
+    /// Returns the key of a text: a path and query, for a handler that reads nothing of the path,
+    /// or the result of the key function.
     pub fn key_of_text(&'static self, text: &str) -> CacheKey {
         let handler = self.plain();
         if let KeyKind::Function(_) = self.key {
             return key_of_function(handler, text);
         }
         let url = KeptUrl::of_text(text);
-        let values = self.values(Asked::Kept(&url), self.read, handler, Purpose::READ);
+        let values = self.values(Asked::Kept(&url), self.read, handler, ReadMode::READ);
         key_of_url(values, handler).0
     }
 }
 
-/// Returns the key of the values of a URL, and the rest that selects a variant of it.
+/// Returns the key of the values that were read from a URL, and the rest of the URL, which selects
+/// a variant.
 pub(super) fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
     let key = CacheKey::of_handler(values.base, handler.bucket());
     match values.beyond {
@@ -57,15 +58,15 @@ pub(super) fn key_of_template(handler: &Instance, template: &Text) -> CacheKey {
     CacheKey::of_handler(text, handler.bucket())
 }
 
-/// A key whose values are being named.
+/// A builder of a key from values.
 #[derive(Debug)]
-pub struct KeyOfValues {
+pub struct KeyBuilder {
     base: String,
     more: String,
     bucket: u8,
 }
 
-impl KeyOfValues {
+impl KeyBuilder {
     /// Appends the value of an argument, of the path or of the query.
     #[must_use]
     pub fn part(mut self, is_of_path: bool, value: &Text) -> Self {

@@ -1,4 +1,4 @@
-//! The values that a handler reads of a URL.
+//! The values that a handler reads from a URL, and its mount.
 
 use std::any::TypeId;
 
@@ -12,26 +12,26 @@ use crate::key::normal::QueryRule;
 use crate::key::reader::{UrlReader, UrlValues};
 use crate::key::registry::{Instance, Mounted};
 
-/// Reads what the arguments of a handler see of a URL.
+/// A function that reads the parts of a URL that the arguments of a handler read.
 pub(crate) type ReadArguments = fn(&mut UrlReader<'_>);
 
-/// The values that a handler reads of the URL of a request, and its mount.
+/// The values that a handler reads from the URL of a request, and its mount.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadUrl {
     pub(super) values: UrlValues,
     pub(super) mounted: Mounted,
 }
 
-/// The purpose of reading a URL.
+/// The details that a reader of a URL collects.
 #[derive(Clone, Copy)]
-pub(super) struct Purpose {
-    /// The names of the parameters of the path matter.
+pub(super) struct ReadMode {
+    /// The names of the path parameters are collected.
     with_names: bool,
-    /// Other spellings of the same values matter.
+    /// Other spellings of the same values are looked for.
     is_write: bool,
 }
 
-impl Purpose {
+impl ReadMode {
     pub(super) const READ: Self = Self {
         with_names: false,
         is_write: false,
@@ -42,7 +42,7 @@ impl Purpose {
     };
 }
 
-/// The types that a generic handler is an instance of.
+/// The type arguments of an instance of a generic handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Types {
     pub(super) id: TypeId,
@@ -50,7 +50,7 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// No types: the handler is not generic.
+    /// Returns no types: the handler is not generic.
     pub(super) fn none() -> Self {
         Self {
             id: TypeId::of::<()>(),
@@ -92,12 +92,12 @@ impl Route {
     ) -> ReadUrl {
         let handler = self.instance(types);
         let mounted = handler.mount(asked.mount());
-        let purpose = Purpose {
+        let mode = ReadMode {
             with_names: !mounted.knows_names(),
-            ..Purpose::READ
+            ..ReadMode::READ
         };
-        let values = self.values(asked, read, handler, purpose);
-        if purpose.with_names {
+        let values = self.values(asked, read, handler, mode);
+        if mode.with_names {
             match values.beyond.as_deref() {
                 None => mounted.note(String::new()),
                 Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
@@ -112,26 +112,27 @@ impl Route {
         asked: Asked<'_>,
         read: ReadArguments,
         handler: &Instance,
-        purpose: Purpose,
+        mode: ReadMode,
     ) -> UrlValues {
         let mut base = String::new();
         if let KeyKind::Default = self.key {
             base.reserve(handler.name().len() + 32);
             base.push_str(handler.name());
         }
-        let mut reader = UrlReader::new(asked, base, purpose.is_write);
+        let mut reader = UrlReader::new(asked, base, mode.is_write);
         read(&mut reader);
         if self.query != QueryRule::None {
             reader.query_text(self.query);
         }
-        // A handler may read the host from the URI (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        // A handler that looks for the host may find it in the URI (RFC 9112 §3.2.2, RFC 9113
+        // §8.3.1).
         if self.store.vary.contains(&header::HOST) {
             reader.authority();
         }
         if let KeyKind::Function(_) = self.key {
-            // A key function sees all parts of the request, and decides on the key alone.
+            // The key function reads the whole head and decides what the key holds.
             reader.ignore_params();
         }
-        reader.finish(purpose.with_names)
+        reader.finish(mode.with_names)
     }
 }

@@ -1,4 +1,4 @@
-//! The key, variant and groups that the arguments of a handler select.
+//! The key, variant and groups that the arguments of one request select.
 
 use std::any::{TypeId, type_name};
 
@@ -7,12 +7,12 @@ use super::read_url::{ReadArguments, Types};
 use crate::key::part::Text;
 use crate::key::{CacheKey, Group, Groups, sorted_groups};
 
-/// The key, variant and groups that arguments select, where the route leaves that to them.
+/// The key, variant and groups that the arguments select; `None` fields are left to the route.
 #[derive(Debug)]
 pub struct Selected {
     pub(super) key: Option<CacheKey>,
     pub(super) vary_by: Option<String>,
-    /// Sorted and without repeats.
+    /// Sorted, without duplicates.
     pub(super) groups: Option<Vec<Group>>,
     pub(super) types: Types,
     pub(super) read: Option<ReadArguments>,
@@ -38,12 +38,12 @@ impl Selected {
         Self::default()
     }
 
-    /// Selects an instance of a generic handler by its types, with the function that reads a URL for
-    /// it.
+    /// Selects an instance of a generic handler by its types, with the function that reads a URL as
+    /// its arguments do.
     pub fn of_types<T: 'static>(read: ReadArguments) -> Self {
         let types = Types {
             id: TypeId::of::<T>(),
-            // The arguments of a marker type.
+            // The type arguments of the marker type of generated code.
             names: type_name::<T>()
                 .split_once("__AxumRedisCacheTypes")
                 .map_or("", |(_, it)| it),
@@ -55,7 +55,7 @@ impl Selected {
         }
     }
 
-    /// Selects a key, with the groups that its values decide.
+    /// Selects a key, and the groups that the key decides.
     #[must_use]
     pub fn key(mut self, mut key: CacheKey) -> Self {
         self.groups = key.groups.take();
@@ -70,14 +70,14 @@ impl Selected {
         self
     }
 
-    /// Selects a variant by values.
+    /// Selects the variant by values.
     #[must_use]
     pub fn vary_by(mut self, values: Text) -> Self {
         self.vary_by = Some(values.into_string());
         self
     }
 
-    /// Selects groups, instead of the route's.
+    /// Selects groups, instead of those of the route.
     #[must_use]
     pub fn groups<const N: usize>(mut self, groups: [Text; N]) -> Self {
         self.groups = Some(sorted_groups(groups));
@@ -94,7 +94,7 @@ impl Selected {
         route.groups_of(self.groups)
     }
 
-    /// Returns whether another handler has the name of this one.
+    /// Returns whether another handler has the same name.
     pub(crate) fn is_duplicate(&self, route: &'static Route) -> bool {
         route.instance(self.types).is_duplicate()
     }

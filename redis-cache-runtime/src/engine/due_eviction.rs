@@ -1,4 +1,4 @@
-//! An eviction that is due when a handler has run.
+//! The evictions that are due when a handler has run.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::key::Eviction;
 
 /// Evictions that follow the run of a handler.
 ///
-/// Dropped before they are done, they are sent in the background: the changes that the handler made
-/// before it was dropped are unknown.
-pub(crate) struct PendingEviction {
+/// If it is dropped before it has run, the evictions are sent in the background: the changes that
+/// the handler made until then are unknown.
+pub(crate) struct DueEviction {
     client: Arc<StoreClient>,
     evictions: Vec<Eviction>,
 }
 
-impl PendingEviction {
+impl DueEviction {
     pub(crate) fn new(client: Arc<StoreClient>, evictions: Vec<Eviction>) -> Self {
         Self { client, evictions }
     }
@@ -23,7 +23,7 @@ impl PendingEviction {
         &self.evictions
     }
 
-    /// Evicts; `None`: there was nothing to evict.
+    /// Evicts; returns `None` if there was nothing to evict.
     pub(crate) async fn run(mut self) -> Option<Evicted> {
         if self.evictions.is_empty() {
             return None;
@@ -33,12 +33,13 @@ impl PendingEviction {
         Some(evicted)
     }
 
+    /// Drops the evictions without sending them, because the handler changed nothing.
     pub(crate) fn cancel(mut self) {
         self.evictions.clear();
     }
 }
 
-impl Drop for PendingEviction {
+impl Drop for DueEviction {
     fn drop(&mut self) {
         if self.evictions.is_empty() {
             return;
@@ -48,7 +49,7 @@ impl Drop for PendingEviction {
             std::mem::take(&mut self.evictions),
         );
         let evict = async move {
-            // A pending eviction is retried by the client.
+            // The client retries an eviction that fails.
             let _ = client.evict(&evictions).await;
         };
         self.client.background().spawn(evict);
