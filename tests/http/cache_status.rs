@@ -109,195 +109,238 @@ async fn become_stale() {
 
 const HOUR: i64 = 3600;
 
-on_every_store! {
-    async fn unless_it_is_wanted_there_is_none(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for method in ["GET", "GET", "HEAD", "PUT", "DELETE", "POST"] {
-            let reply = client.send(method, "/plain", &[]).await;
-            assert_ne!(reply.outcome(), "none");
-            assert_eq!(reply.field("cache-status"), None, "{method}");
-        }
-    }
+on_every_store!(
+    unless_it_is_wanted_there_is_none,
+    a_miss_is_stored_and_a_hit_counts_down,
+    a_304_says_what_the_handler_answered_if_it_ran,
+    what_selects_the_response_may_have_missed_or_the_whole_key,
+    the_request_may_rule_out_what_is_stored,
+    the_request_may_rule_out_the_cache,
+    what_is_not_stored_says_why,
+    of_a_stream_it_is_not_known_yet_whether_it_is_stored,
+    what_is_stale_is_replaced,
+    what_is_reused_stale_has_a_negative_ttl,
+    a_failure_that_is_answered_for_says_how_it_failed,
+    who_waits_for_the_run_of_another_is_collapsed_with_it,
+    a_504_of_the_cache_is_not_of_the_origin,
+    a_write_goes_past_the_cache_once_however_many_attributes_it_has,
+    what_a_write_said_of_itself_is_not_stored,
+    what_caches_behind_the_handler_said_comes_first_and_is_stored,
+);
 
-    async fn a_miss_is_stored_and_a_hit_counts_down(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        let miss = client.get("/plain").await;
-        assert_eq!(told(&miss), ("fwd=uri-miss;stored".to_owned(), Some(HOUR)));
-        for method in ["GET", "HEAD"] {
-            let (hit, ttl) = told(&client.send(method, "/plain", &[]).await);
-            assert_eq!(hit, "hit");
-            assert!((HOUR - 60..=HOUR).contains(&ttl.unwrap()), "{ttl:?}");
-        }
-        client.get("/endless").await;
-        let endless = client.get("/endless").await;
-        assert_eq!(told(&endless), ("hit".to_owned(), None));
+async fn unless_it_is_wanted_there_is_none(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for method in ["GET", "GET", "HEAD", "PUT", "DELETE", "POST"] {
+        let reply = client.send(method, "/plain", &[]).await;
+        assert_ne!(reply.outcome(), "none");
+        assert_eq!(reply.field("cache-status"), None, "{method}");
     }
+}
 
-    async fn a_304_says_what_the_handler_answered_if_it_ran(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        let any = [("if-none-match", "*")];
-        let miss = client.get_with("/plain", &any).await;
-        assert_eq!(miss.status.as_u16(), 304);
-        assert_eq!(said(&miss), "fwd=uri-miss;fwd-status=200;stored");
-        let hit = client.get_with("/plain", &any).await;
-        assert_eq!((hit.status.as_u16(), &*said(&hit)), (304, "hit"));
-    }
-
-    async fn what_selects_the_response_may_have_missed_or_the_whole_key(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        let a = client.get_with("/varied", &[("x-variant", "a")]).await;
-        assert_eq!(said(&a), "fwd=miss;stored");
-        let b = client.get_with("/varied", &[("x-variant", "b")]).await;
-        assert_eq!(said(&b), "fwd=miss;stored");
-    }
-
-    async fn the_request_may_rule_out_what_is_stored(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        let no_cache = [("cache-control", "no-cache")];
-        let first = client.get_with("/plain", &no_cache).await;
-        assert_eq!(said(&first), "fwd=uri-miss;stored", "nothing was there to rule out");
-        let second = client.get_with("/plain", &no_cache).await;
-        assert_eq!(said(&second), "fwd=request;stored");
-        let hungry = [("cache-control", "min-fresh=7200")];
-        assert!(said(&client.get_with("/plain", &hungry).await).starts_with("fwd=request"));
-    }
-
-    async fn the_request_may_rule_out_the_cache(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        for (name, value, detail) in [
-            ("cache-control", "no-store", "request-no-store"),
-            ("range", "bytes=0-1", "range"),
-            ("authorization", "hunter2", "authorization"),
-        ] {
-            let reply = client.get_with("/plain", &[(name, value)]).await;
-            assert_eq!(reply.outcome(), "BYPASS");
-            assert_eq!(told(&reply), (format!("fwd=request;detail={detail}"), None));
-        }
-        let post = client.send("POST", "/plain", &[]).await;
-        assert_eq!(said(&post), "fwd=method;detail=method");
-    }
-
-    async fn what_is_not_stored_says_why(store: Store) {
-        let client = scripted(store, |run| match run {
-            0 => StatusCode::NOT_FOUND.into_response(),
-            1 => ([("set-cookie", "a=1")], "").into_response(),
-            2 => ([("cache-control", "private")], "").into_response(),
-            3 => ([("vary", "*")], "").into_response(),
-            4 => ([("content-type", "text/event-stream")], "").into_response(),
-            _ => ([("cache-control", "max-age=0")], "").into_response(),
-        }).await;
-        for detail in [
-            "status", "set-cookie", "cache-control", "vary", "event-stream", "already-stale",
-        ] {
-            let reply = client.get("/plain").await;
-            assert_eq!(reply.outcome(), "BYPASS");
-            assert_eq!(said(&reply), format!("fwd=uri-miss;detail={detail}"));
-        }
-    }
-
-    async fn of_a_stream_it_is_not_known_yet_whether_it_is_stored(store: Store) {
-        let client = scripted(store, |_| {
-            Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]))
-        }).await;
-        let miss = client.get("/plain").await;
-        assert_eq!(told(&miss), ("fwd=uri-miss".to_owned(), Some(HOUR)));
-        assert_eq!(said(&client.get("/plain").await), "hit");
-    }
-
-    async fn what_is_stale_is_replaced(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        // Kept longer than it is fresh only where a window lasts.
-        client.get("/error").await;
-        become_stale().await;
-        assert_eq!(said(&client.get("/error").await), "fwd=stale;stored");
-        client.get("/short").await;
-        become_stale().await;
-        assert_eq!(said(&client.get("/short").await), "fwd=uri-miss;stored");
-    }
-
-    async fn what_is_reused_stale_has_a_negative_ttl(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        client.get("/revalidate").await;
-        become_stale().await;
-        let stale = client.get("/revalidate").await;
-        assert_eq!(stale.outcome(), "STALE");
-        let (hit, ttl) = told(&stale);
+async fn a_miss_is_stored_and_a_hit_counts_down(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    let miss = client.get("/plain").await;
+    assert_eq!(told(&miss), ("fwd=uri-miss;stored".to_owned(), Some(HOUR)));
+    for method in ["GET", "HEAD"] {
+        let (hit, ttl) = told(&client.send(method, "/plain", &[]).await);
         assert_eq!(hit, "hit");
-        assert!((-60..0).contains(&ttl.unwrap()), "{ttl:?}");
+        assert!((HOUR - 60..=HOUR).contains(&ttl.unwrap()), "{ttl:?}");
     }
+    client.get("/endless").await;
+    let endless = client.get("/endless").await;
+    assert_eq!(told(&endless), ("hit".to_owned(), None));
+}
 
-    async fn a_failure_that_is_answered_for_says_how_it_failed(store: Store) {
-        let client = scripted(store, |run| {
-            assert!(run != 2, "a panic");
-            if run == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-        }).await;
-        client.get("/error").await;
-        become_stale().await;
-        for status in ["503", "500"] {
-            let reply = client.get("/error").await;
-            assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "STALE"));
-            let (failed, ttl) = told(&reply);
-            assert_eq!(failed, format!("fwd=stale;fwd-status={status}"));
-            assert!(ttl.unwrap() < 0, "{ttl:?}");
+async fn a_304_says_what_the_handler_answered_if_it_ran(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    let any = [("if-none-match", "*")];
+    let miss = client.get_with("/plain", &any).await;
+    assert_eq!(miss.status.as_u16(), 304);
+    assert_eq!(said(&miss), "fwd=uri-miss;fwd-status=200;stored");
+    let hit = client.get_with("/plain", &any).await;
+    assert_eq!((hit.status.as_u16(), &*said(&hit)), (304, "hit"));
+}
+
+async fn what_selects_the_response_may_have_missed_or_the_whole_key(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    let a = client.get_with("/varied", &[("x-variant", "a")]).await;
+    assert_eq!(said(&a), "fwd=miss;stored");
+    let b = client.get_with("/varied", &[("x-variant", "b")]).await;
+    assert_eq!(said(&b), "fwd=miss;stored");
+}
+
+async fn the_request_may_rule_out_what_is_stored(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    let no_cache = [("cache-control", "no-cache")];
+    let first = client.get_with("/plain", &no_cache).await;
+    assert_eq!(
+        said(&first),
+        "fwd=uri-miss;stored",
+        "nothing was there to rule out"
+    );
+    let second = client.get_with("/plain", &no_cache).await;
+    assert_eq!(said(&second), "fwd=request;stored");
+    let hungry = [("cache-control", "min-fresh=7200")];
+    assert!(said(&client.get_with("/plain", &hungry).await).starts_with("fwd=request"));
+}
+
+async fn the_request_may_rule_out_the_cache(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    for (name, value, detail) in [
+        ("cache-control", "no-store", "request-no-store"),
+        ("range", "bytes=0-1", "range"),
+        ("authorization", "hunter2", "authorization"),
+    ] {
+        let reply = client.get_with("/plain", &[(name, value)]).await;
+        assert_eq!(reply.outcome(), "BYPASS");
+        assert_eq!(told(&reply), (format!("fwd=request;detail={detail}"), None));
+    }
+    let post = client.send("POST", "/plain", &[]).await;
+    assert_eq!(said(&post), "fwd=method;detail=method");
+}
+
+async fn what_is_not_stored_says_why(store: Store) {
+    let client = scripted(store, |run| match run {
+        0 => StatusCode::NOT_FOUND.into_response(),
+        1 => ([("set-cookie", "a=1")], "").into_response(),
+        2 => ([("cache-control", "private")], "").into_response(),
+        3 => ([("vary", "*")], "").into_response(),
+        4 => ([("content-type", "text/event-stream")], "").into_response(),
+        _ => ([("cache-control", "max-age=0")], "").into_response(),
+    })
+    .await;
+    for detail in [
+        "status",
+        "set-cookie",
+        "cache-control",
+        "vary",
+        "event-stream",
+        "already-stale",
+    ] {
+        let reply = client.get("/plain").await;
+        assert_eq!(reply.outcome(), "BYPASS");
+        assert_eq!(said(&reply), format!("fwd=uri-miss;detail={detail}"));
+    }
+}
+
+async fn of_a_stream_it_is_not_known_yet_whether_it_is_stored(store: Store) {
+    let client = scripted(store, |_| {
+        Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]))
+    })
+    .await;
+    let miss = client.get("/plain").await;
+    assert_eq!(told(&miss), ("fwd=uri-miss".to_owned(), Some(HOUR)));
+    assert_eq!(said(&client.get("/plain").await), "hit");
+}
+
+async fn what_is_stale_is_replaced(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    // Kept longer than it is fresh only where a window lasts.
+    client.get("/error").await;
+    become_stale().await;
+    assert_eq!(said(&client.get("/error").await), "fwd=stale;stored");
+    client.get("/short").await;
+    become_stale().await;
+    assert_eq!(said(&client.get("/short").await), "fwd=uri-miss;stored");
+}
+
+async fn what_is_reused_stale_has_a_negative_ttl(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    client.get("/revalidate").await;
+    become_stale().await;
+    let stale = client.get("/revalidate").await;
+    assert_eq!(stale.outcome(), "STALE");
+    let (hit, ttl) = told(&stale);
+    assert_eq!(hit, "hit");
+    assert!((-60..0).contains(&ttl.unwrap()), "{ttl:?}");
+}
+
+async fn a_failure_that_is_answered_for_says_how_it_failed(store: Store) {
+    let client = scripted(store, |run| {
+        assert!(run != 2, "a panic");
+        if run == 0 {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
         }
+    })
+    .await;
+    client.get("/error").await;
+    become_stale().await;
+    for status in ["503", "500"] {
+        let reply = client.get("/error").await;
+        assert_eq!((reply.status.as_u16(), reply.outcome()), (200, "STALE"));
+        let (failed, ttl) = told(&reply);
+        assert_eq!(failed, format!("fwd=stale;fwd-status={status}"));
+        assert!(ttl.unwrap() < 0, "{ttl:?}");
     }
+}
 
-    async fn who_waits_for_the_run_of_another_is_collapsed_with_it(store: Store) {
-        let gate = Gate::new();
-        let app = App::counting_with_a_gate(telling(store), 0, &gate);
-        let arrivals = Arrivals::new();
-        let client = serve(arrivals.of(router(app))).await;
-        let leader = tokio::spawn(async move { client.get("/plain").await });
-        gate.entered().await;
-        let follower = tokio::spawn(async move { client.get("/plain").await });
-        arrivals.arrived(2).await;
-        gate.open();
-        assert_eq!(said(&leader.await.unwrap()), "fwd=uri-miss;stored");
-        let follower = follower.await.unwrap();
-        assert_eq!(follower.outcome(), "HIT");
-        let (collapsed, ttl) = told(&follower);
-        assert_eq!(collapsed, "fwd=miss;collapsed");
-        assert!(ttl.unwrap() > 0, "{ttl:?}");
-    }
+async fn who_waits_for_the_run_of_another_is_collapsed_with_it(store: Store) {
+    let gate = Gate::new();
+    let app = App::counting_with_a_gate(telling(store), 0, &gate);
+    let arrivals = Arrivals::new();
+    let client = serve(arrivals.of(router(app))).await;
+    let leader = tokio::spawn(async move { client.get("/plain").await });
+    gate.entered().await;
+    let follower = tokio::spawn(async move { client.get("/plain").await });
+    arrivals.arrived(2).await;
+    gate.open();
+    assert_eq!(said(&leader.await.unwrap()), "fwd=uri-miss;stored");
+    let follower = follower.await.unwrap();
+    assert_eq!(follower.outcome(), "HIT");
+    let (collapsed, ttl) = told(&follower);
+    assert_eq!(collapsed, "fwd=miss;collapsed");
+    assert!(ttl.unwrap() > 0, "{ttl:?}");
+}
 
-    async fn a_504_of_the_cache_is_not_of_the_origin(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        let only = [("cache-control", "only-if-cached")];
-        let reply = client.get_with("/plain", &only).await;
-        assert_eq!((reply.status.as_u16(), reply.outcome()), (504, "MISS"));
-        assert_eq!(reply.field("cache-status"), None);
-    }
+async fn a_504_of_the_cache_is_not_of_the_origin(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    let only = [("cache-control", "only-if-cached")];
+    let reply = client.get_with("/plain", &only).await;
+    assert_eq!((reply.status.as_u16(), reply.outcome()), (504, "MISS"));
+    assert_eq!(reply.field("cache-status"), None);
+}
 
-    async fn a_write_goes_past_the_cache_once_however_many_attributes_it_has(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        for method in ["PUT", "DELETE"] {
-            let reply = client.send(method, "/plain", &[]).await;
-            assert_eq!(reply.field("cache-status"), Some("axum-redis-cache;fwd=bypass"));
-        }
+async fn a_write_goes_past_the_cache_once_however_many_attributes_it_has(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    for method in ["PUT", "DELETE"] {
+        let reply = client.send(method, "/plain", &[]).await;
+        assert_eq!(
+            reply.field("cache-status"),
+            Some("axum-redis-cache;fwd=bypass")
+        );
     }
+}
 
-    async fn what_a_write_said_of_itself_is_not_stored(store: Store) {
-        let client = serve(router(App::counting(telling(store)))).await;
-        client.send("PUT", "/plain", &[]).await;
-        let hit = client.get("/plain").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "written"));
-        assert_eq!(members(&hit, "cache-status").len(), 1);
-        assert_eq!(said(&hit), "hit");
-    }
+async fn what_a_write_said_of_itself_is_not_stored(store: Store) {
+    let client = serve(router(App::counting(telling(store)))).await;
+    client.send("PUT", "/plain", &[]).await;
+    let hit = client.get("/plain").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "written"));
+    assert_eq!(members(&hit, "cache-status").len(), 1);
+    assert_eq!(said(&hit), "hit");
+}
 
-    async fn what_caches_behind_the_handler_said_comes_first_and_is_stored(store: Store) {
-        let client = scripted(store, |_| {
-            ([("cache-status", "Origin;hit;ttl=7, \"Other one\";fwd=stale")], "body")
-        }).await;
-        for ours in ["fwd=uri-miss;stored", "hit", "hit"] {
-            let reply = client.get("/plain").await;
-            let members = members(&reply, "cache-status");
-            assert_eq!(members[..2], ["Origin;hit;ttl=7", "\"Other one\";fwd=stale"]);
-            assert_eq!((members.len(), &*said(&reply)), (3, ours));
-        }
-        let validated = client.get_with("/plain", &[("if-none-match", "*")]).await;
-        assert_eq!(members(&validated, "cache-status").len(), 3);
+async fn what_caches_behind_the_handler_said_comes_first_and_is_stored(store: Store) {
+    let client = scripted(store, |_| {
+        (
+            [("cache-status", "Origin;hit;ttl=7, \"Other one\";fwd=stale")],
+            "body",
+        )
+    })
+    .await;
+    for ours in ["fwd=uri-miss;stored", "hit", "hit"] {
+        let reply = client.get("/plain").await;
+        let members = members(&reply, "cache-status");
+        assert_eq!(
+            members[..2],
+            ["Origin;hit;ttl=7", "\"Other one\";fwd=stale"]
+        );
+        assert_eq!((members.len(), &*said(&reply)), (3, ours));
     }
+    let validated = client.get_with("/plain", &[("if-none-match", "*")]).await;
+    assert_eq!(members(&validated, "cache-status").len(), 3);
 }
 
 #[tokio::test]

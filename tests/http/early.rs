@@ -210,85 +210,103 @@ impl Server {
     }
 }
 
-on_every_store! {
-    async fn what_an_extractor_read_before_an_eviction_is_not_stored(store: Store) {
-        for (path, evict) in [
-            ("/profile", "/profile/evict"),
-            ("/profile", "/group/evict"),
-            ("/profile", "/all/evict"),
-            ("/greeting", "/greeting/evict"),
-            ("/greeting", "/all/evict"),
-            ("/session", "/group/evict"),
-            ("/generic", "/group/evict"),
-        ] {
-            for is_warm in [false, true] {
-                let server = Server::start(store).await;
-                if is_warm {
-                    assert_eq!(server.get(path).await, answer("MISS", "old"));
-                    server.rename("POST", evict, "old").await;
-                }
-                let (gate, reply) = server.reading("GET", path).await;
-                server.rename("POST", evict, "new").await;
-                gate.open();
-                assert_eq!(reply.await.unwrap().text(), "old");
-                assert_eq!(server.get(path).await, answer("MISS", "new"), "{path} {evict}");
-                assert_eq!(server.get(path).await, answer("HIT", "new"), "{path} {evict}");
+on_every_store!(
+    what_an_extractor_read_before_an_eviction_is_not_stored,
+    what_an_extractor_read_before_a_write_is_not_stored,
+    what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted,
+    what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored,
+    evictions_of_other_things_do_not_keep_a_response_out_for_long,
+);
+
+async fn what_an_extractor_read_before_an_eviction_is_not_stored(store: Store) {
+    for (path, evict) in [
+        ("/profile", "/profile/evict"),
+        ("/profile", "/group/evict"),
+        ("/profile", "/all/evict"),
+        ("/greeting", "/greeting/evict"),
+        ("/greeting", "/all/evict"),
+        ("/session", "/group/evict"),
+        ("/generic", "/group/evict"),
+    ] {
+        for is_warm in [false, true] {
+            let server = Server::start(store).await;
+            if is_warm {
+                assert_eq!(server.get(path).await, answer("MISS", "old"));
+                server.rename("POST", evict, "old").await;
             }
+            let (gate, reply) = server.reading("GET", path).await;
+            server.rename("POST", evict, "new").await;
+            gate.open();
+            assert_eq!(reply.await.unwrap().text(), "old");
+            assert_eq!(
+                server.get(path).await,
+                answer("MISS", "new"),
+                "{path} {evict}"
+            );
+            assert_eq!(
+                server.get(path).await,
+                answer("HIT", "new"),
+                "{path} {evict}"
+            );
         }
     }
+}
 
-    async fn what_an_extractor_read_before_a_write_is_not_stored(store: Store) {
-        let server = Server::start(store).await;
-        let (gate, reply) = server.reading("GET", "/profile").await;
-        server.rename("PUT", "/profile", "new").await;
+async fn what_an_extractor_read_before_a_write_is_not_stored(store: Store) {
+    let server = Server::start(store).await;
+    let (gate, reply) = server.reading("GET", "/profile").await;
+    server.rename("PUT", "/profile", "new").await;
+    gate.open();
+    // What the write stored is there.
+    assert_eq!(reply.await.unwrap().text(), "new");
+    assert_eq!(server.get("/profile").await, answer("HIT", "new"));
+}
+
+async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted(store: Store) {
+    let server = Server::start(store).await;
+    for path in ["/profile", "/greeting"] {
+        assert_eq!(server.get(path).await, answer("MISS", "old"));
+        assert_eq!(server.get(path).await, answer("HIT", "old"));
+    }
+    for (method, path) in [("POST", "/other/evict"), ("PUT", "/other")] {
+        server.rename("POST", "/profile/evict", "old").await;
+        server.rename(method, path, "old").await;
+        assert_eq!(
+            server.get("/profile").await,
+            answer("MISS", "old"),
+            "{path}"
+        );
+        assert_eq!(server.get("/profile").await, answer("HIT", "old"), "{path}");
+    }
+}
+
+async fn what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored(store: Store) {
+    let server = Server::start(store).await;
+    for name in ["new", "newer"] {
+        let (gate, reply) = server.reading("PUT", "/profile").await;
+        server.rename("POST", "/profile/evict", name).await;
         gate.open();
-        // What the write stored is there.
-        assert_eq!(reply.await.unwrap().text(), "new");
-        assert_eq!(server.get("/profile").await, answer("HIT", "new"));
+        assert_eq!(reply.await.unwrap().outcome(), "EVICTED");
+        assert_eq!(server.get("/profile").await, answer("MISS", name));
     }
+    for _ in 0..2 {
+        let reply = server.client.send("PUT", "/profile", &[]).await;
+        assert_eq!(reply.outcome(), "STORED");
+        server.rename("POST", "/other/evict", "newer").await;
+    }
+    assert_eq!(server.get("/profile").await, answer("HIT", "newer"));
+}
 
-    async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted(store: Store) {
-        let server = Server::start(store).await;
-        for path in ["/profile", "/greeting"] {
-            assert_eq!(server.get(path).await, answer("MISS", "old"));
-            assert_eq!(server.get(path).await, answer("HIT", "old"));
-        }
-        for (method, path) in [("POST", "/other/evict"), ("PUT", "/other")] {
-            server.rename("POST", "/profile/evict", "old").await;
-            server.rename(method, path, "old").await;
-            assert_eq!(server.get("/profile").await, answer("MISS", "old"), "{path}");
-            assert_eq!(server.get("/profile").await, answer("HIT", "old"), "{path}");
-        }
+async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
+    let server = Server::start(store).await;
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let (gate, reply) = server.reading("GET", "/profile").await;
+        server.rename("POST", "/other/evict", "old").await;
+        gate.open();
+        outcomes.push(reply.await.unwrap().outcome().to_owned());
     }
-
-    async fn what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored(store: Store) {
-        let server = Server::start(store).await;
-        for name in ["new", "newer"] {
-            let (gate, reply) = server.reading("PUT", "/profile").await;
-            server.rename("POST", "/profile/evict", name).await;
-            gate.open();
-            assert_eq!(reply.await.unwrap().outcome(), "EVICTED");
-            assert_eq!(server.get("/profile").await, answer("MISS", name));
-        }
-        for _ in 0..2 {
-            let reply = server.client.send("PUT", "/profile", &[]).await;
-            assert_eq!(reply.outcome(), "STORED");
-            server.rename("POST", "/other/evict", "newer").await;
-        }
-        assert_eq!(server.get("/profile").await, answer("HIT", "newer"));
-    }
-
-    async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
-        let server = Server::start(store).await;
-        let mut outcomes = Vec::new();
-        for _ in 0..3 {
-            let (gate, reply) = server.reading("GET", "/profile").await;
-            server.rename("POST", "/other/evict", "old").await;
-            gate.open();
-            outcomes.push(reply.await.unwrap().outcome().to_owned());
-        }
-        assert_eq!(outcomes, ["MISS", "MISS", "HIT"]);
-    }
+    assert_eq!(outcomes, ["MISS", "MISS", "HIT"]);
 }
 
 #[tokio::test]

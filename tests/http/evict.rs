@@ -150,83 +150,108 @@ const PATHS: [&str; 7] = [
     "/odd",
 ];
 
-on_every_store! {
-    async fn a_handler_is_evicted_alone_with_every_query(store: Store) {
-        for evict in [
-            ("DELETE", "/plain"),
-            ("DELETE", "/plain?b=2&a=1"),
-            ("DELETE", "/plain?a=2"),
-            ("POST", "/evict/plain"),
-        ] {
-            let left = left_after(store, &PATHS, evict).await;
-            assert_eq!(left, ["/", "/a", "/ab", "/glob", "/odd"], "{evict:?}");
+on_every_store!(
+    a_handler_is_evicted_alone_with_every_query,
+    a_key_is_evicted_alone,
+    a_group_is_evicted_and_others_are_left_alone_whatever_their_names,
+    all_evicts_everything_with_or_without_a_group,
+    a_key_is_evicted_with_all_its_variants,
+    only_success_evicts_unless_always,
+    an_eviction_survives_its_client,
+);
+
+async fn a_handler_is_evicted_alone_with_every_query(store: Store) {
+    for evict in [
+        ("DELETE", "/plain"),
+        ("DELETE", "/plain?b=2&a=1"),
+        ("DELETE", "/plain?a=2"),
+        ("POST", "/evict/plain"),
+    ] {
+        let left = left_after(store, &PATHS, evict).await;
+        assert_eq!(left, ["/", "/a", "/ab", "/glob", "/odd"], "{evict:?}");
+    }
+    let left = left_after(store, &PATHS, ("DELETE", "/")).await;
+    assert_eq!(
+        left,
+        ["/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]
+    );
+}
+
+async fn a_key_is_evicted_alone(store: Store) {
+    let left = left_after(store, &PATHS, ("POST", "/evict/query")).await;
+    assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
+}
+
+async fn a_group_is_evicted_and_others_are_left_alone_whatever_their_names(store: Store) {
+    let left = left_after(store, &PATHS, ("POST", "/evict/a")).await;
+    assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/glob", "/odd"]);
+    let left = left_after(store, &PATHS, ("POST", "/evict/b-glob")).await;
+    assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/odd"]);
+    let left = left_after(store, &PATHS, ("POST", "/evict/odd")).await;
+    assert_eq!(
+        left,
+        ["/", "/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob"]
+    );
+}
+
+async fn all_evicts_everything_with_or_without_a_group(store: Store) {
+    let left = left_after(store, &PATHS, ("POST", "/evict/all")).await;
+    assert_eq!(left, [""; 0]);
+}
+
+async fn a_key_is_evicted_with_all_its_variants(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let variants: [&[(&str, &str)]; 2] = [&[], &[("x-variant", "1")]];
+    for fields in variants {
+        client.get_with("/varied", fields).await;
+        assert_eq!(client.get_with("/varied", fields).await.outcome(), "HIT");
+    }
+    client.send("DELETE", "/varied", &[]).await;
+    for fields in variants {
+        assert_eq!(client.get_with("/varied", fields).await.outcome(), "MISS");
+    }
+}
+
+async fn only_success_evicts_unless_always(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for (status, evicts) in [
+        (200, true),
+        (204, true),
+        (303, true),
+        (404, false),
+        (500, false),
+    ] {
+        let path = format!("/plain?status={status}");
+        client.get(&path).await;
+        assert_eq!(
+            client.send("POST", &path, &[]).await.status.as_u16(),
+            status
+        );
+        assert_eq!(is_stored(&client, &path).await, !evicts, "{status}");
+        client.get(&path).await;
+        assert_eq!(client.send("PUT", &path, &[]).await.status.as_u16(), status);
+        assert!(!is_stored(&client, &path).await, "{status}");
+    }
+}
+
+async fn an_eviction_survives_its_client(store: Store) {
+    let gate = Gate::new();
+    let app = App::counting(store.cache());
+    let client = serve(router(app).layer(axum::Extension(gate.clone()))).await;
+    client.get("/plain").await;
+    let request = tokio::spawn(async move { client.send("PATCH", "/plain", &[]).await });
+    gate.entered().await;
+    request.abort();
+    gate.open();
+    let evicted = async {
+        while is_stored(&client, "/plain").await {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        let left = left_after(store, &PATHS, ("DELETE", "/")).await;
-        assert_eq!(left, ["/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]);
-    }
-
-    async fn a_key_is_evicted_alone(store: Store) {
-        let left = left_after(store, &PATHS, ("POST", "/evict/query")).await;
-        assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
-    }
-
-    async fn a_group_is_evicted_and_others_are_left_alone_whatever_their_names(store: Store) {
-        let left = left_after(store, &PATHS, ("POST", "/evict/a")).await;
-        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/glob", "/odd"]);
-        let left = left_after(store, &PATHS, ("POST", "/evict/b-glob")).await;
-        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/odd"]);
-        let left = left_after(store, &PATHS, ("POST", "/evict/odd")).await;
-        assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob"]);
-    }
-
-    async fn all_evicts_everything_with_or_without_a_group(store: Store) {
-        let left = left_after(store, &PATHS, ("POST", "/evict/all")).await;
-        assert_eq!(left, [""; 0]);
-    }
-
-    async fn a_key_is_evicted_with_all_its_variants(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let variants: [&[(&str, &str)]; 2] = [&[], &[("x-variant", "1")]];
-        for fields in variants {
-            client.get_with("/varied", fields).await;
-            assert_eq!(client.get_with("/varied", fields).await.outcome(), "HIT");
-        }
-        client.send("DELETE", "/varied", &[]).await;
-        for fields in variants {
-            assert_eq!(client.get_with("/varied", fields).await.outcome(), "MISS");
-        }
-    }
-
-    async fn only_success_evicts_unless_always(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for (status, evicts) in [(200, true), (204, true), (303, true), (404, false), (500, false)] {
-            let path = format!("/plain?status={status}");
-            client.get(&path).await;
-            assert_eq!(client.send("POST", &path, &[]).await.status.as_u16(), status);
-            assert_eq!(is_stored(&client, &path).await, !evicts, "{status}");
-            client.get(&path).await;
-            assert_eq!(client.send("PUT", &path, &[]).await.status.as_u16(), status);
-            assert!(!is_stored(&client, &path).await, "{status}");
-        }
-    }
-
-    async fn an_eviction_survives_its_client(store: Store) {
-        let gate = Gate::new();
-        let app = App::counting(store.cache());
-        let client = serve(router(app).layer(axum::Extension(gate.clone()))).await;
-        client.get("/plain").await;
-        let request = tokio::spawn(async move { client.send("PATCH", "/plain", &[]).await });
-        gate.entered().await;
-        request.abort();
-        gate.open();
-        let evicted = async {
-            while is_stored(&client, "/plain").await {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        let limit = std::time::Duration::from_secs(5);
-        tokio::time::timeout(limit, evicted).await.expect("the entry is evicted");
-    }
+    };
+    let limit = std::time::Duration::from_secs(5);
+    tokio::time::timeout(limit, evicted)
+        .await
+        .expect("the entry is evicted");
 }
 
 #[tokio::test]
@@ -257,34 +282,34 @@ async fn refused(Extension(gate): Extension<Gate>) -> StatusCode {
     StatusCode::FORBIDDEN
 }
 
-on_every_store! {
-    async fn a_client_that_leaves_early_evicts_no_more_than_the_answer_would(store: Store) {
-        let (gate, left) = (Gate::new(), Arc::new(Notify::new()));
-        let cache = store.cache();
-        let watched = Arc::clone(&left);
-        let watch = move |request: Request, next: Next| {
-            let watched = OnDrop(Arc::clone(&watched));
-            async move {
-                let response = next.run(request).await;
-                drop(watched);
-                response
-            }
-        };
-        let router = Router::new()
-            .route("/", delete(refused).layer(from_fn(watch)).get(kept))
-            .layer(Extension(gate.clone()))
-            .with_state(App::counting(cache.clone()));
-        let client = serve(router).await;
-        stored(&client, "/").await;
-        let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
-        gate.entered().await;
-        leaving.abort();
-        left.notified().await;
-        gate.open();
-        // Waits for the run that has lost its client.
-        cache.shutdown().await;
-        assert_eq!(client.get("/").await.outcome(), "HIT");
-    }
+on_every_store!(a_client_that_leaves_early_evicts_no_more_than_the_answer_would,);
+
+async fn a_client_that_leaves_early_evicts_no_more_than_the_answer_would(store: Store) {
+    let (gate, left) = (Gate::new(), Arc::new(Notify::new()));
+    let cache = store.cache();
+    let watched = Arc::clone(&left);
+    let watch = move |request: Request, next: Next| {
+        let watched = OnDrop(Arc::clone(&watched));
+        async move {
+            let response = next.run(request).await;
+            drop(watched);
+            response
+        }
+    };
+    let router = Router::new()
+        .route("/", delete(refused).layer(from_fn(watch)).get(kept))
+        .layer(Extension(gate.clone()))
+        .with_state(App::counting(cache.clone()));
+    let client = serve(router).await;
+    stored(&client, "/").await;
+    let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
+    gate.entered().await;
+    leaving.abort();
+    left.notified().await;
+    gate.open();
+    // Waits for the run that has lost its client.
+    cache.shutdown().await;
+    assert_eq!(client.get("/").await.outcome(), "HIT");
 }
 
 #[cached(ttl = 30, group = "one")]
@@ -304,26 +329,26 @@ async fn evict_both(Extension(gate): Extension<Gate>, stopped: Extension<Arc<Not
     gate.pass().await;
 }
 
-on_every_store! {
-    async fn a_write_that_takes_too_long_without_its_client_ends_as_a_whole(store: Store) {
-        let (gate, stopped) = (Gate::new(), Arc::new(Notify::new()));
-        let lease = std::time::Duration::from_millis(600);
-        let cache = store.cache_with(settings().lease_ttl(lease));
-        let router = Router::new()
-            .route("/", get(of_one).delete(evict_both))
-            .route("/other", get(of_other))
-            .layer(Extension(gate.clone()))
-            .layer(Extension(Arc::clone(&stopped)))
-            .with_state(App::counting(cache.clone()));
-        let client = serve(router).await;
-        let old = [stored(&client, "/").await, stored(&client, "/other").await];
-        let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
-        gate.entered().await;
-        leaving.abort();
-        // What it has changed until then is not known: everything that it evicts goes, once it is over.
-        stopped.notified().await;
-        cache.shutdown().await;
-        assert_ne!(client.get("/").await.text(), old[0]);
-        assert_ne!(client.get("/other").await.text(), old[1]);
-    }
+on_every_store!(a_write_that_takes_too_long_without_its_client_ends_as_a_whole,);
+
+async fn a_write_that_takes_too_long_without_its_client_ends_as_a_whole(store: Store) {
+    let (gate, stopped) = (Gate::new(), Arc::new(Notify::new()));
+    let lease = std::time::Duration::from_millis(600);
+    let cache = store.cache_with(settings().lease_ttl(lease));
+    let router = Router::new()
+        .route("/", get(of_one).delete(evict_both))
+        .route("/other", get(of_other))
+        .layer(Extension(gate.clone()))
+        .layer(Extension(Arc::clone(&stopped)))
+        .with_state(App::counting(cache.clone()));
+    let client = serve(router).await;
+    let old = [stored(&client, "/").await, stored(&client, "/other").await];
+    let leaving = tokio::spawn(async move { client.send("DELETE", "/", &[]).await });
+    gate.entered().await;
+    leaving.abort();
+    // What it has changed until then is not known: everything that it evicts goes, once it is over.
+    stopped.notified().await;
+    cache.shutdown().await;
+    assert_ne!(client.get("/").await.text(), old[0]);
+    assert_ne!(client.get("/other").await.text(), old[1]);
 }

@@ -66,135 +66,180 @@ fn verdict(explanation: &Explanation) -> (&str, &str) {
     (explanation.outcome, &explanation.reason)
 }
 
-on_every_store! {
-    async fn it_says_where_it_looks_and_what_is_there_and_runs_nothing(store: Store) {
-        let app = App::counting(store.cache());
-        let router = router(app.clone());
-        let nothing = explain(&router, "/items/7").await;
-        assert_eq!(verdict(&nothing), ("MISS", "nothing is stored under the key"));
-        assert!(nothing.handler.ends_with("explain::item"));
-        assert_eq!((&*nothing.key, &nothing.variant), ("http::explain::item item:7", &None));
-        assert_eq!(nothing.groups, ["items", "shelf:7"]);
-        assert_eq!((&nothing.entry, nothing.lease), (&None, LeaseState::Free));
-        assert!(!nothing.eviction_is_pending && !nothing.is_filled_here);
-        assert_eq!((app.runs(), nothing.not_stored.len()), (0, 0));
+on_every_store!(
+    it_says_where_it_looks_and_what_is_there_and_runs_nothing,
+    a_group_that_was_evicted_is_named,
+    variants_and_what_is_stale_are_told_apart,
+    what_the_request_rules_out_and_what_was_not_stored_is_named,
+    who_fills_it_is_told,
+    other_handlers_are_not_explained,
+    it_is_readable,
+);
 
-        let client = serve(router.clone()).await;
-        client.get("/items/7").await;
-        let stored = explain(&router, "/items/7").await;
-        assert_eq!(verdict(&stored), ("HIT", "the stored response is fresh"));
-        let entry = stored.entry.as_ref().unwrap();
-        assert!(entry.age < Duration::from_secs(60) && entry.evicted.is_empty());
-        assert!(entry.fresh_for.unwrap() > Duration::from_secs(3500));
-        let head = Explanation::of(router.clone(), request("HEAD", "/items/7", &[])).await;
-        assert_eq!(verdict(&head.unwrap()).0, "HIT");
-        assert_eq!(client.get("/items/7").await.outcome(), "HIT");
-        assert_eq!(app.runs(), 1);
-    }
+async fn it_says_where_it_looks_and_what_is_there_and_runs_nothing(store: Store) {
+    let app = App::counting(store.cache());
+    let router = router(app.clone());
+    let nothing = explain(&router, "/items/7").await;
+    assert_eq!(
+        verdict(&nothing),
+        ("MISS", "nothing is stored under the key")
+    );
+    assert!(nothing.handler.ends_with("explain::item"));
+    assert_eq!(
+        (&*nothing.key, &nothing.variant),
+        ("http::explain::item item:7", &None)
+    );
+    assert_eq!(nothing.groups, ["items", "shelf:7"]);
+    assert_eq!((&nothing.entry, nothing.lease), (&None, LeaseState::Free));
+    assert!(!nothing.eviction_is_pending && !nothing.is_filled_here);
+    assert_eq!((app.runs(), nothing.not_stored.len()), (0, 0));
 
-    async fn a_group_that_was_evicted_is_named(store: Store) {
-        let cache = store.cache();
-        let router = router(App::counting(cache.clone()));
-        let client = serve(router.clone()).await;
-        client.get("/items/7").await;
-        cache.delete_group("items").await;
-        let evicted = explain(&router, "/items/7").await;
-        assert_eq!(verdict(&evicted), ("MISS", "the stored response has been evicted"));
-        assert_eq!(evicted.entry.unwrap().evicted, ["items"]);
-        cache.clear().await;
-        let evicted = explain(&router, "/items/7").await;
-        assert_eq!(evicted.entry.unwrap().evicted, ["everything", "items"]);
-        assert_eq!(client.get("/items/7").await.outcome(), "MISS");
-        cache.evict(item::key(7)).await;
-        assert_eq!(explain(&router, "/items/7").await.entry, None);
-    }
+    let client = serve(router.clone()).await;
+    client.get("/items/7").await;
+    let stored = explain(&router, "/items/7").await;
+    assert_eq!(verdict(&stored), ("HIT", "the stored response is fresh"));
+    let entry = stored.entry.as_ref().unwrap();
+    assert!(entry.age < Duration::from_secs(60) && entry.evicted.is_empty());
+    assert!(entry.fresh_for.unwrap() > Duration::from_secs(3500));
+    let head = Explanation::of(router.clone(), request("HEAD", "/items/7", &[])).await;
+    assert_eq!(verdict(&head.unwrap()).0, "HIT");
+    assert_eq!(client.get("/items/7").await.outcome(), "HIT");
+    assert_eq!(app.runs(), 1);
+}
 
-    async fn variants_and_what_is_stale_are_told_apart(store: Store) {
-        let cache = store.cache();
-        let router = router(App::counting(cache.clone()));
-        let client = serve(router.clone()).await;
-        let [a, b] = [[("x-variant", "a")], [("x-variant", "b")]];
-        client.get_with("/nested/varied?q=1", &a).await;
-        let stored = explain_with(&router, "/nested/varied?q=1", &a).await;
-        let other = explain_with(&router, "/nested/varied?q=1", &b).await;
-        assert_eq!((&*stored.key, &stored.key), ("http::explain::varied?q=1", &other.key));
-        assert!(stored.variant.is_some() && stored.variant != other.variant);
-        assert_eq!(verdict(&other), ("MISS", "nothing is stored under this variant of the key"));
-        tokio::time::sleep(Duration::from_millis(130)).await;
-        let stale = explain_with(&router, "/nested/varied?q=1", &a).await;
-        assert_eq!(verdict(&stale), ("STALE", "the stored response is stale, and refreshed"));
-        assert_eq!(stale.entry.unwrap().fresh_for, Some(Duration::ZERO));
-        let must = [a[0], ("cache-control", "max-age=0")];
-        let stale = explain_with(&router, "/nested/varied?q=1", &must).await;
-        assert_eq!(verdict(&stale), ("MISS", "the stored response is stale"));
-        cache.evict(varied::key("/nested/varied?q=1")).await;
-        let evicted = explain_with(&router, "/nested/varied?q=1", &a).await;
-        assert_eq!(evicted.entry.unwrap().evicted, ["the variants of the key"]);
-    }
+async fn a_group_that_was_evicted_is_named(store: Store) {
+    let cache = store.cache();
+    let router = router(App::counting(cache.clone()));
+    let client = serve(router.clone()).await;
+    client.get("/items/7").await;
+    cache.delete_group("items").await;
+    let evicted = explain(&router, "/items/7").await;
+    assert_eq!(
+        verdict(&evicted),
+        ("MISS", "the stored response has been evicted")
+    );
+    assert_eq!(evicted.entry.unwrap().evicted, ["items"]);
+    cache.clear().await;
+    let evicted = explain(&router, "/items/7").await;
+    assert_eq!(evicted.entry.unwrap().evicted, ["everything", "items"]);
+    assert_eq!(client.get("/items/7").await.outcome(), "MISS");
+    cache.evict(item::key(7)).await;
+    assert_eq!(explain(&router, "/items/7").await.entry, None);
+}
 
-    async fn what_the_request_rules_out_and_what_was_not_stored_is_named(store: Store) {
-        let app = App::new(store.cache(), |run| async move {
-            ([(if run == 0 { "set-cookie" } else { "x-plain" }, "a=1")], "body")
-        });
-        let router = router(app);
-        let client = serve(router.clone()).await;
-        client.get("/items/1").await;
-        let explained = explain(&router, "/items/1").await;
-        assert!(explained.not_stored.contains(&"the response sets a cookie"));
-        let range = explain_with(&router, "/items/1", &[("range", "bytes=0-1")]).await;
-        assert_eq!(verdict(&range), ("BYPASS", "the request asks for a range"));
-        assert_eq!((&*range.key, range.lease), ("http::explain::item item:1", LeaseState::Unknown));
-        client.get("/items/1").await;
-        let no_cache = explain_with(&router, "/items/1", &[("cache-control", "no-cache")]).await;
-        let reason = "the Cache-Control of the request rules out the stored response";
-        assert_eq!(verdict(&no_cache), ("MISS", reason));
-    }
+async fn variants_and_what_is_stale_are_told_apart(store: Store) {
+    let cache = store.cache();
+    let router = router(App::counting(cache.clone()));
+    let client = serve(router.clone()).await;
+    let [a, b] = [[("x-variant", "a")], [("x-variant", "b")]];
+    client.get_with("/nested/varied?q=1", &a).await;
+    let stored = explain_with(&router, "/nested/varied?q=1", &a).await;
+    let other = explain_with(&router, "/nested/varied?q=1", &b).await;
+    assert_eq!(
+        (&*stored.key, &stored.key),
+        ("http::explain::varied?q=1", &other.key)
+    );
+    assert!(stored.variant.is_some() && stored.variant != other.variant);
+    assert_eq!(
+        verdict(&other),
+        ("MISS", "nothing is stored under this variant of the key")
+    );
+    tokio::time::sleep(Duration::from_millis(130)).await;
+    let stale = explain_with(&router, "/nested/varied?q=1", &a).await;
+    assert_eq!(
+        verdict(&stale),
+        ("STALE", "the stored response is stale, and refreshed")
+    );
+    assert_eq!(stale.entry.unwrap().fresh_for, Some(Duration::ZERO));
+    let must = [a[0], ("cache-control", "max-age=0")];
+    let stale = explain_with(&router, "/nested/varied?q=1", &must).await;
+    assert_eq!(verdict(&stale), ("MISS", "the stored response is stale"));
+    cache.evict(varied::key("/nested/varied?q=1")).await;
+    let evicted = explain_with(&router, "/nested/varied?q=1", &a).await;
+    assert_eq!(evicted.entry.unwrap().evicted, ["the variants of the key"]);
+}
 
-    async fn who_fills_it_is_told(store: Store) {
-        let gate = Gate::new();
-        let app = App::counting_with_a_gate(store.cache(), 0, &gate);
-        let router = router(app);
-        let client = serve(router.clone()).await;
-        let run = tokio::spawn(async move { client.get("/items/7").await });
-        gate.entered().await;
-        let filled = explain(&router, "/items/7").await;
-        assert_eq!((filled.lease, filled.is_filled_here), (LeaseState::Awaited, true));
-        gate.open();
-        run.await.unwrap();
-        let filled = explain(&router, "/items/7").await;
-        assert_eq!((filled.lease, filled.is_filled_here), (LeaseState::Free, false));
-    }
+async fn what_the_request_rules_out_and_what_was_not_stored_is_named(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        (
+            [(if run == 0 { "set-cookie" } else { "x-plain" }, "a=1")],
+            "body",
+        )
+    });
+    let router = router(app);
+    let client = serve(router.clone()).await;
+    client.get("/items/1").await;
+    let explained = explain(&router, "/items/1").await;
+    assert!(explained.not_stored.contains(&"the response sets a cookie"));
+    let range = explain_with(&router, "/items/1", &[("range", "bytes=0-1")]).await;
+    assert_eq!(verdict(&range), ("BYPASS", "the request asks for a range"));
+    assert_eq!(
+        (&*range.key, range.lease),
+        ("http::explain::item item:1", LeaseState::Unknown)
+    );
+    client.get("/items/1").await;
+    let no_cache = explain_with(&router, "/items/1", &[("cache-control", "no-cache")]).await;
+    let reason = "the Cache-Control of the request rules out the stored response";
+    assert_eq!(verdict(&no_cache), ("MISS", reason));
+}
 
-    async fn other_handlers_are_not_explained(store: Store) {
-        let app = App::counting(store.cache());
-        let router = router(app.clone());
-        let of = |method, target| Explanation::of(router.clone(), request(method, target, &[]));
-        assert_eq!(of("GET", "/nowhere").await, None);
-        assert_eq!(of("GET", "/items/seven").await, None, "the extractor refuses it");
-        assert_eq!(of("DELETE", "/items/7").await, None);
-        assert_eq!(app.runs(), 0, "a write is not sent");
-        assert_eq!(of("GET", "/plain").await, None);
-        assert_eq!(app.runs(), 1);
-    }
+async fn who_fills_it_is_told(store: Store) {
+    let gate = Gate::new();
+    let app = App::counting_with_a_gate(store.cache(), 0, &gate);
+    let router = router(app);
+    let client = serve(router.clone()).await;
+    let run = tokio::spawn(async move { client.get("/items/7").await });
+    gate.entered().await;
+    let filled = explain(&router, "/items/7").await;
+    assert_eq!(
+        (filled.lease, filled.is_filled_here),
+        (LeaseState::Awaited, true)
+    );
+    gate.open();
+    run.await.unwrap();
+    let filled = explain(&router, "/items/7").await;
+    assert_eq!(
+        (filled.lease, filled.is_filled_here),
+        (LeaseState::Free, false)
+    );
+}
 
-    async fn it_is_readable(store: Store) {
-        let cache = store.cache();
-        let router = router(App::counting(cache.clone()));
-        let client = serve(router.clone()).await;
-        client.get("/items/7").await;
-        cache.delete_group("items").await;
-        let text = explain(&router, "/items/7").await.to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "MISS: the stored response has been evicted");
-        assert!(lines[1].starts_with("handler ") && lines[1].ends_with("explain::item"));
-        assert_eq!(lines[2..5], [
+async fn other_handlers_are_not_explained(store: Store) {
+    let app = App::counting(store.cache());
+    let router = router(app.clone());
+    let of = |method, target| Explanation::of(router.clone(), request(method, target, &[]));
+    assert_eq!(of("GET", "/nowhere").await, None);
+    assert_eq!(
+        of("GET", "/items/seven").await,
+        None,
+        "the extractor refuses it"
+    );
+    assert_eq!(of("DELETE", "/items/7").await, None);
+    assert_eq!(app.runs(), 0, "a write is not sent");
+    assert_eq!(of("GET", "/plain").await, None);
+    assert_eq!(app.runs(), 1);
+}
+
+async fn it_is_readable(store: Store) {
+    let cache = store.cache();
+    let router = router(App::counting(cache.clone()));
+    let client = serve(router.clone()).await;
+    client.get("/items/7").await;
+    cache.delete_group("items").await;
+    let text = explain(&router, "/items/7").await.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "MISS: the stored response has been evicted");
+    assert!(lines[1].starts_with("handler ") && lines[1].ends_with("explain::item"));
+    assert_eq!(
+        lines[2..5],
+        [
             "key         http::explain::item item:7",
             "group       items",
             "group       shelf:7",
-        ]);
-        assert!(lines[5].starts_with("stored      ") && lines[5].ends_with(", evicted with items"));
-        assert_eq!(lines[6], "lease       free");
-    }
+        ]
+    );
+    assert!(lines[5].starts_with("stored      ") && lines[5].ends_with(", evicted with items"));
+    assert_eq!(lines[6], "lease       free");
 }
 
 #[tokio::test]

@@ -109,56 +109,71 @@ async fn soon(value: JoinHandle<String>) -> String {
         .unwrap()
 }
 
-on_every_store! {
-    async fn pages_wait_for_the_run_that_makes_what_they_share(store: Store) {
-        let pages = Pages { cache: store.cache(), gate: Gate::new(), runs: Arc::default() };
-        let router = Router::new().route("/{id}", get(page)).with_state(pages.clone());
-        let client = serve(router).await;
-        let replies: Vec<_> = (0..100)
-            .map(|id| {
-                tokio::spawn(async move { client.get(&format!("/{id}")).await })
-            })
-            .collect();
-        until("every page is being made", async || pages.runs.load(Ordering::SeqCst) == 100).await;
-        pages.gate.entered().await;
-        // The only run of it: others would wait at the gate for ever.
-        pages.gate.open();
-        for (id, reply) in replies.into_iter().enumerate() {
-            assert_eq!(reply.await.unwrap().text(), format!("nav {id}"));
-        }
-    }
+on_every_store!(
+    pages_wait_for_the_run_that_makes_what_they_share,
+    values_that_need_each_other_are_made_all_the_same,
+    a_circle_through_one_of_several_that_are_awaited_at_once_is_seen,
+    a_value_that_needs_itself_is_made_without_being_stored,
+);
 
-    async fn values_that_need_each_other_are_made_all_the_same(store: Store) {
-        let values = Values::new(store.cache());
-        need_each_other(&values, &values).await;
-        ran_a_few(&values);
-        // What ran within the circle is not stored.
-        for name in ["a", "b"] {
-            let stored: Option<String> = values.cache.get(name).await;
-            assert!(stored.is_some_and(|it| it.starts_with(&format!("{name}("))));
-        }
+async fn pages_wait_for_the_run_that_makes_what_they_share(store: Store) {
+    let pages = Pages {
+        cache: store.cache(),
+        gate: Gate::new(),
+        runs: Arc::default(),
+    };
+    let router = Router::new()
+        .route("/{id}", get(page))
+        .with_state(pages.clone());
+    let client = serve(router).await;
+    let replies: Vec<_> = (0..100)
+        .map(|id| tokio::spawn(async move { client.get(&format!("/{id}")).await }))
+        .collect();
+    until("every page is being made", async || {
+        pages.runs.load(Ordering::SeqCst) == 100
+    })
+    .await;
+    pages.gate.entered().await;
+    // The only run of it: others would wait at the gate for ever.
+    pages.gate.open();
+    for (id, reply) in replies.into_iter().enumerate() {
+        assert_eq!(reply.await.unwrap().text(), format!("nav {id}"));
     }
+}
 
-    async fn a_circle_through_one_of_several_that_are_awaited_at_once_is_seen(store: Store) {
-        let values = Values::new(store.cache());
-        let a = values.get("a", &[&["b", "c"]]);
-        values.gate.entered().await;
-        let c = values.get("c", &[&["a"]]);
-        values.gate.entered().await;
-        values.gate.open();
-        values.gate.open();
-        let (a, c) = (soon(a).await, soon(c).await);
-        assert!(a.starts_with("a(b(),c(") && c.starts_with("c(a("), "{a} {c}");
+async fn values_that_need_each_other_are_made_all_the_same(store: Store) {
+    let values = Values::new(store.cache());
+    need_each_other(&values, &values).await;
+    ran_a_few(&values);
+    // What ran within the circle is not stored.
+    for name in ["a", "b"] {
+        let stored: Option<String> = values.cache.get(name).await;
+        assert!(stored.is_some_and(|it| it.starts_with(&format!("{name}("))));
     }
+}
 
-    async fn a_value_that_needs_itself_is_made_without_being_stored(store: Store) {
-        let values = Values::new(store.cache());
-        let a = values.get("a", &[&["a"]]);
-        values.gate.entered().await;
-        values.gate.open();
-        assert_eq!(soon(a).await, "a(a())");
-        assert_eq!(values.made.load(Ordering::SeqCst), 2);
-    }
+async fn a_circle_through_one_of_several_that_are_awaited_at_once_is_seen(store: Store) {
+    let values = Values::new(store.cache());
+    let a = values.get("a", &[&["b", "c"]]);
+    values.gate.entered().await;
+    let c = values.get("c", &[&["a"]]);
+    values.gate.entered().await;
+    values.gate.open();
+    values.gate.open();
+    let (a, c) = (soon(a).await, soon(c).await);
+    assert!(
+        a.starts_with("a(b(),c(") && c.starts_with("c(a("),
+        "{a} {c}"
+    );
+}
+
+async fn a_value_that_needs_itself_is_made_without_being_stored(store: Store) {
+    let values = Values::new(store.cache());
+    let a = values.get("a", &[&["a"]]);
+    values.gate.entered().await;
+    values.gate.open();
+    assert_eq!(soon(a).await, "a(a())");
+    assert_eq!(values.made.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
 
-use crate::support::{App, on_every_store, serve};
+use crate::support::{App, Store, on_every_store, serve};
 
 #[cached(ttl = 30)]
 async fn item(State(app): State<App>) -> Response {
@@ -72,25 +72,30 @@ async fn outcomes(cache: Cache, status: StatusCode) -> Vec<String> {
     outcomes
 }
 
-on_every_store! {
-    async fn a_write_that_succeeded_says_what_it_did(store: Store) {
-        assert_eq!(
-            outcomes(store.cache(), StatusCode::OK).await,
-            ["EVICTED", "EVICTED", "STORED", "EVICTED", "EVICTED", "EVICTED"]
-        );
-        assert_eq!(
-            outcomes(store.cache(), StatusCode::NO_CONTENT).await,
-            ["EVICTED"; 6],
-            "nothing to store"
-        );
-    }
+on_every_store!(
+    a_write_that_succeeded_says_what_it_did,
+    a_write_that_failed_did_nothing_unless_it_always_evicts,
+);
 
-    async fn a_write_that_failed_did_nothing_unless_it_always_evicts(store: Store) {
-        assert_eq!(
-            outcomes(store.cache(), StatusCode::CONFLICT).await,
-            ["BYPASS", "EVICTED", "BYPASS", "BYPASS", "BYPASS", "BYPASS"]
-        );
-    }
+async fn a_write_that_succeeded_says_what_it_did(store: Store) {
+    assert_eq!(
+        outcomes(store.cache(), StatusCode::OK).await,
+        [
+            "EVICTED", "EVICTED", "STORED", "EVICTED", "EVICTED", "EVICTED"
+        ]
+    );
+    assert_eq!(
+        outcomes(store.cache(), StatusCode::NO_CONTENT).await,
+        ["EVICTED"; 6],
+        "nothing to store"
+    );
+}
+
+async fn a_write_that_failed_did_nothing_unless_it_always_evicts(store: Store) {
+    assert_eq!(
+        outcomes(store.cache(), StatusCode::CONFLICT).await,
+        ["BYPASS", "EVICTED", "BYPASS", "BYPASS", "BYPASS", "BYPASS"]
+    );
 }
 
 #[tokio::test]

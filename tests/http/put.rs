@@ -63,121 +63,165 @@ fn miss() -> (String, String) {
     ("MISS".to_owned(), "read".to_owned())
 }
 
-on_every_store! {
-    async fn a_write_is_what_the_next_read_gets(store: Store) {
-        assert_eq!(read_after_writing(store, || "new").await, hit("new"));
-        assert_eq!(read_after_writing(store, || (StatusCode::CREATED, "new")).await, hit("new"));
-    }
+on_every_store!(
+    a_write_is_what_the_next_read_gets,
+    a_created_resource_is_replayed_as_200_without_its_location,
+    a_success_without_something_to_store_evicts,
+    a_success_that_is_not_storable_evicts,
+    a_failure_leaves_the_entry_alone,
+    a_write_with_authorization_evicts_instead_of_storing,
+    a_write_drops_the_other_variants,
+    a_write_that_did_not_finish_evicts,
+    a_write_without_the_field_that_a_read_varies_by_is_for_who_sends_none,
+    a_written_entry_is_in_its_groups,
+);
 
-    async fn a_created_resource_is_replayed_as_200_without_its_location(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            (StatusCode::CREATED, [("location", "/item"), ("x-kept", "1")], "new")
-        });
-        let client = serve(router(app)).await;
-        let put = client.send("PUT", "/item", &[]).await;
-        assert_eq!((put.status.as_u16(), put.field("location")), (201, Some("/item")));
-        assert_eq!(put.field("cache-control"), None);
-        let reply = client.get("/item").await;
-        assert_eq!((reply.outcome(), reply.status.as_u16()), ("HIT", 200));
-        assert_eq!((reply.field("location"), reply.field("x-kept")), (None, Some("1")));
-        assert!(tells_what_is_left(&reply, "max-age=30"), "{reply:?}");
-        let validated = [("if-none-match", reply.field("etag").unwrap())];
-        assert_eq!(client.get_with("/item", &validated).await.status.as_u16(), 304);
-    }
+async fn a_write_is_what_the_next_read_gets(store: Store) {
+    assert_eq!(read_after_writing(store, || "new").await, hit("new"));
+    assert_eq!(
+        read_after_writing(store, || (StatusCode::CREATED, "new")).await,
+        hit("new")
+    );
+}
 
-    async fn a_success_without_something_to_store_evicts(store: Store) {
-        assert_eq!(read_after_writing(store, || StatusCode::NO_CONTENT).await, miss());
-        assert_eq!(read_after_writing(store, || ()).await, miss());
-        assert_eq!(read_after_writing(store, || (StatusCode::ACCEPTED, "later")).await, miss());
-        let redirect = || (StatusCode::SEE_OTHER, [("location", "/item")], "see");
-        assert_eq!(read_after_writing(store, redirect).await, miss());
-    }
+async fn a_created_resource_is_replayed_as_200_without_its_location(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        (
+            StatusCode::CREATED,
+            [("location", "/item"), ("x-kept", "1")],
+            "new",
+        )
+    });
+    let client = serve(router(app)).await;
+    let put = client.send("PUT", "/item", &[]).await;
+    assert_eq!(
+        (put.status.as_u16(), put.field("location")),
+        (201, Some("/item"))
+    );
+    assert_eq!(put.field("cache-control"), None);
+    let reply = client.get("/item").await;
+    assert_eq!((reply.outcome(), reply.status.as_u16()), ("HIT", 200));
+    assert_eq!(
+        (reply.field("location"), reply.field("x-kept")),
+        (None, Some("1"))
+    );
+    assert!(tells_what_is_left(&reply, "max-age=30"), "{reply:?}");
+    let validated = [("if-none-match", reply.field("etag").unwrap())];
+    assert_eq!(
+        client.get_with("/item", &validated).await.status.as_u16(),
+        304
+    );
+}
 
-    async fn a_success_that_is_not_storable_evicts(store: Store) {
-        assert_eq!(read_after_writing(store, || ([("set-cookie", "a=1")], "new")).await, miss());
-        assert_eq!(read_after_writing(store, || ([("vary", "*")], "new")).await, miss());
-        let streamed = || Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]));
-        assert_eq!(read_after_writing(store, streamed).await, miss());
-    }
+async fn a_success_without_something_to_store_evicts(store: Store) {
+    assert_eq!(
+        read_after_writing(store, || StatusCode::NO_CONTENT).await,
+        miss()
+    );
+    assert_eq!(read_after_writing(store, || ()).await, miss());
+    assert_eq!(
+        read_after_writing(store, || (StatusCode::ACCEPTED, "later")).await,
+        miss()
+    );
+    let redirect = || (StatusCode::SEE_OTHER, [("location", "/item")], "see");
+    assert_eq!(read_after_writing(store, redirect).await, miss());
+}
 
-    async fn a_failure_leaves_the_entry_alone(store: Store) {
-        let invalid = || (StatusCode::UNPROCESSABLE_ENTITY, "no");
-        assert_eq!(read_after_writing(store, invalid).await, hit("read"));
-        let failed = || (StatusCode::INTERNAL_SERVER_ERROR, "no");
-        assert_eq!(read_after_writing(store, failed).await, hit("read"));
-    }
+async fn a_success_that_is_not_storable_evicts(store: Store) {
+    assert_eq!(
+        read_after_writing(store, || ([("set-cookie", "a=1")], "new")).await,
+        miss()
+    );
+    assert_eq!(
+        read_after_writing(store, || ([("vary", "*")], "new")).await,
+        miss()
+    );
+    let streamed = || Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]));
+    assert_eq!(read_after_writing(store, streamed).await, miss());
+}
 
-    async fn a_write_with_authorization_evicts_instead_of_storing(store: Store) {
-        let app = App::new(store.cache(), |_| async { "for one user" });
-        let client = serve(router(app)).await;
+async fn a_failure_leaves_the_entry_alone(store: Store) {
+    let invalid = || (StatusCode::UNPROCESSABLE_ENTITY, "no");
+    assert_eq!(read_after_writing(store, invalid).await, hit("read"));
+    let failed = || (StatusCode::INTERNAL_SERVER_ERROR, "no");
+    assert_eq!(read_after_writing(store, failed).await, hit("read"));
+}
+
+async fn a_write_with_authorization_evicts_instead_of_storing(store: Store) {
+    let app = App::new(store.cache(), |_| async { "for one user" });
+    let client = serve(router(app)).await;
+    client.get("/item").await;
+    client
+        .send("PUT", "/item", &[("authorization", "Bearer x")])
+        .await;
+    assert_eq!(client.get("/item").await.outcome(), "MISS");
+}
+
+async fn a_write_drops_the_other_variants(store: Store) {
+    let app = App::new(store.cache(), |_| async { "new" });
+    let client = serve(router(app)).await;
+    let (one, two) = ([("x-variant", "1")], [("x-variant", "2")]);
+    client.get_with("/variant", &one).await;
+    client.get_with("/variant", &two).await;
+    client.send("PUT", "/variant", &one).await;
+    let reply = client.get_with("/variant", &one).await;
+    assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
+    assert_eq!(client.get_with("/variant", &two).await.outcome(), "MISS");
+    let reply = client.get_with("/variant", &one).await;
+    assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
+}
+
+async fn a_write_that_did_not_finish_evicts(store: Store) {
+    let gate = Gate::new();
+    let handler = gate.clone();
+    let app = App::new(store.cache(), move |run| {
+        let gate = handler.clone();
+        async move {
+            gate.pass().await;
+            assert!(run == 0, "the second write panics");
+        }
+    });
+    let client = serve(router(app)).await;
+    for _ in 0..2 {
         client.get("/item").await;
-        client.send("PUT", "/item", &[("authorization", "Bearer x")]).await;
-        assert_eq!(client.get("/item").await.outcome(), "MISS");
-    }
-
-    async fn a_write_drops_the_other_variants(store: Store) {
-        let app = App::new(store.cache(), |_| async { "new" });
-        let client = serve(router(app)).await;
-        let (one, two) = ([("x-variant", "1")], [("x-variant", "2")]);
-        client.get_with("/variant", &one).await;
-        client.get_with("/variant", &two).await;
-        client.send("PUT", "/variant", &one).await;
-        let reply = client.get_with("/variant", &one).await;
-        assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
-        assert_eq!(client.get_with("/variant", &two).await.outcome(), "MISS");
-        let reply = client.get_with("/variant", &one).await;
-        assert_eq!((reply.outcome(), reply.text()), ("HIT", "new"));
-    }
-
-    async fn a_write_that_did_not_finish_evicts(store: Store) {
-        let gate = Gate::new();
-        let handler = gate.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = handler.clone();
-            async move {
-                gate.pass().await;
-                assert!(run == 0, "the second write panics");
-            }
-        });
-        let client = serve(router(app)).await;
-        for _ in 0..2 {
-            client.get("/item").await;
-            assert_eq!(client.get("/item").await.outcome(), "HIT");
-            let write = tokio::spawn(async move { client.try_open("PUT", "/item", &[]).await });
-            gate.entered().await;
-            write.abort();
-            gate.open();
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-            while client.get("/item").await.outcome() == "HIT" {
-                assert!(std::time::Instant::now() < deadline, "the old entry is left");
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
+        let write = tokio::spawn(async move { client.try_open("PUT", "/item", &[]).await });
+        gate.entered().await;
+        write.abort();
+        gate.open();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while client.get("/item").await.outcome() == "HIT" {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the old entry is left"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
+}
 
-    async fn a_write_without_the_field_that_a_read_varies_by_is_for_who_sends_none(store: Store) {
-        let app = App::new(store.cache(), |_| async { "new" });
-        let client = serve(router(app)).await;
-        for (fields, outcome) in [(&[][..], "HIT"), (&[("x-variant", "1")], "MISS")] {
-            client.get_with("/variant", fields).await;
-            assert_eq!(client.get_with("/variant", fields).await.outcome(), "HIT");
-            client.send("PUT", "/variant", &[]).await;
-            assert_eq!(client.get_with("/variant", fields).await.outcome(), outcome);
-        }
+async fn a_write_without_the_field_that_a_read_varies_by_is_for_who_sends_none(store: Store) {
+    let app = App::new(store.cache(), |_| async { "new" });
+    let client = serve(router(app)).await;
+    for (fields, outcome) in [(&[][..], "HIT"), (&[("x-variant", "1")], "MISS")] {
+        client.get_with("/variant", fields).await;
+        assert_eq!(client.get_with("/variant", fields).await.outcome(), "HIT");
+        client.send("PUT", "/variant", &[]).await;
+        assert_eq!(client.get_with("/variant", fields).await.outcome(), outcome);
     }
+}
 
-    async fn a_written_entry_is_in_its_groups(store: Store) {
-        #[axum_redis_cache::cache_evict(group = "g")]
-        async fn evict() {}
+async fn a_written_entry_is_in_its_groups(store: Store) {
+    #[axum_redis_cache::cache_evict(group = "g")]
+    async fn evict() {}
 
-        let app = App::new(store.cache(), |_| async { "new" });
-        let evict = Router::new().route("/evict", axum::routing::post(evict));
-        let client = serve(router(app.clone()).merge(evict.with_state(app))).await;
-        client.send("PUT", "/item", &[]).await;
-        assert_eq!(client.get("/item").await.text(), "new");
-        client.send("POST", "/evict", &[]).await;
-        assert_eq!(client.get("/item").await.outcome(), "MISS");
-    }
+    let app = App::new(store.cache(), |_| async { "new" });
+    let evict = Router::new().route("/evict", axum::routing::post(evict));
+    let client = serve(router(app.clone()).merge(evict.with_state(app))).await;
+    client.send("PUT", "/item", &[]).await;
+    assert_eq!(client.get("/item").await.text(), "new");
+    client.send("POST", "/evict", &[]).await;
+    assert_eq!(client.get("/item").await.outcome(), "MISS");
 }
 
 #[tokio::test]

@@ -98,98 +98,118 @@ impl Server {
     }
 }
 
-on_every_store! {
-    async fn an_eviction_of_the_key_during_a_fill_wins(store: Store) {
-        let server = Server::start(store).await;
-        server.during_a_read("DELETE", "/item").await;
-        assert_eq!(server.next().await, answer("MISS", "run 1"));
-        assert_eq!(server.next().await, answer("HIT", "run 1"));
-    }
+on_every_store!(
+    an_eviction_of_the_key_during_a_fill_wins,
+    an_eviction_of_a_group_during_a_fill_wins,
+    an_eviction_of_everything_during_a_fill_wins,
+    a_write_during_a_fill_wins,
+    a_fill_that_took_longer_than_its_lease_is_not_stored,
+    a_fill_after_an_eviction_is_not_hindered_by_one_from_before,
+    an_eviction_during_a_write_wins,
+    of_two_writes_at_once_neither_is_stored_over_the_other,
+    a_read_during_a_write_does_not_store_what_it_saw,
+);
 
-    async fn an_eviction_of_a_group_during_a_fill_wins(store: Store) {
-        let server = Server::start(store).await;
-        server.during_a_read("POST", "/group").await;
-        assert_eq!(server.next().await, answer("MISS", "run 1"));
-        assert_eq!(server.next().await, answer("HIT", "run 1"));
-    }
+async fn an_eviction_of_the_key_during_a_fill_wins(store: Store) {
+    let server = Server::start(store).await;
+    server.during_a_read("DELETE", "/item").await;
+    assert_eq!(server.next().await, answer("MISS", "run 1"));
+    assert_eq!(server.next().await, answer("HIT", "run 1"));
+}
 
-    async fn an_eviction_of_everything_during_a_fill_wins(store: Store) {
-        let server = Server::start(store).await;
-        server.during_a_read("POST", "/all").await;
-        assert_eq!(server.next().await, answer("MISS", "run 1"));
-        assert_eq!(server.next().await, answer("HIT", "run 1"));
-    }
+async fn an_eviction_of_a_group_during_a_fill_wins(store: Store) {
+    let server = Server::start(store).await;
+    server.during_a_read("POST", "/group").await;
+    assert_eq!(server.next().await, answer("MISS", "run 1"));
+    assert_eq!(server.next().await, answer("HIT", "run 1"));
+}
 
-    async fn a_write_during_a_fill_wins(store: Store) {
-        let server = Server::start(store).await;
-        server.during_a_read("PUT", "/item").await;
-        assert_eq!(server.next().await, answer("HIT", "written"));
-    }
+async fn an_eviction_of_everything_during_a_fill_wins(store: Store) {
+    let server = Server::start(store).await;
+    server.during_a_read("POST", "/all").await;
+    assert_eq!(server.next().await, answer("MISS", "run 1"));
+    assert_eq!(server.next().await, answer("HIT", "run 1"));
+}
 
-    async fn a_fill_that_took_longer_than_its_lease_is_not_stored(store: Store) {
-        let lease = std::time::Duration::from_millis(50);
-        let app = App::new(store.cache_with(settings().lease_ttl(lease)), move |run| async move {
+async fn a_write_during_a_fill_wins(store: Store) {
+    let server = Server::start(store).await;
+    server.during_a_read("PUT", "/item").await;
+    assert_eq!(server.next().await, answer("HIT", "written"));
+}
+
+async fn a_fill_that_took_longer_than_its_lease_is_not_stored(store: Store) {
+    let lease = std::time::Duration::from_millis(50);
+    let app = App::new(
+        store.cache_with(settings().lease_ttl(lease)),
+        move |run| async move {
             if run == 0 {
                 tokio::time::sleep(lease * 3).await;
             }
             format!("run {run}")
-        });
-        let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
-        assert_eq!(client.get("/item").await.text(), "run 0");
-        let reply = client.get("/item").await;
-        assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
-        assert_eq!(client.get("/item").await.outcome(), "HIT");
-    }
+        },
+    );
+    let client = serve(Router::new().route("/item", get(read)).with_state(app)).await;
+    assert_eq!(client.get("/item").await.text(), "run 0");
+    let reply = client.get("/item").await;
+    assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
+    assert_eq!(client.get("/item").await.outcome(), "HIT");
+}
 
-    async fn a_fill_after_an_eviction_is_not_hindered_by_one_from_before(store: Store) {
-        let server = Server::start(store).await;
-        let old = server.spawn("GET", "/item");
-        server.reads.entered().await;
-        server.client.send("DELETE", "/item", &[]).await;
-        assert_eq!(server.next().await, answer("MISS", "run 1"));
-        assert_eq!(server.next().await, answer("HIT", "run 1"));
-        server.reads.open();
-        assert_eq!(old.await.unwrap().text(), "run 0");
-        assert_eq!(server.next().await, answer("HIT", "run 1"));
-    }
+async fn a_fill_after_an_eviction_is_not_hindered_by_one_from_before(store: Store) {
+    let server = Server::start(store).await;
+    let old = server.spawn("GET", "/item");
+    server.reads.entered().await;
+    server.client.send("DELETE", "/item", &[]).await;
+    assert_eq!(server.next().await, answer("MISS", "run 1"));
+    assert_eq!(server.next().await, answer("HIT", "run 1"));
+    server.reads.open();
+    assert_eq!(old.await.unwrap().text(), "run 0");
+    assert_eq!(server.next().await, answer("HIT", "run 1"));
+}
 
-    async fn an_eviction_during_a_write_wins(store: Store) {
-        for (method, path) in [("DELETE", "/item"), ("POST", "/group"), ("POST", "/all")] {
-            let server = Server::start(store).await;
-            server.reads.open();
-            server.next().await;
-            let write = server.spawn("PATCH", "/item");
-            server.writes.entered().await;
-            server.client.send(method, path, &[]).await;
-            server.writes.open();
-            assert_eq!(write.await.unwrap().text(), "written slowly");
-            assert_eq!(server.next().await, answer("MISS", "run 1"), "{method} {path}");
-        }
-    }
-
-    async fn of_two_writes_at_once_neither_is_stored_over_the_other(store: Store) {
+async fn an_eviction_during_a_write_wins(store: Store) {
+    for (method, path) in [("DELETE", "/item"), ("POST", "/group"), ("POST", "/all")] {
         let server = Server::start(store).await;
         server.reads.open();
-        let slow = server.spawn("PATCH", "/item");
-        server.writes.entered().await;
-        assert_eq!(server.client.send("PUT", "/item", &[]).await.text(), "written");
-        assert_eq!(server.next().await, answer("HIT", "written"));
-        server.writes.open();
-        slow.await.unwrap();
-        assert_eq!(server.next().await, answer("MISS", "run 0"));
-    }
-
-    async fn a_read_during_a_write_does_not_store_what_it_saw(store: Store) {
-        let server = Server::start(store).await;
-        server.reads.open();
+        server.next().await;
         let write = server.spawn("PATCH", "/item");
         server.writes.entered().await;
-        assert_eq!(server.next().await, answer("MISS", "run 0"));
-        assert_eq!(server.next().await, answer("MISS", "run 1"));
+        server.client.send(method, path, &[]).await;
         server.writes.open();
-        write.await.unwrap();
-        assert_eq!(server.next().await, answer("HIT", "written slowly"));
+        assert_eq!(write.await.unwrap().text(), "written slowly");
+        assert_eq!(
+            server.next().await,
+            answer("MISS", "run 1"),
+            "{method} {path}"
+        );
     }
+}
+
+async fn of_two_writes_at_once_neither_is_stored_over_the_other(store: Store) {
+    let server = Server::start(store).await;
+    server.reads.open();
+    let slow = server.spawn("PATCH", "/item");
+    server.writes.entered().await;
+    assert_eq!(
+        server.client.send("PUT", "/item", &[]).await.text(),
+        "written"
+    );
+    assert_eq!(server.next().await, answer("HIT", "written"));
+    server.writes.open();
+    slow.await.unwrap();
+    assert_eq!(server.next().await, answer("MISS", "run 0"));
+}
+
+async fn a_read_during_a_write_does_not_store_what_it_saw(store: Store) {
+    let server = Server::start(store).await;
+    server.reads.open();
+    let write = server.spawn("PATCH", "/item");
+    server.writes.entered().await;
+    assert_eq!(server.next().await, answer("MISS", "run 0"));
+    assert_eq!(server.next().await, answer("MISS", "run 1"));
+    server.writes.open();
+    write.await.unwrap();
+    assert_eq!(server.next().await, answer("HIT", "written slowly"));
 }
 
 /// A server of its own, where names can be taken away behind the cache's back.

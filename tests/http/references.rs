@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{App, on_every_store, serve, tells_what_is_left};
+use crate::support::{App, Store, on_every_store, serve, tells_what_is_left};
 
 /// In a module, so that the companions move with `use`.
 mod products {
@@ -137,98 +137,136 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-on_every_store! {
-    async fn an_eviction_by_reference_drops_the_entry_of_the_same_path(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for path in ["/paths/1", "/paths/2"] {
-            client.get(path).await;
+on_every_store!(
+    an_eviction_by_reference_drops_the_entry_of_the_same_path,
+    a_put_by_reference_inherits_the_route,
+    values_address_the_entry_from_any_path,
+    values_may_be_fixed,
+    groups_of_values_that_the_key_does_not_hold_are_named_again,
+    evicting_a_key_drops_what_every_value_selected,
+    a_put_by_itself_leaves_nothing_old_behind,
+    keys_are_evicted_in_code,
+);
+
+async fn an_eviction_by_reference_drops_the_entry_of_the_same_path(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for path in ["/paths/1", "/paths/2"] {
+        client.get(path).await;
+    }
+    client.send("DELETE", "/paths/1?x=1", &[]).await;
+    assert_eq!(client.get("/paths/1").await.outcome(), "MISS");
+    assert_eq!(client.get("/paths/2?y").await.outcome(), "HIT");
+}
+
+async fn a_put_by_reference_inherits_the_route(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let put = client
+        .send_body("PUT", "/paths/1", &[("x-variant", "a")], "new")
+        .await;
+    assert_eq!(
+        (put.status.as_u16(), put.outcome(), put.text()),
+        (200, "STORED", "new")
+    );
+    let hit = client.get_with("/paths/1", &[("x-variant", "a")]).await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"));
+    assert!(tells_what_is_left(&hit, "max-age=7"), "{hit:?}");
+    assert_eq!(hit.field("vary"), Some("x-variant"));
+    assert_eq!(
+        client.get("/paths/1").await.outcome(),
+        "MISS",
+        "another variant"
+    );
+}
+
+async fn values_address_the_entry_from_any_path(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let json = [("content-type", "application/json")];
+    let put = client
+        .send_body("POST", "/ids", &json, r#"{"id":7,"name":"x"}"#)
+        .await;
+    assert_eq!(put.status, 201);
+    let hit = client.get("/ids/7").await;
+    assert_eq!((hit.status.as_u16(), hit.outcome()), (200, "HIT"));
+    assert!(hit.field("cache-control").unwrap().starts_with("private"));
+    client.get("/list?page=3").await;
+    assert_eq!(client.send("DELETE", "/ids/0", &[]).await.status, 404);
+    assert_eq!(client.get("/ids/7").await.outcome(), "HIT");
+    client.send("DELETE", "/ids/7", &[]).await;
+    assert_eq!(client.get("/ids/7").await.outcome(), "MISS");
+    assert_eq!(
+        client.get("/list?page=3").await.outcome(),
+        "MISS",
+        "every page of the list"
+    );
+}
+
+async fn values_may_be_fixed(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let targets = [
+        "/ids/1",
+        "/ids/2",
+        "/list?page=2",
+        "/list?page=3",
+        "/paths/9",
+    ];
+    for target in targets {
+        client.get(target).await;
+    }
+    client.send("DELETE", "/list", &[]).await;
+    let mut outcomes = Vec::new();
+    for target in targets {
+        outcomes.push(client.get(target).await.outcome().to_owned());
+    }
+    assert_eq!(outcomes, ["MISS", "HIT", "MISS", "HIT", "MISS"]);
+}
+
+async fn groups_of_values_that_the_key_does_not_hold_are_named_again(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    client.get("/shops/a/x").await;
+    client.send_body("PUT", "/shops/a/x", &[], "new").await;
+    let hit = client.get("/shops/a/x").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"));
+}
+
+async fn evicting_a_key_drops_what_every_value_selected(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let paths = [
+        "/dashboards/1?as=a",
+        "/dashboards/1?as=b",
+        "/dashboards/2?as=a",
+    ];
+    for outcome in ["MISS", "HIT"] {
+        for path in paths {
+            assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
         }
-        client.send("DELETE", "/paths/1?x=1", &[]).await;
-        assert_eq!(client.get("/paths/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/paths/2?y").await.outcome(), "HIT");
     }
+    client.send("DELETE", "/dashboards/1", &[]).await;
+    assert_eq!(client.get(paths[0]).await.outcome(), "MISS");
+    assert_eq!(client.get(paths[1]).await.outcome(), "MISS");
+    assert_eq!(client.get(paths[2]).await.outcome(), "HIT");
+}
 
-    async fn a_put_by_reference_inherits_the_route(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let put = client.send_body("PUT", "/paths/1", &[("x-variant", "a")], "new").await;
-        assert_eq!((put.status.as_u16(), put.outcome(), put.text()), (200, "STORED", "new"));
-        let hit = client.get_with("/paths/1", &[("x-variant", "a")]).await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"));
-        assert!(tells_what_is_left(&hit, "max-age=7"), "{hit:?}");
-        assert_eq!(hit.field("vary"), Some("x-variant"));
-        assert_eq!(client.get("/paths/1").await.outcome(), "MISS", "another variant");
-    }
+async fn a_put_by_itself_leaves_nothing_old_behind(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    client.get("/itself").await;
+    client.send_body("PUT", "/itself?csrf=1", &[], "new").await;
+    let hit = client.get("/itself").await;
+    assert_eq!(
+        (hit.outcome(), hit.text()),
+        ("HIT", "new"),
+        "as the handler sees the request"
+    );
+    client.send_body("PUT", "/itself", &[], "newer").await;
+    assert_eq!(client.get("/itself?utm=1").await.text(), "newer");
+}
 
-    async fn values_address_the_entry_from_any_path(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let json = [("content-type", "application/json")];
-        let put = client.send_body("POST", "/ids", &json, r#"{"id":7,"name":"x"}"#).await;
-        assert_eq!(put.status, 201);
-        let hit = client.get("/ids/7").await;
-        assert_eq!((hit.status.as_u16(), hit.outcome()), (200, "HIT"));
-        assert!(hit.field("cache-control").unwrap().starts_with("private"));
-        client.get("/list?page=3").await;
-        assert_eq!(client.send("DELETE", "/ids/0", &[]).await.status, 404);
-        assert_eq!(client.get("/ids/7").await.outcome(), "HIT");
-        client.send("DELETE", "/ids/7", &[]).await;
-        assert_eq!(client.get("/ids/7").await.outcome(), "MISS");
-        assert_eq!(client.get("/list?page=3").await.outcome(), "MISS", "every page of the list");
+async fn keys_are_evicted_in_code(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for path in ["/ids/1", "/ids/2", "/paths/1"] {
+        client.get(path).await;
     }
-
-    async fn values_may_be_fixed(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let targets = ["/ids/1", "/ids/2", "/list?page=2", "/list?page=3", "/paths/9"];
-        for target in targets {
-            client.get(target).await;
-        }
-        client.send("DELETE", "/list", &[]).await;
-        let mut outcomes = Vec::new();
-        for target in targets {
-            outcomes.push(client.get(target).await.outcome().to_owned());
-        }
-        assert_eq!(outcomes, ["MISS", "HIT", "MISS", "HIT", "MISS"]);
-    }
-
-    async fn groups_of_values_that_the_key_does_not_hold_are_named_again(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        client.get("/shops/a/x").await;
-        client.send_body("PUT", "/shops/a/x", &[], "new").await;
-        let hit = client.get("/shops/a/x").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"));
-    }
-
-    async fn evicting_a_key_drops_what_every_value_selected(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let paths = ["/dashboards/1?as=a", "/dashboards/1?as=b", "/dashboards/2?as=a"];
-        for outcome in ["MISS", "HIT"] {
-            for path in paths {
-                assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
-            }
-        }
-        client.send("DELETE", "/dashboards/1", &[]).await;
-        assert_eq!(client.get(paths[0]).await.outcome(), "MISS");
-        assert_eq!(client.get(paths[1]).await.outcome(), "MISS");
-        assert_eq!(client.get(paths[2]).await.outcome(), "HIT");
-    }
-
-    async fn a_put_by_itself_leaves_nothing_old_behind(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        client.get("/itself").await;
-        client.send_body("PUT", "/itself?csrf=1", &[], "new").await;
-        let hit = client.get("/itself").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"), "as the handler sees the request");
-        client.send_body("PUT", "/itself", &[], "newer").await;
-        assert_eq!(client.get("/itself?utm=1").await.text(), "newer");
-    }
-
-    async fn keys_are_evicted_in_code(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for path in ["/ids/1", "/ids/2", "/paths/1"] {
-            client.get(path).await;
-        }
-        client.send("POST", "/code/1", &[]).await;
-        assert_eq!(client.get("/ids/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/paths/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/ids/2").await.outcome(), "HIT");
-    }
+    client.send("POST", "/code/1", &[]).await;
+    assert_eq!(client.get("/ids/1").await.outcome(), "MISS");
+    assert_eq!(client.get("/paths/1").await.outcome(), "MISS");
+    assert_eq!(client.get("/ids/2").await.outcome(), "HIT");
 }

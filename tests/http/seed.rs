@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 
-use crate::support::{on_every_store, serve, tells_what_is_left};
+use crate::support::{Store, on_every_store, serve, tells_what_is_left};
 
 #[derive(Clone, FromRef)]
 struct Shop {
@@ -47,35 +47,54 @@ async fn forget(Path(_): Path<u64>, State(prices): Prices) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-on_every_store! {
-    async fn a_resource_is_read_evicted_and_written_through(store: Store) {
-        let prices = Arc::new(Mutex::new(HashMap::from([(1, 10), (2, 20)])));
-        let shop = Shop { cache: store.cache(), prices };
-        let route = get(read).put(write).delete(forget);
-        let client = serve(Router::new().route("/prices/{id}", route).with_state(shop)).await;
+on_every_store!(a_resource_is_read_evicted_and_written_through,);
 
-        let miss = client.get("/prices/1").await;
-        assert_eq!((miss.outcome(), miss.text()), ("MISS", "10"));
-        assert_eq!(miss.field("cache-control"), Some("max-age=30"));
-        let hit = client.get("/prices/1").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "10"));
-        assert_eq!(hit.field("content-type"), miss.field("content-type"));
-        let etag = miss.field("etag").unwrap();
-        assert_eq!(hit.field("etag"), Some(etag));
-        let validated = client.get_with("/prices/1", &[("if-none-match", etag)]).await;
-        assert_eq!((validated.status.as_u16(), validated.text()), (304, ""));
+async fn a_resource_is_read_evicted_and_written_through(store: Store) {
+    let prices = Arc::new(Mutex::new(HashMap::from([(1, 10), (2, 20)])));
+    let shop = Shop {
+        cache: store.cache(),
+        prices,
+    };
+    let route = get(read).put(write).delete(forget);
+    let client = serve(Router::new().route("/prices/{id}", route).with_state(shop)).await;
 
-        client.get("/prices/2").await;
-        assert_eq!(client.send("DELETE", "/prices/1", &[]).await.outcome(), "EVICTED");
-        let miss = client.get("/prices/1").await;
-        assert_eq!((miss.outcome(), miss.text()), ("MISS", "0"));
-        assert_eq!(client.get("/prices/2").await.text(), "20", "only that entry is evicted");
+    let miss = client.get("/prices/1").await;
+    assert_eq!((miss.outcome(), miss.text()), ("MISS", "10"));
+    assert_eq!(miss.field("cache-control"), Some("max-age=30"));
+    let hit = client.get("/prices/1").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "10"));
+    assert_eq!(hit.field("content-type"), miss.field("content-type"));
+    let etag = miss.field("etag").unwrap();
+    assert_eq!(hit.field("etag"), Some(etag));
+    let validated = client
+        .get_with("/prices/1", &[("if-none-match", etag)])
+        .await;
+    assert_eq!((validated.status.as_u16(), validated.text()), (304, ""));
 
-        let put = client.send_body("PUT", "/prices/1", &[("content-type", "application/json")], "99").await;
-        assert_eq!((put.status.as_u16(), put.text()), (200, "99"));
-        let hit = client.get("/prices/1").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "99"));
-        assert!(tells_what_is_left(&hit, "max-age=30"), "{hit:?}");
-        assert!(hit.field("etag").is_some());
-    }
+    client.get("/prices/2").await;
+    assert_eq!(
+        client.send("DELETE", "/prices/1", &[]).await.outcome(),
+        "EVICTED"
+    );
+    let miss = client.get("/prices/1").await;
+    assert_eq!((miss.outcome(), miss.text()), ("MISS", "0"));
+    assert_eq!(
+        client.get("/prices/2").await.text(),
+        "20",
+        "only that entry is evicted"
+    );
+
+    let put = client
+        .send_body(
+            "PUT",
+            "/prices/1",
+            &[("content-type", "application/json")],
+            "99",
+        )
+        .await;
+    assert_eq!((put.status.as_u16(), put.text()), (200, "99"));
+    let hit = client.get("/prices/1").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "99"));
+    assert!(tells_what_is_left(&hit, "max-age=30"), "{hit:?}");
+    assert!(hit.field("etag").is_some());
 }

@@ -15,7 +15,7 @@ use axum_redis_cache::{Determined, Source, cache_evict, cache_put, cached};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::support::{App, on_every_store, serve};
+use crate::support::{App, Store, on_every_store, serve};
 
 #[cached(ttl = 30)]
 async fn unit() {}
@@ -473,88 +473,140 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-on_every_store! {
-    async fn every_shape_is_stored_under_its_own_key(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let answers = [
-            ("/unit", ""), ("/double/4", "8"), ("/unused/4", "unused"), ("/unused/5", "unused"), ("/alias", "1"), ("/generic/1", "postgres 1"),
-            ("/generic/2", "postgres 2"), ("/inferred/2.5", "2.5"), ("/inferred-in-key/2", "2"),
-            ("/const", "7"), ("/lifetimes/ann", "ann"), ("/patterns/a/b?type=x&inner=1", "ab x 2"),
-            ("/derived/1", "run 1"), ("/aliased/1", "run 2"), ("/not-sync/3", "3"),
-            ("/sixteen/1", "11"), ("/api/1", "run 3"), ("/taken", "taken"), ("/inside", "run 4"),
-            ("/key/1/2/3", "key"), ("/no-prelude/1", "read"), ("/renamed/1", "1"),
-            ("/cfg", "run 5"), ("/macro/1", "run 6"), ("/other-macro/1", "run 7"),
-            ("/status", "run 8"), ("/expected/four", "4"), ("/every", "run 9"), ("/tuple/1?format=x", "run 10"), ("/declared", ""), ("/upper/1", "1"),
-        ];
-        for outcome in ["MISS", "HIT"] {
-            for (path, answer) in answers {
-                let reply = client.get(path).await;
-                assert_eq!((reply.outcome(), reply.text()), (outcome, answer), "{path}");
-            }
+on_every_store!(
+    every_shape_is_stored_under_its_own_key,
+    references_reach_every_shape,
+    what_is_put_and_evicted_at_once_is_evicted,
+    the_function_is_callable_as_it_is_written,
+    one_function_on_every_method_caches_reads_only,
+    a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds,
+    an_extractor_that_refuses_evicts_nothing_whatever_its_status,
+);
+
+async fn every_shape_is_stored_under_its_own_key(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let answers = [
+        ("/unit", ""),
+        ("/double/4", "8"),
+        ("/unused/4", "unused"),
+        ("/unused/5", "unused"),
+        ("/alias", "1"),
+        ("/generic/1", "postgres 1"),
+        ("/generic/2", "postgres 2"),
+        ("/inferred/2.5", "2.5"),
+        ("/inferred-in-key/2", "2"),
+        ("/const", "7"),
+        ("/lifetimes/ann", "ann"),
+        ("/patterns/a/b?type=x&inner=1", "ab x 2"),
+        ("/derived/1", "run 1"),
+        ("/aliased/1", "run 2"),
+        ("/not-sync/3", "3"),
+        ("/sixteen/1", "11"),
+        ("/api/1", "run 3"),
+        ("/taken", "taken"),
+        ("/inside", "run 4"),
+        ("/key/1/2/3", "key"),
+        ("/no-prelude/1", "read"),
+        ("/renamed/1", "1"),
+        ("/cfg", "run 5"),
+        ("/macro/1", "run 6"),
+        ("/other-macro/1", "run 7"),
+        ("/status", "run 8"),
+        ("/expected/four", "4"),
+        ("/every", "run 9"),
+        ("/tuple/1?format=x", "run 10"),
+        ("/declared", ""),
+        ("/upper/1", "1"),
+    ];
+    for outcome in ["MISS", "HIT"] {
+        for (path, answer) in answers {
+            let reply = client.get(path).await;
+            assert_eq!((reply.outcome(), reply.text()), (outcome, answer), "{path}");
         }
     }
+}
 
-    async fn references_reach_every_shape(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let evictions = [
-            ("/api/1", "DELETE", "/api/1"), ("/inside", "DELETE", "/inside"),
-            ("/key/1/2/3", "POST", "/key/1"), ("/status", "DELETE", "/status"), ("/upper/7", "POST", "/formats/x/7"),
-            ("/every", "POST", "/formats/every/7"),
-        ];
-        for (path, method, target) in evictions {
-            client.get(path).await;
-            assert_eq!(client.get(path).await.outcome(), "HIT", "{path}");
-            client.send(method, target, &[]).await;
-            assert_eq!(client.get(path).await.outcome(), "MISS", "{path}");
+async fn references_reach_every_shape(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let evictions = [
+        ("/api/1", "DELETE", "/api/1"),
+        ("/inside", "DELETE", "/inside"),
+        ("/key/1/2/3", "POST", "/key/1"),
+        ("/status", "DELETE", "/status"),
+        ("/upper/7", "POST", "/formats/x/7"),
+        ("/every", "POST", "/formats/every/7"),
+    ];
+    for (path, method, target) in evictions {
+        client.get(path).await;
+        assert_eq!(client.get(path).await.outcome(), "HIT", "{path}");
+        client.send(method, target, &[]).await;
+        assert_eq!(client.get(path).await.outcome(), "MISS", "{path}");
+    }
+    client.send_body("PUT", "/aliased/1", &[], "put").await;
+    assert_eq!(client.get("/aliased/1").await.text(), "put");
+}
+
+async fn what_is_put_and_evicted_at_once_is_evicted(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    client.get("/no-prelude/1").await;
+    client.get("/no-prelude/1/request").await;
+    let put = client.send_body("PUT", "/no-prelude/1", &[], "put").await;
+    assert_eq!((put.text(), put.outcome()), ("put", "EVICTED"));
+    assert_eq!(client.get("/no-prelude/1").await.outcome(), "MISS");
+    assert_eq!(client.get("/no-prelude/1/request").await.outcome(), "MISS");
+}
+
+async fn the_function_is_callable_as_it_is_written(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    assert_eq!(client.get("/calls").await.text(), "1 4 postgres 1 2.5");
+}
+
+async fn one_function_on_every_method_caches_reads_only(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for (method, outcome) in [
+        ("GET", "MISS"),
+        ("OPTIONS", "BYPASS"),
+        ("GET", "HIT"),
+        ("POST", "EVICTED"),
+        ("GET", "MISS"),
+        ("GET", "HIT"),
+    ] {
+        assert_eq!(
+            client.send(method, "/every", &[]).await.outcome(),
+            outcome,
+            "{method}"
+        );
+    }
+}
+
+async fn a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        if run == 1 {
+            StatusCode::CONFLICT
+        } else {
+            StatusCode::OK
         }
-        client.send_body("PUT", "/aliased/1", &[], "put").await;
-        assert_eq!(client.get("/aliased/1").await.text(), "put");
-    }
+    });
+    let client = serve(router(app)).await;
+    let outcome = async || client.get("/every").await.outcome().to_owned();
+    assert_eq!(outcome().await, "MISS");
+    assert_eq!(client.send("PUT", "/every", &[]).await.status, 409);
+    assert_eq!(outcome().await, "HIT");
+    assert_eq!(client.send("PUT", "/every", &[]).await.status, 200);
+    assert_eq!(outcome().await, "MISS");
+}
 
-    async fn what_is_put_and_evicted_at_once_is_evicted(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        client.get("/no-prelude/1").await;
-        client.get("/no-prelude/1/request").await;
-        let put = client.send_body("PUT", "/no-prelude/1", &[], "put").await;
-        assert_eq!((put.text(), put.outcome()), ("put", "EVICTED"));
-        assert_eq!(client.get("/no-prelude/1").await.outcome(), "MISS");
-        assert_eq!(client.get("/no-prelude/1/request").await.outcome(), "MISS");
-    }
-
-    async fn the_function_is_callable_as_it_is_written(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        assert_eq!(client.get("/calls").await.text(), "1 4 postgres 1 2.5");
-    }
-
-    async fn one_function_on_every_method_caches_reads_only(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for (method, outcome) in [
-            ("GET", "MISS"), ("OPTIONS", "BYPASS"), ("GET", "HIT"), ("POST", "EVICTED"),
-            ("GET", "MISS"), ("GET", "HIT"),
-        ] {
-            assert_eq!(client.send(method, "/every", &[]).await.outcome(), outcome, "{method}");
-        }
-    }
-
-    async fn a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds(store: Store) {
-        let app = App::new(store.cache(), |run| async move {
-            if run == 1 { StatusCode::CONFLICT } else { StatusCode::OK }
-        });
-        let client = serve(router(app)).await;
-        let outcome = async || client.get("/every").await.outcome().to_owned();
-        assert_eq!(outcome().await, "MISS");
-        assert_eq!(client.send("PUT", "/every", &[]).await.status, 409);
-        assert_eq!(outcome().await, "HIT");
-        assert_eq!(client.send("PUT", "/every", &[]).await.status, 200);
-        assert_eq!(outcome().await, "MISS");
-    }
-
-    async fn an_extractor_that_refuses_evicts_nothing_whatever_its_status(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        client.get("/every").await;
-        assert_eq!(client.send("POST", "/polite", &[]).await.status, 303);
-        assert_eq!(client.get("/every").await.outcome(), "HIT");
-        assert_eq!(client.send("POST", "/polite", &[("x-allowed", "")]).await.status, 200);
-        assert_eq!(client.get("/every").await.outcome(), "MISS");
-    }
+async fn an_extractor_that_refuses_evicts_nothing_whatever_its_status(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    client.get("/every").await;
+    assert_eq!(client.send("POST", "/polite", &[]).await.status, 303);
+    assert_eq!(client.get("/every").await.outcome(), "HIT");
+    assert_eq!(
+        client
+            .send("POST", "/polite", &[("x-allowed", "")])
+            .await
+            .status,
+        200
+    );
+    assert_eq!(client.get("/every").await.outcome(), "MISS");
 }

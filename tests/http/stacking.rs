@@ -13,7 +13,7 @@ use axum::{Json, Router, debug_handler};
 use axum_redis_cache::{cache_evict, cache_put, cached};
 use tracing::instrument;
 
-use crate::support::{App, on_every_store, serve};
+use crate::support::{App, Store, on_every_store, serve};
 
 mod debug_above {
     use super::*;
@@ -257,52 +257,78 @@ fn router(app: App) -> Router {
     .with_state(app)
 }
 
-on_every_store! {
-    async fn every_order_reads_puts_and_evicts(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let modules = [
-            "debug_above", "debug_below", "utoipa_above", "instrument_above",
-            "instrument_below",
-        ];
-        for (run, module) in modules.into_iter().enumerate() {
-            let path = format!("/{module}/1");
-            let (run, first) = (2 * run, client.get(&path).await);
-            assert_eq!((first.outcome(), first.text()), ("MISS", &*format!("run {run}")));
-            assert_eq!(client.get(&path).await.outcome(), "HIT", "{module}");
-            let json = [("content-type", "application/json")];
-            let put = client.send_body("PUT", &path, &json, "\"put\"").await;
-            assert_eq!(put.outcome(), "STORED", "{module}");
-            let hit = client.get(&path).await;
-            assert_eq!((hit.outcome(), hit.text()), ("HIT", put.text()), "{module}");
-            assert!(client.send("DELETE", &path, &[]).await.status.is_success());
-            assert_eq!(client.send("HEAD", &path, &[]).await.outcome(), "MISS", "{module}");
+on_every_store!(
+    every_order_reads_puts_and_evicts,
+    arguments_are_counted_as_they_are_written,
+    attributes_of_writes_stack,
+);
+
+async fn every_order_reads_puts_and_evicts(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let modules = [
+        "debug_above",
+        "debug_below",
+        "utoipa_above",
+        "instrument_above",
+        "instrument_below",
+    ];
+    for (run, module) in modules.into_iter().enumerate() {
+        let path = format!("/{module}/1");
+        let (run, first) = (2 * run, client.get(&path).await);
+        assert_eq!(
+            (first.outcome(), first.text()),
+            ("MISS", &*format!("run {run}"))
+        );
+        assert_eq!(client.get(&path).await.outcome(), "HIT", "{module}");
+        let json = [("content-type", "application/json")];
+        let put = client.send_body("PUT", &path, &json, "\"put\"").await;
+        assert_eq!(put.outcome(), "STORED", "{module}");
+        let hit = client.get(&path).await;
+        assert_eq!((hit.outcome(), hit.text()), ("HIT", put.text()), "{module}");
+        assert!(client.send("DELETE", &path, &[]).await.status.is_success());
+        assert_eq!(
+            client.send("HEAD", &path, &[]).await.outcome(),
+            "MISS",
+            "{module}"
+        );
+    }
+}
+
+async fn arguments_are_counted_as_they_are_written(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for outcome in ["MISS", "HIT"] {
+        for path in ["/state-above", "/state-below", "/nothing"] {
+            assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
         }
     }
+}
 
-    async fn arguments_are_counted_as_they_are_written(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for outcome in ["MISS", "HIT"] {
-            for path in ["/state-above", "/state-below", "/nothing"] {
-                assert_eq!(client.get(path).await.outcome(), outcome, "{path}");
-            }
+async fn attributes_of_writes_stack(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let outcomes = async || {
+        let mut outcomes = Vec::new();
+        for page in 0..5 {
+            let reply = client.get(&format!("/all/1?page={page}")).await;
+            outcomes.push(format!("{} {}", reply.outcome(), reply.text()));
         }
-    }
-
-    async fn attributes_of_writes_stack(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        let outcomes = async || {
-            let mut outcomes = Vec::new();
-            for page in 0..5 {
-                let reply = client.get(&format!("/all/1?page={page}")).await;
-                outcomes.push(format!("{} {}", reply.outcome(), reply.text()));
-            }
-            outcomes
-        };
-        let before = ["MISS run 0", "MISS run 1", "MISS run 2", "MISS run 3", "MISS run 4"];
-        assert_eq!(outcomes().await, before);
-        let reply = client.send_body("POST", "/all/1", &[], "new").await;
-        assert_eq!((reply.outcome(), reply.text()), ("EVICTED", "new1"));
-        let after = ["MISS run 5", "HIT new1", "HIT new1", "MISS run 6", "HIT run 4"];
-        assert_eq!(outcomes().await, after);
-    }
+        outcomes
+    };
+    let before = [
+        "MISS run 0",
+        "MISS run 1",
+        "MISS run 2",
+        "MISS run 3",
+        "MISS run 4",
+    ];
+    assert_eq!(outcomes().await, before);
+    let reply = client.send_body("POST", "/all/1", &[], "new").await;
+    assert_eq!((reply.outcome(), reply.text()), ("EVICTED", "new1"));
+    let after = [
+        "MISS run 5",
+        "HIT new1",
+        "HIT new1",
+        "MISS run 6",
+        "HIT run 4",
+    ];
+    assert_eq!(outcomes().await, after);
 }

@@ -98,192 +98,223 @@ async fn follow_a_leader_that_leaves(
     follower
 }
 
-on_every_store! {
-    async fn one_run_answers_all_who_ask_at_once(store: Store) {
-        let gate = Gate::new();
-        let app = gated(store.cache(), &gate, first);
-        let client = serve(router(app.clone())).await;
-        let requests: Vec<_> = (0..200).map(|_| spawn(client, &[])).collect();
-        gate.entered().await;
-        gate.open();
-        let mut misses = 0;
-        let mut tags = std::collections::HashSet::new();
-        for request in requests {
-            let reply = request.await.unwrap();
-            assert_eq!(reply.text(), "run 0");
-            assert!(reply.field("cache-control").unwrap().starts_with("max-age="));
-            tags.insert(reply.field("etag").unwrap().to_owned());
-            misses += usize::from(reply.outcome() == "MISS");
-        }
-        assert_eq!((misses, tags.len(), app.runs()), (1, 1, 1));
-    }
+on_every_store!(
+    one_run_answers_all_who_ask_at_once,
+    who_asks_for_another_variant_does_not_wait,
+    followers_are_validated_too,
+    a_run_survives_its_client,
+    the_panic_of_a_run_that_lost_its_client_is_nobody_elses,
+    a_run_without_followers_survives_its_client_and_is_stored,
+    after_an_eviction_nobody_shares_the_run_from_before,
+    a_response_that_is_not_to_be_shared_makes_followers_run_themselves,
+    who_asks_for_something_fresher_makes_nobody_else_wait,
+    nobody_waits_for_a_stream,
+    who_forces_a_run_gets_one_of_its_own,
+);
 
-    async fn who_asks_for_another_variant_does_not_wait(store: Store) {
-        let gate = Gate::new();
-        let app = gated(store.cache(), &gate, first);
-        let client = serve(router(app)).await;
-        let one = tokio::spawn(async move { client.get("/varied").await });
-        gate.entered().await;
-        let other = client.get_with("/varied", &[("x-variant", "1")]).await;
-        assert_eq!((other.outcome(), other.text()), ("MISS", "run 1"));
-        gate.open();
-        assert_eq!(one.await.unwrap().text(), "run 0");
+async fn one_run_answers_all_who_ask_at_once(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, first);
+    let client = serve(router(app.clone())).await;
+    let requests: Vec<_> = (0..200).map(|_| spawn(client, &[])).collect();
+    gate.entered().await;
+    gate.open();
+    let mut misses = 0;
+    let mut tags = std::collections::HashSet::new();
+    for request in requests {
+        let reply = request.await.unwrap();
+        assert_eq!(reply.text(), "run 0");
+        assert!(
+            reply
+                .field("cache-control")
+                .unwrap()
+                .starts_with("max-age=")
+        );
+        tags.insert(reply.field("etag").unwrap().to_owned());
+        misses += usize::from(reply.outcome() == "MISS");
     }
+    assert_eq!((misses, tags.len(), app.runs()), (1, 1, 1));
+}
 
-    async fn followers_are_validated_too(store: Store) {
-        let gate = Gate::new();
-        let app = gated(store.cache(), &gate, || {
-            ([("etag", "\"v1\"")], "run 0").into_response()
-        });
-        let (client, arrivals) = serve_counted(router(app)).await;
-        let leader = spawn(client, &[]);
-        gate.entered().await;
-        let follower = spawn(client, &[("if-none-match", "\"v1\"")]);
-        let head = tokio::spawn(async move { client.send("HEAD", "/item", &[]).await });
-        arrivals.arrived(3).await;
-        gate.open();
-        assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
-        let reply = follower.await.unwrap();
-        assert_eq!((reply.status, reply.outcome(), reply.text()), (StatusCode::NOT_MODIFIED, "HIT", ""));
-        let head = head.await.unwrap();
-        assert_eq!((head.outcome(), head.field("content-length")), ("HIT", Some("5")));
-    }
+async fn who_asks_for_another_variant_does_not_wait(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, first);
+    let client = serve(router(app)).await;
+    let one = tokio::spawn(async move { client.get("/varied").await });
+    gate.entered().await;
+    let other = client.get_with("/varied", &[("x-variant", "1")]).await;
+    assert_eq!((other.outcome(), other.text()), ("MISS", "run 1"));
+    gate.open();
+    assert_eq!(one.await.unwrap().text(), "run 0");
+}
 
-    async fn a_run_survives_its_client(store: Store) {
-        let gate = Gate::new();
-        let app = gated(store.cache(), &gate, first);
-        let served = serve_counted(router(app.clone())).await;
-        let follower = follow_a_leader_that_leaves(&served, &gate).await;
-        assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
-        assert_eq!(served.0.get("/item").await.outcome(), "HIT");
-        assert_eq!(app.runs(), 1);
-    }
+async fn followers_are_validated_too(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, || {
+        ([("etag", "\"v1\"")], "run 0").into_response()
+    });
+    let (client, arrivals) = serve_counted(router(app)).await;
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    let follower = spawn(client, &[("if-none-match", "\"v1\"")]);
+    let head = tokio::spawn(async move { client.send("HEAD", "/item", &[]).await });
+    arrivals.arrived(3).await;
+    gate.open();
+    assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
+    let reply = follower.await.unwrap();
+    assert_eq!(
+        (reply.status, reply.outcome(), reply.text()),
+        (StatusCode::NOT_MODIFIED, "HIT", "")
+    );
+    let head = head.await.unwrap();
+    assert_eq!(
+        (head.outcome(), head.field("content-length")),
+        ("HIT", Some("5"))
+    );
+}
 
-    async fn the_panic_of_a_run_that_lost_its_client_is_nobody_elses(store: Store) {
-        let gate = Gate::new();
-        let gated = gate.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = gated.clone();
-            async move {
-                if run == 0 {
-                    gate.pass().await;
-                    panic!("the run that lost its client");
-                }
-                format!("run {run}")
+async fn a_run_survives_its_client(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, first);
+    let served = serve_counted(router(app.clone())).await;
+    let follower = follow_a_leader_that_leaves(&served, &gate).await;
+    assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
+    assert_eq!(served.0.get("/item").await.outcome(), "HIT");
+    assert_eq!(app.runs(), 1);
+}
+
+async fn the_panic_of_a_run_that_lost_its_client_is_nobody_elses(store: Store) {
+    let gate = Gate::new();
+    let gated = gate.clone();
+    let app = App::new(store.cache(), move |run| {
+        let gate = gated.clone();
+        async move {
+            if run == 0 {
+                gate.pass().await;
+                panic!("the run that lost its client");
             }
-        });
-        let served = serve_counted(router(app.clone())).await;
-        let follower = follow_a_leader_that_leaves(&served, &gate).await;
-        assert_eq!(outcome(follower).await, answer("MISS", "run 1"));
-        assert_eq!(served.0.get("/item").await.text(), "run 1");
-    }
+            format!("run {run}")
+        }
+    });
+    let served = serve_counted(router(app.clone())).await;
+    let follower = follow_a_leader_that_leaves(&served, &gate).await;
+    assert_eq!(outcome(follower).await, answer("MISS", "run 1"));
+    assert_eq!(served.0.get("/item").await.text(), "run 1");
+}
 
-    async fn a_run_without_followers_survives_its_client_and_is_stored(store: Store) {
+async fn a_run_without_followers_survives_its_client_and_is_stored(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, first);
+    let (client, arrivals) = serve_counted(router(app.clone())).await;
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    leader.abort();
+    arrivals.dropped(1).await;
+    gate.open();
+    assert_eq!(client.get("/item").await.text(), "run 0");
+    assert_eq!(app.runs(), 1);
+}
+
+async fn after_an_eviction_nobody_shares_the_run_from_before(store: Store) {
+    for method in ["DELETE", "POST"] {
         let gate = Gate::new();
         let app = gated(store.cache(), &gate, first);
         let (client, arrivals) = serve_counted(router(app.clone())).await;
         let leader = spawn(client, &[]);
         gate.entered().await;
-        leader.abort();
-        arrivals.dropped(1).await;
-        gate.open();
-        assert_eq!(client.get("/item").await.text(), "run 0");
-        assert_eq!(app.runs(), 1);
-    }
-
-    async fn after_an_eviction_nobody_shares_the_run_from_before(store: Store) {
-        for method in ["DELETE", "POST"] {
-            let gate = Gate::new();
-            let app = gated(store.cache(), &gate, first);
-            let (client, arrivals) = serve_counted(router(app.clone())).await;
-            let leader = spawn(client, &[]);
-            gate.entered().await;
-            let before = follow(client, &arrivals).await;
-            client.send(method, "/item", &[]).await;
-            let reply = client.get("/item").await;
-            assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"), "{method}");
-            gate.open();
-            assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
-            assert_eq!(outcome(before).await, answer("HIT", "run 0"));
-            assert_eq!(client.get("/item").await.text(), "run 1", "{method}");
-            assert_eq!(app.runs(), 2);
-        }
-    }
-
-    async fn a_response_that_is_not_to_be_shared_makes_followers_run_themselves(store: Store) {
-        let failures: [fn() -> Response; 4] = [
-            || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            || ([("set-cookie", "user=1")], "secret").into_response(),
-            || ([("cache-control", "private")], "secret").into_response(),
-            || panic!("the handler panics"),
-        ];
-        for failure in failures {
-            let gate = Gate::new();
-            let app = gated(store.cache(), &gate, failure);
-            let (client, arrivals) = serve_counted(router(app.clone())).await;
-            let leader = tokio::spawn(async move { client.try_open("GET", "/item", &[]).await });
-            gate.entered().await;
-            let followers = [
-                follow(client, &arrivals).await,
-                follow(client, &arrivals).await,
-            ];
-            gate.open();
-            if let Some(reply) = leader.await.unwrap() {
-                assert_eq!(reply.headers()["x-redis-cache"], "BYPASS");
-            }
-            for follower in followers {
-                let (_, text) = outcome(follower).await;
-                assert!(["run 1", "run 2"].contains(&&*text), "{text}");
-            }
-            assert_eq!(client.get("/item").await.outcome(), "HIT");
-        }
-    }
-
-    async fn who_asks_for_something_fresher_makes_nobody_else_wait(store: Store) {
-        let gate = Gate::new();
-        let app = App::counting_with_a_gate(store.cache(), 1, &gate);
-        let client = serve(router(app)).await;
-        client.get("/item").await;
-        let fresher = spawn(client, &[("cache-control", "min-fresh=1000")]);
-        gate.entered().await;
-        for _ in 0..2 {
-            let reply = client.get("/item").await;
-            assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
-        }
-        gate.open();
-        assert_eq!(outcome(fresher).await, answer("MISS", "run 1"));
-        assert_eq!(client.get("/item").await.text(), "run 1");
-    }
-
-    async fn nobody_waits_for_a_stream(store: Store) {
-        let app = App::new(store.cache(), move |run| async move {
-            if run > 0 {
-                return format!("run {run}").into_response();
-            }
-            let first = futures_util::stream::iter([Ok::<_, std::io::Error>("first")]);
-            let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
-            axum::body::Body::from_stream(endless).into_response()
-        });
-        let client = serve(router(app)).await;
-        let stream = client.open("GET", "/item", &[]).await;
+        let before = follow(client, &arrivals).await;
+        client.send(method, "/item", &[]).await;
         let reply = client.get("/item").await;
-        assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
-        drop(stream);
-    }
-
-    async fn who_forces_a_run_gets_one_of_its_own(store: Store) {
-        let gate = Gate::new();
-        let app = gated(store.cache(), &gate, first);
-        let client = serve(router(app)).await;
-        let leader = spawn(client, &[]);
-        gate.entered().await;
-        let forced = client.get_with("/item", &[("cache-control", "no-cache")]).await;
-        assert_eq!((forced.outcome(), forced.text()), ("MISS", "run 1"));
-        let cached = client.get_with("/item", &[("cache-control", "only-if-cached")]).await;
-        assert_eq!(cached.status, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(
+            (reply.outcome(), reply.text()),
+            ("MISS", "run 1"),
+            "{method}"
+        );
         gate.open();
         assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
+        assert_eq!(outcome(before).await, answer("HIT", "run 0"));
+        assert_eq!(client.get("/item").await.text(), "run 1", "{method}");
+        assert_eq!(app.runs(), 2);
     }
+}
+
+async fn a_response_that_is_not_to_be_shared_makes_followers_run_themselves(store: Store) {
+    let failures: [fn() -> Response; 4] = [
+        || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        || ([("set-cookie", "user=1")], "secret").into_response(),
+        || ([("cache-control", "private")], "secret").into_response(),
+        || panic!("the handler panics"),
+    ];
+    for failure in failures {
+        let gate = Gate::new();
+        let app = gated(store.cache(), &gate, failure);
+        let (client, arrivals) = serve_counted(router(app.clone())).await;
+        let leader = tokio::spawn(async move { client.try_open("GET", "/item", &[]).await });
+        gate.entered().await;
+        let followers = [
+            follow(client, &arrivals).await,
+            follow(client, &arrivals).await,
+        ];
+        gate.open();
+        if let Some(reply) = leader.await.unwrap() {
+            assert_eq!(reply.headers()["x-redis-cache"], "BYPASS");
+        }
+        for follower in followers {
+            let (_, text) = outcome(follower).await;
+            assert!(["run 1", "run 2"].contains(&&*text), "{text}");
+        }
+        assert_eq!(client.get("/item").await.outcome(), "HIT");
+    }
+}
+
+async fn who_asks_for_something_fresher_makes_nobody_else_wait(store: Store) {
+    let gate = Gate::new();
+    let app = App::counting_with_a_gate(store.cache(), 1, &gate);
+    let client = serve(router(app)).await;
+    client.get("/item").await;
+    let fresher = spawn(client, &[("cache-control", "min-fresh=1000")]);
+    gate.entered().await;
+    for _ in 0..2 {
+        let reply = client.get("/item").await;
+        assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
+    }
+    gate.open();
+    assert_eq!(outcome(fresher).await, answer("MISS", "run 1"));
+    assert_eq!(client.get("/item").await.text(), "run 1");
+}
+
+async fn nobody_waits_for_a_stream(store: Store) {
+    let app = App::new(store.cache(), move |run| async move {
+        if run > 0 {
+            return format!("run {run}").into_response();
+        }
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>("first")]);
+        let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+        axum::body::Body::from_stream(endless).into_response()
+    });
+    let client = serve(router(app)).await;
+    let stream = client.open("GET", "/item", &[]).await;
+    let reply = client.get("/item").await;
+    assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
+    drop(stream);
+}
+
+async fn who_forces_a_run_gets_one_of_its_own(store: Store) {
+    let gate = Gate::new();
+    let app = gated(store.cache(), &gate, first);
+    let client = serve(router(app)).await;
+    let leader = spawn(client, &[]);
+    gate.entered().await;
+    let forced = client
+        .get_with("/item", &[("cache-control", "no-cache")])
+        .await;
+    assert_eq!((forced.outcome(), forced.text()), ("MISS", "run 1"));
+    let cached = client
+        .get_with("/item", &[("cache-control", "only-if-cached")])
+        .await;
+    assert_eq!(cached.status, StatusCode::GATEWAY_TIMEOUT);
+    gate.open();
+    assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
 }
 
 /// Two processes, as far as the cache can tell.

@@ -147,166 +147,207 @@ fn with(fields: &'static [(&'static str, &'static str)]) -> Response {
     response
 }
 
-on_every_store! {
-    async fn responses_that_are_for_one_request_or_say_so(store: Store) {
-        is_bypassed(store, || with(&[("set-cookie", "a=1")])).await;
-        is_bypassed(store, || with(&[("cache-control", "no-store")])).await;
-        is_bypassed(store, || with(&[("cache-control", "public, PRIVATE")])).await;
-        is_bypassed(store, || with(&[("cache-control", "no-cache=\"set-cookie\"")])).await;
-        is_bypassed(store, || with(&[("cache-control", "max-age=0")])).await;
-        is_bypassed(store, || with(&[("cache-control", "max-age=60, s-maxage=0")])).await;
-        is_bypassed(store, || with(&[("cache-control", "max-age=soon")])).await;
-        is_bypassed(store, || with(&[("expires", "0")])).await;
-        is_bypassed(store, || with(&[("expires", "Sun, 06 Nov 1994 08:49:37 GMT")])).await;
-        is_bypassed(store, || with(&[("cache-control", "max-age=60"), ("age", "60")])).await;
-        is_bypassed(store, || with(&[("vary", "*")])).await;
-        is_bypassed(store, || with(&[("vary", "accept"), ("vary", "accept, cookie")])).await;
-        is_bypassed(store, || with(&[("content-range", "bytes 0-3/9")])).await;
-        is_bypassed(store, || with(&[("trailer", "x-checksum")])).await;
-        is_bypassed(store, || with(&[("content-type", "Text/Event-Stream; charset=utf-8")])).await;
-    }
+on_every_store!(
+    responses_that_are_for_one_request_or_say_so,
+    a_vary_that_the_route_nominates_is_stored,
+    bodies_with_trailers_pass_through,
+    bodies_over_the_limit_pass_through,
+    what_a_route_declares_for_clients_holds_for_what_is_not_stored_too,
+    a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public,
+    a_body_of_known_length_that_breaks_is_passed_on_and_not_stored,
+    a_body_that_breaks_where_it_should_end_is_not_stored,
+    what_a_lifetime_leaves_is_told_only_of_what_is_stored,
+    a_request_for_a_range_passes_through,
+);
 
-    async fn a_vary_that_the_route_nominates_is_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async { with(&[("vary", "ACCEPT")]) });
-        let client = serve(router(app)).await;
-        for outcome in ["MISS", "HIT"] {
-            let reply = client.get("/varied").await;
-            assert_eq!((reply.outcome(), reply.field("vary")), (outcome, Some("ACCEPT")));
-        }
-    }
+async fn responses_that_are_for_one_request_or_say_so(store: Store) {
+    is_bypassed(store, || with(&[("set-cookie", "a=1")])).await;
+    is_bypassed(store, || with(&[("cache-control", "no-store")])).await;
+    is_bypassed(store, || with(&[("cache-control", "public, PRIVATE")])).await;
+    is_bypassed(store, || {
+        with(&[("cache-control", "no-cache=\"set-cookie\"")])
+    })
+    .await;
+    is_bypassed(store, || with(&[("cache-control", "max-age=0")])).await;
+    is_bypassed(store, || {
+        with(&[("cache-control", "max-age=60, s-maxage=0")])
+    })
+    .await;
+    is_bypassed(store, || with(&[("cache-control", "max-age=soon")])).await;
+    is_bypassed(store, || with(&[("expires", "0")])).await;
+    is_bypassed(store, || {
+        with(&[("expires", "Sun, 06 Nov 1994 08:49:37 GMT")])
+    })
+    .await;
+    is_bypassed(store, || {
+        with(&[("cache-control", "max-age=60"), ("age", "60")])
+    })
+    .await;
+    is_bypassed(store, || with(&[("vary", "*")])).await;
+    is_bypassed(store, || {
+        with(&[("vary", "accept"), ("vary", "accept, cookie")])
+    })
+    .await;
+    is_bypassed(store, || with(&[("content-range", "bytes 0-3/9")])).await;
+    is_bypassed(store, || with(&[("trailer", "x-checksum")])).await;
+    is_bypassed(store, || {
+        with(&[("content-type", "Text/Event-Stream; charset=utf-8")])
+    })
+    .await;
+}
 
-    async fn bodies_with_trailers_pass_through(store: Store) {
-        is_bypassed(store, || {
-            let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
-            let frames = [
-                Ok::<_, std::convert::Infallible>(http_body::Frame::data("body".into())),
-                Ok(http_body::Frame::trailers(trailers)),
-            ];
-            let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-            (AppendHeaders([("x-own", "1")]), Body::new(Sized(stream, 4)))
-        })
-        .await;
+async fn a_vary_that_the_route_nominates_is_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async { with(&[("vary", "ACCEPT")]) });
+    let client = serve(router(app)).await;
+    for outcome in ["MISS", "HIT"] {
+        let reply = client.get("/varied").await;
+        assert_eq!(
+            (reply.outcome(), reply.field("vary")),
+            (outcome, Some("ACCEPT"))
+        );
     }
+}
 
-    async fn bodies_over_the_limit_pass_through(store: Store) {
-        let cache = store.cache_with(settings().max_body_bytes(100));
-        let app = App::new(cache, |run| async move { "x".repeat(if run < 2 { 101 } else { 100 }) });
-        let client = serve(router(app)).await;
-        for (outcome, length) in [("BYPASS", 101), ("BYPASS", 101), ("MISS", 100), ("HIT", 100)] {
-            let reply = client.get("/plain").await;
-            assert_eq!((reply.outcome(), reply.body.len()), (outcome, length));
-        }
-    }
+async fn bodies_with_trailers_pass_through(store: Store) {
+    is_bypassed(store, || {
+        let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+        let frames = [
+            Ok::<_, std::convert::Infallible>(http_body::Frame::data("body".into())),
+            Ok(http_body::Frame::trailers(trailers)),
+        ];
+        let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        (AppendHeaders([("x-own", "1")]), Body::new(Sized(stream, 4)))
+    })
+    .await;
+}
 
-    async fn what_a_route_declares_for_clients_holds_for_what_is_not_stored_too(store: Store) {
-        let app = App::new(store.cache(), |run| async move {
-            let own = (run == 2).then_some(("cache-control", "max-age=5, private"));
-            (axum::http::StatusCode::NOT_FOUND, AppendHeaders(own))
-        });
-        let client = serve(router(app)).await;
-        let told = [("/private", "private"), ("/no-store", "no-store")];
-        for (path, told) in told {
-            assert_eq!(client.get(path).await.field("cache-control"), Some(told));
-        }
-        let own = client.get("/private").await;
-        assert_eq!(own.field("cache-control"), Some("max-age=5, private"));
-        assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
-    }
-
-    async fn a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public(store: Store) {
-        let client = serve(router(App::counting(store.cache()))).await;
-        for outcome in ["MISS", "HIT"] {
-            for (path, told) in [
-                ("/per-user", "private, max-age=30"),
-                ("/identified", "private, max-age=30"),
-                ("/identified-public", "public, max-age=30"),
-                ("/per-session", "private, max-age=30"),
-                ("/keyed-by-session", "private, max-age=30"),
-                ("/per-session-public", "public, max-age=30"),
-                ("/by-parity/1", "max-age=30"),
-                ("/plain", "max-age=30"),
-            ] {
-                let reply = client.get_with(path, &[("x-user", "alice")]).await;
-                assert_eq!(reply.outcome(), outcome);
-                assert!(tells_what_is_left(&reply, told), "{path}: {reply:?}");
-            }
-        }
-    }
-
-    async fn a_body_of_known_length_that_breaks_is_passed_on_and_not_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            let chunks = futures_util::stream::iter([Ok("half"), Err(std::io::Error::other("x"))]);
-            let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
-                tokio::task::yield_now().await;
-                chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
-            });
-            Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 9))
-        });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            let response = client.try_open("GET", "/plain", &[]).await;
-            // The head was sent before the body broke.
-            assert!(response.is_none_or(|response| response.headers()["x-redis-cache"] == "MISS"));
-            assert_eq!(app.runs(), run);
-        }
-    }
-
-    async fn a_body_that_breaks_where_it_should_end_is_not_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            let chunks = futures_util::stream::iter([Ok("body"), Err(std::io::Error::other("x"))]);
-            let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
-                if chunk.is_ok() {
-                    tokio::task::yield_now().await;
-                }
-                chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
-            });
-            Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 4))
-        });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            assert_eq!(client.get("/plain").await.outcome(), "MISS");
-            assert_eq!(app.runs(), run);
-        }
-    }
-
-    async fn what_a_lifetime_leaves_is_told_only_of_what_is_stored(store: Store) {
-        let cache = store.cache_with(settings().max_body_bytes(3));
-        let app = App::new(cache, |_| async {
-            ([("cache-control", "max-age=60"), ("age", "50")], "body")
-        });
-        let client = serve(router(app)).await;
+async fn bodies_over_the_limit_pass_through(store: Store) {
+    let cache = store.cache_with(settings().max_body_bytes(100));
+    let app = App::new(cache, |run| async move {
+        "x".repeat(if run < 2 { 101 } else { 100 })
+    });
+    let client = serve(router(app)).await;
+    for (outcome, length) in [
+        ("BYPASS", 101),
+        ("BYPASS", 101),
+        ("MISS", 100),
+        ("HIT", 100),
+    ] {
         let reply = client.get("/plain").await;
-        assert_eq!(reply.outcome(), "BYPASS");
-        assert_eq!(reply.field("cache-control"), Some("max-age=60"));
-        assert_eq!(reply.field("age"), Some("50"));
+        assert_eq!((reply.outcome(), reply.body.len()), (outcome, length));
     }
+}
 
-    async fn a_request_for_a_range_passes_through(store: Store) {
-        let app = App::counting(store.cache());
-        let client = serve(router(app)).await;
-        client.get("/plain").await;
-        let reply = client.get_with("/plain", &[("range", "bytes=0-1")]).await;
-        assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "run 1"));
-        assert_eq!(client.get("/plain").await.text(), "run 0");
+async fn what_a_route_declares_for_clients_holds_for_what_is_not_stored_too(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        let own = (run == 2).then_some(("cache-control", "max-age=5, private"));
+        (axum::http::StatusCode::NOT_FOUND, AppendHeaders(own))
+    });
+    let client = serve(router(app)).await;
+    let told = [("/private", "private"), ("/no-store", "no-store")];
+    for (path, told) in told {
+        assert_eq!(client.get(path).await.field("cache-control"), Some(told));
     }
+    let own = client.get("/private").await;
+    assert_eq!(own.field("cache-control"), Some("max-age=5, private"));
+    assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
+}
 
-    async fn a_request_with_authorization_passes_through_unless_the_route_accounts_for_it(
-        store: Store
-    ) {
-        let app = App::counting(store.cache());
-        let client = serve(router(app)).await;
-        let alice = [("authorization", "Bearer alice")];
-        let bob = [("authorization", "Bearer bob")];
+async fn a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public(
+    store: Store,
+) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for outcome in ["MISS", "HIT"] {
+        for (path, told) in [
+            ("/per-user", "private, max-age=30"),
+            ("/identified", "private, max-age=30"),
+            ("/identified-public", "public, max-age=30"),
+            ("/per-session", "private, max-age=30"),
+            ("/keyed-by-session", "private, max-age=30"),
+            ("/per-session-public", "public, max-age=30"),
+            ("/by-parity/1", "max-age=30"),
+            ("/plain", "max-age=30"),
+        ] {
+            let reply = client.get_with(path, &[("x-user", "alice")]).await;
+            assert_eq!(reply.outcome(), outcome);
+            assert!(tells_what_is_left(&reply, told), "{path}: {reply:?}");
+        }
+    }
+}
+
+async fn a_body_of_known_length_that_breaks_is_passed_on_and_not_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        let chunks = futures_util::stream::iter([Ok("half"), Err(std::io::Error::other("x"))]);
+        let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
+            tokio::task::yield_now().await;
+            chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
+        });
+        Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 9))
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        let response = client.try_open("GET", "/plain", &[]).await;
+        // The head was sent before the body broke.
+        assert!(response.is_none_or(|response| response.headers()["x-redis-cache"] == "MISS"));
+        assert_eq!(app.runs(), run);
+    }
+}
+
+async fn a_body_that_breaks_where_it_should_end_is_not_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        let chunks = futures_util::stream::iter([Ok("body"), Err(std::io::Error::other("x"))]);
+        let chunks = futures_util::StreamExt::then(chunks, |chunk| async {
+            if chunk.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
+        });
+        Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 4))
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
         assert_eq!(client.get("/plain").await.outcome(), "MISS");
-        assert_eq!(client.get_with("/plain", &alice).await.outcome(), "BYPASS");
-        assert_eq!(client.get("/plain").await.text(), "run 0");
-        assert_eq!(client.get_with("/public", &alice).await.outcome(), "MISS");
-        assert_eq!(client.get_with("/public", &bob).await.outcome(), "HIT");
-        assert_eq!(client.get_with("/per-user", &alice).await.outcome(), "MISS");
-        assert_eq!(client.get_with("/per-user", &bob).await.outcome(), "MISS");
-        let own = client.get_with("/per-user", &alice).await;
-        assert_eq!((own.outcome(), own.text()), ("HIT", "run 3"));
+        assert_eq!(app.runs(), run);
     }
+}
+
+async fn what_a_lifetime_leaves_is_told_only_of_what_is_stored(store: Store) {
+    let cache = store.cache_with(settings().max_body_bytes(3));
+    let app = App::new(cache, |_| async {
+        ([("cache-control", "max-age=60"), ("age", "50")], "body")
+    });
+    let client = serve(router(app)).await;
+    let reply = client.get("/plain").await;
+    assert_eq!(reply.outcome(), "BYPASS");
+    assert_eq!(reply.field("cache-control"), Some("max-age=60"));
+    assert_eq!(reply.field("age"), Some("50"));
+}
+
+async fn a_request_for_a_range_passes_through(store: Store) {
+    let app = App::counting(store.cache());
+    let client = serve(router(app)).await;
+    client.get("/plain").await;
+    let reply = client.get_with("/plain", &[("range", "bytes=0-1")]).await;
+    assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "run 1"));
+    assert_eq!(client.get("/plain").await.text(), "run 0");
+}
+
+async fn a_request_with_authorization_passes_through_unless_the_route_accounts_for_it(
+    store: Store,
+) {
+    let app = App::counting(store.cache());
+    let client = serve(router(app)).await;
+    let alice = [("authorization", "Bearer alice")];
+    let bob = [("authorization", "Bearer bob")];
+    assert_eq!(client.get("/plain").await.outcome(), "MISS");
+    assert_eq!(client.get_with("/plain", &alice).await.outcome(), "BYPASS");
+    assert_eq!(client.get("/plain").await.text(), "run 0");
+    assert_eq!(client.get_with("/public", &alice).await.outcome(), "MISS");
+    assert_eq!(client.get_with("/public", &bob).await.outcome(), "HIT");
+    assert_eq!(client.get_with("/per-user", &alice).await.outcome(), "MISS");
+    assert_eq!(client.get_with("/per-user", &bob).await.outcome(), "MISS");
+    let own = client.get_with("/per-user", &alice).await;
+    assert_eq!((own.outcome(), own.text()), ("HIT", "run 3"));
 }
 
 /// A body whose length is known, as a stream's is not.

@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use test_support::Client;
 
-use crate::support::{App, Gate, on_every_store, serve, settings, until};
+use crate::support::{App, Gate, Store, on_every_store, serve, settings, until};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -142,255 +142,301 @@ impl HttpBody for Halves {
     }
 }
 
-on_every_store! {
-    async fn a_body_of_known_length_is_not_held_back(store: Store) {
+on_every_store!(
+    a_body_of_known_length_is_not_held_back,
+    a_body_of_known_length_is_stored_even_if_nobody_reads_it,
+    a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on,
+    the_first_byte_does_not_wait_for_the_last,
+    a_body_that_broke_is_never_stored,
+    a_body_shorter_than_its_content_length_is_never_stored,
+    a_stream_of_declared_length_is_stored,
+    a_stream_over_the_limit_passes_through_whole,
+    copies_of_streams_whose_clients_stop_reading_stay_within_the_budget,
+    a_copy_that_cannot_be_stored_any_more_makes_room_for_others,
+    what_is_read_ahead_of_a_client_is_within_the_budget,
+    an_endless_event_stream_passes_through,
+    a_stream_with_a_tag_of_its_own_is_validated,
+);
+
+async fn a_body_of_known_length_is_not_held_back(store: Store) {
+    let gate = Gate::new();
+    let handlers = gate.clone();
+    let app = App::new(store.cache(), move |_| {
+        let gate = handlers.clone();
+        async move { Halves::body(&gate) }
+    });
+    let client = serve(router(app.clone())).await;
+    let (parts, mut body) = client.open("GET", "/read", &[]).await.into_parts();
+    assert_eq!(parts.headers["content-length"], "7");
+    let first = body.frame().await.unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "one ");
+    gate.open();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "two");
+    until("a HIT", async || {
+        // Where the copy is not stored yet, the handler runs again.
+        gate.open();
+        let reply = client.get("/read").await;
+        assert_eq!(reply.text(), "one two");
+        reply.outcome() == "HIT"
+    })
+    .await;
+}
+
+async fn a_body_of_known_length_is_stored_even_if_nobody_reads_it(store: Store) {
+    for (method, fields) in [
+        ("GET", &[("if-none-match", "\"v1\"")][..]),
+        ("HEAD", &[]),
+        ("GET", &[]),
+    ] {
         let gate = Gate::new();
         let handlers = gate.clone();
         let app = App::new(store.cache(), move |_| {
             let gate = handlers.clone();
-            async move { Halves::body(&gate) }
+            async move { ([("etag", "\"v1\"")], Halves::body(&gate)) }
         });
         let client = serve(router(app.clone())).await;
-        let (parts, mut body) = client.open("GET", "/read", &[]).await.into_parts();
-        assert_eq!(parts.headers["content-length"], "7");
-        let first = body.frame().await.unwrap().unwrap();
-        assert_eq!(first.into_data().unwrap(), "one ");
-        gate.open();
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "two");
-        until("a HIT", async || {
-            // Where the copy is not stored yet, the handler runs again.
-            gate.open();
-            let reply = client.get("/read").await;
-            assert_eq!(reply.text(), "one two");
-            reply.outcome() == "HIT"
-        })
-        .await;
-    }
-
-    async fn a_body_of_known_length_is_stored_even_if_nobody_reads_it(store: Store) {
-        for (method, fields) in [
-            ("GET", &[("if-none-match", "\"v1\"")][..]),
-            ("HEAD", &[]),
-            ("GET", &[]),
-        ] {
-            let gate = Gate::new();
-            let handlers = gate.clone();
-            let app = App::new(store.cache(), move |_| {
-                let gate = handlers.clone();
-                async move { ([("etag", "\"v1\"")], Halves::body(&gate)) }
-            });
-            let client = serve(router(app.clone())).await;
-            let response = client.open(method, "/read", fields).await;
-            assert_eq!(response.headers()["x-redis-cache"], "MISS");
-            drop(response);
-            gate.entered().await;
-            gate.open();
-            until("a HIT", async || {
-                let only = [("cache-control", "only-if-cached")];
-                let reply = client.get_with("/read", &only).await;
-                reply.outcome() == "HIT" && reply.text() == "one two"
-            })
-            .await;
-            assert_eq!(app.runs(), 1, "{method} {fields:?}");
-        }
-    }
-
-    async fn a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on(store: Store) {
-        let app = App::new(store.cache(), |_| async { chunks(vec![Ok("one "), Ok("two")]) });
-        let client = serve(router(app)).await;
-        let miss = client.get("/read").await;
-        assert_eq!((miss.outcome(), miss.text()), ("MISS", "one two"));
-        assert_eq!((miss.field("etag"), miss.field("content-length")), (None, None));
-        let hit = client.get("/read").await;
-        assert_eq!((hit.outcome(), hit.text()), ("HIT", "one two"));
-        assert!(hit.field("etag").is_some());
-        assert_eq!(hit.field("content-length"), Some("7"));
-    }
-
-    async fn the_first_byte_does_not_wait_for_the_last(store: Store) {
-        let gate = Gate::new();
-        let handler = gate.clone();
-        let app = App::new(store.cache(), move |_| {
-            let gate = handler.clone();
-            let last = stream::once(async move {
-                gate.pass().await;
-                Ok::<_, io::Error>("last")
-            });
-            std::future::ready(Body::from_stream(stream::iter([Ok("first ")]).chain(last)))
-        });
-        let client = serve(router(app)).await;
-        let mut response = client.open("GET", "/read", &[]).await;
-        let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(first, "first ");
-        gate.open();
-        let rest = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(rest, "last");
-        assert_eq!(client.get("/read").await.text(), "first last");
-    }
-
-    async fn a_body_that_broke_is_never_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            chunks(vec![Ok("half"), Err(io::Error::other("broken"))])
-        });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            let response = client.open("GET", "/read", &[]).await;
-            assert_eq!(response.headers()["x-redis-cache"], "MISS");
-            assert_eq!(read_what_comes(response).await, b"half");
-            assert_eq!(app.runs(), run);
-        }
-    }
-
-    async fn a_body_shorter_than_its_content_length_is_never_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            ([("content-length", "100")], chunks(vec![Ok("half")]))
-        });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            read_what_comes(client.open("GET", "/read", &[]).await).await;
-            assert_eq!(app.runs(), run);
-        }
-    }
-
-    async fn a_stream_of_declared_length_is_stored(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            ([("content-length", "7")], chunks(vec![Ok("one "), Ok("two")]))
-        });
-        let client = serve(router(app)).await;
-        assert_eq!(client.get("/read").await.text(), "one two");
-        let stored = async {
-            while client.get("/read").await.outcome() != "HIT" {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(5), stored).await.expect("it is stored");
-    }
-
-    async fn a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fill(
-        store: Store
-    ) {
-        let app = App::new(store.cache(), |run| async move {
-            if run == 0 {
-                let first = stream::iter([Ok::<_, io::Error>("first")]);
-                Body::from_stream(first.chain(stream::pending()))
-            } else {
-                Body::from("whole")
-            }
-        });
-        let client = serve(router(app)).await;
-        let mut response = client.open("GET", "/read", &[]).await;
-        response.body_mut().frame().await.unwrap().unwrap();
+        let response = client.open(method, "/read", fields).await;
+        assert_eq!(response.headers()["x-redis-cache"], "MISS");
         drop(response);
-        let filled = async {
-            while client.get("/read").await.outcome() != "HIT" {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(5), filled).await.expect("the lease is free");
-        assert_eq!(client.get("/read").await.text(), "whole");
-    }
-
-    async fn a_stream_over_the_limit_passes_through_whole(store: Store) {
-        let cache = store.cache_with(settings().max_body_bytes(1_000));
-        let app = App::new(cache, |_| async {
-            let chunk = Bytes::from(vec![b'x'; 100]);
-            Body::from_stream(stream::iter(vec![Ok::<_, std::convert::Infallible>(chunk); 11]))
-        });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            assert_eq!(client.get("/read").await.body.len(), 1_100);
-            assert_eq!(app.runs(), run);
-        }
-    }
-
-    async fn copies_of_streams_whose_clients_stop_reading_stay_within_the_budget(store: Store) {
-        let cache = store.cache_with(settings().max_streamed_bytes(1_000_000));
-        let gate = Gate::new();
-        let client = serve(long_streams(cache, 10, &gate)).await;
-        let mut bodies = Vec::new();
-        for id in 0..10 {
-            bodies.push(read_the_long_part(&client, id).await);
-        }
-        for body in bodies {
-            gate.open();
-            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
-        }
-        let mut stored = 0;
-        for id in 0..10 {
-            stored += usize::from(is_stored(&client, id).await);
-        }
-        assert!((3..=5).contains(&stored), "as many as fit: {stored}");
-        // The budget is whole again.
-        for id in 10..13 {
-            let body = read_the_long_part(&client, id).await;
-            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
-            assert!(is_stored(&client, id).await);
-        }
-    }
-
-    async fn a_copy_that_cannot_be_stored_any_more_makes_room_for_others(store: Store) {
-        let budget = settings().max_streamed_bytes(300_000);
-        let cache = store.cache_with(budget.lease_ttl(Duration::from_secs(1)));
-        let gate = Gate::new();
-        let client = serve(long_streams(cache, 1, &gate)).await;
-        let unread = read_the_long_part(&client, 0).await;
-        until("another one is stored", async || {
-            let body = read_the_long_part(&client, 1).await;
-            assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
-            is_stored(&client, 1).await
+        gate.entered().await;
+        gate.open();
+        until("a HIT", async || {
+            let only = [("cache-control", "only-if-cached")];
+            let reply = client.get_with("/read", &only).await;
+            reply.outcome() == "HIT" && reply.text() == "one two"
         })
         .await;
+        assert_eq!(app.runs(), 1, "{method} {fields:?}");
+    }
+}
+
+async fn a_stream_is_stored_when_it_ended_and_has_a_tag_from_the_first_hit_on(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        chunks(vec![Ok("one "), Ok("two")])
+    });
+    let client = serve(router(app)).await;
+    let miss = client.get("/read").await;
+    assert_eq!((miss.outcome(), miss.text()), ("MISS", "one two"));
+    assert_eq!(
+        (miss.field("etag"), miss.field("content-length")),
+        (None, None)
+    );
+    let hit = client.get("/read").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "one two"));
+    assert!(hit.field("etag").is_some());
+    assert_eq!(hit.field("content-length"), Some("7"));
+}
+
+async fn the_first_byte_does_not_wait_for_the_last(store: Store) {
+    let gate = Gate::new();
+    let handler = gate.clone();
+    let app = App::new(store.cache(), move |_| {
+        let gate = handler.clone();
+        let last = stream::once(async move {
+            gate.pass().await;
+            Ok::<_, io::Error>("last")
+        });
+        std::future::ready(Body::from_stream(stream::iter([Ok("first ")]).chain(last)))
+    });
+    let client = serve(router(app)).await;
+    let mut response = client.open("GET", "/read", &[]).await;
+    let first = response
+        .body_mut()
+        .frame()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
+    assert_eq!(first, "first ");
+    gate.open();
+    let rest = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(rest, "last");
+    assert_eq!(client.get("/read").await.text(), "first last");
+}
+
+async fn a_body_that_broke_is_never_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        chunks(vec![Ok("half"), Err(io::Error::other("broken"))])
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        let response = client.open("GET", "/read", &[]).await;
+        assert_eq!(response.headers()["x-redis-cache"], "MISS");
+        assert_eq!(read_what_comes(response).await, b"half");
+        assert_eq!(app.runs(), run);
+    }
+}
+
+async fn a_body_shorter_than_its_content_length_is_never_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        ([("content-length", "100")], chunks(vec![Ok("half")]))
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        read_what_comes(client.open("GET", "/read", &[]).await).await;
+        assert_eq!(app.runs(), run);
+    }
+}
+
+async fn a_stream_of_declared_length_is_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        (
+            [("content-length", "7")],
+            chunks(vec![Ok("one "), Ok("two")]),
+        )
+    });
+    let client = serve(router(app)).await;
+    assert_eq!(client.get("/read").await.text(), "one two");
+    let stored = async {
+        while client.get("/read").await.outcome() != "HIT" {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), stored)
+        .await
+        .expect("it is stored");
+}
+
+async fn a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fill(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        if run == 0 {
+            let first = stream::iter([Ok::<_, io::Error>("first")]);
+            Body::from_stream(first.chain(stream::pending()))
+        } else {
+            Body::from("whole")
+        }
+    });
+    let client = serve(router(app)).await;
+    let mut response = client.open("GET", "/read", &[]).await;
+    response.body_mut().frame().await.unwrap().unwrap();
+    drop(response);
+    let filled = async {
+        while client.get("/read").await.outcome() != "HIT" {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), filled)
+        .await
+        .expect("the lease is free");
+    assert_eq!(client.get("/read").await.text(), "whole");
+}
+
+async fn a_stream_over_the_limit_passes_through_whole(store: Store) {
+    let cache = store.cache_with(settings().max_body_bytes(1_000));
+    let app = App::new(cache, |_| async {
+        let chunk = Bytes::from(vec![b'x'; 100]);
+        Body::from_stream(stream::iter(vec![
+            Ok::<_, std::convert::Infallible>(chunk);
+            11
+        ]))
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        assert_eq!(client.get("/read").await.body.len(), 1_100);
+        assert_eq!(app.runs(), run);
+    }
+}
+
+async fn copies_of_streams_whose_clients_stop_reading_stay_within_the_budget(store: Store) {
+    let cache = store.cache_with(settings().max_streamed_bytes(1_000_000));
+    let gate = Gate::new();
+    let client = serve(long_streams(cache, 10, &gate)).await;
+    let mut bodies = Vec::new();
+    for id in 0..10 {
+        bodies.push(read_the_long_part(&client, id).await);
+    }
+    for body in bodies {
         gate.open();
-        assert_eq!(unread.collect().await.unwrap().to_bytes(), "end");
-        assert!(!is_stored(&client, 0).await);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
     }
+    let mut stored = 0;
+    for id in 0..10 {
+        stored += usize::from(is_stored(&client, id).await);
+    }
+    assert!((3..=5).contains(&stored), "as many as fit: {stored}");
+    // The budget is whole again.
+    for id in 10..13 {
+        let body = read_the_long_part(&client, id).await;
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+        assert!(is_stored(&client, id).await);
+    }
+}
 
-    async fn what_is_read_ahead_of_a_client_is_within_the_budget(store: Store) {
-        let cache = store.cache_with(settings().max_streamed_bytes(10));
-        let gate = Gate::new();
-        let handlers = gate.clone();
-        let app = App::new(cache, move |_| {
-            let gate = handlers.clone();
-            let chunks = stream::iter(["one ", "much longer ", "three "].map(Ok::<_, io::Error>));
-            let last = stream::once(async move {
-                gate.pass().await;
-                Ok("four")
-            });
-            std::future::ready(Body::new(Halves { chunks: Body::from_stream(chunks.chain(last)), length: 26 }))
+async fn a_copy_that_cannot_be_stored_any_more_makes_room_for_others(store: Store) {
+    let budget = settings().max_streamed_bytes(300_000);
+    let cache = store.cache_with(budget.lease_ttl(Duration::from_secs(1)));
+    let gate = Gate::new();
+    let client = serve(long_streams(cache, 1, &gate)).await;
+    let unread = read_the_long_part(&client, 0).await;
+    until("another one is stored", async || {
+        let body = read_the_long_part(&client, 1).await;
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
+        is_stored(&client, 1).await
+    })
+    .await;
+    gate.open();
+    assert_eq!(unread.collect().await.unwrap().to_bytes(), "end");
+    assert!(!is_stored(&client, 0).await);
+}
+
+async fn what_is_read_ahead_of_a_client_is_within_the_budget(store: Store) {
+    let cache = store.cache_with(settings().max_streamed_bytes(10));
+    let gate = Gate::new();
+    let handlers = gate.clone();
+    let app = App::new(cache, move |_| {
+        let gate = handlers.clone();
+        let chunks = stream::iter(["one ", "much longer ", "three "].map(Ok::<_, io::Error>));
+        let last = stream::once(async move {
+            gate.pass().await;
+            Ok("four")
         });
-        let client = serve(router(app.clone())).await;
-        for run in 1..=2 {
-            gate.open();
-            let reply = client.get("/read").await;
-            assert_eq!((reply.outcome(), reply.text()), ("BYPASS", "one much longer three four"));
-            assert_eq!(app.runs(), run);
+        std::future::ready(Body::new(Halves {
+            chunks: Body::from_stream(chunks.chain(last)),
+            length: 26,
+        }))
+    });
+    let client = serve(router(app.clone())).await;
+    for run in 1..=2 {
+        gate.open();
+        let reply = client.get("/read").await;
+        assert_eq!(
+            (reply.outcome(), reply.text()),
+            ("BYPASS", "one much longer three four")
+        );
+        assert_eq!(app.runs(), run);
+    }
+}
+
+async fn an_endless_event_stream_passes_through(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        let events = stream::repeat_with(|| Ok::<_, io::Error>("data: x\n\n"));
+        (
+            [("content-type", "text/event-stream")],
+            Body::from_stream(events),
+        )
+            .into_response()
+    });
+    let client = serve(router(app)).await;
+    for _ in 0..2 {
+        let mut response = client.open("GET", "/read", &[]).await;
+        assert_eq!(response.headers()["x-redis-cache"], "BYPASS");
+        for _ in 0..10 {
+            response.body_mut().frame().await.unwrap().unwrap();
         }
     }
+}
 
-    async fn an_endless_event_stream_passes_through(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            let events = stream::repeat_with(|| Ok::<_, io::Error>("data: x\n\n"));
-            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
-        });
-        let client = serve(router(app)).await;
-        for _ in 0..2 {
-            let mut response = client.open("GET", "/read", &[]).await;
-            assert_eq!(response.headers()["x-redis-cache"], "BYPASS");
-            for _ in 0..10 {
-                response.body_mut().frame().await.unwrap().unwrap();
-            }
-        }
+async fn a_stream_with_a_tag_of_its_own_is_validated(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        ([("etag", "\"v1\"")], chunks(vec![Ok("one "), Ok("two")]))
+    });
+    let client = serve(router(app)).await;
+    for _ in 0..2 {
+        let reply = client
+            .get_with("/read", &[("if-none-match", "\"v1\"")])
+            .await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (304, ""));
     }
-
-    async fn a_stream_with_a_tag_of_its_own_is_validated(store: Store) {
-        let app = App::new(store.cache(), |_| async {
-            ([("etag", "\"v1\"")], chunks(vec![Ok("one "), Ok("two")]))
-        });
-        let client = serve(router(app)).await;
-        for _ in 0..2 {
-            let reply = client.get_with("/read", &[("if-none-match", "\"v1\"")]).await;
-            assert_eq!((reply.status.as_u16(), reply.text()), (304, ""));
-        }
-        assert_eq!(client.get("/read").await.text(), "one two");
-    }
+    assert_eq!(client.get("/read").await.text(), "one two");
 }

@@ -63,23 +63,20 @@ pub(crate) fn patient(redis: &RedisServer) -> Settings {
         .socket_timeout(Duration::from_secs(10))
 }
 
-/// Runs a test on Redis and in memory: both keep the same promises.
+/// Makes two tests of each function: one with Redis, one in memory. Both keep the same promises.
 macro_rules! on_every_store {
-    ($(async fn $name:ident($store:ident: Store) $body:block)*) => { $(
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn test($store: $crate::support::Store) $body
+    ($($promise:ident),* $(,)?) => { $(
+        mod $promise {
+            use crate::support::Store;
 
             #[tokio::test]
             async fn in_redis() {
-                test($crate::support::Store::Redis).await;
+                super::$promise(Store::Redis).await;
             }
 
             #[tokio::test]
             async fn in_memory() {
-                test($crate::support::Store::Memory).await;
+                super::$promise(Store::Memory).await;
             }
         }
     )* };

@@ -11,7 +11,7 @@ use tower::ServiceBuilder;
 
 use crate::replies::write;
 use crate::replies::{bypass, get as ask, get_with, hit, miss};
-use crate::support::{on_every_store, serve};
+use crate::support::{Store, on_every_store, serve};
 
 mod overlapping {
     use super::*;
@@ -201,162 +201,177 @@ fn rewrite(mut request: Request) -> Request {
     request
 }
 
-on_every_store! {
-    async fn handlers_on_overlapping_routes_never_share_an_entry(store: Store) {
-        let client = serve(overlapping_routes(store.cache())).await;
-        // Each target, and the route that it leads to. A handler that is mounted twice has entries of
-        // its own at each place.
-        let targets = [
-            ("/users/%6De", "user me"),
-            ("/users/me", "me"),
-            ("/files/%6De", "anything me"),
-            ("/files/me", "me"),
-            ("/files/a/me", "user me"),
-            ("/files/b/me", "anything b/me"),
-            ("/files/a%2Fme", "anything a/me"),
-            ("/me", "otherwise /me"),
-            ("/users", "otherwise /users"),
-            ("/users/", "otherwise /users/"),
-            ("/users/me/", "otherwise /users/me/"),
-            ("/%75sers/me", "otherwise /%75sers/me"),
-        ];
-        for (target, body) in targets {
-            assert_eq!(ask(&client, target).await, miss(body), "{target}");
-        }
-        for (target, body) in targets {
-            assert_eq!(ask(&client, target).await, hit(body), "{target}");
-        }
-    }
+on_every_store!(
+    handlers_on_overlapping_routes_never_share_an_entry,
+    handlers_on_two_listeners_never_share_an_entry,
+    handlers_with_equal_templates_never_share_an_entry,
+    methods_of_the_same_name_never_share_an_entry,
+    instances_of_a_generic_handler_never_share_an_entry,
+    functions_in_functions_never_share_an_entry,
+    the_second_handler_of_a_name_is_not_cached,
+    a_path_rewritten_before_routing_is_the_one_that_counts,
+    a_path_rewritten_after_routing_is_what_the_handler_sees,
+    a_put_for_the_second_handler_of_a_name_stores_nothing_for_the_first,
+);
 
-    async fn handlers_on_two_listeners_never_share_an_entry(store: Store) {
-        let cache = store.cache();
-        let outside = Router::new().route("/stats", get(twice::stats));
-        let inside = Router::new().route("/stats", get(twice::inner::stats));
-        let outside = serve(outside.with_state(cache.clone())).await;
-        let inside = serve(inside.with_state(cache)).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&outside, "/stats").await, expected("public"));
-            assert_eq!(ask(&inside, "/stats").await, expected("internal"));
-        }
+async fn handlers_on_overlapping_routes_never_share_an_entry(store: Store) {
+    let client = serve(overlapping_routes(store.cache())).await;
+    // Each target, and the route that it leads to. A handler that is mounted twice has entries of
+    // its own at each place.
+    let targets = [
+        ("/users/%6De", "user me"),
+        ("/users/me", "me"),
+        ("/files/%6De", "anything me"),
+        ("/files/me", "me"),
+        ("/files/a/me", "user me"),
+        ("/files/b/me", "anything b/me"),
+        ("/files/a%2Fme", "anything a/me"),
+        ("/me", "otherwise /me"),
+        ("/users", "otherwise /users"),
+        ("/users/", "otherwise /users/"),
+        ("/users/me/", "otherwise /users/me/"),
+        ("/%75sers/me", "otherwise /%75sers/me"),
+    ];
+    for (target, body) in targets {
+        assert_eq!(ask(&client, target).await, miss(body), "{target}");
     }
-
-    async fn handlers_with_equal_templates_never_share_an_entry(store: Store) {
-        let router = Router::new()
-            .route("/books/{id}", get(templates::book))
-            .route("/films/{id}", get(templates::film))
-            .route("/plays/{id}", get(templates::play))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/books/1").await, expected("book 1"));
-            assert_eq!(ask(&client, "/films/1").await, expected("film 1"));
-            assert_eq!(ask(&client, "/plays/1").await, expected("play 1"));
-        }
+    for (target, body) in targets {
+        assert_eq!(ask(&client, target).await, hit(body), "{target}");
     }
+}
 
-    async fn methods_of_the_same_name_never_share_an_entry(store: Store) {
-        let router = Router::new()
-            .route("/shops/{id}", get(Shop::show))
-            .route("/libraries/{id}", get(Library::show))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/shops/1").await, expected("shop 1"));
-            assert_eq!(ask(&client, "/libraries/1").await, expected("library 1"));
-        }
+async fn handlers_on_two_listeners_never_share_an_entry(store: Store) {
+    let cache = store.cache();
+    let outside = Router::new().route("/stats", get(twice::stats));
+    let inside = Router::new().route("/stats", get(twice::inner::stats));
+    let outside = serve(outside.with_state(cache.clone())).await;
+    let inside = serve(inside.with_state(cache)).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&outside, "/stats").await, expected("public"));
+        assert_eq!(ask(&inside, "/stats").await, expected("internal"));
     }
+}
 
-    async fn instances_of_a_generic_handler_never_share_an_entry(store: Store) {
-        let router = Router::new()
-            .route("/shops/{page}", get(list::<Shop>))
-            .route("/libraries/{page}", get(list::<Library>))
-            .route("/t/shops/{page}", get(list_by_template::<Shop>))
-            .route("/t/libraries/{page}", get(list_by_template::<Library>))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            for prefix in ["", "/t"] {
-                let got = ask(&client, &format!("{prefix}/shops/1")).await;
-                assert_eq!(got, expected("shop 1"));
-                let got = ask(&client, &format!("{prefix}/libraries/1")).await;
-                assert_eq!(got, expected("library 1"));
-            }
-        }
+async fn handlers_with_equal_templates_never_share_an_entry(store: Store) {
+    let router = Router::new()
+        .route("/books/{id}", get(templates::book))
+        .route("/films/{id}", get(templates::film))
+        .route("/plays/{id}", get(templates::play))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/books/1").await, expected("book 1"));
+        assert_eq!(ask(&client, "/films/1").await, expected("film 1"));
+        assert_eq!(ask(&client, "/plays/1").await, expected("play 1"));
     }
+}
 
-    async fn functions_in_functions_never_share_an_entry(store: Store) {
-        let router = second_in_a_function(first_in_a_function(Router::new()));
-        let client = serve(router.with_state(store.cache())).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/first").await, expected("first"));
-            assert_eq!(ask(&client, "/second").await, expected("second"));
-        }
+async fn methods_of_the_same_name_never_share_an_entry(store: Store) {
+    let router = Router::new()
+        .route("/shops/{id}", get(Shop::show))
+        .route("/libraries/{id}", get(Library::show))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/shops/1").await, expected("shop 1"));
+        assert_eq!(ask(&client, "/libraries/1").await, expected("library 1"));
     }
+}
 
-    async fn the_second_handler_of_a_name_is_not_cached(store: Store) {
-        let router = Router::new()
-            .route("/first/{id}", get(named_alike::first))
-            .route("/second/{id}", get(named_alike::second))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/first/1").await, expected("first 1"));
-            assert_eq!(ask(&client, "/second/1").await, bypass("second 1"));
+async fn instances_of_a_generic_handler_never_share_an_entry(store: Store) {
+    let router = Router::new()
+        .route("/shops/{page}", get(list::<Shop>))
+        .route("/libraries/{page}", get(list::<Library>))
+        .route("/t/shops/{page}", get(list_by_template::<Shop>))
+        .route("/t/libraries/{page}", get(list_by_template::<Library>))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        for prefix in ["", "/t"] {
+            let got = ask(&client, &format!("{prefix}/shops/1")).await;
+            assert_eq!(got, expected("shop 1"));
+            let got = ask(&client, &format!("{prefix}/libraries/1")).await;
+            assert_eq!(got, expected("library 1"));
         }
     }
+}
 
-    async fn a_path_rewritten_before_routing_is_the_one_that_counts(store: Store) {
-        let router = Router::new()
-            .route("/pages/{name}", get(page))
-            .route("/targets/{name}", get(target))
-            .with_state(store.cache());
-        let layer = tower::util::MapRequestLayer::new(rewrite);
-        let router = Router::new().fallback_service(ServiceBuilder::new().layer(layer).service(router));
-        let client = serve(router).await;
-        let to = |to| [("x-to", to)];
-        let asks = async |target: &str, fields: &[(&str, &str)]| {
-            get_with(&client, target, fields).await
-        };
-        assert_eq!(asks("/pages/a", &to("/pages/b")).await, miss("page b"));
-        assert_eq!(asks("/pages/a", &[]).await, miss("page a"));
-        assert_eq!(asks("/pages/b", &[]).await, hit("page b"));
-        assert_eq!(asks("/targets/a", &to("/targets/b")).await, miss("target /targets/b"));
-        assert_eq!(asks("/targets/a", &[]).await, miss("target /targets/a"));
-        assert_eq!(asks("/targets/a", &to("/targets/b")).await, hit("target /targets/b"));
+async fn functions_in_functions_never_share_an_entry(store: Store) {
+    let router = second_in_a_function(first_in_a_function(Router::new()));
+    let client = serve(router.with_state(store.cache())).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/first").await, expected("first"));
+        assert_eq!(ask(&client, "/second").await, expected("second"));
     }
+}
 
-    async fn a_path_rewritten_after_routing_is_what_the_handler_sees(store: Store) {
-        let layer = tower::util::MapRequestLayer::new(rewrite);
-        let router = Router::new()
-            .route("/pages/{name}", get(page))
-            .route("/targets/{name}", get(target))
-            .route_layer(layer)
-            .with_state(store.cache());
-        let client = serve(router).await;
-        let to = |to| [("x-to", to)];
-        let asks = async |target: &str, fields: &[(&str, &str)]| {
-            get_with(&client, target, fields).await
-        };
-        // The parameters were read before.
-        assert_eq!(asks("/pages/a", &to("/pages/b")).await, miss("page a"));
-        assert_eq!(asks("/pages/b", &to("/pages/a")).await, miss("page b"));
-        assert_eq!(asks("/pages/a", &[]).await, hit("page a"));
-        assert_eq!(asks("/targets/a", &to("/x")).await, miss("target /x"));
-        assert_eq!(asks("/targets/a", &to("/y")).await, miss("target /y"));
-        assert_eq!(asks("/targets/a", &[]).await, miss("target /targets/a"));
+async fn the_second_handler_of_a_name_is_not_cached(store: Store) {
+    let router = Router::new()
+        .route("/first/{id}", get(named_alike::first))
+        .route("/second/{id}", get(named_alike::second))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/first/1").await, expected("first 1"));
+        assert_eq!(ask(&client, "/second/1").await, bypass("second 1"));
     }
+}
 
-    async fn a_put_for_the_second_handler_of_a_name_stores_nothing_for_the_first(store: Store) {
-        let cache = store.cache();
-        let first = Router::new().route("/items/{id}", get(put_by_name::first));
-        let second = get(put_by_name::second).put(put_by_name::put_second);
-        let second = Router::new().route("/items/{id}", second);
-        let first = serve(first.with_state(cache.clone())).await;
-        let second = serve(second.with_state(cache)).await;
-        assert_eq!(ask(&first, "/items/1").await, miss("first 1"));
-        write(&second, "PUT", "/items/1").await;
-        assert_eq!(ask(&first, "/items/1").await.1, "first 1");
-    }
+async fn a_path_rewritten_before_routing_is_the_one_that_counts(store: Store) {
+    let router = Router::new()
+        .route("/pages/{name}", get(page))
+        .route("/targets/{name}", get(target))
+        .with_state(store.cache());
+    let layer = tower::util::MapRequestLayer::new(rewrite);
+    let router = Router::new().fallback_service(ServiceBuilder::new().layer(layer).service(router));
+    let client = serve(router).await;
+    let to = |to| [("x-to", to)];
+    let asks =
+        async |target: &str, fields: &[(&str, &str)]| get_with(&client, target, fields).await;
+    assert_eq!(asks("/pages/a", &to("/pages/b")).await, miss("page b"));
+    assert_eq!(asks("/pages/a", &[]).await, miss("page a"));
+    assert_eq!(asks("/pages/b", &[]).await, hit("page b"));
+    assert_eq!(
+        asks("/targets/a", &to("/targets/b")).await,
+        miss("target /targets/b")
+    );
+    assert_eq!(asks("/targets/a", &[]).await, miss("target /targets/a"));
+    assert_eq!(
+        asks("/targets/a", &to("/targets/b")).await,
+        hit("target /targets/b")
+    );
+}
+
+async fn a_path_rewritten_after_routing_is_what_the_handler_sees(store: Store) {
+    let layer = tower::util::MapRequestLayer::new(rewrite);
+    let router = Router::new()
+        .route("/pages/{name}", get(page))
+        .route("/targets/{name}", get(target))
+        .route_layer(layer)
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let to = |to| [("x-to", to)];
+    let asks =
+        async |target: &str, fields: &[(&str, &str)]| get_with(&client, target, fields).await;
+    // The parameters were read before.
+    assert_eq!(asks("/pages/a", &to("/pages/b")).await, miss("page a"));
+    assert_eq!(asks("/pages/b", &to("/pages/a")).await, miss("page b"));
+    assert_eq!(asks("/pages/a", &[]).await, hit("page a"));
+    assert_eq!(asks("/targets/a", &to("/x")).await, miss("target /x"));
+    assert_eq!(asks("/targets/a", &to("/y")).await, miss("target /y"));
+    assert_eq!(asks("/targets/a", &[]).await, miss("target /targets/a"));
+}
+
+async fn a_put_for_the_second_handler_of_a_name_stores_nothing_for_the_first(store: Store) {
+    let cache = store.cache();
+    let first = Router::new().route("/items/{id}", get(put_by_name::first));
+    let second = get(put_by_name::second).put(put_by_name::put_second);
+    let second = Router::new().route("/items/{id}", second);
+    let first = serve(first.with_state(cache.clone())).await;
+    let second = serve(second.with_state(cache)).await;
+    assert_eq!(ask(&first, "/items/1").await, miss("first 1"));
+    write(&second, "PUT", "/items/1").await;
+    assert_eq!(ask(&first, "/items/1").await.1, "first 1");
 }
 
 #[derive(Clone)]

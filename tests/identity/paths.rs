@@ -12,7 +12,7 @@ use axum_redis_cache::{Determined, Source, cache_evict, cached};
 use serde::Deserialize;
 
 use crate::replies::{get as ask, hit, miss, write};
-use crate::support::{on_every_store, serve};
+use crate::support::{Store, on_every_store, serve};
 
 #[cached(ttl = 60)]
 async fn by_number(Path(id): Path<u64>) -> String {
@@ -182,198 +182,272 @@ async fn ordered(Path(path): Path<BTreeMap<String, String>>) -> String {
     format!("{path:?}")
 }
 
-on_every_store! {
-    async fn spellings_of_a_value_share_an_entry(store: Store) {
-        let router = Router::new()
-            .route("/numbers/{id}", get(by_number))
-            .route("/texts/{id}", get(by_text))
-            .route("/pairs/{brand}/{id}", get(by_pair))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        let same: [(&str, &[&str]); 4] = [
-            ("/numbers/1", &["/numbers/01", "/numbers/+1", "/numbers/%31", "/numbers/%30001"]),
-            ("/texts/a%20%C3%A9", &["/texts/%61%20%c3%a9"]),
-            ("/texts/a+b", &["/texts/a%2Bb", "/texts/a%2bb"]),
-            ("/pairs/ac%2Fme/7", &["/pairs/a%63%2fme/007"]),
-        ];
-        for (first, others) in same {
-            let (said, body) = ask(&client, first).await;
-            assert_eq!(said, "MISS", "{first}");
-            for other in others {
-                assert_eq!(ask(&client, other).await, hit(&body), "{other}");
-            }
-        }
-        for target in ["/texts/1", "/texts/01", "/texts/+1", "/texts/%2501", "/texts/a%20b",
-            "/texts/a%2520b", "/texts/A", "/texts/a", "/pairs/a%2Fb/7", "/pairs/a%252Fb/7"] {
-            assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
-        }
-    }
+on_every_store!(
+    spellings_of_a_value_share_an_entry,
+    who_sees_the_parameters_raw_is_answered_for_them,
+    what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone,
+    who_sees_the_path_of_a_fallback_is_answered_for_it,
+    a_key_function_decides_which_paths_share_an_entry,
+    a_trailing_wildcard_is_a_value_like_any_other,
+    what_does_not_parse_is_answered_for_itself,
+    a_path_that_is_not_there_is_not_an_empty_one,
+    a_parameter_that_no_type_reads_stays_in_the_key,
+    a_parameter_that_no_pattern_binds_stays_in_the_key_of_a_template,
+    parameters_that_are_not_utf_8_are_told_apart,
+    parameters_of_outer_routers_that_are_not_utf_8_are_told_apart,
+    a_map_of_parameters_is_answered_for_them,
+);
 
-    async fn who_sees_the_parameters_raw_is_answered_for_them(store: Store) {
-        let router = Router::new()
-            .route("/{a}/{b}", get(raw))
-            .route("/x/{a}/{b}", get(raw))
-            .route("/y/{b}/{a}", get(raw))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        let targets = ["/1/2", "/01/2", "/1%2F2/3", "/1/2%2F3", "/x/1/2", "/y/1/2", "/y/2/1"];
-        let mut bodies = Vec::new();
-        for target in targets {
-            let (said, body) = ask(&client, target).await;
-            assert_eq!(said, "MISS", "{target}");
-            bodies.push(body);
-        }
-        for (target, body) in targets.iter().zip(&bodies) {
-            assert_eq!(ask(&client, target).await, hit(body), "{target}");
-        }
-    }
-
-    async fn what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone(store: Store) {
-        let methods = get(raw).delete(evict_raw);
-        let router = Router::new().route("/{a}/{b}", methods).with_state(store.cache());
-        let client = serve(router).await;
-        let (_, evicted) = ask(&client, "/1/2").await;
-        let (_, other) = ask(&client, "/3/4").await;
-        write(&client, "DELETE", "/1/2").await;
-        assert_eq!(ask(&client, "/1/2").await, miss(&evicted));
-        assert_eq!(ask(&client, "/3/4").await, hit(&other));
-    }
-
-    async fn who_sees_the_path_of_a_fallback_is_answered_for_it(store: Store) {
-        let router = Router::new().fallback(get(by_section)).with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            for path in ["/a", "/b", "/a/b", "/a%2Fb"] {
-                assert_eq!(ask(&client, path).await, expected(path));
-            }
+async fn spellings_of_a_value_share_an_entry(store: Store) {
+    let router = Router::new()
+        .route("/numbers/{id}", get(by_number))
+        .route("/texts/{id}", get(by_text))
+        .route("/pairs/{brand}/{id}", get(by_pair))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let same: [(&str, &[&str]); 4] = [
+        (
+            "/numbers/1",
+            &[
+                "/numbers/01",
+                "/numbers/+1",
+                "/numbers/%31",
+                "/numbers/%30001",
+            ],
+        ),
+        ("/texts/a%20%C3%A9", &["/texts/%61%20%c3%a9"]),
+        ("/texts/a+b", &["/texts/a%2Bb", "/texts/a%2bb"]),
+        ("/pairs/ac%2Fme/7", &["/pairs/a%63%2fme/007"]),
+    ];
+    for (first, others) in same {
+        let (said, body) = ask(&client, first).await;
+        assert_eq!(said, "MISS", "{first}");
+        for other in others {
+            assert_eq!(ask(&client, other).await, hit(&body), "{other}");
         }
     }
-
-    async fn a_key_function_decides_which_paths_share_an_entry(store: Store) {
-        let router = Router::new().route("/{tenant}", get(by_function)).with_state(store.cache());
-        let client = serve(router).await;
-        assert_eq!(ask(&client, "/a").await, miss("the same"));
-        assert_eq!(ask(&client, "/b").await, hit("the same"));
+    for target in [
+        "/texts/1",
+        "/texts/01",
+        "/texts/+1",
+        "/texts/%2501",
+        "/texts/a%20b",
+        "/texts/a%2520b",
+        "/texts/A",
+        "/texts/a",
+        "/pairs/a%2Fb/7",
+        "/pairs/a%252Fb/7",
+    ] {
+        assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
     }
+}
 
-    async fn a_trailing_wildcard_is_a_value_like_any_other(store: Store) {
-        let router = Router::new()
-            .route("/files/{*path}", get(by_text))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for target in ["/files/a/b", "/files/a%252Fb", "/files/a//b", "/files/a/b/", "/files//a/b"] {
-            assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
-        }
-        // The handler sees the same text.
-        assert_eq!(ask(&client, "/files/a%2Fb").await, hit("a/b"));
+async fn who_sees_the_parameters_raw_is_answered_for_them(store: Store) {
+    let router = Router::new()
+        .route("/{a}/{b}", get(raw))
+        .route("/x/{a}/{b}", get(raw))
+        .route("/y/{b}/{a}", get(raw))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let targets = [
+        "/1/2", "/01/2", "/1%2F2/3", "/1/2%2F3", "/x/1/2", "/y/1/2", "/y/2/1",
+    ];
+    let mut bodies = Vec::new();
+    for target in targets {
+        let (said, body) = ask(&client, target).await;
+        assert_eq!(said, "MISS", "{target}");
+        bodies.push(body);
     }
-
-    async fn what_does_not_parse_is_answered_for_itself(store: Store) {
-        let router = Router::new()
-            .route("/items/{id}", get(perhaps))
-            .route("/{tenant}/items/{id}", get(perhaps))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        let (_, number) = ask(&client, "/items/1").await;
-        assert_eq!(ask(&client, "/items/01").await, hit(&number));
-        let mut bodies = Vec::new();
-        for target in ["/items/a", "/items/b", "/items/*1", "/items/-1", "/items/%FF", "/a/items/1"] {
-            let (said, body) = ask(&client, target).await;
-            assert_eq!(said, "MISS", "{target}");
-            assert!(!bodies.contains(&body), "{target}: {body}");
-            assert_eq!(ask(&client, target).await, hit(&body), "{target}");
-            bodies.push(body);
-        }
+    for (target, body) in targets.iter().zip(&bodies) {
+        assert_eq!(ask(&client, target).await, hit(body), "{target}");
     }
+}
 
-    async fn a_path_that_is_not_there_is_not_an_empty_one(store: Store) {
-        let router = Router::new()
-            .route("/items", get(optional))
-            .route("/items/{id}", get(optional))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/items").await, expected("None"));
-            assert_eq!(ask(&client, "/items/None").await, expected("Some(\"None\")"));
-            assert_eq!(ask(&client, "/items/*").await, expected("Some(\"*\")"));
-        }
-    }
+async fn what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone(store: Store) {
+    let methods = get(raw).delete(evict_raw);
+    let router = Router::new()
+        .route("/{a}/{b}", methods)
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let (_, evicted) = ask(&client, "/1/2").await;
+    let (_, other) = ask(&client, "/3/4").await;
+    write(&client, "DELETE", "/1/2").await;
+    assert_eq!(ask(&client, "/1/2").await, miss(&evicted));
+    assert_eq!(ask(&client, "/3/4").await, hit(&other));
+}
 
-    async fn a_parameter_that_no_type_reads_stays_in_the_key(store: Store) {
-        let router = Router::new()
-            .route("/t/{tenant}/nothing", get(tenants::nothing))
-            .route("/t/{tenant}/items/{id}", get(tenants::item))
-            .route("/t/{tenant}/template/{id}", get(tenants::template))
-            .route("/t/{tenant}/field/{id}", get(tenants::field))
-            .route("/t/{tenant}/literal", get(tenants::literal))
-            .route("/t/{tenant}/map/{id}", get(tenants::map))
-            .route("/t/{tenant}/rest/{id}", get(tenants::rest))
-            .layer(tower::util::MapRequestLayer::new(choose))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for rest in ["nothing", "items/1", "template/1", "field/1", "literal", "map/1", "rest/1"] {
-            for said in ["MISS", "HIT"] {
-                for tenant in ["a", "b"] {
-                    let target = format!("/t/{tenant}/{rest}");
-                    let got = ask(&client, &target).await;
-                    assert_eq!(got.0, said, "{target}");
-                    assert!(got.1.starts_with(tenant), "{target}: {}", got.1);
-                }
-            }
+async fn who_sees_the_path_of_a_fallback_is_answered_for_it(store: Store) {
+    let router = Router::new()
+        .fallback(get(by_section))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        for path in ["/a", "/b", "/a/b", "/a%2Fb"] {
+            assert_eq!(ask(&client, path).await, expected(path));
         }
     }
+}
 
-    async fn a_parameter_that_no_pattern_binds_stays_in_the_key_of_a_template(store: Store) {
-        let router = Router::new()
-            .route("/t/{tenant}/rest/{id}", get(tenants::template_of_a_rest))
-            .route("/t/{tenant}/underscore/{id}", get(tenants::template_of_an_underscore))
-            .layer(tower::util::MapRequestLayer::new(choose))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        let mut wrong = Vec::new();
-        for rest in ["rest/1", "underscore/1"] {
+async fn a_key_function_decides_which_paths_share_an_entry(store: Store) {
+    let router = Router::new()
+        .route("/{tenant}", get(by_function))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    assert_eq!(ask(&client, "/a").await, miss("the same"));
+    assert_eq!(ask(&client, "/b").await, hit("the same"));
+}
+
+async fn a_trailing_wildcard_is_a_value_like_any_other(store: Store) {
+    let router = Router::new()
+        .route("/files/{*path}", get(by_text))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for target in [
+        "/files/a/b",
+        "/files/a%252Fb",
+        "/files/a//b",
+        "/files/a/b/",
+        "/files//a/b",
+    ] {
+        assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
+    }
+    // The handler sees the same text.
+    assert_eq!(ask(&client, "/files/a%2Fb").await, hit("a/b"));
+}
+
+async fn what_does_not_parse_is_answered_for_itself(store: Store) {
+    let router = Router::new()
+        .route("/items/{id}", get(perhaps))
+        .route("/{tenant}/items/{id}", get(perhaps))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let (_, number) = ask(&client, "/items/1").await;
+    assert_eq!(ask(&client, "/items/01").await, hit(&number));
+    let mut bodies = Vec::new();
+    for target in [
+        "/items/a",
+        "/items/b",
+        "/items/*1",
+        "/items/-1",
+        "/items/%FF",
+        "/a/items/1",
+    ] {
+        let (said, body) = ask(&client, target).await;
+        assert_eq!(said, "MISS", "{target}");
+        assert!(!bodies.contains(&body), "{target}: {body}");
+        assert_eq!(ask(&client, target).await, hit(&body), "{target}");
+        bodies.push(body);
+    }
+}
+
+async fn a_path_that_is_not_there_is_not_an_empty_one(store: Store) {
+    let router = Router::new()
+        .route("/items", get(optional))
+        .route("/items/{id}", get(optional))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/items").await, expected("None"));
+        assert_eq!(
+            ask(&client, "/items/None").await,
+            expected("Some(\"None\")")
+        );
+        assert_eq!(ask(&client, "/items/*").await, expected("Some(\"*\")"));
+    }
+}
+
+async fn a_parameter_that_no_type_reads_stays_in_the_key(store: Store) {
+    let router = Router::new()
+        .route("/t/{tenant}/nothing", get(tenants::nothing))
+        .route("/t/{tenant}/items/{id}", get(tenants::item))
+        .route("/t/{tenant}/template/{id}", get(tenants::template))
+        .route("/t/{tenant}/field/{id}", get(tenants::field))
+        .route("/t/{tenant}/literal", get(tenants::literal))
+        .route("/t/{tenant}/map/{id}", get(tenants::map))
+        .route("/t/{tenant}/rest/{id}", get(tenants::rest))
+        .layer(tower::util::MapRequestLayer::new(choose))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for rest in [
+        "nothing",
+        "items/1",
+        "template/1",
+        "field/1",
+        "literal",
+        "map/1",
+        "rest/1",
+    ] {
+        for said in ["MISS", "HIT"] {
             for tenant in ["a", "b"] {
                 let target = format!("/t/{tenant}/{rest}");
                 let got = ask(&client, &target).await;
-                if got.1 != format!("{tenant} 1") {
-                    wrong.push((target, got));
-                }
+                assert_eq!(got.0, said, "{target}");
+                assert!(got.1.starts_with(tenant), "{target}: {}", got.1);
             }
         }
-        assert!(wrong.is_empty(), "{wrong:?}");
     }
+}
 
-    async fn parameters_that_are_not_utf_8_are_told_apart(store: Store) {
-        let router = Router::new()
-            .route("/t/{tenant}", get(tenants::malformed))
-            .layer(tower::util::MapRequestLayer::new(choose))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for expected in [miss, hit] {
-            assert_eq!(ask(&client, "/t/a%FF").await, expected("a"));
-            assert_eq!(ask(&client, "/t/b%FF").await, expected("b"));
+async fn a_parameter_that_no_pattern_binds_stays_in_the_key_of_a_template(store: Store) {
+    let router = Router::new()
+        .route("/t/{tenant}/rest/{id}", get(tenants::template_of_a_rest))
+        .route(
+            "/t/{tenant}/underscore/{id}",
+            get(tenants::template_of_an_underscore),
+        )
+        .layer(tower::util::MapRequestLayer::new(choose))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    let mut wrong = Vec::new();
+    for rest in ["rest/1", "underscore/1"] {
+        for tenant in ["a", "b"] {
+            let target = format!("/t/{tenant}/{rest}");
+            let got = ask(&client, &target).await;
+            if got.1 != format!("{tenant} 1") {
+                wrong.push((target, got));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
 
-    async fn parameters_of_outer_routers_that_are_not_utf_8_are_told_apart(store: Store) {
-        let inner = Router::new().route("/x", get(tenants::malformed));
-        let router = Router::new()
-            .nest("/t/{tenant}", inner)
-            .layer(tower::util::MapRequestLayer::new(choose))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        assert_eq!(ask(&client, "/t/a%FF/x").await.1, "a");
-        assert_eq!(ask(&client, "/t/b%FF/x").await.1, "b");
+async fn parameters_that_are_not_utf_8_are_told_apart(store: Store) {
+    let router = Router::new()
+        .route("/t/{tenant}", get(tenants::malformed))
+        .layer(tower::util::MapRequestLayer::new(choose))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for expected in [miss, hit] {
+        assert_eq!(ask(&client, "/t/a%FF").await, expected("a"));
+        assert_eq!(ask(&client, "/t/b%FF").await, expected("b"));
     }
+}
 
-    async fn a_map_of_parameters_is_answered_for_them(store: Store) {
-        let router = Router::new()
-            .route("/m/{a}/{b}", get(ordered))
-            .with_state(store.cache());
-        let client = serve(router).await;
-        for target in ["/m/1/2", "/m/2/1", "/m/1%26b=2/3", "/m/1/2%26a=3", "/m/%31%2C/2", "/m/1/%2C2"] {
-            assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
-        }
-        assert_eq!(ask(&client, "/m/%31/%32").await.0, "HIT");
+async fn parameters_of_outer_routers_that_are_not_utf_8_are_told_apart(store: Store) {
+    let inner = Router::new().route("/x", get(tenants::malformed));
+    let router = Router::new()
+        .nest("/t/{tenant}", inner)
+        .layer(tower::util::MapRequestLayer::new(choose))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    assert_eq!(ask(&client, "/t/a%FF/x").await.1, "a");
+    assert_eq!(ask(&client, "/t/b%FF/x").await.1, "b");
+}
+
+async fn a_map_of_parameters_is_answered_for_them(store: Store) {
+    let router = Router::new()
+        .route("/m/{a}/{b}", get(ordered))
+        .with_state(store.cache());
+    let client = serve(router).await;
+    for target in [
+        "/m/1/2",
+        "/m/2/1",
+        "/m/1%26b=2/3",
+        "/m/1/2%26a=3",
+        "/m/%31%2C/2",
+        "/m/1/%2C2",
+    ] {
+        assert_eq!(ask(&client, target).await.0, "MISS", "{target}");
     }
+    assert_eq!(ask(&client, "/m/%31/%32").await.0, "HIT");
 }

@@ -7,7 +7,7 @@ use axum_redis_cache::{Cache, Determined, Source, UrlReader, cache_evict, cache_
 use serde::Deserialize;
 
 use crate::replies::{get, hit, miss, write};
-use crate::support::{on_every_store, serve};
+use crate::support::{Store, on_every_store, serve};
 
 #[derive(Deserialize, TypedPath)]
 #[typed_path("/items/{id}")]
@@ -65,24 +65,27 @@ fn router() -> Router<Cache> {
         .typed_delete(remove_title)
 }
 
-on_every_store! {
-    async fn a_typed_path_is_read_as_its_type_says(store: Store) {
-        let client = serve(router().with_state(store.cache())).await;
-        assert_eq!(get(&client, "/items/1?page=2").await, miss("1 2"));
-        assert_eq!(get(&client, "/items/01?page=2&utm=x").await, hit("1 2"));
-        assert_eq!(get(&client, "/items/2?page=2").await, miss("2 2"));
-        write(&client, "PUT", "/items/02?page=2").await;
-        assert_eq!(get(&client, "/items/2?page=2").await, hit("2 2 "));
-        write(&client, "DELETE", "/items/001").await;
-        assert_eq!(get(&client, "/items/1?page=2").await, miss("1 2"));
-        assert_eq!(get(&client, "/items/2?page=2").await, hit("2 2 "));
-    }
+on_every_store!(
+    a_typed_path_is_read_as_its_type_says,
+    a_template_holds_the_fields_of_a_typed_path,
+);
 
-    async fn a_template_holds_the_fields_of_a_typed_path(store: Store) {
-        let client = serve(router().with_state(store.cache())).await;
-        assert_eq!(get(&client, "/titles/1").await, miss("title 1"));
-        assert_eq!(get(&client, "/titles/1").await, hit("title 1"));
-        write(&client, "DELETE", "/titles/1").await;
-        assert_eq!(get(&client, "/titles/1").await, miss("title 1"));
-    }
+async fn a_typed_path_is_read_as_its_type_says(store: Store) {
+    let client = serve(router().with_state(store.cache())).await;
+    assert_eq!(get(&client, "/items/1?page=2").await, miss("1 2"));
+    assert_eq!(get(&client, "/items/01?page=2&utm=x").await, hit("1 2"));
+    assert_eq!(get(&client, "/items/2?page=2").await, miss("2 2"));
+    write(&client, "PUT", "/items/02?page=2").await;
+    assert_eq!(get(&client, "/items/2?page=2").await, hit("2 2 "));
+    write(&client, "DELETE", "/items/001").await;
+    assert_eq!(get(&client, "/items/1?page=2").await, miss("1 2"));
+    assert_eq!(get(&client, "/items/2?page=2").await, hit("2 2 "));
+}
+
+async fn a_template_holds_the_fields_of_a_typed_path(store: Store) {
+    let client = serve(router().with_state(store.cache())).await;
+    assert_eq!(get(&client, "/titles/1").await, miss("title 1"));
+    assert_eq!(get(&client, "/titles/1").await, hit("title 1"));
+    write(&client, "DELETE", "/titles/1").await;
+    assert_eq!(get(&client, "/titles/1").await, miss("title 1"));
 }

@@ -67,165 +67,191 @@ async fn found(cache: &Cache) -> Option<usize> {
     cache.group("g").get("key").await
 }
 
-on_every_store! {
-    async fn a_value_is_made_once(store: Store) {
-        let cache = store.cache();
-        assert_eq!(cache.get_or_insert_with("key", async || 1).await, 1);
-        assert_eq!(cache.get_or_insert_with("key", async || 2).await, 1);
-        let made: Result<_, Infallible> = cache.get_or_try_insert_with("key", async || Ok(3)).await;
-        assert_eq!(made.unwrap(), 1);
-    }
+on_every_store!(
+    a_value_is_made_once,
+    of_a_hundred_who_ask_at_once_one_makes_it,
+    who_asks_through_another_group_does_not_wait,
+    an_error_is_not_stored_and_those_who_wait_make_it_themselves,
+    when_making_it_panics_those_who_wait_make_it_themselves,
+    when_who_makes_it_is_dropped_one_of_the_others_takes_over,
+    when_who_makes_it_is_dropped_alone_the_next_one_makes_it,
+    what_is_made_for_a_value_may_ask_for_others_and_for_itself,
+    values_that_ask_for_each_other_do_not_wait_for_each_other,
+    what_took_longer_than_its_lease_is_not_stored,
+    what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody,
+);
 
-    async fn of_a_hundred_who_ask_at_once_one_makes_it(store: Store) {
-        let (cache, maker) = (store.cache(), Maker::new());
-        let values = cache.group("g");
-        let asked: Vec<_> = (0..100).map(|_| maker.ask(&values)).collect();
-        maker.gate.entered().await;
-        maker.gate.open();
-        for asked in asked {
-            assert_eq!(asked.await.unwrap(), 1);
-        }
-        assert_eq!((maker.runs(), found(&cache).await), (1, Some(1)));
-    }
+async fn a_value_is_made_once(store: Store) {
+    let cache = store.cache();
+    assert_eq!(cache.get_or_insert_with("key", async || 1).await, 1);
+    assert_eq!(cache.get_or_insert_with("key", async || 2).await, 1);
+    let made: Result<_, Infallible> = cache.get_or_try_insert_with("key", async || Ok(3)).await;
+    assert_eq!(made.unwrap(), 1);
+}
 
-    async fn who_asks_through_another_group_does_not_wait(store: Store) {
-        let (cache, maker) = (store.cache(), Maker::new());
-        let one = maker.ask(&cache.group("g"));
-        maker.gate.entered().await;
-        assert_eq!(maker.ask(&cache.group("h")).await.unwrap(), 2);
-        maker.gate.open();
-        assert_eq!(one.await.unwrap(), 1);
+async fn of_a_hundred_who_ask_at_once_one_makes_it(store: Store) {
+    let (cache, maker) = (store.cache(), Maker::new());
+    let values = cache.group("g");
+    let asked: Vec<_> = (0..100).map(|_| maker.ask(&values)).collect();
+    maker.gate.entered().await;
+    maker.gate.open();
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), 1);
     }
+    assert_eq!((maker.runs(), found(&cache).await), (1, Some(1)));
+}
 
-    async fn an_error_is_not_stored_and_those_who_wait_make_it_themselves(store: Store) {
-        let (cache, gate) = (store.cache(), Gate::new());
-        let failing = {
-            let (values, gate) = (cache.group("g"), gate.clone());
-            tokio::spawn(async move {
-                let make = async || {
-                    gate.pass().await;
-                    Err::<usize, _>("no")
-                };
-                values.get_or_try_insert_with("key", make).await
-            })
-        };
-        gate.entered().await;
-        let maker = Maker::new();
-        maker.gate.open();
-        let follower = maker.follow(&cache.group("g")).await;
-        gate.open();
-        assert_eq!(failing.await.unwrap(), Err("no"));
-        assert_eq!(follower.await.unwrap(), 1);
-        assert_eq!(found(&cache).await, Some(1));
+async fn who_asks_through_another_group_does_not_wait(store: Store) {
+    let (cache, maker) = (store.cache(), Maker::new());
+    let one = maker.ask(&cache.group("g"));
+    maker.gate.entered().await;
+    assert_eq!(maker.ask(&cache.group("h")).await.unwrap(), 2);
+    maker.gate.open();
+    assert_eq!(one.await.unwrap(), 1);
+}
+
+async fn an_error_is_not_stored_and_those_who_wait_make_it_themselves(store: Store) {
+    let (cache, gate) = (store.cache(), Gate::new());
+    let failing = {
+        let (values, gate) = (cache.group("g"), gate.clone());
+        tokio::spawn(async move {
+            let make = async || {
+                gate.pass().await;
+                Err::<usize, _>("no")
+            };
+            values.get_or_try_insert_with("key", make).await
+        })
+    };
+    gate.entered().await;
+    let maker = Maker::new();
+    maker.gate.open();
+    let follower = maker.follow(&cache.group("g")).await;
+    gate.open();
+    assert_eq!(failing.await.unwrap(), Err("no"));
+    assert_eq!(follower.await.unwrap(), 1);
+    assert_eq!(found(&cache).await, Some(1));
+}
+
+async fn when_making_it_panics_those_who_wait_make_it_themselves(store: Store) {
+    let (cache, gate) = (store.cache(), Gate::new());
+    let panicking = {
+        let (values, gate) = (cache.group("g"), gate.clone());
+        tokio::spawn(async move {
+            let make = async || -> usize {
+                gate.pass().await;
+                panic!("no value");
+            };
+            values.get_or_insert_with("key", make).await
+        })
+    };
+    gate.entered().await;
+    let maker = Maker::new();
+    maker.gate.open();
+    let followers = [
+        maker.follow(&cache.group("g")).await,
+        maker.follow(&cache.group("g")).await,
+    ];
+    gate.open();
+    assert!(panicking.await.unwrap_err().is_panic());
+    for follower in followers {
+        assert!(follower.await.unwrap() <= 2);
     }
+    assert!(maker.ask(&cache.group("g")).await.unwrap() <= 2);
+}
 
-    async fn when_making_it_panics_those_who_wait_make_it_themselves(store: Store) {
-        let (cache, gate) = (store.cache(), Gate::new());
-        let panicking = {
-            let (values, gate) = (cache.group("g"), gate.clone());
-            tokio::spawn(async move {
-                let make = async || -> usize {
-                    gate.pass().await;
-                    panic!("no value");
-                };
-                values.get_or_insert_with("key", make).await
-            })
-        };
-        gate.entered().await;
-        let maker = Maker::new();
-        maker.gate.open();
-        let followers = [maker.follow(&cache.group("g")).await, maker.follow(&cache.group("g")).await];
-        gate.open();
-        assert!(panicking.await.unwrap_err().is_panic());
-        for follower in followers {
-            assert!(follower.await.unwrap() <= 2);
-        }
-        assert!(maker.ask(&cache.group("g")).await.unwrap() <= 2);
+async fn when_who_makes_it_is_dropped_one_of_the_others_takes_over(store: Store) {
+    let (cache, maker) = (store.cache(), Maker::new());
+    let values = cache.group("g");
+    let leader = maker.ask(&values);
+    maker.gate.entered().await;
+    let mut followers = Vec::new();
+    for _ in 0..5 {
+        followers.push(maker.follow(&values).await);
     }
-
-    async fn when_who_makes_it_is_dropped_one_of_the_others_takes_over(store: Store) {
-        let (cache, maker) = (store.cache(), Maker::new());
-        let values = cache.group("g");
-        let leader = maker.ask(&values);
-        maker.gate.entered().await;
-        let mut followers = Vec::new();
-        for _ in 0..5 {
-            followers.push(maker.follow(&values).await);
-        }
-        leader.abort();
-        for follower in followers {
-            assert_eq!(follower.await.unwrap(), 2);
-        }
-        assert_eq!((maker.runs(), found(&cache).await), (2, Some(2)));
+    leader.abort();
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), 2);
     }
+    assert_eq!((maker.runs(), found(&cache).await), (2, Some(2)));
+}
 
-    async fn when_who_makes_it_is_dropped_alone_the_next_one_makes_it(store: Store) {
-        let (cache, maker) = (store.cache(), Maker::new());
-        let values = cache.group("g");
-        let leader = maker.ask(&values);
-        maker.gate.entered().await;
-        leader.abort();
-        assert!(leader.await.unwrap_err().is_cancelled());
-        assert_eq!(maker.ask(&values).await.unwrap(), 2);
-        assert_eq!(found(&cache).await, Some(2));
-    }
+async fn when_who_makes_it_is_dropped_alone_the_next_one_makes_it(store: Store) {
+    let (cache, maker) = (store.cache(), Maker::new());
+    let values = cache.group("g");
+    let leader = maker.ask(&values);
+    maker.gate.entered().await;
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    assert_eq!(maker.ask(&values).await.unwrap(), 2);
+    assert_eq!(found(&cache).await, Some(2));
+}
 
-    async fn what_is_made_for_a_value_may_ask_for_others_and_for_itself(store: Store) {
-        let cache = store.cache();
-        let sum = cache.get_or_insert_with("sum", async || {
-            let one = cache.get_or_insert_with("one", async || 1).await;
-            let itself = cache.get_or_insert_with("sum", async || 10).await;
-            one + itself
-        });
-        let sum = tokio::time::timeout(Duration::from_secs(5), sum).await.unwrap();
-        assert_eq!((sum, cache.get("one").await), (11, Some(1)));
-    }
+async fn what_is_made_for_a_value_may_ask_for_others_and_for_itself(store: Store) {
+    let cache = store.cache();
+    let sum = cache.get_or_insert_with("sum", async || {
+        let one = cache.get_or_insert_with("one", async || 1).await;
+        let itself = cache.get_or_insert_with("sum", async || 10).await;
+        one + itself
+    });
+    let sum = tokio::time::timeout(Duration::from_secs(5), sum)
+        .await
+        .unwrap();
+    assert_eq!((sum, cache.get("one").await), (11, Some(1)));
+}
 
-    async fn values_that_ask_for_each_other_do_not_wait_for_each_other(store: Store) {
-        let (cache, gate) = (store.cache(), Gate::new());
-        let ask = |key: &'static str, other: &'static str| {
-            let (cache, gate) = (cache.clone(), gate.clone());
-            tokio::spawn(async move {
-                cache.get_or_insert_with(key, async || {
+async fn values_that_ask_for_each_other_do_not_wait_for_each_other(store: Store) {
+    let (cache, gate) = (store.cache(), Gate::new());
+    let ask = |key: &'static str, other: &'static str| {
+        let (cache, gate) = (cache.clone(), gate.clone());
+        tokio::spawn(async move {
+            cache
+                .get_or_insert_with(key, async || {
                     gate.pass().await;
                     cache.get_or_insert_with(other, async || 1).await
-                }).await
-            })
-        };
-        let (one, other) = (ask("one", "other"), ask("other", "one"));
-        for _ in 0..2 {
-            gate.entered().await;
-        }
-        gate.open();
-        gate.open();
-        assert_eq!((one.await.unwrap(), other.await.unwrap()), (1, 1));
+                })
+                .await
+        })
+    };
+    let (one, other) = (ask("one", "other"), ask("other", "one"));
+    for _ in 0..2 {
+        gate.entered().await;
     }
+    gate.open();
+    gate.open();
+    assert_eq!((one.await.unwrap(), other.await.unwrap()), (1, 1));
+}
 
-    async fn what_took_longer_than_its_lease_is_not_stored(store: Store) {
-        let lease = Duration::from_millis(50);
-        let cache = store.cache_with(settings().lease_ttl(lease));
-        let slow = cache.get_or_insert_with("key", async || tokio::time::sleep(lease * 3).await);
-        slow.await;
-        assert!(!cache.has("key").await);
-        cache.get_or_insert_with("key", async || ()).await;
-        assert!(cache.has("key").await);
-    }
+async fn what_took_longer_than_its_lease_is_not_stored(store: Store) {
+    let lease = Duration::from_millis(50);
+    let cache = store.cache_with(settings().lease_ttl(lease));
+    let slow = cache.get_or_insert_with("key", async || tokio::time::sleep(lease * 3).await);
+    slow.await;
+    assert!(!cache.has("key").await);
+    cache.get_or_insert_with("key", async || ()).await;
+    assert!(cache.has("key").await);
+}
 
-    async fn what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody(store: Store) {
-        let cache = store.cache_with(settings().max_body_bytes(10));
-        let ask = || {
-            let cache = cache.clone();
-            tokio::spawn(async move {
-                cache.get_or_insert_with("key", async || "x".repeat(20)).await
-            })
-        };
-        for asked in (0..20).map(|_| ask()).collect::<Vec<_>>() {
-            assert_eq!(asked.await.unwrap().len(), 20);
-        }
-        assert!(!cache.has("key").await);
-        assert_eq!(cache.get_or_insert_with("key", async || "x".to_owned()).await, "x");
-        assert!(cache.has("key").await);
+async fn what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody(store: Store) {
+    let cache = store.cache_with(settings().max_body_bytes(10));
+    let ask = || {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            cache
+                .get_or_insert_with("key", async || "x".repeat(20))
+                .await
+        })
+    };
+    for asked in (0..20).map(|_| ask()).collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap().len(), 20);
     }
+    assert!(!cache.has("key").await);
+    assert_eq!(
+        cache
+            .get_or_insert_with("key", async || "x".to_owned())
+            .await,
+        "x"
+    );
+    assert!(cache.has("key").await);
 }
 
 #[test]

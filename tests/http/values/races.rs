@@ -78,35 +78,39 @@ async fn is_seen_at_once(does: Does, making: &Cache, other: &Cache) {
     assert_eq!(values.get("key").await, Some(expected), "{does:?}");
 }
 
-on_every_store! {
-    async fn what_is_done_while_a_value_is_made_wins(store: Store) {
-        for does in ALL {
-            let cache = store.cache();
-            wins(does, &cache, &cache).await;
-        }
-    }
+on_every_store!(
+    what_is_done_while_a_value_is_made_wins,
+    what_is_done_while_a_value_is_made_is_seen_at_once,
+    of_many_who_set_at_once_nobody_leaves_an_older_value,
+);
 
-    async fn what_is_done_while_a_value_is_made_is_seen_at_once(store: Store) {
-        for does in ALL {
-            let cache = store.cache();
-            is_seen_at_once(does, &cache, &cache).await;
-        }
-    }
-
-    async fn of_many_who_set_at_once_nobody_leaves_an_older_value(store: Store) {
+async fn what_is_done_while_a_value_is_made_wins(store: Store) {
+    for does in ALL {
         let cache = store.cache();
-        for round in 0..20 {
-            cache.set("key", &"old").await;
-            let sets = (0..10).map(|number| {
-                let cache = cache.clone();
-                tokio::spawn(async move { cache.set("key", &format!("{round} {number}")).await })
-            });
-            for set in sets.collect::<Vec<_>>() {
-                set.await.unwrap();
-            }
-            let found = cache.get::<String>("key").await;
-            assert!(found.is_none_or(|found| found.starts_with(&format!("{round} "))));
+        wins(does, &cache, &cache).await;
+    }
+}
+
+async fn what_is_done_while_a_value_is_made_is_seen_at_once(store: Store) {
+    for does in ALL {
+        let cache = store.cache();
+        is_seen_at_once(does, &cache, &cache).await;
+    }
+}
+
+async fn of_many_who_set_at_once_nobody_leaves_an_older_value(store: Store) {
+    let cache = store.cache();
+    for round in 0..20 {
+        cache.set("key", &"old").await;
+        let sets = (0..10).map(|number| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.set("key", &format!("{round} {number}")).await })
+        });
+        for set in sets.collect::<Vec<_>>() {
+            set.await.unwrap();
         }
+        let found = cache.get::<String>("key").await;
+        assert!(found.is_none_or(|found| found.starts_with(&format!("{round} "))));
     }
 }
 
