@@ -1,12 +1,15 @@
+use std::fmt::Debug;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+
+use crate::waiting::in_time;
 
 /// An HTTP client that sends request targets and fields exactly as they are given.
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +51,7 @@ impl Client {
 
     /// Sends a request without a body.
     pub async fn send(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Reply {
-        let (parts, body) = self.open(method, target, fields).await.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Reply::of(self.open(method, target, fields).await).await
     }
 
     /// Sends a request without a body by HTTP/2.
@@ -80,7 +77,8 @@ impl Client {
         let request = request
             .body(Full::new(Bytes::new()))
             .expect("a valid request");
-        Reply::of(sender.send_request(request).await.expect("a response")).await
+        let response = in_time("a response", sender.send_request(request)).await;
+        Reply::of(response.expect("a response")).await
     }
 
     /// Sends a request with a body.
@@ -151,18 +149,23 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a valid request");
-        sender.send_request(request).await
+        in_time("a response", sender.send_request(request)).await
     }
 }
 
 impl Reply {
-    async fn of(response: Response<Incoming>) -> Self {
+    /// Reads a response to its end, also one of a router that was called without a server.
+    pub async fn of<B>(response: Response<B>) -> Self
+    where
+        B: Body,
+        B::Error: Debug,
+    {
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
+        let body = in_time("a whole body", body.collect()).await;
         Self {
             status: parts.status,
             headers: parts.headers,
-            body,
+            body: body.expect("a whole body").to_bytes(),
         }
     }
 
@@ -180,7 +183,7 @@ impl Reply {
         value
     }
 
-    /// What `X-Redis-Cache` says.
+    /// The value of `X-Redis-Cache`.
     pub fn outcome(&self) -> &str {
         self.field("x-redis-cache").unwrap_or("none")
     }

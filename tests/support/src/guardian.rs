@@ -12,7 +12,7 @@ impl Guardian {
         clean_up: &str,
         arguments: impl IntoIterator<Item: AsRef<OsStr>>,
     ) -> Self {
-        // What ends this process may reach the shell too, which has to outlive it.
+        // A signal that ends this process may reach the shell too, which has to outlive it.
         let script = format!("trap '' INT TERM HUP; {now}\ncat >/dev/null\n{clean_up}");
         let shell = Command::new("sh")
             .args(["-c", &script, "sh"])
@@ -24,7 +24,7 @@ impl Guardian {
         Self(shell.expect("sh runs"))
     }
 
-    /// What the shell and its children write.
+    /// The output of the shell and its children.
     pub(crate) fn output(&mut self) -> ChildStdout {
         self.0.stdout.take().expect("a pipe that nobody took")
     }

@@ -8,6 +8,7 @@
 
 mod certificates;
 mod client;
+mod gate;
 mod guardian;
 mod log;
 mod nginx;
@@ -23,6 +24,7 @@ mod waiting;
 
 pub use certificates::Certificates;
 pub use client::{Client, Reply};
+pub use gate::Gate;
 pub use log::Log;
 pub use nginx::Nginx;
 pub use proxy::Proxy;
@@ -31,3 +33,4 @@ pub use redis_sentinels::{Passwords, RedisSentinels};
 pub use redis_server::RedisServer;
 pub use server_process::ServerProcess;
 pub use temp_dir::TempDir;
+pub use waiting::{in_time, until};

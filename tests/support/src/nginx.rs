@@ -49,7 +49,7 @@ impl Nginx {
         }))
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address.into()
     }

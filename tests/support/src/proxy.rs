@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::waiting::in_time;
+
 const CHUNK: usize = 16 * 1024;
 /// Chunks of a direction that may be held; the sender notices when there are more.
 const HELD_CHUNKS: usize = 1024;
@@ -26,10 +28,12 @@ pub struct Proxy {
 struct Shared {
     upstream: SocketAddr,
     control: watch::Sender<Control>,
-    /// When the link is free, if it is a slow one.
+    /// The time at which a slow link is free.
     free: Mutex<Instant>,
-    /// How many more bytes of reply are forwarded before the connection that carries them is reset.
+    /// The bytes of replies that are still forwarded before the connection that carries them is reset.
     replies_left: Mutex<Option<usize>>,
+    /// Counts the chunks of requests that were read, forwarded or not.
+    requests: watch::Sender<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +78,7 @@ impl Proxy {
             }),
             free: Mutex::new(Instant::now()),
             replies_left: Mutex::new(None),
+            requests: watch::Sender::new(0),
         });
         let task = tokio::spawn(Shared::accept(Arc::clone(&shared), listener));
         Self {
@@ -83,7 +88,7 @@ impl Proxy {
         }
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -135,6 +140,14 @@ impl Proxy {
     /// replies were forwarded, counted over all connections.
     pub fn cut_replies_after(&self, bytes: usize) {
         *self.shared.replies_left() = Some(bytes);
+    }
+
+    /// Waits until something more is sent to the server, although it may not be forwarded.
+    pub async fn request(&self) {
+        let mut requests = self.shared.requests.subscribe();
+        in_time("a request at the proxy", requests.changed())
+            .await
+            .expect("a running proxy");
     }
 
     fn set(&self, mode: Mode) {
@@ -212,6 +225,9 @@ impl Shared {
             if !matches!(from.read_buf(&mut chunk).await, Ok(1..)) {
                 return;
             }
+            if direction == Direction::Requests {
+                self.requests.send_modify(|count| *count += 1);
+            }
             let delay = match self.control.borrow().mode {
                 Mode::Delay(delay) if direction == Direction::Replies => delay,
                 _ => Duration::ZERO,
@@ -252,7 +268,7 @@ impl Shared {
         to.shutdown().await
     }
 
-    /// When a slow link has forwarded what was sent before, and these bytes.
+    /// Returns the time at which a slow link has forwarded all earlier bytes and these.
     fn due_on_slow_link(&self, direction: Direction, length: usize) -> Instant {
         let now = Instant::now();
         match self.control.borrow().mode {
@@ -266,7 +282,7 @@ impl Shared {
         }
     }
 
-    /// How many of these bytes of reply are the last ones before the connection is reset, if so.
+    /// Returns how many of these bytes are forwarded before the connection is reset, if it is.
     fn last_bytes(&self, length: usize) -> Option<usize> {
         let mut left = self.replies_left();
         match left.take()? {

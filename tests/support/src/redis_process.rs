@@ -17,7 +17,7 @@ pub(crate) struct RedisProcess {
     running: Option<Running>,
 }
 
-/// How the fixture itself logs in.
+/// The user and the password of the fixture itself.
 pub(crate) struct Login {
     pub(crate) user: String,
     pub(crate) password: String,
@@ -122,7 +122,7 @@ impl RedisProcess {
         running.stopped.store(name == "STOP", Ordering::Relaxed);
     }
 
-    /// Whether it was neither killed nor stopped.
+    /// Returns whether it was neither killed nor stopped.
     pub(crate) fn is_up(&self) -> bool {
         let up = |running: &Running| !running.stopped.load(Ordering::Relaxed);
         self.running.as_ref().is_some_and(up)
@@ -157,7 +157,7 @@ impl RedisProcess {
         Ok(connection)
     }
 
-    /// How often each command was processed since the start, by lower-case name.
+    /// Returns the number of processed commands since the start, by lower-case name.
     pub(crate) fn command_counts(&self) -> Vec<(String, u64)> {
         let info: String = redis::cmd("INFO")
             .arg("commandstats")
@@ -169,6 +169,13 @@ impl RedisProcess {
         };
         info.lines().filter_map(line).collect()
     }
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn command(connection: &mut redis::Connection, words: &[&str]) {
+    let command = redis::cmd(words[0]).arg(&words[1..]).to_owned();
+    let reply: redis::RedisResult<redis::Value> = command.query(connection);
+    reply.unwrap_or_else(|error| panic!("{words:?}: {error}"));
 }
 
 pub(crate) fn text(path: &Path) -> &str {

@@ -117,7 +117,7 @@ impl RedisServer {
         }
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddrV4 {
         self.process.address()
     }
@@ -132,7 +132,12 @@ impl RedisServer {
         self.process.connection()
     }
 
-    /// How often each command was processed since the server started, by lower-case name.
+    /// Runs a command that must succeed, such as `["CONFIG", "SET", "maxmemory", "1"]`.
+    pub fn command(&self, words: &[&str]) {
+        redis_process::command(&mut self.connection(), words);
+    }
+
+    /// Returns the number of processed commands since the server started, by lower-case name.
     pub fn command_counts(&self) -> Vec<(String, u64)> {
         self.process.command_counts()
     }

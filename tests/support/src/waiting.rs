@@ -5,10 +5,28 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test fails; a busy machine needs a part of it.
+use tokio::time::timeout;
+
+/// The longest wait before a test fails; a busy machine needs a part of it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// What was wanted, or why it is not there.
+/// Waits for a future that must end; panics when that takes too long.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let done = timeout(LIMIT, future).await;
+    done.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+/// Looks again and again until a condition holds; panics when that takes too long.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        // The pause between two looks.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The result of an attempt, or the reason for its failure.
 pub(crate) type Attempt<T> = Result<T, Box<dyn Error>>;
 
 /// Waits until an attempt succeeds; panics with the reason of the last one.
@@ -18,6 +36,7 @@ pub(crate) fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Attempt<T>)
         match attempt() {
             Ok(value) => return value,
             Err(reason) if Instant::now() > deadline => panic!("not yet {what}: {reason}"),
+            // The pause between two attempts.
             Err(_) => sleep(Duration::from_millis(20)),
         }
     }

@@ -29,7 +29,7 @@ async fn connect(proxy: &Proxy) -> TcpStream {
     TcpStream::connect(proxy.address()).await.unwrap()
 }
 
-/// What comes back, as far as it does.
+/// Returns the bytes that come back.
 async fn echo(stream: &mut TcpStream, text: &str) -> String {
     let _ = stream.write_all(text.as_bytes()).await;
     let mut reply = vec![0; text.len()];
@@ -55,7 +55,7 @@ async fn replies_are_held_while_it_is_slow() {
 }
 
 #[tokio::test]
-async fn what_it_keeps_is_forwarded_later() {
+async fn replies_that_it_holds_are_forwarded_later() {
     let proxy = before_an_echo().await;
     let mut stream = connect(&proxy).await;
     proxy.hang();
@@ -67,7 +67,7 @@ async fn what_it_keeps_is_forwarded_later() {
 }
 
 #[tokio::test]
-async fn what_it_keeps_is_forgotten_when_connections_are_cut() {
+async fn replies_that_it_holds_are_forgotten_when_connections_are_cut() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap()).await;
     let mut stream = connect(&proxy).await;

@@ -3,9 +3,9 @@
 
 mod processes;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use processes::is_running;
+use processes::{is_running, until};
 use redis::{Connection, RedisResult};
 use test_support::RedisCluster;
 
@@ -17,14 +17,7 @@ fn get(key: &str, connection: &mut Connection) -> RedisResult<Option<String>> {
     redis::cmd("GET").arg(key).query(connection)
 }
 
-fn until(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline);
-    }
-}
-
-/// Where a node sends who asks it for a key.
+/// Returns the error code and the address with which a node redirects a request for a key.
 fn redirection(key: &str, connection: &mut Connection) -> (String, String) {
     let error = get(key, connection).unwrap_err();
     let (address, _) = error.redirect_node().expect("a redirection");
@@ -44,7 +37,9 @@ fn every_node_but_the_primary_of_a_key_sends_to_it() {
     assert_eq!(replicas, [primary + 3]);
     let mut replica = cluster.connection(replicas[0]);
     let () = redis::cmd("READONLY").query(&mut replica).unwrap();
-    until(|| get("key", &mut replica).unwrap().is_some());
+    until("the replica has the key", || {
+        get("key", &mut replica).unwrap().is_some()
+    });
     let sets = |(name, count): (String, u64)| (name == "set").then_some(count);
     // Once by the primary, once by the replica.
     assert_eq!(cluster.command_counts().into_iter().find_map(sets), Some(2));
@@ -95,7 +90,9 @@ fn a_slot_on_its_way_makes_nodes_ask_and_loses_no_key() {
     let pause = Duration::from_millis(200);
     std::thread::scope(|scope| {
         scope.spawn(|| cluster.migrate_slot(slot, to, pause));
-        until(|| get("{slot}none", &mut source).is_err());
+        until("the node asks another", || {
+            get("{slot}none", &mut source).is_err()
+        });
         assert_eq!(redirection("{slot}none", &mut source), ask);
     });
     assert_eq!(cluster.primary_of("{slot}"), to);

@@ -14,7 +14,7 @@ fn role(sentinels: &RedisSentinels, address: SocketAddrV4) -> String {
     info.get("role").unwrap()
 }
 
-/// What a sentinel says to whoever may ask it.
+/// Returns the reply of a sentinel to a client that may ask it.
 fn named_primary(sentinels: &RedisSentinels) -> (String, u16) {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME");

@@ -6,9 +6,9 @@ mod processes;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use processes::is_running;
+use processes::{is_running, until};
 use test_support::RedisServer;
 
 fn ping(url: &str) -> redis::RedisResult<String> {
@@ -75,6 +75,7 @@ fn nothing_is_left_of_a_stopped_server_whose_process_was_killed() {
         server.signal("STOP", server.process());
         let socket = server.unix_socket().display();
         println!("\nserver {} {socket}", server.process());
+        // The time in which the other process is killed.
         sleep(Duration::from_secs(60));
         return;
     }
@@ -96,9 +97,7 @@ fn nothing_is_left_of_a_stopped_server_whose_process_was_killed() {
     assert!(is_running(process) && directory.exists());
     other.kill().unwrap();
     other.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while is_running(process) || directory.exists() {
-        assert!(Instant::now() < deadline, "something is left");
-        sleep(Duration::from_millis(10));
-    }
+    until("nothing is left", || {
+        !is_running(process) && !directory.exists()
+    });
 }

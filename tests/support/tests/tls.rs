@@ -21,7 +21,7 @@ fn ping(url: &str, ca: &Path, certificates: Option<&Certificates>) -> RedisResul
 }
 
 #[test]
-fn who_trusts_the_ca_reaches_localhost_only() {
+fn a_client_that_trusts_the_ca_reaches_localhost_only() {
     let certificates = Certificates::new();
     let server = RedisServer::start_with_tls(&certificates, &[]);
     let (url, ca) = (server.url(), certificates.ca());

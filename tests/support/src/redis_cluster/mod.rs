@@ -47,12 +47,12 @@ impl RedisCluster {
         format!("redis://{}", addresses.join(","))
     }
 
-    /// Where the nodes listen.
+    /// The addresses at which the nodes listen.
     pub fn addresses(&self) -> Vec<SocketAddrV4> {
         self.nodes.iter().map(RedisProcess::address).collect()
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
     }
@@ -91,8 +91,8 @@ impl RedisCluster {
             .collect()
     }
 
-    /// How often each command was processed by the running nodes since they started, by lower-case
-    /// name.
+    /// Returns the number of commands that the running nodes have processed since they started, by
+    /// lower-case name.
     pub fn command_counts(&self) -> Vec<(String, u64)> {
         let mut sums = BTreeMap::new();
         for (name, count) in self.up().flat_map(|(_, node)| node.command_counts()) {
@@ -140,6 +140,7 @@ impl RedisCluster {
             // Redis gives up after five seconds.
             let given_up = Instant::now() + Duration::from_secs(6);
             while self.itself(index).primary.is_some() && Instant::now() < given_up {
+                // The pause between two looks.
                 sleep(Duration::from_millis(20));
             }
             Err("it was asked to be".into())
@@ -222,7 +223,7 @@ impl RedisCluster {
         nodes.into_iter().find(is_meant).expect("a known node").id
     }
 
-    /// What a node knows about itself.
+    /// Returns the view that a node has of itself.
     fn itself(&self, index: usize) -> Node {
         let nodes = view(&mut self.connection(index)).expect("CLUSTER NODES");
         nodes.into_iter().find(Node::is_self).expect("itself")

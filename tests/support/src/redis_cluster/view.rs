@@ -1,17 +1,17 @@
-//! What a node knows about all nodes: the lines of `CLUSTER NODES`.
+//! The view that a node has of all nodes: the lines of `CLUSTER NODES`.
 
 use std::ops::RangeInclusive;
 
 use crate::waiting::Attempt;
 
-/// What a node knows about a node.
+/// The view that a node has of a node.
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) port: u16,
     pub(super) bus_port: u16,
     /// The id of its primary, if it is a replica.
     pub(super) primary: Option<String>,
-    /// Of what it knows about who serves which slots, the one with the highest is right.
+    /// The epoch: of several views of the slots, the one with the highest epoch is right.
     pub(super) epoch: u64,
     pub(super) slots: Vec<RangeInclusive<u16>>,
     flags: Vec<String>,
@@ -27,7 +27,7 @@ impl Node {
         self.slots.iter().any(|range| range.contains(&slot))
     }
 
-    /// Whether the node that knows this also reaches it.
+    /// Returns whether the node with this view also reaches it.
     pub(super) fn is_reached(&self) -> bool {
         let flags = ["handshake", "fail", "fail?", "noaddr"];
         self.is_linked && !flags.iter().any(|flag| self.has_flag(flag))

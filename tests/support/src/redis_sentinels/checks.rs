@@ -7,7 +7,7 @@ use super::{RedisSentinels, SENTINELS, SERVERS, sentinel_command, up};
 use crate::redis_process::RedisProcess;
 use crate::waiting::{Attempt, wait_until};
 
-/// What a sentinel says the primary is.
+/// Returns the primary that a sentinel names.
 #[derive(Debug)]
 pub(super) struct KnownPrimary {
     pub(super) address: SocketAddrV4,

@@ -28,9 +28,9 @@ pub struct RedisSentinels {
 /// The passwords of a [`RedisSentinels`].
 #[derive(Clone, Copy, Default)]
 pub struct Passwords<'a> {
-    /// Of the primary and the replicas.
+    /// The password of the primary and the replicas.
     pub servers: Option<&'a str>,
-    /// Of the sentinels.
+    /// The password of the sentinels.
     pub sentinels: Option<&'a str>,
 }
 
@@ -40,7 +40,7 @@ impl RedisSentinels {
         Self::start_with_passwords(Passwords::default())
     }
 
-    /// What the tests of a process share, and leave as it is; each uses names of its own.
+    /// Returns the servers that the tests of a process share and do not change; each uses its own names.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RedisSentinels> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -51,12 +51,12 @@ impl RedisSentinels {
         MASTER
     }
 
-    /// Where the sentinels listen.
+    /// The addresses at which the sentinels listen.
     pub fn sentinel_addresses(&self) -> Vec<SocketAddrV4> {
         self.sentinels.iter().map(RedisProcess::address).collect()
     }
 
-    /// Where the primary and the replicas listen.
+    /// The addresses at which the primary and the replicas listen.
     pub fn server_addresses(&self) -> Vec<SocketAddrV4> {
         self.servers.iter().map(RedisProcess::address).collect()
     }
