@@ -11,8 +11,9 @@ use axum::extract::{Path, Query};
 use axum::http::Request;
 use axum::routing::get;
 use axum::{Extension, Router};
-use axum_redis_cache::{Cache, CacheKey, KeyPart, X_REDIS_CACHE, cache_evict, cached};
+use axum_redis_cache::{Cache, CacheKey, KeyPart, cache_evict, cached};
 use serde::Deserialize;
+use test_support::Reply;
 use tower::ServiceExt;
 
 #[derive(Clone, Debug, Deserialize, KeyPart)]
@@ -82,10 +83,7 @@ async fn send(app: &Router, method: &str, uri: &str) -> String {
     let request = Request::builder().method(method).uri(uri);
     let request = request.body(Body::empty()).unwrap();
     let response = app.clone().oneshot(request).await.unwrap();
-    let outcome = response.headers().get(X_REDIS_CACHE);
-    outcome
-        .map_or("", |value| value.to_str().unwrap())
-        .to_owned()
+    Reply::of(response).await.outcome().to_owned()
 }
 
 #[tokio::test]

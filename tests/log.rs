@@ -1,4 +1,4 @@
-//! What is named in the log, and what never is.
+//! The log names reasons and faults, and never keys or secrets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ async fn not_found() -> StatusCode {
 
 /// One test, because the log is one for the process.
 #[tokio::test]
-async fn each_reason_and_each_fault_is_named_once_and_no_secret_ever() {
+async fn the_log_names_each_reason_and_each_fault_once_and_no_secret() {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()

@@ -2,6 +2,10 @@
 //! handler in progress brings it back.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "http/support.rs"]
+mod support;
+
 use std::convert::Infallible;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,14 +13,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRef, FromRequestParts, Path, Query, State};
+use axum::body::to_bytes;
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
+use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
 use serde::Deserialize;
-use test_support::RedisCluster;
-use test_support::{Client, RedisServer};
-use tokio::sync::Semaphore;
+use support::{App, Arrivals, patient, serve_counted};
+use test_support::{Client, Gate, RedisCluster, RedisServer, Reply};
+use tokio::task::JoinHandle;
 
 /// The blocks of shell commands of the guide: for one server, and what differs in a cluster.
 fn blocks() -> [&'static str; 2] {
@@ -60,56 +66,66 @@ fn run_in_shell(command: &str, prefix: &str) {
     assert!(!failed, "{command}: {said}{:?}", output.stderr);
 }
 
-#[derive(Clone)]
-struct App {
-    cache: Cache,
-    runs: Arc<AtomicUsize>,
-    /// Runs that wait at the gate, and those that may go on.
-    entered: Arc<Semaphore>,
-    opened: Arc<Semaphore>,
-    /// The run that waits at the gate.
+/// A process, one of whose runs a test can hold at a gate.
+struct Process {
+    client: Client,
+    arrivals: Arrivals,
+    app: App,
+    gate: Gate,
+    /// The number of the run that waits at the gate.
     held: Arc<AtomicUsize>,
 }
 
-impl FromRef<App> for Cache {
-    fn from_ref(app: &App) -> Self {
-        app.cache.clone()
+impl Process {
+    /// Starts a process with a cache of its own.
+    async fn start(redis: &RedisServer, prefix: &str) -> Self {
+        Self::start_with(patient(redis), prefix).await
     }
-}
 
-impl App {
-    fn new(cache: Cache) -> Self {
+    async fn start_with(settings: Settings, prefix: &str) -> Self {
+        let (gate, held) = (Gate::new(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let cache = Cache::connect(settings.prefix(prefix).unwrap()).unwrap();
+        let handlers = (gate.clone(), Arc::clone(&held));
+        let app = App::new(cache, move |run| {
+            let (gate, held) = handlers.clone();
+            async move {
+                if run == held.load(Ordering::SeqCst) {
+                    gate.pass().await;
+                }
+                format!("run {run}")
+            }
+        });
+        let router = Router::new()
+            .route("/products/{id}", get(get_product))
+            .route("/authors/{id}", get(get_author))
+            .route("/loaded", get(get_loaded))
+            .with_state(app.clone());
+        let (client, arrivals) = serve_counted(router).await;
         Self {
-            cache,
-            runs: Arc::default(),
-            entered: Arc::new(Semaphore::new(0)),
-            opened: Arc::new(Semaphore::new(0)),
-            held: Arc::new(AtomicUsize::new(usize::MAX)),
+            client,
+            arrivals,
+            app,
+            gate,
+            held,
         }
     }
 
-    /// A text that tells this run from every other.
-    async fn run(&self) -> String {
-        let run = self.runs.fetch_add(1, Ordering::SeqCst);
-        if run == self.held.load(Ordering::SeqCst) {
-            self.entered.add_permits(1);
-            self.opened.acquire().await.unwrap().forget();
-        }
-        format!("run {run}")
+    fn ask(&self, (path, fields): Target) -> JoinHandle<Reply> {
+        let client = self.client;
+        tokio::spawn(async move { client.get_with(path, fields).await })
     }
 
-    /// Lets the next run wait at the gate.
-    fn hold_next(&self) {
-        let next = self.runs.load(Ordering::SeqCst);
-        self.held.store(next, Ordering::SeqCst);
+    /// Sends a request whose run waits at the gate.
+    async fn hold(&self, target: Target) -> JoinHandle<Reply> {
+        self.held.store(self.app.runs(), Ordering::SeqCst);
+        let held = self.ask(target);
+        self.gate.entered().await;
+        held
     }
 
-    async fn entered(&self) {
-        self.entered.acquire().await.unwrap().forget();
-    }
-
-    fn open(&self) {
-        self.opened.add_permits(1);
+    async fn outcome(&self, (path, fields): Target) -> String {
+        let reply = self.client.get_with(path, fields).await;
+        reply.outcome().to_owned()
     }
 }
 
@@ -128,25 +144,26 @@ async fn get_product(
     Path(id): Path<u64>,
     Query(page): Query<Page>,
     State(app): State<App>,
-) -> String {
+) -> Response {
     let _ = (id, page.page);
     app.run().await
 }
 
 #[cached(ttl = 60, name = "get_author")]
-async fn get_author(Path(id): Path<u64>, State(app): State<App>) -> String {
+async fn get_author(Path(id): Path<u64>, State(app): State<App>) -> Response {
     let _ = id;
     app.run().await
 }
 
-/// What an extractor has read.
+/// The value that an extractor has read.
 struct Loaded(String);
 
 impl FromRequestParts<App> for Loaded {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(app.run().await))
+        let body = to_bytes(app.clone().run().await.into_body(), 100).await;
+        Ok(Self(String::from_utf8(body.unwrap().to_vec()).unwrap()))
     }
 }
 
@@ -168,75 +185,43 @@ const PAGE: Target = ("/products/42?page=2", &[]);
 const VARIANT: Target = ("/products/42", &[("accept-language", "de")]);
 const OTHER_PRODUCT: Target = ("/products/43", &[]);
 const AUTHOR: Target = ("/authors/42", &[]);
+const LOADED: Target = ("/loaded", &[]);
 const ALL: [Target; 5] = [PRODUCT, PAGE, VARIANT, OTHER_PRODUCT, AUTHOR];
-
-/// A server of HTTP with a cache of its own, as another process has it.
-async fn serve(redis: &RedisServer, prefix: &str) -> (App, Client) {
-    serve_with(Settings::from_url(redis.url()).unwrap(), prefix).await
-}
-
-async fn serve_with(settings: Settings, prefix: &str) -> (App, Client) {
-    // A budget that a busy machine keeps.
-    let settings = settings.socket_timeout(Duration::from_secs(10));
-    let app = App::new(Cache::connect(settings.prefix(prefix).unwrap()).unwrap());
-    let router = Router::new()
-        .route("/products/{id}", get(get_product))
-        .route("/authors/{id}", get(get_author))
-        .route("/loaded", get(get_loaded))
-        .with_state(app.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router).into_future());
-    (app, client)
-}
-
-async fn outcome(client: &Client, (path, fields): Target) -> String {
-    client.get_with(path, fields).await.outcome().to_owned()
-}
 
 /// A command evicts these and leaves the others alone, for every process.
 async fn evicts(command: usize, evicted: &[Target]) {
     let (redis, prefix) = (RedisServer::shared(), RedisServer::unique_prefix());
-    let (_, one) = serve(redis, &prefix).await;
-    let (_, other) = serve(redis, &prefix).await;
+    let one = Process::start(redis, &prefix).await;
+    let other = Process::start(redis, &prefix).await;
     for target in ALL {
-        assert_eq!(outcome(&one, target).await, "MISS", "{target:?}");
-        assert_eq!(outcome(&other, target).await, "HIT", "{target:?}");
+        assert_eq!(one.outcome(target).await, "MISS", "{target:?}");
+        assert_eq!(other.outcome(target).await, "HIT", "{target:?}");
     }
     run(command, redis, &prefix);
     for target in ALL {
-        let expected = if evicted.contains(&target) {
-            "MISS"
-        } else {
-            "HIT"
-        };
-        assert_eq!(outcome(&other, target).await, expected, "{target:?}");
-        assert_eq!(outcome(&one, target).await, "HIT", "{target:?}");
+        let is_evicted = evicted.contains(&target);
+        let expected = if is_evicted { "MISS" } else { "HIT" };
+        assert_eq!(other.outcome(target).await, expected, "{target:?}");
+        assert_eq!(one.outcome(target).await, "HIT", "{target:?}");
     }
 }
 
-/// A run that was in progress when a command ran is not stored, and does not answer who came later.
+/// A run that was in progress when a command ran is not stored, and does not answer later requests.
 async fn outlasts_a_run(command: usize, target: Target) {
     let (redis, prefix) = (RedisServer::shared(), RedisServer::unique_prefix());
-    let (app, one) = serve(redis, &prefix).await;
-    let (_, other) = serve(redis, &prefix).await;
-    app.hold_next();
-    let (path, fields) = target;
-    let old = tokio::spawn(async move { one.get_with(path, fields).await });
-    app.entered().await;
+    let one = Process::start(redis, &prefix).await;
+    let other = Process::start(redis, &prefix).await;
+    let old = one.hold(target).await;
     run(command, redis, &prefix);
-    let late = tokio::spawn(async move { one.get_with(path, fields).await });
-    // However far the late request got, it must not share the run from before the eviction.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    app.open();
+    // It joins the run from before the eviction, and must not share its response.
+    let late = one.arrivals.arrival_of(|| one.ask(target)).await;
+    one.gate.open();
     assert_eq!(old.await.unwrap().text(), "run 0", "its own client gets it");
     assert_ne!(late.await.unwrap().text(), "run 0", "{target:?}");
-    for client in [&one, &other] {
-        assert_ne!(
-            client.get_with(path, fields).await.text(),
-            "run 0",
-            "{target:?}"
-        );
+    let (path, fields) = target;
+    for process in [&one, &other] {
+        let reply = process.client.get_with(path, fields).await;
+        assert_ne!(reply.text(), "run 0", "{target:?}");
     }
 }
 
@@ -265,26 +250,25 @@ async fn no_run_in_progress_brings_back_what_a_command_evicted() {
 }
 
 #[tokio::test]
-async fn what_an_extractor_read_before_a_command_is_not_stored() {
+async fn a_value_read_by_an_extractor_before_a_command_is_not_stored() {
     for command in [GROUP, EVERYTHING] {
         let (redis, prefix) = (RedisServer::shared(), RedisServer::unique_prefix());
-        let (app, client) = serve(redis, &prefix).await;
-        app.hold_next();
-        let old = tokio::spawn(async move { client.get("/loaded").await });
-        app.entered().await;
+        let process = Process::start(redis, &prefix).await;
+        let old = process.hold(LOADED).await;
         run(command, redis, &prefix);
-        app.open();
+        process.gate.open();
         assert_eq!(old.await.unwrap().text(), "run 0");
-        assert_eq!(client.get("/loaded").await.text(), "run 1");
-        assert_eq!(client.get("/loaded").await.text(), "run 1");
+        assert_eq!(process.client.get("/loaded").await.text(), "run 1");
+        assert_eq!(process.client.get("/loaded").await.text(), "run 1");
     }
 }
 
 #[tokio::test]
-async fn in_a_cluster_the_same_is_evicted_by_its_commands() {
+async fn in_a_cluster_its_commands_evict_the_same_entries() {
     let (cluster, prefix) = (RedisCluster::shared(), RedisServer::unique_prefix());
     let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
-    let (_, client) = serve_with(settings, &prefix).await;
+    let settings = settings.socket_timeout(Duration::from_secs(10));
+    let process = Process::start_with(settings, &prefix).await;
     let ports = cluster.addresses().into_iter().map(|it| it.port());
     let ports: Vec<_> = ports.take(3).map(|port| port.to_string()).collect();
     let in_cluster = format!("redis-cli -c -p {}", ports[0]);
@@ -298,14 +282,14 @@ async fn in_a_cluster_the_same_is_evicted_by_its_commands() {
         (everything, &ALL),
     ] {
         for target in ALL {
-            outcome(&client, target).await;
-            assert_eq!(outcome(&client, target).await, "HIT", "{target:?}");
+            process.outcome(target).await;
+            assert_eq!(process.outcome(target).await, "HIT", "{target:?}");
         }
         run_in_shell(&command, &prefix);
         for target in ALL {
             let is_evicted = evicted.contains(&target);
             let expected = if is_evicted { "MISS" } else { "HIT" };
-            let outcome = outcome(&client, target).await;
+            let outcome = process.outcome(target).await;
             assert_eq!(outcome, expected, "{command}: {target:?}");
         }
     }
@@ -315,16 +299,14 @@ async fn in_a_cluster_the_same_is_evicted_by_its_commands() {
 #[tokio::test]
 async fn a_run_in_progress_brings_back_an_entry_that_was_deleted_alone() {
     let (redis, prefix) = (RedisServer::shared(), RedisServer::unique_prefix());
-    let (app, client) = serve(redis, &prefix).await;
-    app.hold_next();
-    let old = tokio::spawn(async move { client.get("/authors/42").await });
-    app.entered().await;
+    let process = Process::start(redis, &prefix).await;
+    let old = process.hold(AUTHOR).await;
     let name = format!("{prefix}:cache:e:{{get_author/42}}");
     let _: u64 = redis::cmd("DEL")
         .arg(name)
         .query(&mut redis.connection())
         .unwrap();
-    app.open();
+    process.gate.open();
     old.await.unwrap();
-    assert_eq!(client.get("/authors/42").await.text(), "run 0");
+    assert_eq!(process.client.get("/authors/42").await.text(), "run 0");
 }

@@ -151,7 +151,7 @@ async fn the_transcript_is_true_on_redis() {
     replay(Some(&RedisServer::start())).await;
 }
 
-/// What the example says when it is started with a `.env` file and other variables.
+/// Returns the errors of the example, started with a `.env` file and other variables.
 fn refused(dotenv: &str, variables: &[(&str, &str)]) -> String {
     let directory = TempDir::new();
     std::fs::write(directory.path().join(".env"), dotenv).unwrap();

@@ -1,4 +1,4 @@
-//! What an application is told about its settings at start.
+//! The errors and warnings about settings when an application starts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
@@ -38,7 +38,7 @@ fn child() {
     }
 }
 
-/// What the child prints, with these variables and what is in the directory.
+/// Returns the output of the child, with these variables and the files of the directory.
 fn start_in(directory: &Path, variables: &[(&str, &str)]) -> String {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
@@ -225,7 +225,7 @@ fn the_log_warns_of_certificates_that_are_not_verified() {
 }
 
 #[test]
-fn what_has_no_effect_is_named_in_the_log() {
+fn the_log_names_settings_without_effect() {
     let output = start(&[
         ("REDIS_URL", "redis://:hunter2@localhost"),
         ("REDIS_PORT", "6380"),

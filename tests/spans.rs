@@ -27,7 +27,7 @@ async fn delete_product(Path(id): Path<String>) {
     drop(id);
 }
 
-/// What is said at a level of a miss, a hit, a write and an eviction: each span when it closes.
+/// Returns the log, at a level, of a miss, a hit, a write and an eviction: each span when it closes.
 async fn said_at(level: LevelFilter) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
@@ -53,7 +53,7 @@ async fn said_at(level: LevelFilter) -> Vec<String> {
 
 /// One test, because which level is listened for is known to the whole process.
 #[tokio::test]
-async fn spans_are_there_for_who_listens_at_debug_and_show_no_key() {
+async fn spans_are_made_at_debug_level_and_show_no_key() {
     let lines = said_at(LevelFilter::INFO).await;
     // Nothing but what a handler evicts, the first time.
     let first = |line: &String| line.contains("evicts (further evictions by this handler");

@@ -64,16 +64,16 @@ fn evicted(reply: &Reply) -> Vec<String> {
 }
 
 on_every_store!(
-    unless_it_is_wanted_there_are_none,
+    without_the_setting_no_response_names_its_groups,
     every_response_of_a_read_is_in_the_groups_of_its_entry,
     an_eviction_names_the_groups_that_it_evicted,
-    what_failed_evicts_nothing_and_says_so,
+    a_write_that_failed_evicts_nothing_and_says_so,
     a_write_that_evicts_too_says_so_and_the_next_read_does_not,
     names_that_are_no_strings_are_left_out,
     groups_of_caches_behind_the_handler_are_kept,
 );
 
-async fn unless_it_is_wanted_there_are_none(store: Store) {
+async fn without_the_setting_no_response_names_its_groups(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     for method in ["GET", "GET", "PUT", "DELETE"] {
         let reply = client.send(method, "/products/a", &[]).await;
@@ -113,7 +113,7 @@ async fn an_eviction_names_the_groups_that_it_evicted(store: Store) {
     assert_eq!(reply.field("cache-group-invalidation"), None);
 }
 
-async fn what_failed_evicts_nothing_and_says_so(store: Store) {
+async fn a_write_that_failed_evicts_nothing_and_says_so(store: Store) {
     let cache = store.cache_with(settings().cache_groups(true));
     let app = App::new(cache, |_| async { StatusCode::CONFLICT.into_response() });
     let client = serve(router(app)).await;

@@ -9,10 +9,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
-use test_support::{Client, Reply};
+use test_support::{Client, Gate, Reply};
 
 use crate::structured::members;
-use crate::support::{App, Arrivals, Gate, Store, on_every_store, patient, serve, settings};
+use crate::support::{
+    App, Store, become_stale, on_every_store, patient, serve, serve_counted, settings,
+};
 
 #[cached(ttl = "1h")]
 async fn plain(State(app): State<App>) -> Response {
@@ -80,7 +82,7 @@ async fn scripted<R: IntoResponse>(
     serve(router(app)).await
 }
 
-/// What the last member says, without the identifier and with the `ttl` taken out.
+/// Returns the last member without the identifier and without the `ttl`, and the `ttl`.
 fn told(reply: &Reply) -> (String, Option<i64>) {
     let members = members(reply, "cache-status");
     let member = members.last().expect("a member");
@@ -102,33 +104,28 @@ fn said(reply: &Reply) -> String {
     told(reply).0
 }
 
-/// Waits for longer than the `ttl` of the handlers.
-async fn become_stale() {
-    tokio::time::sleep(Duration::from_millis(130)).await;
-}
-
 const HOUR: i64 = 3600;
 
 on_every_store!(
-    unless_it_is_wanted_there_is_none,
+    without_the_setting_there_is_no_field,
     a_miss_is_stored_and_a_hit_counts_down,
     a_304_says_what_the_handler_answered_if_it_ran,
-    what_selects_the_response_may_have_missed_or_the_whole_key,
-    the_request_may_rule_out_what_is_stored,
+    a_miss_of_a_route_that_varies_names_no_reason,
+    the_request_may_rule_out_the_stored_response,
     the_request_may_rule_out_the_cache,
-    what_is_not_stored_says_why,
-    of_a_stream_it_is_not_known_yet_whether_it_is_stored,
-    what_is_stale_is_replaced,
-    what_is_reused_stale_has_a_negative_ttl,
-    a_failure_that_is_answered_for_says_how_it_failed,
-    who_waits_for_the_run_of_another_is_collapsed_with_it,
+    a_response_that_is_not_stored_says_why,
+    a_stream_does_not_say_that_it_is_stored,
+    a_stale_response_is_replaced,
+    a_stale_response_that_is_reused_has_a_negative_ttl,
+    a_stale_response_instead_of_an_error_tells_the_status_of_the_error,
+    a_request_that_waits_for_the_run_of_another_is_collapsed_with_it,
     a_504_of_the_cache_is_not_of_the_origin,
     a_write_goes_past_the_cache_once_however_many_attributes_it_has,
-    what_a_write_said_of_itself_is_not_stored,
-    what_caches_behind_the_handler_said_comes_first_and_is_stored,
+    the_cache_status_of_a_write_is_not_stored,
+    members_of_caches_behind_the_handler_come_first_and_are_stored,
 );
 
-async fn unless_it_is_wanted_there_is_none(store: Store) {
+async fn without_the_setting_there_is_no_field(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     for method in ["GET", "GET", "HEAD", "PUT", "DELETE", "POST"] {
         let reply = client.send(method, "/plain", &[]).await;
@@ -161,7 +158,7 @@ async fn a_304_says_what_the_handler_answered_if_it_ran(store: Store) {
     assert_eq!((hit.status.as_u16(), &*said(&hit)), (304, "hit"));
 }
 
-async fn what_selects_the_response_may_have_missed_or_the_whole_key(store: Store) {
+async fn a_miss_of_a_route_that_varies_names_no_reason(store: Store) {
     let client = serve(router(App::counting(telling(store)))).await;
     let a = client.get_with("/varied", &[("x-variant", "a")]).await;
     assert_eq!(said(&a), "fwd=miss;stored");
@@ -169,7 +166,7 @@ async fn what_selects_the_response_may_have_missed_or_the_whole_key(store: Store
     assert_eq!(said(&b), "fwd=miss;stored");
 }
 
-async fn the_request_may_rule_out_what_is_stored(store: Store) {
+async fn the_request_may_rule_out_the_stored_response(store: Store) {
     let client = serve(router(App::counting(telling(store)))).await;
     let no_cache = [("cache-control", "no-cache")];
     let first = client.get_with("/plain", &no_cache).await;
@@ -199,7 +196,7 @@ async fn the_request_may_rule_out_the_cache(store: Store) {
     assert_eq!(said(&post), "fwd=method;detail=method");
 }
 
-async fn what_is_not_stored_says_why(store: Store) {
+async fn a_response_that_is_not_stored_says_why(store: Store) {
     let client = scripted(store, |run| match run {
         0 => StatusCode::NOT_FOUND.into_response(),
         1 => ([("set-cookie", "a=1")], "").into_response(),
@@ -223,7 +220,7 @@ async fn what_is_not_stored_says_why(store: Store) {
     }
 }
 
-async fn of_a_stream_it_is_not_known_yet_whether_it_is_stored(store: Store) {
+async fn a_stream_does_not_say_that_it_is_stored(store: Store) {
     let client = scripted(store, |_| {
         Body::from_stream(futures_util::stream::iter([Ok::<_, axum::Error>("x")]))
     })
@@ -233,7 +230,7 @@ async fn of_a_stream_it_is_not_known_yet_whether_it_is_stored(store: Store) {
     assert_eq!(said(&client.get("/plain").await), "hit");
 }
 
-async fn what_is_stale_is_replaced(store: Store) {
+async fn a_stale_response_is_replaced(store: Store) {
     let client = serve(router(App::counting(telling(store)))).await;
     // Kept longer than it is fresh only where a window lasts.
     client.get("/error").await;
@@ -244,7 +241,7 @@ async fn what_is_stale_is_replaced(store: Store) {
     assert_eq!(said(&client.get("/short").await), "fwd=uri-miss;stored");
 }
 
-async fn what_is_reused_stale_has_a_negative_ttl(store: Store) {
+async fn a_stale_response_that_is_reused_has_a_negative_ttl(store: Store) {
     let client = serve(router(App::counting(telling(store)))).await;
     client.get("/revalidate").await;
     become_stale().await;
@@ -255,7 +252,7 @@ async fn what_is_reused_stale_has_a_negative_ttl(store: Store) {
     assert!((-60..0).contains(&ttl.unwrap()), "{ttl:?}");
 }
 
-async fn a_failure_that_is_answered_for_says_how_it_failed(store: Store) {
+async fn a_stale_response_instead_of_an_error_tells_the_status_of_the_error(store: Store) {
     let client = scripted(store, |run| {
         assert!(run != 2, "a panic");
         if run == 0 {
@@ -276,11 +273,10 @@ async fn a_failure_that_is_answered_for_says_how_it_failed(store: Store) {
     }
 }
 
-async fn who_waits_for_the_run_of_another_is_collapsed_with_it(store: Store) {
+async fn a_request_that_waits_for_the_run_of_another_is_collapsed_with_it(store: Store) {
     let gate = Gate::new();
     let app = App::counting_with_a_gate(telling(store), 0, &gate);
-    let arrivals = Arrivals::new();
-    let client = serve(arrivals.of(router(app))).await;
+    let (client, arrivals) = serve_counted(router(app)).await;
     let leader = tokio::spawn(async move { client.get("/plain").await });
     gate.entered().await;
     let follower = tokio::spawn(async move { client.get("/plain").await });
@@ -313,7 +309,7 @@ async fn a_write_goes_past_the_cache_once_however_many_attributes_it_has(store: 
     }
 }
 
-async fn what_a_write_said_of_itself_is_not_stored(store: Store) {
+async fn the_cache_status_of_a_write_is_not_stored(store: Store) {
     let client = serve(router(App::counting(telling(store)))).await;
     client.send("PUT", "/plain", &[]).await;
     let hit = client.get("/plain").await;
@@ -322,7 +318,7 @@ async fn what_a_write_said_of_itself_is_not_stored(store: Store) {
     assert_eq!(said(&hit), "hit");
 }
 
-async fn what_caches_behind_the_handler_said_comes_first_and_is_stored(store: Store) {
+async fn members_of_caches_behind_the_handler_come_first_and_are_stored(store: Store) {
     let client = scripted(store, |_| {
         (
             [("cache-status", "Origin;hit;ttl=7, \"Other one\";fwd=stale")],
@@ -344,7 +340,7 @@ async fn what_caches_behind_the_handler_said_comes_first_and_is_stored(store: St
 }
 
 #[tokio::test]
-async fn without_the_store_the_cache_is_left_out() {
+async fn a_cache_without_its_store_is_not_in_the_field() {
     let redis = test_support::RedisServer::start();
     let settings = patient(&redis)
         .cache_status(true)

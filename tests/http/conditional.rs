@@ -41,7 +41,7 @@ on_every_store!(
     another_tag_is_answered_in_full,
     a_date_counts_when_there_is_no_tag,
     the_tag_made_from_the_body_validates_everywhere,
-    only_what_would_be_200_becomes_304,
+    only_a_response_that_would_be_200_becomes_304,
     head_is_validated_too,
     a_304_has_no_content_below_a_layer_that_compresses,
 );
@@ -139,7 +139,7 @@ async fn the_tag_made_from_the_body_validates_everywhere(store: Store) {
     assert_eq!((reply.status.as_u16(), reply.outcome()), (304, "MISS"));
 }
 
-async fn only_what_would_be_200_becomes_304(store: Store) {
+async fn only_a_response_that_would_be_200_becomes_304(store: Store) {
     let app = App::new(store.cache(), |_| async {
         axum::http::StatusCode::NOT_FOUND
     });

@@ -1,4 +1,4 @@
-//! What somebody else wrote under our names reads as a miss.
+//! A value that another program wrote under a name of the cache reads as a miss.
 
 use axum::Router;
 use axum::extract::State;
@@ -50,7 +50,7 @@ async fn corrupt_foreign_or_truncated_entries_are_misses_and_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_foreign_nonce_is_replaced_and_a_foreign_lease_only_keeps_from_storing() {
+async fn a_foreign_nonce_is_replaced_and_a_foreign_lease_only_prevents_storing() {
     let redis = RedisServer::start();
     let settings = patient(&redis);
     let app = App::counting(Store::Redis.cache_with(settings));

@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use axum_redis_cache::{Cache, CertReqs, ConnectionState, Redis, Settings, cache_evict, cached};
 use redis::AsyncCommands;
 use test_support::{
-    Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer,
+    Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer, until,
 };
 
-use crate::support::{App, serve, until};
+use crate::support::{App, serve};
 
 #[cached(ttl = 30, group = ["numbers", "number {id}"])]
 async fn number(Path(id): Path<u32>, State(app): State<App>) -> Response {
@@ -44,7 +44,7 @@ async fn start(cache: Cache) -> Client {
     serve(router).await
 }
 
-/// What holds for every deployment.
+/// Checks the promises that hold for every deployment.
 async fn keeps_its_promises(settings: Settings) {
     let settings = settings
         .prefix(RedisServer::unique_prefix())

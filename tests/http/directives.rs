@@ -25,7 +25,7 @@ on_every_store!(
     max_age_and_min_fresh_ask_for_a_younger_response,
     only_if_cached_never_runs_the_handler,
     a_setting_keeps_clients_from_forcing_work,
-    with_that_setting_a_range_is_ignored_too,
+    the_same_setting_makes_the_cache_ignore_ranges,
 );
 
 async fn no_store_passes_through_and_leaves_the_entry_alone(store: Store) {
@@ -66,6 +66,7 @@ async fn max_age_and_min_fresh_ask_for_a_younger_response(store: Store) {
             .await;
         assert_eq!(reply.outcome(), outcome, "{directive}");
     }
+    // The time after which the response is older than the client accepts.
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     let reply = client
         .get_with("/read", &[("cache-control", "max-age=1")])
@@ -102,7 +103,7 @@ async fn a_setting_keeps_clients_from_forcing_work(store: Store) {
     assert_eq!(app.runs(), 1);
 }
 
-async fn with_that_setting_a_range_is_ignored_too(store: Store) {
+async fn the_same_setting_makes_the_cache_ignore_ranges(store: Store) {
     let app = App::counting(store.cache_with(settings().request_directives(false)));
     let client = serve(router(app)).await;
     for outcome in ["MISS", "HIT", "HIT"] {

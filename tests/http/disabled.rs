@@ -64,7 +64,7 @@ async fn every_handler_runs_and_nothing_is_stored_or_counted() {
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_is_not_answered_for() {
+async fn no_stored_response_replaces_the_error_of_a_handler() {
     let app = App::new(Cache::disabled(), |_| async {
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     });

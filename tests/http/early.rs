@@ -9,17 +9,17 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
-use test_support::{Client, RedisServer, Reply};
+use test_support::{Client, Gate, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, answer, asked, on_every_store, patient, serve, settings};
+use crate::support::{Store, answer, asked, on_every_store, patient, serve, settings};
 
 /// An application whose users have names, which an extractor reads.
 #[derive(Clone)]
 struct App {
     cache: Cache,
     name: Arc<Mutex<&'static str>>,
-    /// Where an extraction waits after it has read, if it does.
+    /// The gate at which an extraction waits after its read, if there is one.
     gate: Arc<Mutex<Option<Gate>>>,
 }
 
@@ -62,7 +62,7 @@ async fn profile(user: User) -> &'static str {
     user.name
 }
 
-/// What it reads beside the row is in the request.
+/// All that it reads beside the row is in the request.
 #[cached(ttl = 60, vary("accept-language"), ignore(headers))]
 async fn language(headers: HeaderMap) -> String {
     let language = headers.get("accept-language");
@@ -91,7 +91,7 @@ async fn by_session(state: session::State, headers: HeaderMap) -> &'static str {
     state.name
 }
 
-/// What the compiler knows of its type parameter says nothing of what it reads.
+/// The bounds of its type parameter do not tell the compiler what it reads.
 #[cached(ttl = 60, ignore(user), group = "users", name = "generic")]
 async fn generic<T>(user: T) -> &'static str
 where
@@ -211,14 +211,14 @@ impl Server {
 }
 
 on_every_store!(
-    what_an_extractor_read_before_an_eviction_is_not_stored,
-    what_an_extractor_read_before_a_write_is_not_stored,
-    what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted,
-    what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored,
-    evictions_of_other_things_do_not_keep_a_response_out_for_long,
+    a_value_read_by_an_extractor_before_an_eviction_is_not_stored,
+    a_value_read_by_an_extractor_before_a_write_is_not_stored,
+    a_value_read_by_an_extractor_is_stored_by_the_first_run_when_nothing_was_evicted,
+    a_value_read_by_an_extractor_of_a_write_before_an_eviction_is_not_stored,
+    evictions_of_other_entries_delay_the_storing_of_a_response_only_briefly,
 );
 
-async fn what_an_extractor_read_before_an_eviction_is_not_stored(store: Store) {
+async fn a_value_read_by_an_extractor_before_an_eviction_is_not_stored(store: Store) {
     for (path, evict) in [
         ("/profile", "/profile/evict"),
         ("/profile", "/group/evict"),
@@ -252,17 +252,19 @@ async fn what_an_extractor_read_before_an_eviction_is_not_stored(store: Store) {
     }
 }
 
-async fn what_an_extractor_read_before_a_write_is_not_stored(store: Store) {
+async fn a_value_read_by_an_extractor_before_a_write_is_not_stored(store: Store) {
     let server = Server::start(store).await;
     let (gate, reply) = server.reading("GET", "/profile").await;
     server.rename("PUT", "/profile", "new").await;
     gate.open();
-    // What the write stored is there.
+    // The response that the write stored is there.
     assert_eq!(reply.await.unwrap().text(), "new");
     assert_eq!(server.get("/profile").await, answer("HIT", "new"));
 }
 
-async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evicted(store: Store) {
+async fn a_value_read_by_an_extractor_is_stored_by_the_first_run_when_nothing_was_evicted(
+    store: Store,
+) {
     let server = Server::start(store).await;
     for path in ["/profile", "/greeting"] {
         assert_eq!(server.get(path).await, answer("MISS", "old"));
@@ -280,7 +282,7 @@ async fn what_an_extractor_read_is_stored_by_the_first_run_when_nothing_was_evic
     }
 }
 
-async fn what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored(store: Store) {
+async fn a_value_read_by_an_extractor_of_a_write_before_an_eviction_is_not_stored(store: Store) {
     let server = Server::start(store).await;
     for name in ["new", "newer"] {
         let (gate, reply) = server.reading("PUT", "/profile").await;
@@ -297,7 +299,7 @@ async fn what_an_extractor_of_a_write_read_before_an_eviction_is_not_stored(stor
     assert_eq!(server.get("/profile").await, answer("HIT", "newer"));
 }
 
-async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: Store) {
+async fn evictions_of_other_entries_delay_the_storing_of_a_response_only_briefly(store: Store) {
     let server = Server::start(store).await;
     let mut outcomes = Vec::new();
     for _ in 0..3 {
@@ -310,7 +312,7 @@ async fn evictions_of_other_things_do_not_keep_a_response_out_for_long(store: St
 }
 
 #[tokio::test]
-async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
+async fn a_value_read_before_another_process_evicted_is_not_stored() {
     let settings = settings();
     let cache = || Cache::connect(settings.clone()).unwrap();
     let one = Server::with(App::of(cache())).await;
@@ -329,7 +331,7 @@ async fn what_an_extractor_read_before_another_process_evicted_is_not_stored() {
 }
 
 #[tokio::test]
-async fn what_is_read_of_the_request_alone_is_stored_whatever_another_process_evicts() {
+async fn a_value_read_from_the_request_alone_is_stored_whatever_another_process_evicts() {
     let settings = settings();
     let cache = || Cache::connect(settings.clone()).unwrap();
     let one = Server::with(App::of(cache())).await;

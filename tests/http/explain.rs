@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Explanation, LeaseState, cache_evict, cached};
+use test_support::{Gate, until};
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings, until};
+use crate::support::{App, Store, become_stale, on_every_store, request, serve, settings};
 
 #[cached(ttl = "1h", key = "item:{id}", group = ["items", "shelf:{id}"])]
 async fn item(State(app): State<App>, Path(id): Path<u64>) -> Response {
@@ -45,14 +45,6 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request {
-    let mut request = Request::builder().method(method).uri(target);
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::empty()).unwrap()
-}
-
 async fn explain_with(router: &Router, target: &str, fields: &[(&str, &str)]) -> Explanation {
     let explained = Explanation::of(router.clone(), request("GET", target, fields));
     explained.await.expect("a cached handler")
@@ -67,16 +59,16 @@ fn verdict(explanation: &Explanation) -> (&str, &str) {
 }
 
 on_every_store!(
-    it_says_where_it_looks_and_what_is_there_and_runs_nothing,
-    a_group_that_was_evicted_is_named,
-    variants_and_what_is_stale_are_told_apart,
-    what_the_request_rules_out_and_what_was_not_stored_is_named,
-    who_fills_it_is_told,
+    an_explanation_names_the_key_and_the_entry_and_runs_no_handler,
+    an_explanation_names_the_evicted_groups,
+    an_explanation_tells_variants_and_stale_responses_apart,
+    an_explanation_tells_what_the_request_rules_out_and_why_a_response_was_not_stored,
+    an_explanation_tells_where_the_entry_is_filled,
     other_handlers_are_not_explained,
-    it_is_readable,
+    an_explanation_is_readable,
 );
 
-async fn it_says_where_it_looks_and_what_is_there_and_runs_nothing(store: Store) {
+async fn an_explanation_names_the_key_and_the_entry_and_runs_no_handler(store: Store) {
     let app = App::counting(store.cache());
     let router = router(app.clone());
     let nothing = explain(&router, "/items/7").await;
@@ -107,7 +99,7 @@ async fn it_says_where_it_looks_and_what_is_there_and_runs_nothing(store: Store)
     assert_eq!(app.runs(), 1);
 }
 
-async fn a_group_that_was_evicted_is_named(store: Store) {
+async fn an_explanation_names_the_evicted_groups(store: Store) {
     let cache = store.cache();
     let router = router(App::counting(cache.clone()));
     let client = serve(router.clone()).await;
@@ -127,7 +119,7 @@ async fn a_group_that_was_evicted_is_named(store: Store) {
     assert_eq!(explain(&router, "/items/7").await.entry, None);
 }
 
-async fn variants_and_what_is_stale_are_told_apart(store: Store) {
+async fn an_explanation_tells_variants_and_stale_responses_apart(store: Store) {
     let cache = store.cache();
     let router = router(App::counting(cache.clone()));
     let client = serve(router.clone()).await;
@@ -144,7 +136,7 @@ async fn variants_and_what_is_stale_are_told_apart(store: Store) {
         verdict(&other),
         ("MISS", "nothing is stored under this variant of the key")
     );
-    tokio::time::sleep(Duration::from_millis(130)).await;
+    become_stale().await;
     let stale = explain_with(&router, "/nested/varied?q=1", &a).await;
     assert_eq!(
         verdict(&stale),
@@ -159,7 +151,9 @@ async fn variants_and_what_is_stale_are_told_apart(store: Store) {
     assert_eq!(evicted.entry.unwrap().evicted, ["the variants of the key"]);
 }
 
-async fn what_the_request_rules_out_and_what_was_not_stored_is_named(store: Store) {
+async fn an_explanation_tells_what_the_request_rules_out_and_why_a_response_was_not_stored(
+    store: Store,
+) {
     let app = App::new(store.cache(), |run| async move {
         (
             [(if run == 0 { "set-cookie" } else { "x-plain" }, "a=1")],
@@ -183,7 +177,7 @@ async fn what_the_request_rules_out_and_what_was_not_stored_is_named(store: Stor
     assert_eq!(verdict(&no_cache), ("MISS", reason));
 }
 
-async fn who_fills_it_is_told(store: Store) {
+async fn an_explanation_tells_where_the_entry_is_filled(store: Store) {
     let gate = Gate::new();
     let app = App::counting_with_a_gate(store.cache(), 0, &gate);
     let router = router(app);
@@ -220,7 +214,7 @@ async fn other_handlers_are_not_explained(store: Store) {
     assert_eq!(app.runs(), 1);
 }
 
-async fn it_is_readable(store: Store) {
+async fn an_explanation_is_readable(store: Store) {
     let cache = store.cache();
     let router = router(App::counting(cache.clone()));
     let client = serve(router.clone()).await;
@@ -243,7 +237,7 @@ async fn it_is_readable(store: Store) {
 }
 
 #[tokio::test]
-async fn an_eviction_that_redis_has_not_taken_is_told() {
+async fn a_pending_eviction_is_explained() {
     let redis = test_support::RedisServer::start();
     let cache = Cache::connect(crate::support::patient(&redis)).unwrap();
     let router = router(App::counting(cache.clone()));

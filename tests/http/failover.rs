@@ -9,16 +9,16 @@ use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
 use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cached};
-use test_support::{Client, RedisCluster, RedisSentinels, RedisServer};
+use test_support::{Client, RedisCluster, RedisSentinels, RedisServer, until};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{serve, stored, until};
+use crate::support::{serve, stored};
 
 const ITEMS: usize = 12;
 const READERS: usize = 8;
 
-/// What two processes serve: each item is as new as its number.
+/// The state of two processes: an item is as new as its number.
 #[derive(Clone)]
 struct Shop {
     cache: Cache,
@@ -34,6 +34,7 @@ impl FromRef<Shop> for Cache {
 #[cached(ttl = 60, key = "item:{id}", group = ["items", "item {id}"])]
 async fn item(Path(id): Path<usize>, State(shop): State<Shop>) -> String {
     let version = shop.items[id].load(Ordering::SeqCst);
+    // A run lasts, so that writes come in the middle of it.
     sleep(Duration::from_millis(3)).await;
     version.to_string()
 }
@@ -52,7 +53,7 @@ async fn change_by_group(Path(id): Path<usize>, State(shop): State<Shop>) -> Str
 struct Load {
     processes: [Client; 2],
     caches: [Cache; 2],
-    /// What every reader must see, because whoever wrote it has been answered.
+    /// The versions that every reader must see, because their writes have been answered.
     written: [AtomicU64; ITEMS],
     reads: AtomicUsize,
     writes: AtomicUsize,
@@ -116,6 +117,7 @@ impl Load {
             if reply.outcome() == "HIT" {
                 self.hits.fetch_add(1, Ordering::Relaxed);
             }
+            // The pace of a reader, which waits for nothing.
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -132,6 +134,7 @@ impl Load {
                 self.failed.fetch_add(1, Ordering::Relaxed);
             }
             self.writes.fetch_add(1, Ordering::Relaxed);
+            // The pace of the writer, which waits for nothing.
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -141,14 +144,7 @@ impl Load {
         let begun = Instant::now();
         for process in &self.processes {
             for id in 0..ITEMS {
-                loop {
-                    let reply = process.get(&format!("/items/{id}")).await;
-                    if reply.outcome() == "HIT" {
-                        break;
-                    }
-                    assert!(begun.elapsed() < Duration::from_secs(30), "no HIT of {id}");
-                    sleep(Duration::from_millis(5)).await;
-                }
+                stored(process, &format!("/items/{id}")).await;
             }
         }
         begun.elapsed()

@@ -1,4 +1,4 @@
-//! How long a response stays fresh by what its handler says, and what clients are told of it.
+//! The freshness lifetime that a handler sets, and the part of it that clients are told.
 
 use std::time::{Duration, SystemTime};
 
@@ -95,17 +95,17 @@ fn max_age(reply: &Reply) -> Option<u64> {
 }
 
 on_every_store!(
-    a_duration_may_be_as_long_as_it_likes,
+    a_duration_may_be_of_any_length,
     a_response_that_was_older_than_its_lifetime_when_it_came_is_not_stored,
     the_age_of_a_response_counts_when_its_lifetime_begins,
     an_expiry_that_is_near_ends_the_reuse,
     a_date_is_understood_in_upper_case,
-    what_is_for_shared_caches_alone_is_not_told_to_browsers,
-    everything_that_is_replayed_counts_down,
+    a_lifetime_for_shared_caches_alone_is_not_told_to_browsers,
+    all_lifetimes_in_a_stored_response_count_down,
     no_more_is_promised_than_is_left,
 );
 
-async fn a_duration_may_be_as_long_as_it_likes(store: Store) {
+async fn a_duration_may_be_of_any_length(store: Store) {
     let settings = settings().default_ttl(Duration::MAX);
     let cache = store.cache_with(settings);
     let app = App::new(cache.clone(), |run| async move {
@@ -197,6 +197,7 @@ async fn the_age_of_a_response_counts_when_its_lifetime_begins(store: Store) {
 async fn an_expiry_that_is_near_ends_the_reuse(store: Store) {
     let client = with(store, || vec![("date", date(-10)), ("expires", date(2))]).await;
     assert_eq!(client.get("/read").await.outcome(), "MISS");
+    // The time after which the response has expired.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert_eq!(client.get("/read").await.text(), "run 1");
 }
@@ -211,7 +212,7 @@ async fn a_date_is_understood_in_upper_case(store: Store) {
     assert_eq!(client.get("/read").await.outcome(), "HIT");
 }
 
-async fn what_is_for_shared_caches_alone_is_not_told_to_browsers(store: Store) {
+async fn a_lifetime_for_shared_caches_alone_is_not_told_to_browsers(store: Store) {
     for fields in [
         &[("cache-control", "s-maxage=60"), ("expires", "0")][..],
         &[("cache-control", "s-maxage=60")],
@@ -225,7 +226,7 @@ async fn what_is_for_shared_caches_alone_is_not_told_to_browsers(store: Store) {
     }
 }
 
-async fn everything_that_is_replayed_counts_down(store: Store) {
+async fn all_lifetimes_in_a_stored_response_count_down(store: Store) {
     let client = with(
         store,
         fixed(&[
@@ -238,6 +239,7 @@ async fn everything_that_is_replayed_counts_down(store: Store) {
     let miss = client.get("/read").await;
     assert_eq!(cache_control(&miss), "max-age=1, s-maxage=60");
     assert_eq!(miss.field("cdn-cache-control"), Some("max-age=60"));
+    // The time after which the shortest of the lifetimes has ended.
     tokio::time::sleep(Duration::from_millis(2_050)).await;
     let hit = client.get("/read").await;
     assert_eq!((hit.outcome(), hit.text()), ("HIT", "run 0"));
@@ -284,6 +286,7 @@ async fn no_more_is_promised_than_is_left(store: Store) {
             }
             None => assert_eq!(cache_control(&reply), "no-cache"),
         }
+        // Looks at many moments of the lifetime.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -61,9 +61,9 @@ fn router(app: App) -> Router {
 on_every_store!(
     hostile_paths_and_queries_never_collide,
     equivalent_targets_share_an_entry,
-    who_sees_the_order_or_the_spelling_is_answered_for_it,
-    who_sees_nothing_of_the_path_is_answered_for_the_query_alone,
-    who_sees_the_uri_as_it_was_sent_is_answered_for_it,
+    a_handler_that_sees_the_order_or_the_spelling_has_an_entry_for_each,
+    a_handler_that_sees_nothing_of_the_path_has_an_entry_for_each_query,
+    a_handler_that_sees_the_original_uri_has_an_entry_for_each,
     nested_routers_do_not_share_entries,
 );
 
@@ -162,7 +162,7 @@ async fn equivalent_targets_share_an_entry(store: Store) {
     }
 }
 
-async fn who_sees_the_order_or_the_spelling_is_answered_for_it(store: Store) {
+async fn a_handler_that_sees_the_order_or_the_spelling_has_an_entry_for_each(store: Store) {
     let app = App::counting(store.cache());
     let router = Router::new()
         .route("/{text}", get(fields))
@@ -187,7 +187,7 @@ async fn who_sees_the_order_or_the_spelling_is_answered_for_it(store: Store) {
     }
 }
 
-async fn who_sees_nothing_of_the_path_is_answered_for_the_query_alone(store: Store) {
+async fn a_handler_that_sees_nothing_of_the_path_has_an_entry_for_each_query(store: Store) {
     let app = App::counting(store.cache());
     let client = serve(Router::new().fallback(raw).with_state(app)).await;
     for (target, outcome) in [("/a?b", "MISS"), ("/c?b", "HIT"), ("/a?c", "MISS")] {
@@ -195,7 +195,7 @@ async fn who_sees_nothing_of_the_path_is_answered_for_the_query_alone(store: Sto
     }
 }
 
-async fn who_sees_the_uri_as_it_was_sent_is_answered_for_it(store: Store) {
+async fn a_handler_that_sees_the_original_uri_has_an_entry_for_each(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     let targets = [
         "/a?b=1&a=2",

@@ -12,7 +12,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use axum_redis_cache::{cache_evict, cache_put, cached};
-use test_support::{Client, Reply};
+use test_support::{Client, Gate, Reply, until};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -20,7 +20,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::support::{App, Gate, Store, on_every_store, serve, until};
+use crate::support::{App, Store, on_every_store, serve};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {

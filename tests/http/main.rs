@@ -1,4 +1,4 @@
-//! What the attributes promise, seen through HTTP.
+//! The promises of the attributes, tested through HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backlog;
@@ -18,6 +18,7 @@ mod faults;
 mod freshness;
 mod keys;
 mod layers;
+mod lifetimes;
 mod nested;
 mod nginx;
 mod outage;

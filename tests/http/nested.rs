@@ -9,10 +9,11 @@ use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
 use axum_redis_cache::{Cache, cached};
+use test_support::{Gate, until};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{Gate, Store, on_every_store, serve, settings, until, without_redis};
+use crate::support::{Store, on_every_store, serve, settings, without_redis};
 
 #[derive(Clone)]
 struct Pages {
@@ -95,7 +96,7 @@ async fn need_each_other(one: &Values, other: &Values) {
     assert!(a.starts_with("a(b(") && b.starts_with("b(a("), "{a} {b}");
 }
 
-/// Of the runs of `a` and `b`, one or two more ran because they would have waited for each other.
+/// Checks that one or two more runs were made, because `a` and `b` would have waited for each other.
 fn ran_a_few(values: &Values) {
     let made = values.made.load(Ordering::SeqCst);
     assert!((3..=4).contains(&made), "{made}");
@@ -110,13 +111,13 @@ async fn soon(value: JoinHandle<String>) -> String {
 }
 
 on_every_store!(
-    pages_wait_for_the_run_that_makes_what_they_share,
-    values_that_need_each_other_are_made_all_the_same,
-    a_circle_through_one_of_several_that_are_awaited_at_once_is_seen,
+    pages_wait_for_the_run_that_makes_their_shared_part,
+    values_that_need_each_other_are_made,
+    a_circle_through_one_of_several_values_awaited_at_once_is_detected,
     a_value_that_needs_itself_is_made_without_being_stored,
 );
 
-async fn pages_wait_for_the_run_that_makes_what_they_share(store: Store) {
+async fn pages_wait_for_the_run_that_makes_their_shared_part(store: Store) {
     let pages = Pages {
         cache: store.cache(),
         gate: Gate::new(),
@@ -141,18 +142,18 @@ async fn pages_wait_for_the_run_that_makes_what_they_share(store: Store) {
     }
 }
 
-async fn values_that_need_each_other_are_made_all_the_same(store: Store) {
+async fn values_that_need_each_other_are_made(store: Store) {
     let values = Values::new(store.cache());
     need_each_other(&values, &values).await;
     ran_a_few(&values);
-    // What ran within the circle is not stored.
+    // The value made within the circle is not stored.
     for name in ["a", "b"] {
         let stored: Option<String> = values.cache.get(name).await;
         assert!(stored.is_some_and(|it| it.starts_with(&format!("{name}("))));
     }
 }
 
-async fn a_circle_through_one_of_several_that_are_awaited_at_once_is_seen(store: Store) {
+async fn a_circle_through_one_of_several_values_awaited_at_once_is_detected(store: Store) {
     let values = Values::new(store.cache());
     let a = values.get("a", &[&["b", "c"]]);
     values.gate.entered().await;
@@ -177,7 +178,7 @@ async fn a_value_that_needs_itself_is_made_without_being_stored(store: Store) {
 }
 
 #[tokio::test]
-async fn values_of_two_processes_that_need_each_other_are_made_all_the_same() {
+async fn values_of_two_processes_that_need_each_other_are_made() {
     let settings = settings();
     let [one, other] = [(); 2].map(|()| Values::new(Store::Redis.cache_with(settings.clone())));
     need_each_other(&one, &other).await;

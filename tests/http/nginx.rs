@@ -9,9 +9,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::cached;
-use test_support::{Client, Nginx, Reply};
+use test_support::{Client, Nginx, Reply, until};
 
-use crate::support::{App, Store, serve, until};
+use crate::support::{App, Store, serve};
 
 #[cached(ttl = 2)]
 async fn short(Path(_): Path<usize>, State(app): State<App>) -> Response {
@@ -46,6 +46,7 @@ fn of_nginx(reply: &Reply) -> &str {
 /// whole seconds, so that it may keep a response for up to one more.
 async fn read_for_a_while(direct: Client, nginx: Client, number: u32, start: Instant) -> usize {
     let path = format!("/short/{number}");
+    // Each entry begins at another part of a second.
     tokio::time::sleep(Duration::from_millis(250) * number).await;
     let limit = Duration::from_millis(2_000 + 1_000 + 250);
     let mut hits = 0;
@@ -57,6 +58,7 @@ async fn read_for_a_while(direct: Client, nginx: Client, number: u32, start: Ins
         let age = asked.saturating_sub(made);
         assert!(age < limit, "{age:?} old: {reply:?}");
         hits += usize::from(of_nginx(&reply) == "HIT");
+        // Looks at many moments of the lifetime.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     hits

@@ -6,11 +6,11 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum_redis_cache::{cache_evict, cache_put, cached};
-use test_support::{Client, RedisServer, Reply};
+use test_support::{Client, Gate, RedisServer, Reply};
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    App, Gate, Store, answer, asked, nonce_of_everything, on_every_store, patient, serve, settings,
+    App, Store, answer, asked, nonce_of_everything, on_every_store, patient, serve, settings,
 };
 
 #[cached(ttl = 30, group = ["g", "h"])]
@@ -48,16 +48,7 @@ impl Server {
     /// The first read waits at its gate, further ones answer at once.
     async fn start(store: Store) -> Self {
         let (reads, writes) = (Gate::new(), Gate::new());
-        let gate = reads.clone();
-        let app = App::new(store.cache(), move |run| {
-            let gate = gate.clone();
-            async move {
-                if run == 0 {
-                    gate.pass().await;
-                }
-                format!("run {run}")
-            }
-        });
+        let app = App::counting_with_a_gate(store.cache(), 0, &reads);
         let route = get(read).delete(evict_key).put(write).patch(slow_write);
         let router = Router::new()
             .route("/item", route)
@@ -106,7 +97,7 @@ on_every_store!(
     a_fill_that_took_longer_than_its_lease_is_not_stored,
     a_fill_after_an_eviction_is_not_hindered_by_one_from_before,
     an_eviction_during_a_write_wins,
-    of_two_writes_at_once_neither_is_stored_over_the_other,
+    two_concurrent_writes_are_not_stored_over_each_other,
     a_read_during_a_write_does_not_store_what_it_saw,
 );
 
@@ -143,6 +134,7 @@ async fn a_fill_that_took_longer_than_its_lease_is_not_stored(store: Store) {
         store.cache_with(settings().lease_ttl(lease)),
         move |run| async move {
             if run == 0 {
+                // The time after which the lease has ended.
                 tokio::time::sleep(lease * 3).await;
             }
             format!("run {run}")
@@ -185,7 +177,7 @@ async fn an_eviction_during_a_write_wins(store: Store) {
     }
 }
 
-async fn of_two_writes_at_once_neither_is_stored_over_the_other(store: Store) {
+async fn two_concurrent_writes_are_not_stored_over_each_other(store: Store) {
     let server = Server::start(store).await;
     server.reads.open();
     let slow = server.spawn("PATCH", "/item");

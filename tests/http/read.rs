@@ -1,6 +1,4 @@
-//! `#[cached]`: what is stored and replayed, and what clients are told.
-
-use std::time::Duration;
+//! `#[cached]`: what is stored and replayed.
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
@@ -10,47 +8,10 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{any, get};
 use axum_redis_cache::cached;
 
-use crate::support::{App, Store, on_every_store, serve, settings, tells_what_is_left};
+use crate::support::{App, Store, on_every_store, serve, tells_what_is_left};
 
 #[cached(ttl = 30, query)]
 async fn plain(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = "300ms")]
-async fn short(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = 0, query)]
-async fn unbounded(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached]
-async fn by_default(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-const TTL: Duration = Duration::from_secs(40);
-
-#[cached(ttl = TTL, max_age = Duration::from_secs(7))]
-async fn shorter_for_clients(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = 30, private)]
-async fn private(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = 30, public)]
-async fn public(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = 30, no_store)]
-async fn no_store(State(app): State<App>) -> Response {
     app.run().await
 }
 
@@ -126,13 +87,6 @@ async fn echo(Path(echo): Path<String>, State(app): State<App>) -> String {
 fn router(app: App) -> Router {
     Router::new()
         .route("/plain", any(plain))
-        .route("/short", get(short))
-        .route("/unbounded", get(unbounded))
-        .route("/default", get(by_default))
-        .route("/shorter", get(shorter_for_clients))
-        .route("/private", get(private))
-        .route("/public", get(public))
-        .route("/no-store", get(no_store))
         .route("/varied", get(varied))
         .route("/missing", get(missing))
         .route("/unless", get(unless_draft))
@@ -168,11 +122,6 @@ on_every_store!(
     an_empty_body_is_stored,
     fields_are_stored_in_order_with_repeats_and_odd_bytes,
     fields_of_one_connection_or_moment_are_not_stored,
-    clients_are_told_what_is_left_and_a_stale_response_is_not_reused,
-    without_expiry_clients_revalidate,
-    a_route_without_ttl_takes_the_default,
-    a_route_can_tell_clients_something_else,
-    a_handler_can_set_the_lifetime,
     nominated_fields_select_the_response,
     only_declared_statuses_are_stored,
     a_route_can_look_at_the_response_before_it_is_stored,
@@ -291,106 +240,6 @@ async fn fields_of_one_connection_or_moment_are_not_stored(store: Store) {
     for name in gone {
         assert_eq!(hit.field(name), None, "{name}");
     }
-}
-
-async fn clients_are_told_what_is_left_and_a_stale_response_is_not_reused(store: Store) {
-    let app = App::counting(store.cache());
-    let client = serve(router(app)).await;
-    for _ in 0..2 {
-        let reply = client.get("/short").await;
-        assert_eq!(
-            reply.field("cache-control"),
-            Some("no-cache"),
-            "less than a second is left"
-        );
-    }
-    tokio::time::sleep(Duration::from_millis(350)).await;
-    let reply = client.get("/short").await;
-    assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
-
-    client.get("/plain").await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let reply = client.get("/plain").await;
-    assert_eq!(reply.field("cache-control"), Some("max-age=28"));
-}
-
-async fn without_expiry_clients_revalidate(store: Store) {
-    let client = serve(router(App::counting(store.cache()))).await;
-    for path in ["/unbounded", "/default"] {
-        for outcome in ["MISS", "HIT"] {
-            let reply = client.get(path).await;
-            assert_eq!(reply.outcome(), outcome);
-            assert_eq!(reply.field("cache-control"), Some("no-cache"));
-        }
-    }
-}
-
-async fn a_route_without_ttl_takes_the_default(store: Store) {
-    let settings = settings().default_ttl(Duration::from_secs(9));
-    let client = serve(router(App::counting(store.cache_with(settings)))).await;
-    assert_eq!(
-        client.get("/default").await.field("cache-control"),
-        Some("max-age=9")
-    );
-    let unbounded = client.get("/unbounded").await;
-    assert_eq!(
-        unbounded.field("cache-control"),
-        Some("no-cache"),
-        "0 is no expiry"
-    );
-}
-
-async fn a_route_can_tell_clients_something_else(store: Store) {
-    let client = serve(router(App::counting(store.cache()))).await;
-    let told = [
-        ("/shorter", "max-age=7"),
-        ("/private", "private, max-age=30"),
-        ("/public", "public, max-age=30"),
-        ("/no-store", "no-store"),
-    ];
-    for (path, told) in told {
-        for outcome in ["MISS", "HIT"] {
-            let reply = client.get(path).await;
-            assert_eq!(reply.outcome(), outcome);
-            assert!(tells_what_is_left(&reply, told), "{reply:?}");
-        }
-    }
-}
-
-async fn a_handler_can_set_the_lifetime(store: Store) {
-    let app = App::new(store.cache(), |run| async move {
-        let directives = [
-            "max-age=5, immutable",
-            "max-age=100",
-            "max-age=3, s-maxage=60",
-        ];
-        let expires = httpdate::fmt_http_date(std::time::SystemTime::now() + TTL);
-        match directives.get(run) {
-            Some(directives) => [("cache-control", directives.to_string())],
-            None => [("expires", expires)],
-        }
-    });
-    let client = serve(router(app)).await;
-    let told = [
-        "max-age=5, immutable",
-        "max-age=100",
-        "max-age=3, s-maxage=60",
-    ];
-    for (path, told) in ["/plain?a", "/plain?b", "/unbounded"].into_iter().zip(told) {
-        for outcome in ["MISS", "HIT"] {
-            let reply = client.get(path).await;
-            assert_eq!(reply.outcome(), outcome);
-            assert!(tells_what_is_left(&reply, told), "{reply:?}");
-        }
-    }
-    let reply = client.get("/plain?c").await;
-    assert_eq!(
-        reply.field("cache-control"),
-        Some("max-age=30"),
-        "Expires is later"
-    );
-    let reply = client.get("/unbounded?c").await;
-    assert!(["max-age=40", "max-age=39"].contains(&reply.field("cache-control").unwrap()));
 }
 
 async fn nominated_fields_select_the_response(store: Store) {

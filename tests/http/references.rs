@@ -143,7 +143,7 @@ on_every_store!(
     values_address_the_entry_from_any_path,
     values_may_be_fixed,
     groups_of_values_that_the_key_does_not_hold_are_named_again,
-    evicting_a_key_drops_what_every_value_selected,
+    evicting_a_key_drops_the_entries_of_all_selecting_values,
     a_put_by_itself_leaves_nothing_old_behind,
     keys_are_evicted_in_code,
 );
@@ -228,7 +228,7 @@ async fn groups_of_values_that_the_key_does_not_hold_are_named_again(store: Stor
     assert_eq!((hit.outcome(), hit.text()), ("HIT", "new"));
 }
 
-async fn evicting_a_key_drops_what_every_value_selected(store: Store) {
+async fn evicting_a_key_drops_the_entries_of_all_selecting_values(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     let paths = [
         "/dashboards/1?as=a",

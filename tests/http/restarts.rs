@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cached};
-use test_support::{Client, RedisServer, TempDir};
+use test_support::{Client, RedisServer, TempDir, until};
 
-use crate::support::{App, Store, patient, serve, stored, until};
+use crate::support::{App, Store, patient, serve, stored};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -53,10 +53,6 @@ fn redis_in(directory: &TempDir) -> RedisServer {
     RedisServer::start_with(options.as_flattened())
 }
 
-fn save(redis: &RedisServer) {
-    let () = redis::cmd("SAVE").query(&mut redis.connection()).unwrap();
-}
-
 #[tokio::test]
 async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
     let directory = TempDir::new();
@@ -67,7 +63,7 @@ async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
     let others = "for i = 1, 2000 do redis.call('SET', 'other' .. i, i) end";
     let fill = redis::cmd("EVAL").arg(others).arg(0).to_owned();
     let () = fill.query(&mut redis.connection()).unwrap();
-    save(&redis);
+    redis.command(&["SAVE"]);
     redis.kill();
     redis.start_again();
     let dbsize = redis::cmd("DBSIZE").query::<i64>(&mut redis.connection());
@@ -82,17 +78,17 @@ async fn while_redis_loads_its_data_handlers_run_and_evictions_wait() {
     })
     .await;
     assert_ne!(stored(&client, "/item").await, old);
-    // Which evictions the data is older than, nobody knows.
+    // Nobody knows which evictions happened after the data was saved.
     assert_ne!(stored(&client, "/kept").await, kept);
 }
 
 #[tokio::test]
-async fn what_was_evicted_after_redis_saved_its_data_does_not_come_back_with_them() {
+async fn an_entry_evicted_after_redis_saved_its_data_does_not_come_back_with_them() {
     let directory = TempDir::new();
     let mut redis = redis_in(&directory);
     let (client, cache) = start(&redis).await;
     let old = stored(&client, "/item").await;
-    save(&redis);
+    redis.command(&["SAVE"]);
     client.send("DELETE", "/item", &[]).await;
     assert_eq!(cache.pending_evictions(), 0);
     redis.kill();
@@ -108,7 +104,7 @@ async fn several_processes_agree_again_after_a_restart() {
     let (idle, _) = start(&redis).await;
     let old = stored(&one, "/item").await;
     assert_eq!(idle.get("/item").await.text(), old);
-    save(&redis);
+    redis.command(&["SAVE"]);
     redis.kill();
     redis.start_again();
     assert_ne!(stored(&one, "/item").await, old);

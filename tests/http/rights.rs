@@ -34,7 +34,7 @@ const OTHER_DATABASE: usize = 1;
 const CLUSTER: usize = 2;
 const SENTINEL: usize = 3;
 
-/// What was refused, and to whom.
+/// The commands that were refused, and their users.
 fn refusals(connection: &mut Connection) -> Vec<String> {
     let log = redis::cmd("ACL").arg("LOG").query(connection);
     let log: Vec<redis::Value> = log.unwrap();
@@ -140,7 +140,7 @@ async fn one_server_needs_the_rights_of_the_guide_and_no_others() {
 }
 
 #[tokio::test]
-async fn another_database_needs_one_more() {
+async fn another_database_needs_one_right_more() {
     let redis = server_with(&[ALWAYS, OTHER_DATABASE]);
     let url = format!("redis://shop:secret@{}/3", redis.address());
     everything_works(Settings::from_url(url).unwrap()).await;
@@ -148,7 +148,7 @@ async fn another_database_needs_one_more() {
 }
 
 #[tokio::test]
-async fn a_cluster_needs_to_be_asked_who_serves_what() {
+async fn a_cluster_needs_the_right_to_be_asked_for_its_slots() {
     let cluster = RedisCluster::start();
     let connections = || (0..cluster.node_count()).map(|node| cluster.connection(node));
     connections().for_each(|mut node| grant(&mut node, &[ALWAYS, CLUSTER]));
@@ -161,7 +161,7 @@ async fn a_cluster_needs_to_be_asked_who_serves_what() {
 }
 
 #[tokio::test]
-async fn sentinels_answer_one_question() {
+async fn sentinels_need_the_right_to_one_command() {
     let servers = RedisSentinels::start();
     for address in servers.server_addresses() {
         grant(&mut servers.connection(address), &[ALWAYS]);

@@ -47,7 +47,7 @@ async fn forget(Path(_): Path<u64>, State(prices): Prices) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-on_every_store!(a_resource_is_read_evicted_and_written_through,);
+on_every_store!(a_resource_is_read_evicted_and_written_through);
 
 async fn a_resource_is_read_evicted_and_written_through(store: Store) {
     let prices = Arc::new(Mutex::new(HashMap::from([(1, 10), (2, 20)])));

@@ -1,5 +1,7 @@
-//! What is no longer fresh, and still of use (RFC 5861).
+//! Responses that are stale and still served (RFC 5861).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,9 +10,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{cache_evict, cache_put, cached};
-use test_support::{Client, Reply};
+use test_support::{Client, Gate, until};
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings, tells_what_is_left};
+use crate::support::{
+    App, Store, answer, asked, become_stale, on_every_store, serve, settings, tells_what_is_left,
+};
 
 #[cached(ttl = "100ms", stale_while_revalidate = 30)]
 async fn while_revalidating(State(app): State<App>) -> Response {
@@ -59,25 +63,9 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Waits for longer than the `ttl` of the handlers.
-async fn become_stale() {
-    tokio::time::sleep(Duration::from_millis(130)).await;
-}
-
-fn answer(reply: &Reply) -> (&str, &str) {
-    (reply.outcome(), reply.text())
-}
-
-async fn until(client: &Client, path: &str, text: &str) {
-    let refreshed = async {
-        while client.get(path).await.text() != text {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let limit = Duration::from_secs(5);
-    tokio::time::timeout(limit, refreshed)
-        .await
-        .expect("it is refreshed");
+/// Waits until a response has been refreshed.
+async fn refreshed(client: &Client, path: &str, text: &str) {
+    until("a refresh", async || client.get(path).await.text() == text).await;
 }
 
 /// Answers `run 0`, and from then on as it is told.
@@ -93,28 +81,28 @@ fn then(store: Store, script: fn() -> Response) -> App {
 
 on_every_store!(
     a_stale_response_is_served_at_once_and_refreshed_by_one_run,
-    a_refresh_survives_the_client_that_set_it_off,
+    a_refresh_survives_the_client_that_started_it,
     nothing_stale_is_served_after_an_eviction_or_a_write,
     a_refresh_that_began_before_an_eviction_is_not_served_after_it,
-    a_client_that_wants_nothing_but_a_stored_response_sets_no_refresh_off,
+    a_request_with_only_if_cached_starts_no_refresh,
     a_client_can_ask_for_something_fresher,
     a_client_can_accept_a_stale_response,
     when_the_handler_fails_the_stale_response_is_served,
     a_failure_that_is_no_error_of_the_server_is_passed_on,
-    windows_end,
-    a_handler_can_forbid_it,
-    clients_are_told_of_the_windows,
+    the_windows_for_stale_responses_end,
+    a_handler_can_forbid_stale_responses,
+    clients_are_told_the_windows_for_stale_responses,
 );
 
 async fn a_stale_response_is_served_at_once_and_refreshed_by_one_run(store: Store) {
     let gate = Gate::new();
     let app = App::counting_with_a_gate(store.cache(), 1, &gate);
     let client = serve(router(app.clone())).await;
-    assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 0"));
+    assert_eq!(asked(&client, "/revalidate").await, answer("MISS", "run 0"));
     become_stale().await;
     for _ in 0..20 {
         let reply = client.get("/revalidate").await;
-        assert_eq!(answer(&reply), ("STALE", "run 0"));
+        assert_eq!((reply.outcome(), reply.text()), ("STALE", "run 0"));
         let told = reply.field("cache-control").unwrap();
         assert!(
             told.starts_with("max-age=0, stale-while-revalidate="),
@@ -123,16 +111,16 @@ async fn a_stale_response_is_served_at_once_and_refreshed_by_one_run(store: Stor
     }
     gate.entered().await;
     gate.open();
-    until(&client, "/revalidate", "run 1").await;
+    refreshed(&client, "/revalidate", "run 1").await;
     assert_eq!(app.runs(), 2);
 }
 
-async fn a_refresh_survives_the_client_that_set_it_off(store: Store) {
+async fn a_refresh_survives_the_client_that_started_it(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     client.get("/revalidate").await;
     become_stale().await;
     drop(client.open("GET", "/revalidate", &[]).await);
-    until(&client, "/revalidate", "run 1").await;
+    refreshed(&client, "/revalidate", "run 1").await;
 }
 
 async fn nothing_stale_is_served_after_an_eviction_or_a_write(store: Store) {
@@ -140,7 +128,7 @@ async fn nothing_stale_is_served_after_an_eviction_or_a_write(store: Store) {
     client.get("/revalidate").await;
     become_stale().await;
     client.send("DELETE", "/revalidate", &[]).await;
-    assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 1"));
+    assert_eq!(asked(&client, "/revalidate").await, answer("MISS", "run 1"));
     become_stale().await;
     client.send("PUT", "/revalidate", &[]).await;
     assert_eq!(client.get("/revalidate").await.text(), "written");
@@ -155,21 +143,21 @@ async fn a_refresh_that_began_before_an_eviction_is_not_served_after_it(store: S
     assert_eq!(client.get("/revalidate").await.outcome(), "STALE");
     gate.entered().await;
     client.send("DELETE", "/revalidate", &[]).await;
-    assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 2"));
+    assert_eq!(asked(&client, "/revalidate").await, answer("MISS", "run 2"));
     gate.open();
     for _ in 0..5 {
         assert_ne!(client.get("/revalidate").await.text(), "run 1");
     }
 }
 
-async fn a_client_that_wants_nothing_but_a_stored_response_sets_no_refresh_off(store: Store) {
+async fn a_request_with_only_if_cached_starts_no_refresh(store: Store) {
     let app = App::counting(store.cache());
     let client = serve(router(app.clone())).await;
     client.get("/revalidate").await;
     become_stale().await;
     let only = [("cache-control", "only-if-cached")];
     let reply = client.get_with("/revalidate", &only).await;
-    assert_eq!(answer(&reply), ("STALE", "run 0"));
+    assert_eq!((reply.outcome(), reply.text()), ("STALE", "run 0"));
     // Waits for runs in the background.
     app.cache.shutdown().await;
     assert_eq!(app.runs(), 1);
@@ -182,12 +170,12 @@ async fn a_client_can_ask_for_something_fresher(store: Store) {
     let reply = client
         .get_with("/revalidate", &[("cache-control", "no-cache")])
         .await;
-    assert_eq!(answer(&reply), ("MISS", "run 1"));
+    assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 1"));
     become_stale().await;
     let reply = client
         .get_with("/revalidate", &[("cache-control", "min-fresh=1")])
         .await;
-    assert_eq!(answer(&reply), ("MISS", "run 2"));
+    assert_eq!((reply.outcome(), reply.text()), ("MISS", "run 2"));
 }
 
 async fn a_client_can_accept_a_stale_response(store: Store) {
@@ -197,8 +185,8 @@ async fn a_client_can_accept_a_stale_response(store: Store) {
     let reply = client
         .get_with("/error", &[("cache-control", "max-stale=20")])
         .await;
-    assert_eq!(answer(&reply), ("STALE", "run 0"));
-    assert_eq!(answer(&client.get("/error").await), ("MISS", "run 1"));
+    assert_eq!((reply.outcome(), reply.text()), ("STALE", "run 0"));
+    assert_eq!(asked(&client, "/error").await, answer("MISS", "run 1"));
 }
 
 async fn when_the_handler_fails_the_stale_response_is_served(store: Store) {
@@ -214,7 +202,7 @@ async fn when_the_handler_fails_the_stale_response_is_served(store: Store) {
         for _ in 0..2 {
             let reply = client.get("/error").await;
             assert_eq!(
-                (reply.status, answer(&reply)),
+                (reply.status, (reply.outcome(), reply.text())),
                 (StatusCode::OK, ("STALE", "run 0"))
             );
         }
@@ -237,10 +225,11 @@ async fn a_failure_that_is_no_error_of_the_server_is_passed_on(store: Store) {
     assert_eq!(client.get("/error").await.status, StatusCode::NOT_FOUND);
 }
 
-async fn windows_end(store: Store) {
+async fn the_windows_for_stale_responses_end(store: Store) {
     let failure = || StatusCode::INTERNAL_SERVER_ERROR.into_response();
     let client = serve(router(then(store, failure))).await;
     client.get("/short").await;
+    // The time after which both windows have ended.
     tokio::time::sleep(Duration::from_millis(350)).await;
     assert_eq!(
         client.get("/short").await.status,
@@ -248,7 +237,7 @@ async fn windows_end(store: Store) {
     );
 }
 
-async fn a_handler_can_forbid_it(store: Store) {
+async fn a_handler_can_forbid_stale_responses(store: Store) {
     let app = App::new(store.cache(), |run| async move {
         ([("cache-control", "must-revalidate")], format!("run {run}"))
     });
@@ -259,10 +248,10 @@ async fn a_handler_can_forbid_it(store: Store) {
         Some("no-cache, must-revalidate")
     );
     become_stale().await;
-    assert_eq!(answer(&client.get("/revalidate").await), ("MISS", "run 1"));
+    assert_eq!(asked(&client, "/revalidate").await, answer("MISS", "run 1"));
 }
 
-async fn clients_are_told_of_the_windows(store: Store) {
+async fn clients_are_told_the_windows_for_stale_responses(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     for _ in 0..2 {
         let reply = client.get("/told").await;
@@ -272,23 +261,31 @@ async fn clients_are_told_of_the_windows(store: Store) {
 }
 
 #[tokio::test]
-async fn of_several_processes_one_refreshes() {
+async fn one_of_several_processes_refreshes_a_stale_response() {
     let settings = settings();
+    let (gate, runs) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let app = || {
-        App::new(Store::Redis.cache_with(settings.clone()), |_| async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            "body"
+        let (gate, runs) = (gate.clone(), Arc::clone(&runs));
+        App::new(Store::Redis.cache_with(settings.clone()), move |_| {
+            let (gate, runs) = (gate.clone(), Arc::clone(&runs));
+            async move {
+                if runs.fetch_add(1, Ordering::SeqCst) > 0 {
+                    gate.pass().await;
+                }
+                "body"
+            }
         })
     };
-    let apps = [app(), app(), app()];
     let mut clients = Vec::new();
-    for app in &apps {
-        clients.push(serve(router(app.clone())).await);
+    for app in [app(), app(), app()] {
+        clients.push(serve(router(app)).await);
     }
     clients[0].get("/revalidate").await;
     become_stale().await;
     for client in clients.iter().cycle().take(30) {
         assert_eq!(client.get("/revalidate").await.outcome(), "STALE");
     }
-    assert_eq!(apps.iter().map(App::runs).sum::<usize>(), 2);
+    gate.entered().await;
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    gate.open();
 }

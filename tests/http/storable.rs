@@ -1,4 +1,4 @@
-//! What is never stored, and says `BYPASS`.
+//! Responses that are never stored, with the outcome `BYPASS`.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,9 @@ use axum::routing::get;
 use axum_redis_cache::{IdentifiesCaller, cached};
 use test_support::RedisServer;
 
-use crate::support::{App, Store, on_every_store, patient, serve, settings, tells_what_is_left};
+use crate::support::{
+    App, KnownLength, Store, on_every_store, patient, serve, settings, tells_what_is_left,
+};
 
 #[cached(ttl = 30)]
 async fn plain(State(app): State<App>) -> Response {
@@ -44,7 +46,7 @@ async fn per_user(_headers: HeaderMap, State(app): State<App>) -> Response {
     app.run().await
 }
 
-/// Who asks, by a field of the request.
+/// The caller, from a field of the request.
 struct Caller(String);
 
 impl IdentifiesCaller for Caller {}
@@ -148,19 +150,20 @@ fn with(fields: &'static [(&'static str, &'static str)]) -> Response {
 }
 
 on_every_store!(
-    responses_that_are_for_one_request_or_say_so,
+    responses_for_one_request_are_not_stored,
     a_vary_that_the_route_nominates_is_stored,
     bodies_with_trailers_pass_through,
     bodies_over_the_limit_pass_through,
-    what_a_route_declares_for_clients_holds_for_what_is_not_stored_too,
-    a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public,
+    directives_of_a_route_are_on_responses_that_are_not_stored_too,
+    a_response_with_a_key_that_proxies_do_not_see_is_private_unless_the_route_is_public,
     a_body_of_known_length_that_breaks_is_passed_on_and_not_stored,
     a_body_that_breaks_where_it_should_end_is_not_stored,
-    what_a_lifetime_leaves_is_told_only_of_what_is_stored,
+    the_rest_of_a_lifetime_is_told_only_of_stored_responses,
     a_request_for_a_range_passes_through,
+    a_request_with_authorization_passes_through_unless_the_route_accounts_for_it,
 );
 
-async fn responses_that_are_for_one_request_or_say_so(store: Store) {
+async fn responses_for_one_request_are_not_stored(store: Store) {
     is_bypassed(store, || with(&[("set-cookie", "a=1")])).await;
     is_bypassed(store, || with(&[("cache-control", "no-store")])).await;
     is_bypassed(store, || with(&[("cache-control", "public, PRIVATE")])).await;
@@ -216,7 +219,10 @@ async fn bodies_with_trailers_pass_through(store: Store) {
             Ok(http_body::Frame::trailers(trailers)),
         ];
         let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-        (AppendHeaders([("x-own", "1")]), Body::new(Sized(stream, 4)))
+        (
+            AppendHeaders([("x-own", "1")]),
+            Body::new(KnownLength::of(stream, 4)),
+        )
     })
     .await;
 }
@@ -238,7 +244,7 @@ async fn bodies_over_the_limit_pass_through(store: Store) {
     }
 }
 
-async fn what_a_route_declares_for_clients_holds_for_what_is_not_stored_too(store: Store) {
+async fn directives_of_a_route_are_on_responses_that_are_not_stored_too(store: Store) {
     let app = App::new(store.cache(), |run| async move {
         let own = (run == 2).then_some(("cache-control", "max-age=5, private"));
         (axum::http::StatusCode::NOT_FOUND, AppendHeaders(own))
@@ -253,7 +259,7 @@ async fn what_a_route_declares_for_clients_holds_for_what_is_not_stored_too(stor
     assert_eq!(client.get("/varied").await.field("vary"), Some("accept"));
 }
 
-async fn a_response_is_private_if_its_key_holds_what_proxies_do_not_see_unless_the_route_is_public(
+async fn a_response_with_a_key_that_proxies_do_not_see_is_private_unless_the_route_is_public(
     store: Store,
 ) {
     let client = serve(router(App::counting(store.cache()))).await;
@@ -282,7 +288,10 @@ async fn a_body_of_known_length_that_breaks_is_passed_on_and_not_stored(store: S
             tokio::task::yield_now().await;
             chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
         });
-        Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 9))
+        Body::new(KnownLength::of(
+            Box::pin(http_body_util::StreamBody::new(chunks)),
+            9,
+        ))
     });
     let client = serve(router(app.clone())).await;
     for run in 1..=2 {
@@ -302,7 +311,10 @@ async fn a_body_that_breaks_where_it_should_end_is_not_stored(store: Store) {
             }
             chunk.map(|chunk| http_body::Frame::data(bytes::Bytes::from(chunk)))
         });
-        Body::new(Sized(Box::pin(http_body_util::StreamBody::new(chunks)), 4))
+        Body::new(KnownLength::of(
+            Box::pin(http_body_util::StreamBody::new(chunks)),
+            4,
+        ))
     });
     let client = serve(router(app.clone())).await;
     for run in 1..=2 {
@@ -311,7 +323,7 @@ async fn a_body_that_breaks_where_it_should_end_is_not_stored(store: Store) {
     }
 }
 
-async fn what_a_lifetime_leaves_is_told_only_of_what_is_stored(store: Store) {
+async fn the_rest_of_a_lifetime_is_told_only_of_stored_responses(store: Store) {
     let cache = store.cache_with(settings().max_body_bytes(3));
     let app = App::new(cache, |_| async {
         ([("cache-control", "max-age=60"), ("age", "50")], "body")
@@ -348,25 +360,6 @@ async fn a_request_with_authorization_passes_through_unless_the_route_accounts_f
     assert_eq!(client.get_with("/per-user", &bob).await.outcome(), "MISS");
     let own = client.get_with("/per-user", &alice).await;
     assert_eq!((own.outcome(), own.text()), ("HIT", "run 3"));
-}
-
-/// A body whose length is known, as a stream's is not.
-struct Sized<B>(B, u64);
-
-impl<B: http_body::Body + Unpin> http_body::Body for Sized<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        std::pin::Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.1)
-    }
 }
 
 #[cached(ttl = 3600, group = "brand:{brand}", vary("accept-language"))]
@@ -412,7 +405,7 @@ async fn responses_that_are_not_stored_leave_no_name_that_outlives_a_lease() {
     {
         assert!((0..=30).contains(left), "{name} is kept for {left} s");
     }
-    // What is stored has nonces that last as long.
+    // A stored response has nonces that last as long.
     assert_eq!(client.get("/known").await.outcome(), "MISS");
     assert_eq!(client.get("/known").await.outcome(), "HIT");
     let nonces: Vec<_> = names("*known*");

@@ -1,23 +1,20 @@
 //! Bodies of unknown length: never held back, stored only when they ended cleanly.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, cached};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use test_support::Client;
+use test_support::{Client, Gate, until};
 
-use crate::support::{App, Gate, Store, on_every_store, serve, settings, until};
+use crate::support::{App, KnownLength, Store, is_stored, on_every_store, serve, settings, stored};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -93,53 +90,23 @@ async fn read_the_long_part(client: &Client, id: usize) -> hyper::body::Incoming
     body
 }
 
-async fn is_stored(client: &Client, id: usize) -> bool {
-    let only = [("cache-control", "only-if-cached")];
-    let reply = client.get_with(&format!("/long/{id}"), &only).await;
-    let is_stored = reply.outcome() == "HIT";
-    assert!(!is_stored || reply.body.len() == LONG + 3);
+/// Returns whether a long stream is stored, and then as a whole.
+async fn is_whole(client: &Client, id: usize) -> bool {
+    let path = format!("/long/{id}");
+    let is_stored = is_stored(client, &path).await;
+    assert!(!is_stored || client.get(&path).await.body.len() == LONG + 3);
     is_stored
 }
 
 /// A body of known length, of which the second half waits at a gate.
-struct Halves {
-    chunks: Body,
-    length: u64,
-}
-
-impl Halves {
-    fn body(gate: &Gate) -> Body {
-        let gate = gate.clone();
-        let second = stream::once(async move {
-            gate.pass().await;
-            Ok::<_, io::Error>("two")
-        });
-        let chunks = stream::iter([Ok("one ")]).chain(second);
-        Body::new(Self {
-            chunks: Body::from_stream(chunks),
-            length: 7,
-        })
-    }
-}
-
-impl HttpBody for Halves {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.chunks).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.length -= frame.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        polled
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
-    }
+fn halves(gate: &Gate) -> Body {
+    let gate = gate.clone();
+    let second = stream::once(async move {
+        gate.pass().await;
+        Ok::<_, io::Error>("two")
+    });
+    let chunks = stream::iter([Ok("one ")]).chain(second);
+    Body::new(KnownLength::of(Body::from_stream(chunks), 7))
 }
 
 on_every_store!(
@@ -150,10 +117,11 @@ on_every_store!(
     a_body_that_broke_is_never_stored,
     a_body_shorter_than_its_content_length_is_never_stored,
     a_stream_of_declared_length_is_stored,
+    a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fill,
     a_stream_over_the_limit_passes_through_whole,
     copies_of_streams_whose_clients_stop_reading_stay_within_the_budget,
     a_copy_that_cannot_be_stored_any_more_makes_room_for_others,
-    what_is_read_ahead_of_a_client_is_within_the_budget,
+    chunks_read_ahead_of_a_client_are_within_the_budget,
     an_endless_event_stream_passes_through,
     a_stream_with_a_tag_of_its_own_is_validated,
 );
@@ -163,7 +131,7 @@ async fn a_body_of_known_length_is_not_held_back(store: Store) {
     let handlers = gate.clone();
     let app = App::new(store.cache(), move |_| {
         let gate = handlers.clone();
-        async move { Halves::body(&gate) }
+        async move { halves(&gate) }
     });
     let client = serve(router(app.clone())).await;
     let (parts, mut body) = client.open("GET", "/read", &[]).await.into_parts();
@@ -173,7 +141,7 @@ async fn a_body_of_known_length_is_not_held_back(store: Store) {
     gate.open();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "two");
     until("a HIT", async || {
-        // Where the copy is not stored yet, the handler runs again.
+        // If the copy is not stored yet, the handler runs again.
         gate.open();
         let reply = client.get("/read").await;
         assert_eq!(reply.text(), "one two");
@@ -192,7 +160,7 @@ async fn a_body_of_known_length_is_stored_even_if_nobody_reads_it(store: Store) 
         let handlers = gate.clone();
         let app = App::new(store.cache(), move |_| {
             let gate = handlers.clone();
-            async move { ([("etag", "\"v1\"")], Halves::body(&gate)) }
+            async move { ([("etag", "\"v1\"")], halves(&gate)) }
         });
         let client = serve(router(app.clone())).await;
         let response = client.open(method, "/read", fields).await;
@@ -288,14 +256,7 @@ async fn a_stream_of_declared_length_is_stored(store: Store) {
     });
     let client = serve(router(app)).await;
     assert_eq!(client.get("/read").await.text(), "one two");
-    let stored = async {
-        while client.get("/read").await.outcome() != "HIT" {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), stored)
-        .await
-        .expect("it is stored");
+    stored(&client, "/read").await;
 }
 
 async fn a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fill(store: Store) {
@@ -311,15 +272,7 @@ async fn a_stream_whose_client_left_is_not_stored_and_does_not_block_the_next_fi
     let mut response = client.open("GET", "/read", &[]).await;
     response.body_mut().frame().await.unwrap().unwrap();
     drop(response);
-    let filled = async {
-        while client.get("/read").await.outcome() != "HIT" {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), filled)
-        .await
-        .expect("the lease is free");
-    assert_eq!(client.get("/read").await.text(), "whole");
+    assert_eq!(stored(&client, "/read").await, "whole");
 }
 
 async fn a_stream_over_the_limit_passes_through_whole(store: Store) {
@@ -352,14 +305,14 @@ async fn copies_of_streams_whose_clients_stop_reading_stay_within_the_budget(sto
     }
     let mut stored = 0;
     for id in 0..10 {
-        stored += usize::from(is_stored(&client, id).await);
+        stored += usize::from(is_whole(&client, id).await);
     }
     assert!((3..=5).contains(&stored), "as many as fit: {stored}");
     // The budget is whole again.
     for id in 10..13 {
         let body = read_the_long_part(&client, id).await;
         assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
-        assert!(is_stored(&client, id).await);
+        assert!(is_whole(&client, id).await);
     }
 }
 
@@ -372,15 +325,15 @@ async fn a_copy_that_cannot_be_stored_any_more_makes_room_for_others(store: Stor
     until("another one is stored", async || {
         let body = read_the_long_part(&client, 1).await;
         assert_eq!(body.collect().await.unwrap().to_bytes(), "end");
-        is_stored(&client, 1).await
+        is_whole(&client, 1).await
     })
     .await;
     gate.open();
     assert_eq!(unread.collect().await.unwrap().to_bytes(), "end");
-    assert!(!is_stored(&client, 0).await);
+    assert!(!is_whole(&client, 0).await);
 }
 
-async fn what_is_read_ahead_of_a_client_is_within_the_budget(store: Store) {
+async fn chunks_read_ahead_of_a_client_are_within_the_budget(store: Store) {
     let cache = store.cache_with(settings().max_streamed_bytes(10));
     let gate = Gate::new();
     let handlers = gate.clone();
@@ -391,10 +344,10 @@ async fn what_is_read_ahead_of_a_client_is_within_the_budget(store: Store) {
             gate.pass().await;
             Ok("four")
         });
-        std::future::ready(Body::new(Halves {
-            chunks: Body::from_stream(chunks.chain(last)),
-            length: 26,
-        }))
+        std::future::ready(Body::new(KnownLength::of(
+            Body::from_stream(chunks.chain(last)),
+            26,
+        )))
     });
     let client = serve(router(app.clone())).await;
     for run in 1..=2 {

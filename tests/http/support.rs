@@ -4,18 +4,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{FromRef, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum_redis_cache::{Cache, Settings};
-use test_support::{Client, RedisServer, Reply};
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::timeout;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use test_support::{Client, Gate, RedisServer, Reply, in_time, until};
+use tokio::sync::{Notify, watch};
 
-/// Where the responses of a test are stored.
+/// The store of a test.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
     Redis,
@@ -47,7 +50,7 @@ pub(crate) fn without_redis() -> Cache {
     Cache::connect(settings.socket_timeout(Duration::from_secs(10))).unwrap()
 }
 
-/// Says when it is dropped.
+/// Tells a test when it is dropped.
 pub(crate) struct OnDrop(pub(crate) Arc<Notify>);
 
 impl Drop for OnDrop {
@@ -56,7 +59,12 @@ impl Drop for OnDrop {
     }
 }
 
-/// A server of the test's own, with the same budget.
+/// Waits until an [`OnDrop`] is dropped.
+pub(crate) async fn is_dropped(notify: &Notify) {
+    in_time("a drop", notify.notified()).await;
+}
+
+/// A server of the test's own, with a budget that a busy machine keeps.
 pub(crate) fn patient(redis: &RedisServer) -> Settings {
     Settings::from_url(redis.url())
         .unwrap()
@@ -133,12 +141,12 @@ impl App {
         })
     }
 
-    /// What a handler under test does.
+    /// Runs the script, for a handler under test.
     pub(crate) async fn run(self) -> Response {
         (self.script)(self.runs.fetch_add(1, Ordering::SeqCst)).await
     }
 
-    /// How often a handler ran.
+    /// Returns the number of runs of handlers.
     pub(crate) fn runs(&self) -> usize {
         self.runs.load(Ordering::SeqCst)
     }
@@ -186,22 +194,52 @@ pub(crate) fn nonce_of_everything(connection: &mut redis::Connection) -> String 
     name.clone()
 }
 
+/// A body that tells how long it is.
+pub(crate) struct KnownLength<B> {
+    body: B,
+    left: u64,
+}
+
+impl<B> KnownLength<B> {
+    pub(crate) fn of(body: B, length: u64) -> Self {
+        Self { body, left: length }
+    }
+}
+
+impl<B> http_body::Body for KnownLength<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            self.left = self.left.saturating_sub(length as u64);
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
 /// Counts the requests that reach a router, and those that the server drops because their clients have
-/// left, so that a test can wait for them.
-#[derive(Clone)]
+/// left, so that a test can wait for them. On a runtime of one thread, a request that has arrived has
+/// also joined the run that it follows, if one is in progress.
+#[derive(Clone, Default)]
 pub(crate) struct Arrivals {
     arrived: Arc<watch::Sender<usize>>,
     dropped: Arc<watch::Sender<usize>>,
 }
 
 impl Arrivals {
-    pub(crate) fn new() -> Self {
-        Self {
-            arrived: Arc::new(watch::Sender::new(0)),
-            dropped: Arc::new(watch::Sender::new(0)),
-        }
-    }
-
     /// Counts the requests of a router.
     pub(crate) fn of(&self, router: Router) -> Router {
         let arrivals = self.clone();
@@ -236,14 +274,17 @@ impl Arrivals {
     }
 }
 
+/// Serves a router and counts its requests.
+pub(crate) async fn serve_counted(router: Router) -> (Client, Arrivals) {
+    let arrivals = Arrivals::default();
+    (serve(arrivals.of(router)).await, arrivals)
+}
+
 /// Waits until a counter reaches a number.
 pub(crate) async fn reaches(counter: &watch::Sender<usize>, count: usize) {
     let mut counter = counter.subscribe();
     let reached = counter.wait_for(|reached| *reached >= count);
-    timeout(LIMIT, reached)
-        .await
-        .expect("requests in time")
-        .unwrap();
+    in_time("requests", reached).await.unwrap();
 }
 
 /// Counts a request that is dropped; `None`: it has a response.
@@ -257,16 +298,24 @@ impl Drop for UnderWay {
     }
 }
 
-/// The longest wait for something that must happen.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Lets more time pass than the freshness lifetime of the handlers whose `ttl` is `100ms`.
+pub(crate) async fn become_stale() {
+    tokio::time::sleep(Duration::from_millis(130)).await;
+}
 
-/// Looks again and again until something is so, and fails when that takes too long.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// A request without a body.
+pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request {
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
     }
+    request.body(Body::empty()).unwrap()
+}
+
+/// Returns whether a response is stored, without a run of its handler.
+pub(crate) async fn is_stored(client: &Client, path: &str) -> bool {
+    let only = [("cache-control", "only-if-cached")];
+    client.get_with(path, &only).await.outcome() == "HIT"
 }
 
 /// Gets a response until it is a stored one, which is returned.
@@ -280,42 +329,6 @@ pub(crate) async fn stored(client: &Client, path: &str) -> String {
     })
     .await;
     text
-}
-
-/// Holds a handler in the middle of its run until the test lets it go on.
-#[derive(Clone)]
-pub(crate) struct Gate {
-    entered: Arc<Semaphore>,
-    opened: Arc<Semaphore>,
-}
-
-impl Gate {
-    pub(crate) fn new() -> Self {
-        Self {
-            entered: Arc::new(Semaphore::new(0)),
-            opened: Arc::new(Semaphore::new(0)),
-        }
-    }
-
-    /// What the handler calls.
-    pub(crate) async fn pass(&self) {
-        self.entered.add_permits(1);
-        self.opened.acquire().await.unwrap().forget();
-    }
-
-    /// Waits until a handler is at the gate.
-    pub(crate) async fn entered(&self) {
-        let entered = timeout(LIMIT, self.entered.acquire()).await;
-        entered
-            .expect("a handler comes to the gate")
-            .unwrap()
-            .forget();
-    }
-
-    /// Lets one handler go on.
-    pub(crate) fn open(&self) {
-        self.opened.add_permits(1);
-    }
 }
 
 /// The outcome and the text of a reply, to compare with.

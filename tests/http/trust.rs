@@ -1,4 +1,4 @@
-//! When Redis is believed: while it proves that it takes evictions, and has not lost any.
+//! Redis is trusted while it proves that it takes evictions, and has not lost any.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cached};
-use redis::ConnectionLike;
-use test_support::{Client, Proxy, RedisServer, TempDir};
+use test_support::{Client, Proxy, RedisServer, TempDir, until};
 
-use crate::support::{App, Store, serve, stored, until};
+use crate::support::{App, Store, serve, stored};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -51,11 +50,6 @@ fn settings(url: String) -> Settings {
     settings.socket_timeout(Duration::from_millis(800))
 }
 
-fn command(redis: &RedisServer, words: &[&str]) {
-    let command = redis::cmd(words[0]).arg(&words[1..]).to_owned();
-    let _ = redis.connection().req_command(&command).unwrap();
-}
-
 async fn is_up(cache: &Cache) -> bool {
     cache.status().servers[0].connections == [ConnectionState::Up]
 }
@@ -78,6 +72,7 @@ async fn a_refused_eviction_is_noticed(
     refuse().await;
     let reply = writer.send("DELETE", "/item", &[]).await;
     assert_eq!(reply.outcome(), "PENDING");
+    // The time after which the reader must have noticed.
     tokio::time::sleep(PULSE).await;
     assert_ne!(reader.get("/item").await.text(), old);
     for _ in 0..50 {
@@ -96,26 +91,23 @@ async fn a_refused_eviction_is_noticed(
 }
 
 #[tokio::test]
-async fn a_redis_that_lacks_replicas_to_write_to_is_not_believed() {
+async fn a_redis_that_lacks_replicas_for_writes_is_not_trusted() {
     let redis = RedisServer::start();
     let set = async |replicas: &str| {
-        command(
-            &redis,
-            &["CONFIG", "SET", "min-replicas-to-write", replicas],
-        );
+        redis.command(&["CONFIG", "SET", "min-replicas-to-write", replicas]);
     };
     a_refused_eviction_is_noticed(&redis, async || set("1").await, async || set("0").await).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_cannot_save_is_not_believed() {
+async fn a_redis_that_cannot_save_is_not_trusted() {
     let directory = TempDir::new();
     let path = directory.path().to_str().unwrap().to_owned();
     let redis = RedisServer::start_with(&["--dir", &path, "--save", "3600 1"]);
     let refuse = async || {
         std::fs::remove_dir_all(&path).unwrap();
         let refuses = async || {
-            command(&redis, &["BGSAVE", "SCHEDULE"]);
+            redis.command(&["BGSAVE", "SCHEDULE"]);
             let set = redis::cmd("DEL")
                 .arg("x")
                 .query::<i64>(&mut redis.connection());
@@ -124,40 +116,37 @@ async fn a_redis_that_cannot_save_is_not_believed() {
         until("a save fails", refuses).await;
     };
     let allow = async || {
-        command(
-            &redis,
-            &["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"],
-        );
+        redis.command(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
     };
     a_refused_eviction_is_noticed(&redis, refuse, allow).await;
 }
 
 #[tokio::test]
-async fn a_redis_whose_writes_are_paused_is_not_believed() {
+async fn a_redis_with_paused_writes_is_not_trusted() {
     let redis = RedisServer::start();
-    let refuse = async || command(&redis, &["CLIENT", "PAUSE", "60000", "WRITE"]);
-    let allow = async || command(&redis, &["CLIENT", "UNPAUSE"]);
+    let refuse = async || redis.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let allow = async || redis.command(&["CLIENT", "UNPAUSE"]);
     a_refused_eviction_is_noticed(&redis, refuse, allow).await;
 }
 
 #[tokio::test]
-async fn a_primary_that_became_a_replica_is_not_believed() {
+async fn a_primary_that_became_a_replica_is_not_trusted() {
     let (redis, other) = (RedisServer::start(), RedisServer::start());
     let port = other.address().port().to_string();
-    let refuse = async || command(&redis, &["REPLICAOF", "127.0.0.1", &port]);
-    let allow = async || command(&redis, &["REPLICAOF", "NO", "ONE"]);
+    let refuse = async || redis.command(&["REPLICAOF", "127.0.0.1", &port]);
+    let allow = async || redis.command(&["REPLICAOF", "NO", "ONE"]);
     a_refused_eviction_is_noticed(&redis, refuse, allow).await;
 }
 
 #[tokio::test]
-async fn the_answer_to_an_eviction_can_be_held_until_nobody_serves_what_it_evicts() {
+async fn the_reply_to_an_eviction_can_be_held_until_no_process_serves_the_old_entry() {
     let redis = RedisServer::start();
     let holding = settings(redis.url()).hold_pending(true);
     let (writer, _) = process(holding).await;
     let (reader, _) = process(settings(redis.url())).await;
     let old = stored(&writer, "/item").await;
     assert_eq!(stored(&reader, "/item").await, old);
-    command(&redis, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let reply = writer.send("DELETE", "/item", &[]).await;
     assert_eq!(reply.outcome(), "PENDING");
     assert_ne!(reader.get("/item").await.text(), old);
@@ -169,7 +158,7 @@ async fn a_new_process_recognises_data_from_before_an_eviction() {
     let mut redis = RedisServer::start_with(&["--dir", directory.path().to_str().unwrap()]);
     let (before, _) = process(settings(redis.url())).await;
     let old = stored(&before, "/item").await;
-    command(&redis, &["SAVE"]);
+    redis.command(&["SAVE"]);
     let reply = before.send("DELETE", "/item", &[]).await;
     assert_eq!(reply.outcome(), "EVICTED");
     redis.kill();
@@ -201,12 +190,12 @@ async fn a_first_replica_evicts_nothing() {
     };
     let before = replication_id();
     let port = redis.address().port().to_string();
-    command(&replica, &["REPLICAOF", "127.0.0.1", &port]);
+    replica.command(&["REPLICAOF", "127.0.0.1", &port]);
     until("another replication id", async || {
         replication_id() != before
     })
     .await;
-    command(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     let reply = client.get("/item").await;
     assert_eq!((reply.outcome(), reply.text()), ("HIT", &*old));
 }
@@ -246,14 +235,14 @@ async fn a_process_that_was_frozen_connects_anew_and_serves_hits_at_once() {
     let (client, _) = process(settings(proxy.url())).await;
     let text = stored(&client, "/item").await;
     proxy.strand();
-    // Everything in this process stops.
+    // The time for which everything in this process stops.
     std::thread::sleep(Duration::from_millis(2500));
     let reply = client.get("/item").await;
     assert_eq!((reply.outcome(), reply.text()), ("HIT", &*text));
 }
 
 #[tokio::test]
-async fn a_connection_that_is_opened_after_a_refusal_is_not_believed_at_once() {
+async fn a_connection_that_is_opened_after_a_refusal_is_not_trusted_at_once() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address().into()).await;
     let (writer, _) = process(settings(proxy.url())).await;
@@ -261,7 +250,7 @@ async fn a_connection_that_is_opened_after_a_refusal_is_not_believed_at_once() {
     let old = stored(&writer, "/large").await;
     // From now on it has a connection of its own, which nobody has needed yet.
     assert_eq!(reader.get("/large").await.text(), old);
-    command(&redis, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let reply = writer.send("DELETE", "/large", &[]).await;
     assert_eq!(reply.outcome(), "PENDING");
     let state = async || readers.status().servers[0].connections[0];
@@ -272,7 +261,7 @@ async fn a_connection_that_is_opened_after_a_refusal_is_not_believed_at_once() {
     .await;
     // The writer cannot tell Redis of its eviction yet.
     proxy.hang();
-    command(&redis, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     until("Redis takes evictions", async || {
         is(ConnectionState::Settling).await
     })

@@ -25,7 +25,10 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-on_every_store!(a_response_has_one_vary_line, so_has_one_that_is_not_stored,);
+on_every_store!(
+    a_response_has_one_vary_line,
+    a_response_that_is_not_stored_has_one_vary_line_too,
+);
 
 async fn a_response_has_one_vary_line(store: Store) {
     for (own, expected) in [
@@ -62,7 +65,7 @@ async fn a_response_has_one_vary_line(store: Store) {
     }
 }
 
-async fn so_has_one_that_is_not_stored(store: Store) {
+async fn a_response_that_is_not_stored_has_one_vary_line_too(store: Store) {
     let app = App::new(store.cache(), |_| async {
         (
             AppendHeaders([("vary", "origin"), ("vary", "accept")]),

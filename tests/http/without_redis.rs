@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cached};
-use test_support::{Client, Proxy, RedisServer, Reply};
+use test_support::{Client, Gate, Proxy, RedisServer, Reply, until};
 use tokio::task::JoinHandle;
 
-use crate::support::{App, Gate, serve, until, without_redis};
+use crate::support::{App, Arrivals, serve, without_redis};
 
 #[cached(ttl = 30)]
 async fn warm(State(app): State<App>) -> Response {
@@ -46,7 +45,7 @@ async fn for_user(_user: User, State(app): State<App>) -> Response {
 /// The requests that have arrived, and the most runs at a time.
 #[derive(Clone, Default)]
 struct Counts {
-    arrived: Arc<AtomicUsize>,
+    arrivals: Arrivals,
     running: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
@@ -63,31 +62,18 @@ impl Counts {
     fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
-
-    async fn arrived(&self, number: usize) {
-        until("the requests arrive", async || {
-            self.arrived.load(Ordering::SeqCst) >= number
-        })
-        .await;
-    }
 }
 
 async fn start(app: App, counts: &Counts) -> Client {
-    let arrived = Arc::clone(&counts.arrived);
-    let count = move |request: Request, next: Next| {
-        arrived.fetch_add(1, Ordering::SeqCst);
-        next.run(request)
-    };
     let router = Router::new()
         .route("/warm", get(warm))
         .route("/shared", get(shared))
         .route("/user", get(for_user))
-        .layer(from_fn(count))
         .with_state(app);
-    serve(router).await
+    serve(counts.arrivals.of(router)).await
 }
 
-/// Whose runs wait at a gate, and answer with what `response` makes of their number.
+/// An application whose runs wait at a gate, and answer with the `response` to their number.
 fn gated(counts: &Counts, gate: &Gate, response: fn(usize) -> Response) -> App {
     gated_with(without_redis(), counts, gate, response)
 }
@@ -130,12 +116,12 @@ async fn requests_that_arrive_during_a_run_share_the_next_one() {
     let first = spawn(&client, "/shared", 1);
     gate.entered().await;
     let others = spawn(&client, "/shared", 199);
-    counts.arrived(200).await;
+    counts.arrivals.arrived(200).await;
     gate.open();
-    // Who comes now may have missed the beginning of this run, and gets the next one.
+    // A request that comes now may have missed the beginning of this run, and gets the next one.
     gate.entered().await;
     let late = spawn(&client, "/shared", 1);
-    counts.arrived(201).await;
+    counts.arrivals.arrived(201).await;
     open_for_good(&gate);
     for reply in first {
         let reply = reply.await.unwrap();
@@ -169,7 +155,7 @@ async fn a_redis_that_goes_away_under_a_connection_does_not_start_a_storm() {
         stop(&proxy);
         let replies = spawn(&client, "/shared", 200);
         gate.entered().await;
-        counts.arrived(201).await;
+        counts.arrivals.arrived(201).await;
         open_for_good(&gate);
         for reply in replies {
             assert_eq!(reply.await.unwrap().outcome(), "BYPASS");
@@ -187,7 +173,7 @@ async fn responses_that_cannot_be_shared_are_made_a_few_at_a_time() {
     let app = gated(&counts, &gate, with_cookie);
     let client = start(app.clone(), &counts).await;
     let replies = spawn(&client, "/shared", 40);
-    counts.arrived(40).await;
+    counts.arrivals.arrived(40).await;
     open_for_good(&gate);
     let mut texts = std::collections::BTreeSet::new();
     for reply in replies {
@@ -208,7 +194,7 @@ async fn run_four_at_a_time(
     for _ in 0..4 {
         gate.entered().await;
     }
-    counts.arrived(40).await;
+    counts.arrivals.arrived(40).await;
     open_for_good(gate);
     for reply in replies {
         assert_eq!(reply.await.unwrap().status, StatusCode::OK);
@@ -217,7 +203,7 @@ async fn run_four_at_a_time(
 }
 
 #[tokio::test]
-async fn what_was_read_before_others_came_is_not_shared_with_them() {
+async fn a_value_read_by_an_extractor_is_not_shared_with_later_requests() {
     let (counts, gate) = (Counts::default(), Gate::new());
     let app = gated(&counts, &gate, numbered);
     let client = start(app.clone(), &counts).await;
@@ -238,14 +224,14 @@ async fn clients_that_insist_on_a_run_have_theirs_a_few_at_a_time() {
 }
 
 #[tokio::test]
-async fn another_takes_the_turn_of_a_client_that_left() {
+async fn another_request_takes_the_turn_of_one_whose_client_left() {
     let (counts, gate) = (Counts::default(), Gate::new());
     let app = gated(&counts, &gate, numbered);
     let client = start(app.clone(), &counts).await;
     let leaving = spawn(&client, "/shared", 1);
     gate.entered().await;
     let others = spawn(&client, "/shared", 9);
-    counts.arrived(10).await;
+    counts.arrivals.arrived(10).await;
     leaving[0].abort();
     gate.entered().await;
     open_for_good(&gate);
@@ -265,7 +251,7 @@ async fn a_panic_is_not_shared_without_redis_either() {
     let first = spawn(&client, "/shared", 1);
     gate.entered().await;
     let others = spawn(&client, "/shared", 9);
-    counts.arrived(10).await;
+    counts.arrivals.arrived(10).await;
     open_for_good(&gate);
     assert!(first.into_iter().next().unwrap().await.is_err(), "its own");
     for reply in others {
@@ -274,7 +260,7 @@ async fn a_panic_is_not_shared_without_redis_either() {
 }
 
 #[tokio::test]
-async fn a_value_is_made_for_all_who_asked_before() {
+async fn a_value_is_made_for_all_earlier_callers() {
     let (cache, gate, runs) = (without_redis(), Gate::new(), Arc::new(AtomicUsize::new(0)));
     let ask = || {
         let (cache, gate, runs) = (cache.clone(), gate.clone(), Arc::clone(&runs));

@@ -3,21 +3,12 @@
 use std::sync::OnceLock;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Version;
-use http_body_util::BodyExt;
-use test_support::Log;
+use test_support::{Log, Reply};
 use tower::ServiceExt;
 
-/// A request without a body.
-pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request {
-    let mut request = Request::builder().method(method).uri(target);
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::empty()).unwrap()
-}
+use crate::support::request;
 
 /// A request as it comes by HTTP/2: with an absolute URI.
 pub(crate) fn http_2(method: &str, target: &str) -> Request {
@@ -28,11 +19,13 @@ pub(crate) fn http_2(method: &str, target: &str) -> Request {
 
 /// Sends a request; returns what `X-Redis-Cache` says, and the body, with a space between them.
 pub(crate) async fn send(router: &Router, request: Request) -> String {
-    let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let outcome = parts.headers.get("x-redis-cache");
-    let outcome = outcome.map_or("none", |outcome| outcome.to_str().unwrap());
-    format!("{outcome} {}", String::from_utf8_lossy(&body))
+    let response = router.clone().oneshot(request).await.unwrap();
+    let reply = Reply::of(response).await;
+    format!(
+        "{} {}",
+        reply.outcome(),
+        String::from_utf8_lossy(&reply.body)
+    )
 }
 
 /// Sends a request without fields and body.

@@ -13,8 +13,8 @@ use axum_redis_cache::{Cache, KeyPart, cache_evict, cache_put, cached};
 use serde::Deserialize;
 use test_support::RedisServer;
 
-use crate::asking::{ask, http_2, log, logged, read, request, send};
-use crate::support::{App, Store, on_every_store};
+use crate::asking::{ask, http_2, log, logged, read, send};
+use crate::support::{App, Store, on_every_store, request};
 
 #[cached(ttl = 60)]
 async fn me() -> &'static str {
@@ -289,7 +289,7 @@ on_every_store!(
     an_escaped_path_of_one_route_is_not_the_path_of_another,
     a_write_by_another_spelling_of_a_number_drops_the_entry,
     a_write_on_another_path_drops_the_entry_of_its_values,
-    who_sees_the_order_of_parameters_gets_it,
+    a_handler_that_sees_the_order_of_parameters_gets_it,
     a_space_has_one_key_however_it_is_written,
     a_parameter_that_nobody_reads_does_not_split_an_entry,
     a_write_drops_the_entry_by_any_version_of_http,
@@ -339,7 +339,7 @@ async fn a_write_on_another_path_drops_the_entry_of_its_values(store: Store) {
     ask(&router, "DELETE", "/admin/items/01").await;
     assert_eq!(read(&router, "/items/1").await, "MISS run 2");
     assert_eq!(read(&router, "/items/2").await, "HIT run 1");
-    // What is mounted there may have another state, so its response is not stored for this one.
+    // The handler mounted there may have another state, so its response is not stored for this one.
     ask(&router, "PUT", "/admin/items/1").await;
     assert_eq!(read(&router, "/items/1").await, "MISS run 3");
     ask(&router, "DELETE", "/bare/items/1").await;
@@ -347,7 +347,7 @@ async fn a_write_on_another_path_drops_the_entry_of_its_values(store: Store) {
     assert_eq!(read(&router, "/items/2").await, "HIT run 1");
 }
 
-async fn who_sees_the_order_of_parameters_gets_it(store: Store) {
+async fn a_handler_that_sees_the_order_of_parameters_gets_it(store: Store) {
     let router = Router::new()
         .route("/", get(ordered))
         .with_state(store.cache());

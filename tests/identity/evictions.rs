@@ -151,8 +151,8 @@ on_every_store!(
     every_query_of_a_path_is_evicted,
     two_values_are_evicted_in_whatever_order_the_write_has_them,
     a_map_of_values_is_evicted_in_whatever_order_the_write_has_them,
-    a_value_that_the_write_does_not_have_evicts_all_the_same,
-    what_a_key_function_made_is_evicted_from_wherever_the_write_is_mounted,
+    a_write_without_the_value_evicts_all_entries_it_may_mean,
+    a_write_at_any_mount_evicts_the_key_of_a_key_function,
     a_key_drops_every_variant,
 );
 
@@ -325,7 +325,7 @@ async fn a_map_of_values_is_evicted_in_whatever_order_the_write_has_them(store: 
     .await;
 }
 
-async fn a_value_that_the_write_does_not_have_evicts_all_the_same(store: Store) {
+async fn a_write_without_the_value_evicts_all_entries_it_may_mean(store: Store) {
     let router = Router::new()
         .route("/items/{id}/{lang}", get(localized::read))
         .route("/admin/items/{id}", delete(localized::evict))
@@ -386,7 +386,7 @@ async fn a_value_that_the_write_does_not_have_evicts_all_the_same(store: Store) 
     .await;
 }
 
-async fn what_a_key_function_made_is_evicted_from_wherever_the_write_is_mounted(store: Store) {
+async fn a_write_at_any_mount_evicts_the_key_of_a_key_function(store: Store) {
     let router = Router::new()
         .route(
             "/items/{id}",

@@ -209,8 +209,8 @@ on_every_store!(
     instances_of_a_generic_handler_never_share_an_entry,
     functions_in_functions_never_share_an_entry,
     the_second_handler_of_a_name_is_not_cached,
-    a_path_rewritten_before_routing_is_the_one_that_counts,
-    a_path_rewritten_after_routing_is_what_the_handler_sees,
+    a_path_rewritten_before_routing_is_in_the_key,
+    a_path_rewritten_after_routing_is_seen_by_the_handler,
     a_put_for_the_second_handler_of_a_name_stores_nothing_for_the_first,
 );
 
@@ -317,7 +317,7 @@ async fn the_second_handler_of_a_name_is_not_cached(store: Store) {
     }
 }
 
-async fn a_path_rewritten_before_routing_is_the_one_that_counts(store: Store) {
+async fn a_path_rewritten_before_routing_is_in_the_key(store: Store) {
     let router = Router::new()
         .route("/pages/{name}", get(page))
         .route("/targets/{name}", get(target))
@@ -342,7 +342,7 @@ async fn a_path_rewritten_before_routing_is_the_one_that_counts(store: Store) {
     );
 }
 
-async fn a_path_rewritten_after_routing_is_what_the_handler_sees(store: Store) {
+async fn a_path_rewritten_after_routing_is_seen_by_the_handler(store: Store) {
     let layer = tower::util::MapRequestLayer::new(rewrite);
     let router = Router::new()
         .route("/pages/{name}", get(page))

@@ -1,4 +1,4 @@
-//! Whose entry it is: what shares an entry, what never does, and what a write evicts.
+//! The identity of entries: which requests share one, which never do, and which entries a write evicts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

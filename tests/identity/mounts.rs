@@ -1,4 +1,4 @@
-//! Where a handler is mounted: no two mounts share an entry, because their states may differ.
+//! Mounts of a handler: no two share an entry, because their states may differ.
 
 use std::convert::Infallible;
 
@@ -137,7 +137,7 @@ mod fallbacks {
         nested.map_or_else(|| "nowhere".to_owned(), |it| it.0)
     }
 
-    /// Where the router is nested.
+    /// The path at which the router is nested.
     pub(super) struct Nested(String);
 
     impl<S: Send + Sync> axum::extract::OptionalFromRequestParts<S> for Nested {
@@ -216,10 +216,10 @@ on_every_store!(
     merged_routers_name_their_parameters_as_they_like,
     listeners_of_different_scopes_never_share_an_entry,
     an_eviction_at_one_mount_reaches_every_other,
-    an_unsafe_method_on_the_same_handler_invalidates_what_it_stored,
-    a_fallback_is_answered_for_what_it_sees,
-    a_fallback_that_sees_where_it_is_nested_is_answered_for_that,
-    a_fallback_below_a_parameter_is_answered_for_it,
+    an_unsafe_method_on_the_same_handler_evicts_its_response,
+    a_fallback_has_an_entry_for_each_path_that_it_sees,
+    a_fallback_that_sees_its_mount_has_an_entry_for_each,
+    a_fallback_below_a_parameter_has_an_entry_for_each,
     routes_below_different_layers_never_share_an_entry,
     fallbacks_of_routers_that_are_nested_apart_never_share_an_entry,
     fallbacks_below_different_parameters_never_share_an_entry,
@@ -309,7 +309,7 @@ async fn an_eviction_at_one_mount_reaches_every_other(store: Store) {
     assert_eq!(ask(&client, "/v1/items/2").await, hit("item 2"));
 }
 
-async fn an_unsafe_method_on_the_same_handler_invalidates_what_it_stored(store: Store) {
+async fn an_unsafe_method_on_the_same_handler_evicts_its_response(store: Store) {
     let router = Router::new()
         .route("/counter", any(anything::counter))
         .route("/items/{id}", any(anything::item))
@@ -338,7 +338,7 @@ async fn an_unsafe_method_on_the_same_handler_invalidates_what_it_stored(store: 
     }
 }
 
-async fn a_fallback_is_answered_for_what_it_sees(store: Store) {
+async fn a_fallback_has_an_entry_for_each_path_that_it_sees(store: Store) {
     let cache = store.cache();
     let inner = Router::new()
         .route("/x", post(async || {}))
@@ -380,7 +380,7 @@ async fn a_fallback_is_answered_for_what_it_sees(store: Store) {
     .await;
 }
 
-async fn a_fallback_that_sees_where_it_is_nested_is_answered_for_that(store: Store) {
+async fn a_fallback_that_sees_its_mount_has_an_entry_for_each(store: Store) {
     let inner = Router::new().fallback(fallbacks::nested_at);
     let router = Router::new()
         .nest("/a", inner.clone())
@@ -395,7 +395,7 @@ async fn a_fallback_that_sees_where_it_is_nested_is_answered_for_that(store: Sto
     .await;
 }
 
-async fn a_fallback_below_a_parameter_is_answered_for_it(store: Store) {
+async fn a_fallback_below_a_parameter_has_an_entry_for_each(store: Store) {
     let inner = Router::new().fallback(fallbacks::parameters);
     let router = Router::new()
         .nest("/t/{tenant}", inner)

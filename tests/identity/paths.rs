@@ -184,18 +184,18 @@ async fn ordered(Path(path): Path<BTreeMap<String, String>>) -> String {
 
 on_every_store!(
     spellings_of_a_value_share_an_entry,
-    who_sees_the_parameters_raw_is_answered_for_them,
-    what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone,
-    who_sees_the_path_of_a_fallback_is_answered_for_it,
+    a_handler_that_sees_the_raw_parameters_has_an_entry_for_each,
+    an_eviction_by_raw_parameters_drops_their_entries_alone,
+    a_handler_that_sees_the_path_of_a_fallback_has_an_entry_for_each,
     a_key_function_decides_which_paths_share_an_entry,
     a_trailing_wildcard_is_a_value_like_any_other,
-    what_does_not_parse_is_answered_for_itself,
+    a_path_that_does_not_parse_has_its_own_entry,
     a_path_that_is_not_there_is_not_an_empty_one,
     a_parameter_that_no_type_reads_stays_in_the_key,
     a_parameter_that_no_pattern_binds_stays_in_the_key_of_a_template,
     parameters_that_are_not_utf_8_are_told_apart,
     parameters_of_outer_routers_that_are_not_utf_8_are_told_apart,
-    a_map_of_parameters_is_answered_for_them,
+    a_map_of_parameters_has_an_entry_for_each,
 );
 
 async fn spellings_of_a_value_share_an_entry(store: Store) {
@@ -242,7 +242,7 @@ async fn spellings_of_a_value_share_an_entry(store: Store) {
     }
 }
 
-async fn who_sees_the_parameters_raw_is_answered_for_them(store: Store) {
+async fn a_handler_that_sees_the_raw_parameters_has_an_entry_for_each(store: Store) {
     let router = Router::new()
         .route("/{a}/{b}", get(raw))
         .route("/x/{a}/{b}", get(raw))
@@ -263,7 +263,7 @@ async fn who_sees_the_parameters_raw_is_answered_for_them(store: Store) {
     }
 }
 
-async fn what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone(store: Store) {
+async fn an_eviction_by_raw_parameters_drops_their_entries_alone(store: Store) {
     let methods = get(raw).delete(evict_raw);
     let router = Router::new()
         .route("/{a}/{b}", methods)
@@ -276,7 +276,7 @@ async fn what_is_evicted_where_the_parameters_are_seen_raw_is_of_them_alone(stor
     assert_eq!(ask(&client, "/3/4").await, hit(&other));
 }
 
-async fn who_sees_the_path_of_a_fallback_is_answered_for_it(store: Store) {
+async fn a_handler_that_sees_the_path_of_a_fallback_has_an_entry_for_each(store: Store) {
     let router = Router::new()
         .fallback(get(by_section))
         .with_state(store.cache());
@@ -315,7 +315,7 @@ async fn a_trailing_wildcard_is_a_value_like_any_other(store: Store) {
     assert_eq!(ask(&client, "/files/a%2Fb").await, hit("a/b"));
 }
 
-async fn what_does_not_parse_is_answered_for_itself(store: Store) {
+async fn a_path_that_does_not_parse_has_its_own_entry(store: Store) {
     let router = Router::new()
         .route("/items/{id}", get(perhaps))
         .route("/{tenant}/items/{id}", get(perhaps))
@@ -434,7 +434,7 @@ async fn parameters_of_outer_routers_that_are_not_utf_8_are_told_apart(store: St
     assert_eq!(ask(&client, "/t/b%FF/x").await.1, "b");
 }
 
-async fn a_map_of_parameters_is_answered_for_them(store: Store) {
+async fn a_map_of_parameters_has_an_entry_for_each(store: Store) {
     let router = Router::new()
         .route("/m/{a}/{b}", get(ordered))
         .with_state(store.cache());

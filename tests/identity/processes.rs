@@ -10,9 +10,7 @@ use axum::extract::{MatchedPath, Path, RawPathParams};
 use axum::routing::{delete, get, put};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
 use serde::Deserialize;
-use test_support::{Client, RedisServer};
-
-use crate::support::until;
+use test_support::{Client, RedisServer, until};
 
 #[cached(ttl = 60)]
 async fn page(matched: MatchedPath, Path(id): Path<u64>) -> String {
@@ -65,7 +63,7 @@ any_number! {
     raw: RawPathParams;
 }
 
-/// Where a process finds its Redis and its prefix.
+/// The variables that tell a process its Redis and its prefix.
 const URL: &str = "IDENTITY_REDIS_URL";
 const PREFIX: &str = "IDENTITY_PREFIX";
 

@@ -19,7 +19,8 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use serde::{Deserialize, Deserializer};
 
-use crate::asking::{read, request};
+use crate::asking::read;
+use crate::support::request;
 
 /// The number of requests to each handler.
 const REQUESTS: u32 = 3_600;
@@ -417,7 +418,7 @@ fn answers_as_uncached(route: &str, methods: MethodRouter<Cache>) {
         })
     });
     let hits = hits.into_inner();
-    // Of some types, most random requests are refused.
+    // Some types refuse most random requests.
     assert!(hits > 4, "only {hits} HITs");
 }
 

@@ -134,7 +134,7 @@ async fn a_put_replaces_the_entry_by_any_spelling(store: Store) {
     assert_eq!(ask(&client, "/items/2").await.1, "old");
 }
 
-// What is mounted there may have another state, so its response is not stored for this one.
+// The handler mounted there may have another state, so its response is not stored for this one.
 async fn a_put_at_another_path_evicts_the_entry(store: Store) {
     let router = Router::new()
         .route("/items/{id}", get(other_mount::read))

@@ -2,22 +2,24 @@
 
 use test_support::Client;
 
+use crate::support::answer;
+
 /// The outcome, and the body.
 pub(crate) type Got = (String, String);
 
 /// The handler ran, and its response was stored.
 pub(crate) fn miss(body: &str) -> Got {
-    ("MISS".to_owned(), body.to_owned())
+    answer("MISS", body)
 }
 
 /// The response was stored before.
 pub(crate) fn hit(body: &str) -> Got {
-    ("HIT".to_owned(), body.to_owned())
+    answer("HIT", body)
 }
 
 /// The handler ran beside the cache.
 pub(crate) fn bypass(body: &str) -> Got {
-    ("BYPASS".to_owned(), body.to_owned())
+    answer("BYPASS", body)
 }
 
 /// Sends a GET.
@@ -29,7 +31,7 @@ pub(crate) async fn get(client: &Client, target: &str) -> Got {
 pub(crate) async fn get_with(client: &Client, target: &str, fields: &[(&str, &str)]) -> Got {
     let reply = client.get_with(target, fields).await;
     assert_eq!(reply.status.as_u16(), 200, "{target}: {}", reply.text());
-    (reply.outcome().to_owned(), reply.text().to_owned())
+    answer(reply.outcome(), reply.text())
 }
 
 /// Sends a write, which succeeds.

@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde::Deserialize;
 
-use crate::asking::{ask, read, request};
+use crate::asking::{ask, read};
 use crate::properties::{check, wait};
-use crate::support::App;
+use crate::support::{App, request};
 
 #[derive(Debug, Deserialize)]
 #[allow(dead_code)]

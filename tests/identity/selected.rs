@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use axum_redis_cache::{IdentifiesCaller, X_REDIS_CACHE, cached};
+use axum_redis_cache::{IdentifiesCaller, cached};
+use test_support::Reply;
 use tower::ServiceExt;
 
-use crate::asking::{request, send};
+use crate::asking::send;
 use crate::replies::{bypass, get as ask, get_with, hit, miss};
-use crate::support::{Store, on_every_store, serve};
+use crate::support::{Store, answer, on_every_store, request, serve};
 
 #[cached(ttl = 60, vary("host"), ignore(headers))]
 async fn page(headers: HeaderMap) -> String {
@@ -23,7 +24,7 @@ async fn page(headers: HeaderMap) -> String {
     host.map_or("", |host| host.to_str().unwrap()).to_owned()
 }
 
-/// By HTTP/2 the host is in the URI alone.
+/// In HTTP/2 the host is in the URI alone.
 #[cached(ttl = 60, vary("host"), ignore(uri))]
 async fn page_by_http_2(uri: Uri) -> String {
     uri.host().unwrap_or_default().to_owned()
@@ -104,10 +105,9 @@ async fn a_field_selects_as_the_handler_sees_it(store: Store) {
     let asks = async |target: &str, host: &str| {
         let request = Request::builder().uri(target).header(header::HOST, host);
         let request = request.body(Body::empty()).unwrap();
-        let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        let said = parts.headers[&X_REDIS_CACHE].to_str().unwrap().to_owned();
-        (said, String::from_utf8(body.to_vec()).unwrap())
+        let response = router.clone().oneshot(request).await.unwrap();
+        let reply = Reply::of(response).await;
+        answer(reply.outcome(), reply.text())
     };
     let (absolute, relative) = ("http://victim.example/page", "/page");
     for expected in [miss, hit] {

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::{get, post};
-use axum_redis_cache::{Cache, X_REDIS_CACHE, cache_evict, cache_put, cached};
+use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 use futures_util::{StreamExt, stream};
 use opentelemetry::Context;
 use opentelemetry::trace::{
     FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
 };
-use test_support::Proxy;
+use test_support::{Gate, Proxy, Reply};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
@@ -26,7 +26,7 @@ pub(crate) const SECRET: &str = "hunter2";
 /// The start of the SHA-256 of `telemetry::app::get_product product:1`.
 pub(crate) const KEY_HASH: &str = "ec1f703bf06ec028";
 
-/// What every request is part of.
+/// The trace and the span that every request is part of.
 pub(crate) const TRACE: TraceId = TraceId::from_bytes([7; 16]);
 pub(crate) const SPAN: SpanId = SpanId::from_bytes([8; 8]);
 
@@ -34,6 +34,7 @@ pub(crate) const SPAN: SpanId = SpanId::from_bytes([8; 8]);
 pub(crate) struct App {
     cache: Cache,
     proxy: Option<Arc<Proxy>>,
+    gate: Gate,
 }
 
 #[cached(ttl = 30, key = "product:{id}", group = ["products", "product:{id}"])]
@@ -47,8 +48,8 @@ async fn ages_at_once() -> &'static str {
 }
 
 #[cached(ttl = 30)]
-async fn takes_a_while() -> &'static str {
-    sleep(Duration::from_millis(300)).await;
+async fn waits_at_the_gate(State(gate): State<Gate>) -> &'static str {
+    gate.pass().await;
     "at last"
 }
 
@@ -67,6 +68,7 @@ async fn is_evicted_meanwhile(State(cache): State<Cache>) -> &'static str {
 #[cached(ttl = Duration::from_millis(20))]
 async fn streams_slowly() -> Body {
     let chunks = stream::iter(["a", "b"]).then(async |chunk| {
+        // The time after which the response is stale.
         sleep(Duration::from_millis(40)).await;
         Ok::<_, Infallible>(chunk)
     });
@@ -109,7 +111,8 @@ async fn import() {}
 impl App {
     pub(crate) fn new(cache: Cache, proxy: Option<Proxy>) -> Self {
         let proxy = proxy.map(Arc::new);
-        Self { cache, proxy }
+        let gate = Gate::new();
+        Self { cache, proxy, gate }
     }
 
     fn router(&self) -> Router {
@@ -118,7 +121,7 @@ impl App {
             .route("/products/{id}", product)
             .route("/products/{id}/hide", post(hide_product))
             .route("/ages", get(ages_at_once))
-            .route("/slow", get(takes_a_while))
+            .route("/slow", get(waits_at_the_gate))
             .route("/stream", get(streams_slowly))
             .route("/cookie", get(sets_a_cookie))
             .route("/evicted", get(is_evicted_meanwhile))
@@ -127,7 +130,7 @@ impl App {
             .with_state(self.clone())
     }
 
-    /// Sends a request, and returns what the cache said of it.
+    /// Sends a request, and returns its outcome.
     async fn send(&self, method: &str, target: &str, field: Option<(&str, &str)>) -> String {
         let mut request = Request::builder().method(method).uri(target);
         if let Some((name, value)) = field {
@@ -136,12 +139,7 @@ impl App {
         let request = request.body(Body::empty()).unwrap();
         let answer = async {
             let response = self.router().oneshot(request).await.unwrap();
-            let result = response.headers()[X_REDIS_CACHE]
-                .to_str()
-                .unwrap()
-                .to_owned();
-            to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            result
+            Reply::of(response).await.outcome().to_owned()
         };
         answer.with_context(trace()).await
     }
@@ -179,20 +177,20 @@ impl App {
 
     async fn age(&self) {
         assert_eq!(self.get("/ages").await, "MISS");
+        // The time after which the response is stale.
         sleep(Duration::from_millis(40)).await;
         assert_eq!(self.get("/ages").await, "STALE");
     }
 
     async fn collapse(&self) {
-        let (a, b, c, d) = tokio::join!(
-            self.get("/slow"),
-            self.get("/slow"),
-            self.get("/slow"),
-            self.get("/slow")
-        );
-        let mut results = [a, b, c, d];
-        results.sort();
-        assert_eq!(results, ["HIT", "HIT", "HIT", "MISS"]);
+        let get = || self.get("/slow");
+        let followers = async {
+            self.gate.entered().await;
+            // A request follows a run in progress as soon as it is polled.
+            tokio::join!(get(), get(), get(), async { self.gate.open() })
+        };
+        let (leader, (a, b, c, ())) = tokio::join!(get(), followers);
+        assert_eq!([&*leader, &a, &b, &c], ["MISS", "HIT", "HIT", "HIT"]);
     }
 
     async fn use_values(&self) {

@@ -40,7 +40,7 @@ impl Tables {
         }
     }
 
-    /// What Prometheus calls the metrics.
+    /// The names of the metrics in Prometheus.
     pub(crate) fn prometheus_families(&self) -> BTreeSet<String> {
         self.metrics
             .iter()
@@ -48,7 +48,7 @@ impl Tables {
             .collect()
     }
 
-    /// What it calls their series, and the metrics that they are of.
+    /// The names of their series in Prometheus, with their metrics.
     pub(crate) fn prometheus_series(&self) -> BTreeMap<String, String> {
         let series = self.metrics.iter().flat_map(|(name, metric)| {
             let family = metric.family(name);
@@ -64,7 +64,7 @@ impl Tables {
         series.collect()
     }
 
-    /// What it calls the attributes.
+    /// The names of the attributes in Prometheus.
     pub(crate) fn prometheus_labels(&self) -> BTreeSet<String> {
         let of_metrics = self.metrics.values().flat_map(|metric| &metric.attributes);
         of_metrics.map(|name| name.replace('.', "_")).collect()
@@ -92,7 +92,7 @@ fn rows<'a>(text: &'a str, first: &str) -> impl Iterator<Item = Vec<&'a str>> {
     rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
 }
 
-/// What stands between backquotes.
+/// Returns the texts between backquotes.
 fn quoted(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned)
 }

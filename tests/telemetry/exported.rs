@@ -1,4 +1,4 @@
-//! What this process exports.
+//! The metrics that this process exports.
 
 use std::collections::BTreeSet;
 
@@ -22,14 +22,14 @@ pub(crate) struct Metric {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
     pub(crate) unit: String,
-    /// Of a histogram.
+    /// The bounds of a histogram.
     pub(crate) bounds: Vec<f64>,
-    /// What was counted, or how often it was timed, by attributes.
+    /// The counts of events or of measured times, by attributes.
     points: Vec<(Vec<(String, String)>, u64)>,
 }
 
 impl Exports {
-    /// What is exported from now on.
+    /// The metrics that are exported from now on.
     pub(crate) fn of_this_process() -> Self {
         let (metrics, spans) = (
             InMemoryMetricExporter::default(),
@@ -74,7 +74,7 @@ impl Exports {
         spans
     }
 
-    /// What a metric says of everything that has these attributes.
+    /// Returns the value of a metric over everything that has these attributes.
     pub(crate) fn sum(&self, name: &str, attributes: &[(&str, &str)]) -> u64 {
         let metrics = self.metrics();
         let metric = metrics.iter().find(|metric| metric.name == name).unwrap();

@@ -1,4 +1,4 @@
-//! What a cache tells of itself is what `docs/guide/telemetry.md` lists, and what the dashboard shows.
+//! A cache exports the telemetry that `docs/guide/telemetry.md` lists and the dashboard shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod app;
@@ -17,7 +17,7 @@ use test_support::{Proxy, RedisServer};
 
 /// One test, because the providers are those of the process.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_documented_is_exported_and_nothing_else() {
+async fn exactly_the_documented_telemetry_is_exported() {
     let exports = Exports::of_this_process();
     let off = App::new(Cache::in_memory(), None);
     off.do_everything().await;
@@ -74,7 +74,7 @@ fn every_result_is_counted(exports: &Exports) {
     ] {
         let handler = match result {
             "stale" => "telemetry::app::ages_at_once",
-            "collapsed" => "telemetry::app::takes_a_while",
+            "collapsed" => "telemetry::app::waits_at_the_gate",
             _ => product,
         };
         let points = [("cache.handler", handler), ("cache.result", result)];

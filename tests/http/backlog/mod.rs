@@ -9,10 +9,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use axum_redis_cache::Settings;
-use test_support::RedisServer;
+use test_support::{Gate, RedisServer, until};
 use tokio::time::timeout;
 
-use crate::support::{App, Gate, Store, nonce_of_everything, patient, serve, until};
+use crate::support::{App, Store, nonce_of_everything, patient, serve};
 use server::{Server, evict_key, fails, numbered, read};
 
 const ENTRY: &str = "redis:axum:cache:e:{http::backlog::server::read}";
@@ -40,17 +40,17 @@ async fn is_told_when_redis_is_back(method: &str, path: &str, name: Option<&str>
 }
 
 #[tokio::test]
-async fn an_eviction_of_a_key_that_redis_did_not_take_is_repeated() {
+async fn an_eviction_of_a_key_that_redis_did_not_take_is_retried() {
     is_told_when_redis_is_back("DELETE", "/item", Some(ENTRY)).await;
 }
 
 #[tokio::test]
-async fn an_eviction_of_a_group_that_redis_did_not_take_is_repeated() {
+async fn an_eviction_of_a_group_that_redis_did_not_take_is_retried() {
     is_told_when_redis_is_back("POST", "/group", Some(GROUP)).await;
 }
 
 #[tokio::test]
-async fn an_eviction_of_everything_that_redis_did_not_take_is_repeated() {
+async fn an_eviction_of_everything_that_redis_did_not_take_is_retried() {
     is_told_when_redis_is_back("POST", "/all", None).await;
 }
 
@@ -60,7 +60,7 @@ async fn a_write_that_redis_did_not_take_evicts() {
 }
 
 #[tokio::test]
-async fn an_eviction_by_the_application_that_redis_did_not_take_is_repeated() {
+async fn an_eviction_by_the_application_that_redis_did_not_take_is_retried() {
     let server = Server::start().await;
     let old = server.stored("/item").await;
     server.freeze();
@@ -168,24 +168,24 @@ async fn a_read_only_redis_learns_of_evictions_when_it_is_writable() {
     let server = Server::start_with(redis, settings).await;
     for (method, path, evicted) in [("DELETE", "/item", "/item"), ("POST", "/group", "/item/1")] {
         let old = server.stored(evicted).await;
-        server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+        server.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
         server.succeeds(method, path).await;
         assert!(server.cache.pending_evictions() > 0);
         server.answers_without(&old, evicted).await;
-        server.command(&["REPLICAOF", "NO", "ONE"]);
+        server.redis.command(&["REPLICAOF", "NO", "ONE"]);
         server.is_told(&old, evicted).await;
         assert_ne!(server.stored(evicted).await, old);
     }
 }
 
 #[tokio::test]
-async fn what_is_evicted_and_still_readable_helps_neither_out_of_an_error_nor_of_a_504() {
+async fn an_evicted_entry_that_is_still_readable_replaces_neither_an_error_nor_a_504() {
     let redis = RedisServer::start();
     let settings = patient(&redis);
     let server = Server::start_with(redis, settings).await;
     assert_eq!(server.client.get("/fails").await.text(), "worked once");
     assert_eq!(server.client.get("/fails").await.outcome(), "HIT");
-    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    server.redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
     server.cache.evict(fails::key("/fails")).await;
     assert_eq!(server.client.get("/fails").await.status.as_u16(), 500);
     let only = [("cache-control", "only-if-cached")];
@@ -194,7 +194,7 @@ async fn what_is_evicted_and_still_readable_helps_neither_out_of_an_error_nor_of
 }
 
 #[tokio::test]
-async fn hundreds_of_evictions_that_redis_did_not_take_are_all_repeated() {
+async fn hundreds_of_evictions_that_redis_did_not_take_are_all_retried() {
     let server = Server::start().await;
     let paths: Vec<_> = (0..600).map(|number| format!("/item/{number}")).collect();
     let entry = |number| format!("redis:axum:cache:e:{{http::backlog::server::numbered/{number}}}");
@@ -216,7 +216,7 @@ async fn hundreds_of_evictions_that_redis_did_not_take_are_all_repeated() {
 }
 
 #[tokio::test]
-async fn more_evictions_than_are_kept_for_redis_evict_everything() {
+async fn more_pending_evictions_than_the_queue_holds_evict_everything() {
     let server = Server::start().await;
     let old = server.stored("/item").await;
     server.freeze();
@@ -247,7 +247,7 @@ async fn a_shutdown_waits_until_redis_took_the_evictions() {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_ever() {
+async fn a_shutdown_waits_for_a_limited_time() {
     let server = Server::start().await;
     server.stored("/item").await;
     server.freeze();
@@ -258,7 +258,7 @@ async fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
-fn an_eviction_outlives_the_runtime_that_it_was_made_in() {
+fn an_eviction_outlives_its_runtime() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().build().unwrap()

@@ -10,11 +10,11 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cache_evict, cached};
-use test_support::{Client, Proxy, RedisServer};
+use test_support::{Client, Proxy, RedisServer, until};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::support::{App, Store, serve, until};
+use crate::support::{App, Store, serve};
 
 #[cached(ttl = 30)]
 async fn read(State(app): State<App>) -> Response {
@@ -26,7 +26,7 @@ async fn write(Extension(database): Extension<Database>) -> String {
     (database.version.fetch_add(1, Ordering::SeqCst) + 1).to_string()
 }
 
-/// What every process reads and writes.
+/// The data that every process reads and writes.
 #[derive(Clone, Default)]
 struct Database {
     version: Arc<AtomicUsize>,
@@ -110,6 +110,7 @@ async fn reads(client: Client, database: Database, hits: Arc<AtomicUsize>) {
         if reply.outcome() == "HIT" {
             hits.fetch_add(1, Ordering::SeqCst);
         }
+        // The pace of a reader, which waits for nothing.
         sleep(Duration::from_millis(2)).await;
     }
 }

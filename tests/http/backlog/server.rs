@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
-use test_support::{Client, RedisServer};
+use test_support::{Client, Gate, RedisServer, until};
 
-use crate::support::{App, Gate, Store, serve, stored, until};
+use crate::support::{App, Store, serve, stored};
 
 #[cached(ttl = 30, group = "g")]
 pub(super) async fn read(State(app): State<App>) -> Response {
@@ -137,14 +137,9 @@ impl Server {
         .await;
     }
 
-    /// What Redis has under a name.
+    /// Returns the value of a name in Redis.
     pub(super) fn value(&self, name: &str) -> Option<Vec<u8>> {
         let get = redis::cmd("GET").arg(name).to_owned();
         get.query(&mut self.redis.connection()).unwrap()
-    }
-
-    pub(super) fn command(&self, words: &[&str]) {
-        let command = redis::cmd(words[0]).arg(&words[1..]).to_owned();
-        let () = command.query(&mut self.redis.connection()).unwrap();
     }
 }

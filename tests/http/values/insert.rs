@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use axum_redis_cache::{Cache, Values};
 use futures_executor::block_on;
+use test_support::{Gate, in_time};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, reaches, settings};
+use crate::support::{Store, on_every_store, reaches, settings};
 
 /// Makes `1`, `2` and so on; the first one waits at the gate.
 #[derive(Clone)]
@@ -69,16 +70,16 @@ async fn found(cache: &Cache) -> Option<usize> {
 
 on_every_store!(
     a_value_is_made_once,
-    of_a_hundred_who_ask_at_once_one_makes_it,
-    who_asks_through_another_group_does_not_wait,
-    an_error_is_not_stored_and_those_who_wait_make_it_themselves,
-    when_making_it_panics_those_who_wait_make_it_themselves,
-    when_who_makes_it_is_dropped_one_of_the_others_takes_over,
-    when_who_makes_it_is_dropped_alone_the_next_one_makes_it,
-    what_is_made_for_a_value_may_ask_for_others_and_for_itself,
+    one_of_a_hundred_concurrent_callers_makes_the_value,
+    a_caller_of_another_group_does_not_wait,
+    an_error_is_not_stored_and_waiting_callers_make_the_value,
+    after_a_panic_waiting_callers_make_the_value,
+    a_waiting_caller_takes_over_from_one_that_is_dropped,
+    the_next_caller_makes_the_value_after_one_that_is_dropped,
+    a_value_may_be_made_of_others_and_of_itself,
     values_that_ask_for_each_other_do_not_wait_for_each_other,
-    what_took_longer_than_its_lease_is_not_stored,
-    what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody,
+    a_value_that_took_longer_than_its_lease_is_not_stored,
+    a_value_that_is_too_large_is_made_by_every_caller_and_blocks_none,
 );
 
 async fn a_value_is_made_once(store: Store) {
@@ -89,7 +90,7 @@ async fn a_value_is_made_once(store: Store) {
     assert_eq!(made.unwrap(), 1);
 }
 
-async fn of_a_hundred_who_ask_at_once_one_makes_it(store: Store) {
+async fn one_of_a_hundred_concurrent_callers_makes_the_value(store: Store) {
     let (cache, maker) = (store.cache(), Maker::new());
     let values = cache.group("g");
     let asked: Vec<_> = (0..100).map(|_| maker.ask(&values)).collect();
@@ -101,7 +102,7 @@ async fn of_a_hundred_who_ask_at_once_one_makes_it(store: Store) {
     assert_eq!((maker.runs(), found(&cache).await), (1, Some(1)));
 }
 
-async fn who_asks_through_another_group_does_not_wait(store: Store) {
+async fn a_caller_of_another_group_does_not_wait(store: Store) {
     let (cache, maker) = (store.cache(), Maker::new());
     let one = maker.ask(&cache.group("g"));
     maker.gate.entered().await;
@@ -110,7 +111,7 @@ async fn who_asks_through_another_group_does_not_wait(store: Store) {
     assert_eq!(one.await.unwrap(), 1);
 }
 
-async fn an_error_is_not_stored_and_those_who_wait_make_it_themselves(store: Store) {
+async fn an_error_is_not_stored_and_waiting_callers_make_the_value(store: Store) {
     let (cache, gate) = (store.cache(), Gate::new());
     let failing = {
         let (values, gate) = (cache.group("g"), gate.clone());
@@ -132,7 +133,7 @@ async fn an_error_is_not_stored_and_those_who_wait_make_it_themselves(store: Sto
     assert_eq!(found(&cache).await, Some(1));
 }
 
-async fn when_making_it_panics_those_who_wait_make_it_themselves(store: Store) {
+async fn after_a_panic_waiting_callers_make_the_value(store: Store) {
     let (cache, gate) = (store.cache(), Gate::new());
     let panicking = {
         let (values, gate) = (cache.group("g"), gate.clone());
@@ -159,7 +160,7 @@ async fn when_making_it_panics_those_who_wait_make_it_themselves(store: Store) {
     assert!(maker.ask(&cache.group("g")).await.unwrap() <= 2);
 }
 
-async fn when_who_makes_it_is_dropped_one_of_the_others_takes_over(store: Store) {
+async fn a_waiting_caller_takes_over_from_one_that_is_dropped(store: Store) {
     let (cache, maker) = (store.cache(), Maker::new());
     let values = cache.group("g");
     let leader = maker.ask(&values);
@@ -175,7 +176,7 @@ async fn when_who_makes_it_is_dropped_one_of_the_others_takes_over(store: Store)
     assert_eq!((maker.runs(), found(&cache).await), (2, Some(2)));
 }
 
-async fn when_who_makes_it_is_dropped_alone_the_next_one_makes_it(store: Store) {
+async fn the_next_caller_makes_the_value_after_one_that_is_dropped(store: Store) {
     let (cache, maker) = (store.cache(), Maker::new());
     let values = cache.group("g");
     let leader = maker.ask(&values);
@@ -186,16 +187,14 @@ async fn when_who_makes_it_is_dropped_alone_the_next_one_makes_it(store: Store) 
     assert_eq!(found(&cache).await, Some(2));
 }
 
-async fn what_is_made_for_a_value_may_ask_for_others_and_for_itself(store: Store) {
+async fn a_value_may_be_made_of_others_and_of_itself(store: Store) {
     let cache = store.cache();
     let sum = cache.get_or_insert_with("sum", async || {
         let one = cache.get_or_insert_with("one", async || 1).await;
         let itself = cache.get_or_insert_with("sum", async || 10).await;
         one + itself
     });
-    let sum = tokio::time::timeout(Duration::from_secs(5), sum)
-        .await
-        .unwrap();
+    let sum = in_time("the sum", sum).await;
     assert_eq!((sum, cache.get("one").await), (11, Some(1)));
 }
 
@@ -221,9 +220,10 @@ async fn values_that_ask_for_each_other_do_not_wait_for_each_other(store: Store)
     assert_eq!((one.await.unwrap(), other.await.unwrap()), (1, 1));
 }
 
-async fn what_took_longer_than_its_lease_is_not_stored(store: Store) {
+async fn a_value_that_took_longer_than_its_lease_is_not_stored(store: Store) {
     let lease = Duration::from_millis(50);
     let cache = store.cache_with(settings().lease_ttl(lease));
+    // The time after which the lease has ended.
     let slow = cache.get_or_insert_with("key", async || tokio::time::sleep(lease * 3).await);
     slow.await;
     assert!(!cache.has("key").await);
@@ -231,7 +231,7 @@ async fn what_took_longer_than_its_lease_is_not_stored(store: Store) {
     assert!(cache.has("key").await);
 }
 
-async fn what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody(store: Store) {
+async fn a_value_that_is_too_large_is_made_by_every_caller_and_blocks_none(store: Store) {
     let cache = store.cache_with(settings().max_body_bytes(10));
     let ask = || {
         let cache = cache.clone();
@@ -255,7 +255,7 @@ async fn what_is_too_large_is_made_by_all_who_wait_and_blocks_nobody(store: Stor
 }
 
 #[test]
-fn in_memory_it_takes_no_runtime() {
+fn a_cache_in_memory_needs_no_runtime() {
     let cache = Cache::in_memory();
     block_on(async {
         assert_eq!(cache.get_or_insert_with("key", async || 1).await, 1);
@@ -267,7 +267,7 @@ fn in_memory_it_takes_no_runtime() {
 }
 
 #[tokio::test]
-async fn of_all_who_ask_in_two_processes_one_makes_it() {
+async fn one_of_many_callers_in_two_processes_makes_the_value() {
     let settings = settings();
     let caches = [(); 2].map(|()| Store::Redis.cache_with(settings.clone()));
     let maker = Maker::new();
@@ -286,7 +286,7 @@ async fn of_all_who_ask_in_two_processes_one_makes_it() {
 }
 
 #[tokio::test]
-async fn when_who_makes_it_is_dropped_another_process_takes_over() {
+async fn another_process_takes_over_from_a_caller_that_is_dropped() {
     let settings = settings();
     let [one, other] = [(); 2].map(|()| Store::Redis.cache_with(settings.clone()));
     let maker = Maker::new();

@@ -37,12 +37,12 @@ on_every_store!(
     any_text_is_a_key,
     a_value_is_found_only_through_its_group,
     a_value_stays_fresh_for_its_ttl,
-    what_is_evicted_is_not_found,
-    values_and_responses_of_a_group_go_together,
-    a_value_and_a_response_never_meet,
+    an_evicted_value_is_not_found,
+    values_and_responses_of_a_group_are_evicted_together,
+    a_value_and_a_response_never_share_an_entry,
     a_value_that_no_longer_decodes_is_a_miss_and_is_replaced,
-    a_value_that_cannot_be_stored_takes_the_old_one_away,
-    many_are_set_and_got_in_order,
+    a_value_that_cannot_be_stored_evicts_the_old_one,
+    many_values_are_set_and_returned_in_order,
 );
 
 async fn a_value_is_found_as_it_was_set(store: Store) {
@@ -131,6 +131,7 @@ async fn a_value_stays_fresh_for_its_ttl(store: Store) {
     cache.ttl(60).set("long", &1).await;
     cache.ttl(0).group("g").set("endless", &1).await;
     cache.ttl(u64::MAX).set("forever", &1).await;
+    // The time after which the short ones have expired.
     tokio::time::sleep(Duration::from_millis(100)).await;
     for gone in ["default", "short"] {
         assert!(!cache.has(gone).await, "{gone}");
@@ -141,7 +142,7 @@ async fn a_value_stays_fresh_for_its_ttl(store: Store) {
     assert!(cache.group("g").has("endless").await);
 }
 
-async fn what_is_evicted_is_not_found(store: Store) {
+async fn an_evicted_value_is_not_found(store: Store) {
     let cache = store.cache();
     let group = cache.group("g");
     let fill = async || {
@@ -162,7 +163,7 @@ async fn what_is_evicted_is_not_found(store: Store) {
     assert_eq!(there().await, (true, true));
 }
 
-async fn values_and_responses_of_a_group_go_together(store: Store) {
+async fn values_and_responses_of_a_group_are_evicted_together(store: Store) {
     let cache = store.cache();
     let group = cache.group("shared");
     let client = serve(router(App::counting(cache.clone()))).await;
@@ -182,7 +183,7 @@ async fn values_and_responses_of_a_group_go_together(store: Store) {
     }
 }
 
-async fn a_value_and_a_response_never_meet(store: Store) {
+async fn a_value_and_a_response_never_share_an_entry(store: Store) {
     let cache = store.cache();
     let values = cache.group("g");
     let client = serve(router(App::counting(cache.clone()))).await;
@@ -208,7 +209,7 @@ async fn a_value_that_no_longer_decodes_is_a_miss_and_is_replaced(store: Store) 
     assert_eq!(cache.get("key").await, Some(report()));
 }
 
-async fn a_value_that_cannot_be_stored_takes_the_old_one_away(store: Store) {
+async fn a_value_that_cannot_be_stored_evicts_the_old_one(store: Store) {
     let cache = store.cache_with(settings().max_body_bytes(100));
     let no_json = HashMap::from([((1, 2), 3)]);
     cache.set("key", &1).await;
@@ -225,7 +226,7 @@ async fn a_value_that_cannot_be_stored_takes_the_old_one_away(store: Store) {
     assert!(!cache.has("key").await && cache.has("other").await);
 }
 
-async fn many_are_set_and_got_in_order(store: Store) {
+async fn many_values_are_set_and_returned_in_order(store: Store) {
     let values = store.cache().group("g").ttl(60);
     let key = |number: usize| format!("key {number}");
     values

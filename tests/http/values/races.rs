@@ -1,11 +1,12 @@
-//! What is made for a value before it is set or evicted is never found afterwards.
+//! A value made before the key was set or evicted is never found afterwards.
 
 use axum_redis_cache::{Cache, Values};
+use test_support::Gate;
 use tokio::task::JoinHandle;
 
-use crate::support::{Gate, Store, on_every_store, settings};
+use crate::support::{Store, on_every_store, settings};
 
-/// What is done while a value is made.
+/// The writes and evictions that happen while a value is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     Set,
@@ -31,7 +32,7 @@ impl Does {
         }
     }
 
-    /// What is found after it.
+    /// The value that is found afterwards.
     fn leaves(self) -> Option<String> {
         matches!(self, Set | SetMany).then(|| "set".to_owned())
     }
@@ -64,7 +65,7 @@ async fn wins(does: Does, making: &Cache, other: &Cache) {
     }
 }
 
-/// Who asks afterwards does not wait for what is made since before.
+/// A later caller does not wait for a value that was begun before.
 async fn is_seen_at_once(does: Does, making: &Cache, other: &Cache) {
     let (old, gate) = make(making.group("g"), "old");
     gate.entered().await;
@@ -79,26 +80,26 @@ async fn is_seen_at_once(does: Does, making: &Cache, other: &Cache) {
 }
 
 on_every_store!(
-    what_is_done_while_a_value_is_made_wins,
-    what_is_done_while_a_value_is_made_is_seen_at_once,
-    of_many_who_set_at_once_nobody_leaves_an_older_value,
+    a_write_while_a_value_is_made_wins,
+    a_write_while_a_value_is_made_is_seen_at_once,
+    concurrent_writes_leave_no_older_value,
 );
 
-async fn what_is_done_while_a_value_is_made_wins(store: Store) {
+async fn a_write_while_a_value_is_made_wins(store: Store) {
     for does in ALL {
         let cache = store.cache();
         wins(does, &cache, &cache).await;
     }
 }
 
-async fn what_is_done_while_a_value_is_made_is_seen_at_once(store: Store) {
+async fn a_write_while_a_value_is_made_is_seen_at_once(store: Store) {
     for does in ALL {
         let cache = store.cache();
         is_seen_at_once(does, &cache, &cache).await;
     }
 }
 
-async fn of_many_who_set_at_once_nobody_leaves_an_older_value(store: Store) {
+async fn concurrent_writes_leave_no_older_value(store: Store) {
     let cache = store.cache();
     for round in 0..20 {
         cache.set("key", &"old").await;
@@ -115,7 +116,7 @@ async fn of_many_who_set_at_once_nobody_leaves_an_older_value(store: Store) {
 }
 
 #[tokio::test]
-async fn what_another_process_does_while_a_value_is_made_wins() {
+async fn a_write_by_another_process_while_a_value_is_made_wins() {
     for does in ALL {
         let [one, other] = two_processes();
         wins(does, &one, &other).await;
@@ -124,7 +125,7 @@ async fn what_another_process_does_while_a_value_is_made_wins() {
     }
 }
 
-/// As far as a cache can tell.
+/// Two caches that take each other for caches of two processes.
 fn two_processes() -> [Cache; 2] {
     let settings = settings();
     [(); 2].map(|()| Store::Redis.cache_with(settings.clone()))

@@ -2,14 +2,17 @@
 #![deny(warnings, clippy::pedantic, clippy::panic, clippy::unwrap_used)]
 #![deny(clippy::items_after_statements, clippy::used_underscore_binding)]
 
+mod any_method;
+mod surroundings;
+
 use std::cell::Cell;
 use std::fmt::Display;
 
 use axum::extract::{FromRef, FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use axum_redis_cache::{Determined, Source, cache_evict, cache_put, cached};
 use serde::Deserialize;
@@ -135,7 +138,7 @@ async fn derived(Parameters { app, id }: Parameters) -> Response {
     app.run().await
 }
 
-/// What is in a tuple counts as if it stood alone.
+/// An extractor in a tuple counts as if it stood alone.
 #[cached(ttl = 30, key = "tuple:{id}:{format.format}")]
 async fn tuple((State(app), Path(id)): (State<App>, Path<u8>), format: Query<Check>) -> Response {
     let _ = (id, &format);
@@ -161,7 +164,7 @@ async fn upper_case(Path(ID): Path<u64>) -> String {
     ID.to_string()
 }
 
-#[cache_evict(upper_case(b), every_method(format!("/{a}")))]
+#[cache_evict(upper_case(b), any_method::every_method(format!("/{a}")))]
 async fn formats(Path((a, b)): Path<(String, u64)>) {
     let _ = (a, b);
 }
@@ -263,158 +266,9 @@ fn inside() -> axum::routing::MethodRouter<App> {
     get(local).delete(evict_local)
 }
 
-/// User items named like ours, and like what the standard library has.
-mod names {
-    #![allow(dead_code, non_camel_case_types)]
-
-    use axum::extract::Path;
-    use axum_redis_cache::{cache_evict, cached};
-
-    mod std {}
-    mod core_ {}
-    mod cached {}
-    mod axum_redis_cache_ {}
-    struct Response;
-    struct State;
-    struct Cache;
-    struct Selected;
-    struct String;
-    enum Option {}
-    enum Result {}
-
-    #[cached(ttl = 30, key = "key:{key}{selected}{head}")]
-    pub(super) async fn key(Path((key, selected, head)): Path<(u8, u8, u8)>) -> &'static str {
-        let _ = (key, selected, head);
-        "key"
-    }
-
-    #[cache_evict(self::key(route, 2, 3))]
-    pub(super) async fn uncached(route: Path<u8>) {
-        let _ = route;
-    }
-}
-
-mod no_prelude {
-    #![no_implicit_prelude]
-
-    use ::axum::extract::Path;
-    use ::axum_redis_cache::{cache_evict, cache_put, cached};
-    use ::std::string::String;
-
-    #[cached(ttl = 30, key = "no-prelude:{id}", group = ["a", "of:{id}"], vary_by(id))]
-    pub(super) async fn read(Path(id): Path<u8>) -> &'static str {
-        let _ = id;
-        "read"
-    }
-
-    #[cached(ttl = 30)]
-    pub(super) async fn of_request(Path(id): Path<u8>) -> &'static str {
-        let _ = id;
-        "read"
-    }
-
-    #[cache_put(read(id), vary_by(id))]
-    #[cache_evict(of_request, group = "a", read(id))]
-    pub(super) async fn write(Path(id): Path<u8>, body: String) -> String {
-        let _ = id;
-        body
-    }
-}
-
-mod renamed {
-    pub(super) use axum_redis_cache as caching;
-}
-
-#[renamed::caching::cached(ttl = 30, crate = renamed::caching, key = "renamed:{id}")]
-async fn of_renamed(
-    #[cfg(not(any()))] Path(id): Path<u8>,
-    #[cfg(any())] missing: NotThere,
-) -> String {
-    id.to_string()
-}
-
-#[cached(ttl = 30)]
-async fn with_cfg(
-    #[cfg(any())] missing: NotThere,
-    #[cfg(not(any()))] State(app): State<App>,
-) -> Response {
-    app.run().await
-}
-
-#[cached(ttl = 30)]
-#[cfg(any())]
-async fn not_there(missing: NotThere) {}
-
-macro_rules! handlers {
-    ($($name:ident($pattern:pat, $id:ident: $ty:ty) = $key:literal, $ttl:expr, $group:literal;)*) => { $(
-        #[cached(ttl = $ttl, key = $key, group = $group)]
-        async fn $name($pattern: Path<$ty>, State(app): State<App>) -> Response {
-            let _ = $id;
-            app.run().await
-        }
-    )* };
-}
-
-handlers! {
-    from_macro(Path(id), id: u64) = "macro:{id}", 30, "macros";
-    other_from_macro(Path(Id_ { id }), id: Id_) = "macro-other:{id}", 30, "macros";
-}
-
-#[derive(Deserialize)]
-struct Id_ {
-    id: u8,
-}
-
-mod versions {
-    mod v1 {
-        use super::super::{App, Response, State, cached};
-
-        #[cached(ttl = 30)]
-        pub(in super::super) async fn status(State(app): State<App>) -> Response {
-            app.run().await
-        }
-    }
-
-    pub(super) use v1::status as current;
-}
-
-#[cache_evict(versions::current)]
-async fn evict_status() {}
-
-#[cached(ttl = 30)]
-#[expect(clippy::unused_async, reason = "some handlers do not wait")]
-#[expect(unused_mut, non_snake_case)]
-async fn Expected(Path(mut text): Path<String>) -> Json<usize> {
-    Json(text.len())
-}
-
 #[cached(ttl = 30)]
 #[expect(dead_code)]
 async fn not_mounted() {}
-
-/// One function for every method: only reads are answered from the cache.
-#[cached(ttl = 30)]
-async fn every_method(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-/// Refuses, but with a status that looks like success.
-struct Polite;
-
-impl<S: Sync> FromRequestParts<S> for Polite {
-    type Rejection = Redirect;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Redirect> {
-        if parts.headers.contains_key("x-allowed") {
-            Ok(Self)
-        } else {
-            Err(Redirect::to("/login"))
-        }
-    }
-}
-
-#[cache_evict(every_method("/every"), always)]
-async fn evict_politely(_: Polite) {}
 
 /// Another handler calls it as it is written, with its own types.
 async fn calls_others() -> Result<String, StatusCode> {
@@ -423,7 +277,7 @@ async fn calls_others() -> Result<String, StatusCode> {
         |_| async {},
     )))
     .await?;
-    let Json(number) = Expected::uncached(Path("four".to_owned())).await;
+    let Json(number) = surroundings::Expected::uncached(Path("four".to_owned())).await;
     let generic = generic::uncached::<Postgres>(State(Postgres), Path(1)).await;
     Ok(format!(
         "{runs} {number} {generic} {}",
@@ -450,21 +304,8 @@ fn router(app: App) -> Router {
         .route("/api/{id}", get(Api::get).delete(Api::delete))
         .route("/taken", get(taken))
         .route("/inside", inside())
-        .route("/key/{a}/{b}/{c}", get(names::key))
-        .route("/key/{a}", post(names::uncached))
-        .route(
-            "/no-prelude/{id}",
-            get(no_prelude::read).put(no_prelude::write),
-        )
-        .route("/no-prelude/{id}/request", get(no_prelude::of_request))
-        .route("/renamed/{id}", get(of_renamed))
-        .route("/cfg", get(with_cfg))
-        .route("/macro/{id}", get(from_macro))
-        .route("/other-macro/{id}", get(other_from_macro))
-        .route("/status", get(versions::current).delete(evict_status))
-        .route("/expected/{text}", get(Expected))
-        .route("/every", any(every_method))
-        .route("/polite", post(evict_politely))
+        .merge(surroundings::router())
+        .merge(any_method::router())
         .route("/tuple/{id}", get(tuple))
         .route("/declared", get(declared))
         .route("/upper/{id}", get(upper_case))
@@ -476,11 +317,8 @@ fn router(app: App) -> Router {
 on_every_store!(
     every_shape_is_stored_under_its_own_key,
     references_reach_every_shape,
-    what_is_put_and_evicted_at_once_is_evicted,
+    an_entry_that_a_write_puts_and_evicts_is_evicted,
     the_function_is_callable_as_it_is_written,
-    one_function_on_every_method_caches_reads_only,
-    a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds,
-    an_extractor_that_refuses_evicts_nothing_whatever_its_status,
 );
 
 async fn every_shape_is_stored_under_its_own_key(store: Store) {
@@ -546,7 +384,7 @@ async fn references_reach_every_shape(store: Store) {
     assert_eq!(client.get("/aliased/1").await.text(), "put");
 }
 
-async fn what_is_put_and_evicted_at_once_is_evicted(store: Store) {
+async fn an_entry_that_a_write_puts_and_evicts_is_evicted(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     client.get("/no-prelude/1").await;
     client.get("/no-prelude/1/request").await;
@@ -559,54 +397,4 @@ async fn what_is_put_and_evicted_at_once_is_evicted(store: Store) {
 async fn the_function_is_callable_as_it_is_written(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     assert_eq!(client.get("/calls").await.text(), "1 4 postgres 1 2.5");
-}
-
-async fn one_function_on_every_method_caches_reads_only(store: Store) {
-    let client = serve(router(App::counting(store.cache()))).await;
-    for (method, outcome) in [
-        ("GET", "MISS"),
-        ("OPTIONS", "BYPASS"),
-        ("GET", "HIT"),
-        ("POST", "EVICTED"),
-        ("GET", "MISS"),
-        ("GET", "HIT"),
-    ] {
-        assert_eq!(
-            client.send(method, "/every", &[]).await.outcome(),
-            outcome,
-            "{method}"
-        );
-    }
-}
-
-async fn a_write_by_a_function_on_every_method_drops_what_is_stored_if_it_succeeds(store: Store) {
-    let app = App::new(store.cache(), |run| async move {
-        if run == 1 {
-            StatusCode::CONFLICT
-        } else {
-            StatusCode::OK
-        }
-    });
-    let client = serve(router(app)).await;
-    let outcome = async || client.get("/every").await.outcome().to_owned();
-    assert_eq!(outcome().await, "MISS");
-    assert_eq!(client.send("PUT", "/every", &[]).await.status, 409);
-    assert_eq!(outcome().await, "HIT");
-    assert_eq!(client.send("PUT", "/every", &[]).await.status, 200);
-    assert_eq!(outcome().await, "MISS");
-}
-
-async fn an_extractor_that_refuses_evicts_nothing_whatever_its_status(store: Store) {
-    let client = serve(router(App::counting(store.cache()))).await;
-    client.get("/every").await;
-    assert_eq!(client.send("POST", "/polite", &[]).await.status, 303);
-    assert_eq!(client.get("/every").await.outcome(), "HIT");
-    assert_eq!(
-        client
-            .send("POST", "/polite", &[("x-allowed", "")])
-            .await
-            .status,
-        200
-    );
-    assert_eq!(client.get("/every").await.outcome(), "MISS");
 }

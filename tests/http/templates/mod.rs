@@ -1,16 +1,16 @@
 //! Keys made of values: what shares an entry, and what never does.
 
+mod other_crates;
+mod queries;
+
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, FromRequestParts, Path, Query, RawQuery, State};
+use axum::extract::{Extension, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_redis_cache::{
-    CacheKey, Determined, IdentifiesCaller, KeyPart, KeyWriter, Source, cache_evict, cached,
-};
+use axum_redis_cache::{CacheKey, IdentifiesCaller, KeyPart, KeyWriter, cache_evict, cached};
 use serde::Deserialize;
 
 use crate::support::{App, Store, on_every_store, serve};
@@ -101,61 +101,6 @@ async fn tenant_async(State(app): State<App>) -> Response {
     app.run().await
 }
 
-#[cached(ttl = 30)]
-async fn search(Query(page): Query<Page>, State(app): State<App>) -> Response {
-    let _ = (page.page, page.tags);
-    app.run().await
-}
-
-#[cached(ttl = 30, query("page", "sort"), ignore(query))]
-async fn search_some(RawQuery(query): RawQuery, State(app): State<App>) -> Response {
-    drop(query);
-    app.run().await
-}
-
-#[cached(ttl = 30, ignore(query))]
-async fn search_none(RawQuery(query): RawQuery, State(app): State<App>) -> Response {
-    drop(query);
-    app.run().await
-}
-
-#[cached(ttl = 30)]
-async fn pairs(Query(pairs): Query<Vec<(String, String)>>, State(app): State<App>) -> Response {
-    drop(pairs);
-    app.run().await
-}
-
-#[cached(ttl = 30)]
-async fn search_optional(
-    page: Result<Query<Page>, QueryRejection>,
-    State(app): State<App>,
-) -> Response {
-    drop(page);
-    app.run().await
-}
-
-/// An extractor of the user's own, of which only a trait says what determines it.
-struct Sort;
-
-impl<S: Sync> FromRequestParts<S> for Sort {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        Ok(Self)
-    }
-}
-
-impl Determined for Sort {
-    const BY: Source = Source::PathAndQuery;
-}
-
-type Hidden = Sort;
-
-#[cached(ttl = 30)]
-async fn sorted(_: Hidden, State(app): State<App>) -> Response {
-    app.run().await
-}
-
 #[derive(Clone, Copy)]
 struct Role(bool);
 
@@ -200,12 +145,6 @@ fn router(app: App) -> Router {
         .route("/team", get(of_team).delete(evict_text))
         .route("/tenant", get(tenant))
         .route("/tenant-async", get(tenant_async))
-        .route("/search", get(search))
-        .route("/search/some", get(search_some))
-        .route("/search/none", get(search_none))
-        .route("/search/optional", get(search_optional))
-        .route("/search/pairs", get(pairs))
-        .route("/sorted", get(sorted))
         .route("/role", get(by_role).layer(middleware::from_fn(set_role)))
         .with_state(app)
 }
@@ -214,11 +153,11 @@ on_every_store!(
     a_template_is_evicted_wherever_the_handler_is_mounted,
     different_values_never_share_an_entry,
     a_group_may_be_made_of_values,
-    field_paths_select_and_nothing_else_does,
+    only_the_field_paths_of_a_key_select,
     values_select_a_response_and_its_group,
     an_extension_selects_a_response,
     a_function_makes_the_key_of_the_head_of_the_request,
-    the_query_is_in_the_key_only_if_the_handler_can_see_it,
+    long_keys_and_groups_are_hashed_and_still_evicted,
 );
 
 async fn a_template_is_evicted_wherever_the_handler_is_mounted(store: Store) {
@@ -271,7 +210,7 @@ async fn a_group_may_be_made_of_values(store: Store) {
     assert_eq!(client.get("/repos/b/1").await.outcome(), "HIT");
 }
 
-async fn field_paths_select_and_nothing_else_does(store: Store) {
+async fn only_the_field_paths_of_a_key_select(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     let get = async |user, team, target| {
         client
@@ -342,69 +281,6 @@ async fn a_function_makes_the_key_of_the_head_of_the_request(store: Store) {
     assert_ne!(tenant::key("a/v1/tenant"), tenant_async::key("a/v1/tenant"));
 }
 
-async fn the_query_is_in_the_key_only_if_the_handler_can_see_it(store: Store) {
-    let client = serve(router(App::counting(store.cache()))).await;
-    let outcomes = async |targets: [&str; 3]| {
-        let mut outcomes = Vec::new();
-        for target in targets {
-            outcomes.push(client.get(target).await.outcome().to_owned());
-        }
-        outcomes.join(" ")
-    };
-    let targets = [
-        "/search?page=1&utm=a",
-        "/search?page=1&utm=b",
-        "/search?page=1&utm=a",
-    ];
-    assert_eq!(outcomes(targets).await, "MISS HIT HIT");
-    let targets = ["/search?page=2", "/search?page=1&tags=a", "/search?page=1"];
-    assert_eq!(outcomes(targets).await, "MISS MISS HIT");
-    let targets = [
-        "/search/some?page=1&utm=a",
-        "/search/some?utm=b&page=1",
-        "/search/some",
-    ];
-    assert_eq!(outcomes(targets).await, "MISS HIT MISS");
-    let targets = [
-        "/search/none?utm_source=a",
-        "/search/none?utm_source=b",
-        "/search/none",
-    ];
-    assert_eq!(outcomes(targets).await, "MISS HIT HIT");
-    let targets = [
-        "/search/optional?page=1",
-        "/search/optional?page=2",
-        "/search/optional",
-    ];
-    assert_eq!(outcomes(targets).await, "MISS MISS MISS");
-    let targets = [
-        "/search/pairs?a=1&utm=a",
-        "/search/pairs?a=1&utm=b",
-        "/search/pairs?a=1",
-    ];
-    assert_eq!(outcomes(targets).await, "MISS MISS MISS");
-    let targets = ["/sorted?a", "/sorted?b", "/sorted?a"];
-    assert_eq!(outcomes(targets).await, "MISS MISS HIT");
-}
-
-/// `/search?utm_source=..` of a handler that takes no query is the same resource.
-#[cached(ttl = 30)]
-async fn no_query(State(app): State<App>) -> Response {
-    app.run().await
-}
-
-on_every_store!(
-    what_a_handler_cannot_see_does_not_split_its_cache,
-    long_keys_and_groups_are_hashed_and_still_evicted,
-);
-
-async fn what_a_handler_cannot_see_does_not_split_its_cache(store: Store) {
-    let router = Router::new().route("/search", get(no_query));
-    let client = serve(router.with_state(App::counting(store.cache()))).await;
-    assert_eq!(client.get("/search?utm_source=a").await.outcome(), "MISS");
-    assert_eq!(client.get("/search?utm_source=b").await.outcome(), "HIT");
-}
-
 async fn long_keys_and_groups_are_hashed_and_still_evicted(store: Store) {
     let client = serve(router(App::counting(store.cache()))).await;
     let (one, other) = ("x".repeat(2_000), format!("{}y", "x".repeat(1_999)));
@@ -419,7 +295,7 @@ async fn long_keys_and_groups_are_hashed_and_still_evicted(store: Store) {
     assert_eq!(client.get(&paths[1]).await.outcome(), "HIT");
 }
 
-/// What a key is made of, as its user names it.
+/// The parts of a key, as its user names them.
 #[test]
 fn keys_can_be_named_in_code() {
     let keys: [CacheKey; 3] = [
@@ -444,76 +320,4 @@ fn keys_can_be_named_in_code() {
         of_team::key("/team"),
         "it sees no query"
     );
-    assert_ne!(
-        search_some::key("/search?page=1"),
-        search_some::key("/search")
-    );
-    assert_eq!(
-        search_some::key("/search?sort=1&page=%41&b=1"),
-        search_some::key("/search?page=A&sort=1")
-    );
-    assert_ne!(
-        pairs::key("/pairs?b=1&a=A"),
-        pairs::key("/pairs?a=A&b=1"),
-        "it sees the order"
-    );
-}
-
-mod of_other_crates {
-    use axum::Router;
-    use axum::extract::{Path, State};
-    use axum::response::Response;
-    use axum::routing::get;
-    use axum_extra::extract::{Cached, Form, Query, WithRejection};
-    use axum_redis_cache::cached;
-    use uuid::Uuid;
-
-    use crate::support::{App, Store, on_every_store, serve};
-
-    #[cached(ttl = 30, key = "order:{id}")]
-    async fn order(Path(id): Path<Uuid>, State(app): State<App>) -> Response {
-        let _ = id;
-        app.run().await
-    }
-
-    #[cached(ttl = 30)]
-    async fn search(
-        query: Query<Vec<(String, String)>>,
-        _: Cached<State<App>>,
-        State(app): State<App>,
-    ) -> Response {
-        let _ = query.len();
-        app.run().await
-    }
-
-    /// Compiles: what the arguments are determined by is known.
-    #[cached(ttl = 30)]
-    #[expect(dead_code)]
-    async fn known(
-        path: WithRejection<Path<u8>, axum::extract::rejection::PathRejection>,
-        form: Form<Vec<(String, String)>>,
-    ) -> String {
-        format!("{}{}", path.0.0, form.0.len())
-    }
-
-    on_every_store!(ids_and_extractors_of_other_crates_are_known,);
-
-    async fn ids_and_extractors_of_other_crates_are_known(store: Store) {
-        let router = Router::new()
-            .route("/orders/{id}", get(order))
-            .route("/", get(search));
-        let client = serve(router.with_state(App::counting(store.cache()))).await;
-        let id = "/orders/67e55044-10b1-426f-9247-bb680e5fe0c8";
-        assert_eq!(client.get(id).await.outcome(), "MISS");
-        assert_eq!(
-            client
-                .get(&id.to_uppercase().replace("ORDERS", "orders"))
-                .await
-                .outcome(),
-            "HIT"
-        );
-        assert_ne!(order::key(Uuid::nil()), order::key(Uuid::max()));
-        assert_eq!(client.get("/?a=1").await.outcome(), "MISS");
-        assert_eq!(client.get("/?a=2").await.outcome(), "MISS");
-    }
 }
