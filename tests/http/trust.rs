@@ -107,7 +107,9 @@ async fn a_redis_that_cannot_save_is_not_trusted() {
     let refuse = async || {
         std::fs::remove_dir_all(&path).unwrap();
         let refuses = async || {
-            redis.command(&["BGSAVE", "SCHEDULE"]);
+            // It is refused while an earlier save is under way.
+            let save = redis::cmd("BGSAVE").arg("SCHEDULE").to_owned();
+            let _ = save.exec(&mut redis.connection());
             let set = redis::cmd("DEL")
                 .arg("x")
                 .query::<i64>(&mut redis.connection());
