@@ -362,11 +362,11 @@ impl Store {
 
     /// Returns the servers behind the store, with the state of their connections.
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
-        #[cfg(feature = "redis")]
-        if let Self::Redis(store) = self {
-            return store.servers();
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.servers(),
+            _ => Vec::new(),
         }
-        Vec::new()
     }
 
     /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.
