@@ -480,7 +480,7 @@ on_every_store! {
         assert_eq!(read(&router, &target).await, "MISS run 1");
         ask(&router, "DELETE", "/books").await;
         assert_eq!(read(&router, &target).await, "MISS run 2");
-        let undeclared = "a group was evicted that no handler";
+        let undeclared = "evicted a group that no handler";
         assert_eq!(logged(&[undeclared, BOOKS]), 0);
         assert_eq!(logged(&[undeclared, &shelf(&unique)]), 0);
         let misspelt = format!("misspelt {unique}");
