@@ -22,7 +22,8 @@ pub use http::fields::X_REDIS_CACHE;
 pub use key::CacheKey;
 pub use key::part::{KeyPart, KeyWriter};
 pub use key::reader::UrlReader;
-pub use observe::status::{ConnectionState, PingError, ServerStatus, Status};
+pub use observe::PingError;
+pub use observe::status::{ConnectionState, ServerStatus, Status};
 pub use serve::explanation::{Explanation, LeaseState, StoredEntry};
 pub use settings::{CertReqs, Settings, SettingsError};
 #[cfg(feature = "redis")]

@@ -344,7 +344,7 @@ async fn a_server_that_is_away_is_reported_until_it_is_back() {
     until("it is down", async || !cache.status().is_connected()).await;
     cache.ping().await.unwrap_err();
     let reply = client.send("POST", "/visits/1", &[]).await;
-    assert!(reply.text().contains("not reachable"), "{}", reply.text());
+    assert!(reply.text().contains("unreachable"), "{}", reply.text());
     proxy.pass();
     until("it is up", async || {
         cache.status().servers[0].connections == [ConnectionState::Up]

@@ -534,7 +534,7 @@ async fn groups_are_constants_and_functions(store: Store) {
     assert_eq!(read(&router, &target).await, "MISS run 1");
     ask(&router, "DELETE", "/books").await;
     assert_eq!(read(&router, &target).await, "MISS run 2");
-    let undeclared = "a group was evicted that no handler";
+    let undeclared = "evicted a group that no handler";
     assert_eq!(logged(&[undeclared, BOOKS]), 0);
     assert_eq!(logged(&[undeclared, &shelf(&unique)]), 0);
     let misspelt = format!("misspelt {unique}");

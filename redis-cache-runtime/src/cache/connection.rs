@@ -1,7 +1,8 @@
 //! The methods of [`Cache`] about its connections: their state, and their use for other commands.
 
 use super::Cache;
-use crate::observe::status::{PingError, Status};
+use crate::observe::PingError;
+use crate::observe::status::Status;
 #[cfg(feature = "redis")]
 use crate::store::Redis;
 
@@ -34,7 +35,8 @@ impl Cache {
     /// handlers.
     #[cfg(feature = "redis")]
     pub fn redis(&self) -> Redis {
-        Redis::of_store(self.engine.client().store().in_redis())
+        let store = self.engine.client().store().in_redis();
+        store.map_or_else(Redis::none, crate::store::RedisStore::connection)
     }
 
     /// Returns the state of the connections, without asking the servers.

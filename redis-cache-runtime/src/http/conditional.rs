@@ -7,10 +7,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-/// Hashing a longer body takes long enough to keep other requests waiting.
+/// The longest body that is hashed in the task of the request. A longer one would delay other requests.
 const MAX_INLINE_HASH: usize = 256 * 1024;
 
-/// Gives a 200 without a validator a weak one, made from its body: the same in every process.
+/// Adds a weak validator to a 200 without one. It is a hash of the body, so it is equal in every
+/// process.
 pub(crate) async fn add_etag(status: StatusCode, fields: &mut HeaderMap, body: &Bytes) {
     if status != StatusCode::OK || fields.contains_key(header::ETAG) {
         return;
@@ -55,7 +56,7 @@ pub(crate) fn is_not_modified(
     matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
 }
 
-/// `If-None-Match` by weak comparison (RFC 9110 §8.8.3.2 and §13.1.2).
+/// Evaluates `If-None-Match` by weak comparison (RFC 9110 §8.8.3.2 and §13.1.2).
 fn any_tag_matches(request: &HeaderMap, current: Option<&HeaderValue>) -> bool {
     let current = current
         .and_then(|tag| tag.to_str().ok())
@@ -67,8 +68,8 @@ fn any_tag_matches(request: &HeaderMap, current: Option<&HeaderValue>) -> bool {
     tags.any(|tag| tag == "*" || (current.is_some() && opaque_tag(tag) == current))
 }
 
-/// The members of a list of entity tags: in a tag a comma separates nothing, and a backslash is a
-/// character like others (RFC 9110 §8.8.3).
+/// Returns the members of a list of entity tags. In a tag, commas do not separate and backslashes do not
+/// escape (RFC 9110 §8.8.3).
 fn split_tags(line: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     line.split(move |c| {
@@ -78,14 +79,14 @@ fn split_tags(line: &str) -> impl Iterator<Item = &str> {
     .map(|tag| tag.trim_matches([' ', '\t']))
 }
 
-/// An entity tag without its weakness, quotes included; `None` when it is malformed.
+/// Returns an entity tag without `W/`, quotes included; `None`: the tag is malformed.
 fn opaque_tag(tag: &str) -> Option<&str> {
     let opaque = tag.strip_prefix("W/").unwrap_or(tag);
     let quoted = opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"');
     quoted.then_some(opaque)
 }
 
-/// A date (RFC 9110 §5.6.7), in upper or lower case (RFC 9111 §4.2).
+/// Parses a date (RFC 9110 §5.6.7), in upper or lower case (RFC 9111 §4.2).
 pub(super) fn date(value: &HeaderValue) -> Option<SystemTime> {
     let text = value.to_str().ok()?;
     let parsed = httpdate::parse_http_date(text);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The longest delta-seconds that need be told apart (RFC 9111 §1.2.2).
+/// The greatest delta-seconds value; greater values count as this one (RFC 9111 §1.2.2).
 pub(super) const MAX_SECONDS: u64 = 1 << 31;
 
 /// The directives of a request that this cache obeys (RFC 9111 §5.2.1).
@@ -64,7 +64,7 @@ impl ResponseDirectives {
     /// (RFC 9111 §4.2.1).
     pub(crate) fn of(fields: &HeaderMap) -> Self {
         let readable = |line: &HeaderValue| line.to_str().is_ok();
-        // What cannot be read might forbid it.
+        // A malformed field may forbid storing.
         let no_store = !fields.get_all(header::CACHE_CONTROL).iter().all(readable);
         let mut this = Self {
             no_store,
@@ -114,8 +114,8 @@ fn each_directive(fields: &HeaderMap, mut each: impl FnMut(&str, Option<&str>)) 
     }
 }
 
-/// The members of a comma-separated list (RFC 9110 §5.6.1): trimmed, not empty, and with the
-/// commas inside quoted strings left alone.
+/// Returns the members of a comma-separated list (RFC 9110 §5.6.1), trimmed and without empty members.
+/// Commas inside quoted strings do not separate.
 pub(crate) fn split_list(line: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |c| {

@@ -1,4 +1,4 @@
-//! Which header fields are stored, and which a 304 carries.
+//! The rules for storing header fields, and for the fields of a 304.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -13,11 +13,11 @@ use super::targeted::is_targeted;
 /// | --- | --- |
 /// | `HIT` | with a stored response |
 /// | `STALE` | with a stored response that is stale |
-/// | `MISS` | with what the handler made, because nothing was stored that could be reused |
-/// | `BYPASS` | with what the handler made, and the cache was not used |
-/// | `EVICTED` | with what the handler made, after evicting what it changed |
-/// | `STORED` | with what the handler made, after storing it for the next read |
-/// | `PENDING` | with what the handler made; Redis has not been told yet what it evicts |
+/// | `MISS` | by the handler, because no stored response could be reused |
+/// | `BYPASS` | by the handler, without the cache |
+/// | `EVICTED` | by the handler; the entries that it changed are evicted |
+/// | `STORED` | by the handler; the response is stored for the next read |
+/// | `PENDING` | by the handler; its evictions have not reached Redis yet |
 ///
 /// ```
 /// use axum::response::Response;
@@ -39,7 +39,7 @@ pub(crate) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-group
 pub(crate) const CACHE_GROUP_INVALIDATION: HeaderName =
     HeaderName::from_static("cache-group-invalidation");
 
-/// Fields of one connection, or that are made anew for every response (RFC 9111 §3.1).
+/// Fields of one connection, and fields that are set again for every response (RFC 9111 §3.1).
 static NEVER_STORED: [HeaderName; 14] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -54,7 +54,7 @@ static NEVER_STORED: [HeaderName; 14] = [
     header::DATE,
     header::AGE,
     X_REDIS_CACHE,
-    // It means nothing in the response to a read.
+    // The field has no meaning in the response to a read.
     CACHE_GROUP_INVALIDATION,
 ];
 
@@ -70,8 +70,8 @@ static IN_NOT_MODIFIED: [HeaderName; 8] = [
     CACHE_GROUPS,
 ];
 
-/// The fields to store of a response. `Cache-Control` is left out: it counts down, so it is made
-/// from the freshness lifetime every time.
+/// Returns the fields of a response to store. `Cache-Control` is left out: it counts down, so every
+/// reply computes it from the freshness lifetime.
 pub(crate) fn stored_fields(fields: &HeaderMap) -> HeaderMap {
     let connection: Vec<String> = list_members(fields, &header::CONNECTION).collect();
     let stored = |name: &HeaderName| {
@@ -98,15 +98,16 @@ pub(crate) fn retain_for_not_modified(fields: HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Makes `Vary` name the request fields that select the response, in one line: there are caches that
-/// obey only the last of several.
+/// Adds to `Vary` the request fields that select the response, in one line: some caches obey only the
+/// last of several lines.
 pub(crate) fn add_vary(fields: &mut HeaderMap, nominated: &[HeaderName]) {
     if let Some(line) = one_vary(fields, nominated) {
         fields.insert(header::VARY, line);
     }
 }
 
-/// The `Vary` of a response with nominated fields; `None`: it has that already, or it cannot be read.
+/// Returns the `Vary` of a response with nominated fields; `None`: it names them already, or is
+/// malformed.
 fn one_vary(fields: &HeaderMap, nominated: &[HeaderName]) -> Option<HeaderValue> {
     let lines = fields.get_all(header::VARY).iter().map(HeaderValue::to_str);
     let lines: SmallVec<[_; 2]> = lines.collect::<Result<_, _>>().ok()?;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::directives::{RequestDirectives, split_list};
 
-/// The freshness a response was granted when it was generated.
+/// The freshness that a response was granted when it was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     /// The freshness lifetime; `None`: no expiry.
     pub(crate) lifetime: Option<Duration>,
-    /// The rest of the handler's `max-age` when the response came, in seconds: clients are told that at
-    /// most.
+    /// The rest of the handler's `max-age` when the response arrived, in seconds. It limits the
+    /// `max-age` for clients.
     pub(crate) max_age: Option<u64>,
     /// Set if the handler declared `s-maxage`, so that shared caches downstream receive it too.
     pub(crate) s_maxage: bool,
@@ -42,7 +42,7 @@ impl Grant {
     }
 }
 
-/// For how long a stale response is still of use (RFC 5861), from when it became stale.
+/// The windows in which a stale response may be used (RFC 5861), from the end of its freshness lifetime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StaleWindows {
     pub(crate) while_revalidate: Duration,
@@ -112,13 +112,13 @@ impl Freshness {
         self.lifetime.is_none_or(|lifetime| self.age < lifetime)
     }
 
-    /// For how long it has been stale.
+    /// Returns the time for which the response has been stale.
     pub(super) fn staleness(self) -> Duration {
         self.age.saturating_sub(self.lifetime.unwrap_or(self.age))
     }
 
-    /// Seconds until it is no longer fresh, or, negative, since then. Rounded away from zero, like
-    /// `max-age`: no fresh response says 0. `None`: no expiry.
+    /// Returns the seconds until the response is stale; negative: the seconds since then. Rounded away
+    /// from zero, so that no fresh response has 0. `None`: no expiry.
     pub(crate) fn ttl(self) -> Option<i64> {
         let seconds = |time| i64::try_from(whole_seconds(time)).unwrap_or(i64::MAX);
         self.remaining().map(|remaining| match remaining {
@@ -170,7 +170,7 @@ impl Freshness {
     }
 }
 
-/// Seconds, rounded up.
+/// Returns the seconds of a duration, rounded up.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration
         .as_secs()

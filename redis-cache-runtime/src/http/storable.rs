@@ -18,7 +18,7 @@ pub(crate) enum NotStorable {
     Range,
     Authorization,
     RequestNoStore,
-    /// With the status; what stands for all of them has 200.
+    /// The status of the response. The placeholder for all of them is 200.
     Status(StatusCode),
     SetCookie,
     CacheControl,
@@ -59,7 +59,7 @@ impl NotStorable {
         Self::ReadTooEarly,
     ];
 
-    /// A bit for each variant.
+    /// Returns the bit of the variant.
     pub(crate) fn bit(self) -> u32 {
         let is_same = |other: &Self| discriminant(other) == discriminant(&self);
         Self::ALL.iter().position(is_same).map_or(0, |at| 1 << at)
@@ -73,7 +73,7 @@ impl NotStorable {
         }
     }
 
-    /// A word for it, for machines: a Token (RFC 9651 §3.3.4).
+    /// Returns the name for machines, a Token (RFC 9651 §3.3.4).
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Method => "method",
@@ -137,9 +137,9 @@ pub(crate) struct StorePolicy {
     /// Sorted by name.
     pub(crate) vary: &'static [HeaderName],
     pub(crate) statuses: &'static [u16],
-    /// The route says that responses are the same for everyone.
+    /// The route declares `public`: all users get the same responses.
     pub(crate) public: bool,
-    /// The key holds who asks.
+    /// The key identifies the user.
     pub(crate) identified: bool,
 }
 
@@ -231,8 +231,8 @@ pub(crate) fn age(fields: &HeaderMap, now: SystemTime) -> Duration {
     Duration::from_secs(since.map_or(0, |since| since.as_secs()).max(age))
 }
 
-/// The rest of the freshness lifetime of a response (RFC 9111 §4.2.1). An `Expires`, which is
-/// often there for old clients, only shortens what the route grants.
+/// Returns the rest of the freshness lifetime of a response (RFC 9111 §4.2.1). `Expires` is often sent
+/// for old clients, so it can only shorten the lifetime that the route grants.
 fn lifetime(
     directives: &ResponseDirectives,
     fields: &HeaderMap,
@@ -250,7 +250,7 @@ fn lifetime(
     }
 }
 
-/// The time from `Date` to `Expires`. An invalid date is one in the past (RFC 9111 §5.3).
+/// Returns the time from `Date` to `Expires`. An invalid date is one in the past (RFC 9111 §5.3).
 fn expires(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let expires = date(fields.get(header::EXPIRES)?);
     let generated = fields.get(header::DATE).and_then(date).unwrap_or(now);

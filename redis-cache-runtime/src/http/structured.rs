@@ -1,12 +1,12 @@
-//! Structured field values (RFC 9651): as much of them as the cache writes.
+//! Structured field values (RFC 9651), as far as the cache writes them.
 
 use axum::http::HeaderValue;
 
 /// The largest Integer (RFC 9651 §3.3.1).
 pub(crate) const MAX_INTEGER: i64 = 999_999_999_999_999;
 
-/// A List of Strings; `None` when it would be empty, which has no value. What cannot be a String is
-/// left out.
+/// Returns a List of Strings without the texts that cannot be Strings; `None`: the List is empty and so
+/// has no field value.
 pub(crate) fn list_of_strings<'a>(texts: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
     let mut list = String::new();
     for text in texts.filter(|text| is_string(text)) {

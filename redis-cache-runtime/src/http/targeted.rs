@@ -1,4 +1,4 @@
-//! Fields that tell some caches how long a response stays fresh: `CDN-Cache-Control` and its like
+//! Fields with a freshness lifetime for some caches: `CDN-Cache-Control` and other targeted fields
 //! (RFC 9213), and `Surrogate-Control`.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use super::directives::{seconds, split_list};
 use super::freshness::whole_seconds;
 
-/// Returns whether there is one.
+/// Returns whether a response has such a field.
 pub(crate) fn is_any(fields: &HeaderMap) -> bool {
     fields.keys().any(is_targeted)
 }
@@ -18,7 +18,7 @@ pub(super) fn is_targeted(name: &HeaderName) -> bool {
     name.ends_with("cdn-cache-control") || name == "surrogate-control"
 }
 
-/// Takes an age off what the fields grant, so that no cache counts it twice or forgets it.
+/// Subtracts an age from the lifetimes in the fields, so that every cache counts the age once.
 pub(crate) fn count_down(fields: &mut HeaderMap, age: Duration) {
     let age = whole_seconds(age);
     for (name, value) in fields.iter_mut() {
@@ -64,8 +64,8 @@ fn is_window(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// The name and the seconds of a directive; those after a `+` are of `Surrogate-Control`, for a stale
-/// response.
+/// Returns the name and the seconds of a directive. In `Surrogate-Control`, seconds after a `+` are for
+/// stale responses.
 fn granted(directive: &str) -> Option<(&str, u64, Option<u64>)> {
     let (name, value) = directive.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());

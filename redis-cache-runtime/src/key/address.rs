@@ -7,7 +7,7 @@ use super::groups::Groups;
 use super::registry::Mounted;
 use super::variant::Variant;
 
-/// Everything the store needs to find one stored response.
+/// Everything that the store needs to find one entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     pub(crate) key: CacheKey,
@@ -18,13 +18,13 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Returns whether its entry is stamped with a nonce that evictions of its key remove. Other entries
-    /// are removed themselves.
+    /// Returns whether evictions of the key remove a nonce that the entry is stamped with. Otherwise
+    /// they remove the entry itself.
     pub(crate) fn is_stamped_by_key(&self) -> bool {
         self.variant.is_some() || self.reads_early()
     }
 
-    /// Returns whether what is stored may be made of what was read before the lease was taken.
+    /// Returns whether the entry may depend on data that was read before the lease was taken.
     pub(crate) fn reads_early(&self) -> bool {
         self.mounted.is_some_and(|mounted| mounted.reads_early)
     }

@@ -18,14 +18,14 @@ use crate::key::registry::MountPath;
 /// The URL of a request, as extractors see it.
 #[derive(Debug)]
 pub(crate) enum Asked<'a> {
-    /// In the head of the request. Nothing changes it: axum lends the parameters of a path only to
-    /// extractors.
+    /// The URL in the head of the request. The head is borrowed mutably, but never changed: axum lends
+    /// the parameters of a path only to extractors.
     Here(&'a mut Parts),
     Kept(&'a KeptUrl),
 }
 
 impl Asked<'_> {
-    /// Without the prefixes of nested routers.
+    /// The URI without the prefixes of nested routers.
     pub(crate) fn uri(&self) -> &Uri {
         match self {
             Self::Here(parts) => &parts.uri,
@@ -71,7 +71,7 @@ impl Asked<'_> {
         nested.map_or("", NestedPath::as_str)
     }
 
-    /// The only parameter of the path, if there is one and it is of that type.
+    /// Returns the only parameter of the path, if there is exactly one and it is of that type.
     pub(crate) fn only_param<T: DeserializeOwned + Send>(&mut self) -> Option<T> {
         let Self::Here(parts) = self else { return None };
         let extracted = Path::<T>::from_request_parts(parts, &()).now_or_never()?;
@@ -109,7 +109,7 @@ impl KeptUrl {
         })
     }
 
-    /// The URL that a text names, for a handler that reads nothing of the path.
+    /// Returns the URL that a text names, for a handler that reads nothing from the path.
     pub(crate) fn of_text(text: &str) -> Self {
         Self {
             uri: normalize_percent(text).parse().unwrap_or_default(),
@@ -125,13 +125,13 @@ pub(crate) struct Params {
     text: SmallVec<[u8; 32]>,
     /// The ends of each name and each value.
     ends: SmallVec<[(usize, usize); 1]>,
-    /// One of them is not UTF-8, so that there are none here.
+    /// A parameter is not UTF-8, so no parameter is kept.
     is_malformed: bool,
 }
 
 impl Params {
     fn of(parts: &mut Parts) -> Self {
-        // It never waits.
+        // The extraction never waits.
         match Path::<Self>::from_request_parts(parts, &()).now_or_never() {
             Some(Ok(Path(params))) => params,
             Some(Err(PathRejection::FailedToDeserializePathParams(error))) => Self {
@@ -142,7 +142,7 @@ impl Params {
         }
     }
 
-    /// Names and values.
+    /// Returns the names and the values.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let mut start = 0;
         self.ends.iter().map(move |(name, value)| {

@@ -9,10 +9,10 @@ use super::groups::sorted_groups;
 use super::part::Text;
 use super::spelling::{BUCKETS, Group, MAX_LEN, hashed, hex, unscoped};
 
-/// The primary cache key (RFC 9111 §2): which handler's response it is, and to what.
+/// The primary cache key (RFC 9111 §2) of a response: its handler, and the values of the request.
 ///
-/// The attributes make it of requests. To evict from elsewhere, ask the handler for it by its
-/// values:
+/// The attributes build keys from requests. To evict from other code, build the key of a handler from
+/// its values:
 ///
 /// ```
 /// # use axum_redis_cache::{Cache, cached};
@@ -33,15 +33,16 @@ use super::spelling::{BUCKETS, Group, MAX_LEN, hashed, hex, unscoped};
 /// # }
 /// ```
 // The text of a handler's key starts with the name of the handler, the text of a hashed key with `#`,
-// the text of the key of a value with `=`, and a scope with `(`, so that none of them ever meet.
+// the text of the key of a value with `=`, and a scope with `(`, so that no two kinds of keys are equal.
 #[derive(Clone, Debug)]
 pub struct CacheKey {
     pub(super) text: String,
-    /// The key that this one extends, by what is no value of the path: evicting that evicts this too.
+    /// The key that this key extends by values that are not in the path. Its eviction evicts this key,
+    /// too.
     pub(super) base: Option<Box<str>>,
-    /// Which nonce of everything its entry is stamped with.
+    /// The bucket whose nonce the entry is stamped with.
     pub(super) bucket: u8,
-    /// The groups of its entry, where the values of the key decide about them.
+    /// The groups of the entry, if the values of the key decide about them.
     pub(crate) groups: Option<Vec<Group>>,
 }
 
@@ -54,7 +55,7 @@ impl CacheKey {
         groups: None,
     };
 
-    /// The key of a handler's response, whose text begins with the name of the handler.
+    /// Returns the key of a handler's response. Its text begins with the name of the handler.
     pub(crate) fn of_handler(text: String, bucket: u8) -> Self {
         let text = if text.len() > MAX_LEN {
             hashed(&text)
@@ -69,7 +70,7 @@ impl CacheKey {
         }
     }
 
-    /// The key that extends this one.
+    /// Returns the key that extends this key.
     pub(crate) fn extended(self, more: &str) -> Self {
         if more.is_empty() {
             return self;
@@ -82,8 +83,8 @@ impl CacheKey {
         }
     }
 
-    /// The key of a value: `=group:key`, or `=:key` in no group. The same key in another group is
-    /// another one.
+    /// Returns the key of a value: `=group:key`, or `=:key` without a group. Equal names in different
+    /// groups are different keys.
     pub(crate) fn of_value(group: Option<&str>, key: &str) -> Self {
         let mut text = String::with_capacity(2 + group.map_or(0, str::len) + key.len());
         text.push('=');
@@ -108,7 +109,7 @@ impl CacheKey {
         }
     }
 
-    /// The start of the SHA-256 of the key, which tells it from others where it must not be shown.
+    /// Returns the start of the SHA-256 of the key, to identify the key where it must not be shown.
     pub(crate) fn fingerprint(&self) -> String {
         hex(&Sha256::digest(&self.text)[..8])
     }
@@ -117,23 +118,23 @@ impl CacheKey {
         &self.text
     }
 
-    /// The name of the handler, or the hash of a long key.
+    /// Returns the name of the handler, or the hash of a long key.
     pub(super) fn handler(&self) -> &str {
         let text = unscoped(&self.text).unwrap_or_default();
         text.split([' ', '/', '?', '=']).next().unwrap_or_default()
     }
 
-    /// Returns whether it is the key of a value, and not that of a response.
+    /// Returns whether this is the key of a value.
     pub(crate) fn is_of_value(&self) -> bool {
         unscoped(&self.text).is_some_and(|text| text.starts_with('='))
     }
 
-    /// The text of the key that this one extends, if it extends one.
+    /// Returns the text of the key that this key extends, if there is one.
     pub(crate) fn base(&self) -> Option<&str> {
         self.base.as_deref()
     }
 
-    /// The key that this one extends, or itself.
+    /// Returns the key that this key extends, or this key.
     pub(crate) fn into_base(mut self) -> Self {
         if let Some(base) = self.base.take() {
             self.text = base.into_string();
@@ -167,7 +168,7 @@ impl Hash for CacheKey {
     }
 }
 
-/// The bucket of a handler, or of a group of values, by its name.
+/// Returns the bucket of a handler, or of a group of values, by its name.
 pub(crate) fn bucket_of(name: &str) -> u8 {
     // The remainder is less than the number of buckets.
     u8::try_from(xxh3_64(name.as_bytes()) % u64::from(BUCKETS)).unwrap_or_default()

@@ -15,13 +15,13 @@ pub(crate) enum Eviction {
     /// The entries of a key and of those that extend it.
     Key(CacheKey),
     Group(Group),
-    /// Everything of the handlers in a bucket.
+    /// All entries of the handlers in a bucket.
     Handler(u8),
     All,
 }
 
-/// An eviction that the store has to be told of: everywhere, or only in some slots of a cluster,
-/// where the others have taken it.
+/// An eviction that is still to be sent to the store: everywhere, or only in the slots of a cluster that
+/// have not taken it.
 #[derive(Clone, Debug)]
 pub(crate) struct Owed {
     pub(crate) eviction: Eviction,
@@ -29,7 +29,7 @@ pub(crate) struct Owed {
 }
 
 impl Owed {
-    /// An eviction that the store was not told of at all.
+    /// Returns an eviction that is still to be sent everywhere.
     pub(crate) fn whole(eviction: Eviction) -> Self {
         Self {
             eviction,
@@ -38,13 +38,13 @@ impl Owed {
     }
 }
 
-/// Returns whether some slots, or all of them, hold what belongs to a key.
+/// Returns whether some slots, or all of them, hold the names of a key.
 pub(crate) fn concerns(slots: Option<&Slots>, key: &CacheKey) -> bool {
     slots.is_none_or(|slots| slots.contains(slot_of_key(key)))
 }
 
 impl Eviction {
-    /// The kind of what it drops.
+    /// Returns the kind of the evicted entries.
     pub(crate) fn target(&self) -> &'static str {
         match self {
             Self::Key(_) => "key",
@@ -54,12 +54,12 @@ impl Eviction {
         }
     }
 
-    /// Returns whether it concerns responses of handlers, and not a value alone.
+    /// Returns whether the eviction concerns responses, and not only a value.
     pub(crate) fn concerns_responses(&self) -> bool {
         !matches!(self, Self::Key(key) if key.is_of_value())
     }
 
-    /// The name of its group, if it is of one that the code names.
+    /// Returns the name of the evicted group, if the code names the group.
     pub(crate) fn named_group(&self) -> Option<&'static str> {
         match self {
             Self::Group(group) => named(group),
@@ -68,7 +68,7 @@ impl Eviction {
     }
 }
 
-/// For the log, which is shown no values: they may be secrets.
+/// Formats for the log, without values: they may be secrets.
 impl fmt::Display for Eviction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Finds out about the fields of a type, by what it makes of parameters.
+//! Discovers the fields of a type by deserializing the type from test parameters.
 
 use std::any::TypeId;
 use std::cell::RefCell;
@@ -11,14 +11,14 @@ use serde::forward_to_deserialize_any;
 use super::text::{Refused, Text, Word};
 
 thread_local! {
-    /// The field of each name of a type; there are as many as the code has.
+    /// The field of each name of a type. The code bounds the number of names.
     static FIELDS: RefCell<HashMap<(TypeId, &'static str), &'static str>> = RefCell::default();
 }
 
-/// The field of `T` that a declared name stands for: itself, if `T` does not say.
+/// Returns the field of `T` that a declared name stands for; the name itself if `T` does not reveal it.
 ///
-/// A derived `Deserialize` declares fields and aliases alike. But it refuses a field that is there
-/// twice, and names the field then: so a parameter is given twice, with a value that it accepts.
+/// A derived `Deserialize` declares fields and aliases alike. But its error for a field that occurs
+/// twice names the field. So the parameter is given twice, with a value that the field accepts.
 pub(super) fn field_of<T: DeserializeOwned + 'static>(
     name: &'static str,
     written: &str,
@@ -32,15 +32,15 @@ pub(super) fn field_of<T: DeserializeOwned + 'static>(
     let usual = ["1", "a", "true", "0.5", ""].map(str::to_owned);
     let values = usual.into_iter().chain([decoded(written)]);
     let mut found = values.filter_map(|value| duplicate::<T>([(name, &value), (name, &value)]));
-    // A type that is not derived may name anything.
+    // An implementation by hand may name anything.
     let field = found.next().filter(|field| declared.contains(field));
     let field = field.unwrap_or(name);
     FIELDS.with_borrow_mut(|fields| fields.insert(id, field));
     field
 }
 
-/// Returns whether equal values of `T` always come from the same parameters as those of a query: not
-/// where a field that is left out has a default, which may be written out too.
+/// Returns whether equal values of `T` always come from the same parameters. They do not if a missing
+/// field has a default, because a query can also contain the default.
 pub(super) fn has_one_spelling<T: DeserializeOwned>(query: &str) -> bool {
     let fields = match shape_of::<T>() {
         Shape::Sequence => return true,
@@ -57,7 +57,7 @@ pub(super) fn has_one_spelling<T: DeserializeOwned>(query: &str) -> bool {
         .all(|field| is_optional::<T>(field) || is_needed::<T>(field, &pairs))
 }
 
-/// Returns whether `T` cannot do without a field that is there by this name or by another.
+/// Returns whether `T` requires a field, under this name or an alias.
 fn is_needed<T: DeserializeOwned>(field: &str, pairs: &[(&str, &str)]) -> bool {
     let is_same = |(name, value): (&str, &str)| {
         name == field || duplicate::<T>([(name, value), (field, value)]).is_some()
@@ -70,12 +70,12 @@ fn is_needed<T: DeserializeOwned>(field: &str, pairs: &[(&str, &str)]) -> bool {
     others.len() < pairs.len() && T::deserialize(Pairs(&others)).is_err()
 }
 
-/// The field that is there twice.
+/// Returns the field that occurs twice.
 fn duplicate<T: DeserializeOwned>(pairs: [(&str, &str); 2]) -> Option<&'static str> {
     T::deserialize(Pairs(&pairs)).err()?.duplicate
 }
 
-/// A text, of the percent-encoding that it is written in.
+/// Decodes a percent-encoded text.
 fn decoded(written: &str) -> String {
     let written = format!("={written}");
     let mut parsed = form_urlencoded::parse(written.as_bytes());
@@ -125,7 +125,7 @@ enum Shape {
 
 fn shape_of<T: DeserializeOwned>() -> Shape {
     let mut shape = Shape::default();
-    // It is refused whatever it asks for.
+    // Every request is refused.
     let _ = T::deserialize(Asking {
         shape: &mut shape,
         is_option: &mut false,
@@ -145,7 +145,7 @@ fn is_optional<T: DeserializeOwned>(field: &'static str) -> bool {
     is_option
 }
 
-/// A deserializer that notes what it is asked for, of a type or of one field, and refuses it.
+/// A deserializer that records the request of a type or of a field, and refuses it.
 struct Asking<'a> {
     shape: &'a mut Shape,
     is_option: &'a mut bool,

@@ -1,4 +1,4 @@
-//! The groups that entries are evicted by.
+//! The groups by which entries are evicted.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::part::Text;
 use super::spelling::Group;
 
-/// Groups as entries are stamped with them: sorted and without repeats.
+/// The groups of an entry: sorted and without repeats.
 pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
     let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
     groups.sort_unstable();
@@ -14,8 +14,7 @@ pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
     groups
 }
 
-/// The groups of an entry: sorted and without repeats, so that every route that shares a key stamps
-/// alike.
+/// Sorts groups and removes repeats, so that every route that shares a key stamps its entry alike.
 #[derive(Clone, Debug)]
 pub(crate) enum Groups {
     Fixed(&'static [&'static str]),
@@ -31,7 +30,7 @@ impl Groups {
         fixed.iter().copied().chain(made.iter().map(AsRef::as_ref))
     }
 
-    /// Those that the code names.
+    /// Returns the groups that the code names.
     pub(crate) fn named(&self) -> impl Iterator<Item = &'static str> {
         let (fixed, made) = match self {
             Self::Fixed(groups) => (*groups, &[][..]),
@@ -41,7 +40,7 @@ impl Groups {
     }
 }
 
-/// The name of a group, if the code names it.
+/// Returns the name of a group, if the code names it.
 pub(super) fn named(group: &Group) -> Option<&'static str> {
     match group {
         Cow::Borrowed(name) => Some(name),

@@ -1,4 +1,4 @@
-//! Cache keys, and the addresses of what is stored under them.
+//! Cache keys, and the addresses of entries.
 
 mod address;
 pub(crate) mod asked;

@@ -1,4 +1,4 @@
-//! The names under which the store keeps things.
+//! The names of entries, leases and nonces in the store.
 
 use super::address::Address;
 use super::cache_key::CacheKey;
@@ -8,12 +8,12 @@ use super::slots::{slot_of_key, tag};
 use super::spelling::{BUCKETS, Name};
 use super::variant::Variant;
 
-/// The number of nonces of everything in each slot of a cluster.
+/// The number of buckets in each slot of a cluster.
 const BUCKETS_IN_SLOT: u8 = 4;
 
-/// Builds names; nothing else knows their spelling.
+/// Builds names. No other type knows their spelling.
 ///
-/// The braces of what belongs to a key are a cluster hash tag: all of it lives in one slot.
+/// The braces in the names of a key are a cluster hash tag, so all these names are in one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     entry: String,
@@ -25,17 +25,17 @@ pub(crate) struct Names {
     witness: Option<String>,
 }
 
-/// The names of the nonces of everything, one for each bucket.
+/// The names of the nonces of the buckets.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     not(feature = "cluster"),
     allow(dead_code, reason = "there is one server")
 )]
 enum Everything {
-    /// In one server.
+    /// One set of nonces, on one server.
     Once(Vec<String>),
-    /// In each slot of a cluster, so that the entries of a node need no other node. Evicting everything
-    /// costs a deletion in each slot, which is rare.
+    /// One set of nonces in each slot of a cluster, so that a lookup needs one node only. Evicting
+    /// everything costs a deletion in each slot, which is rare.
     InEverySlot { start: String, ends: Vec<String> },
 }
 
@@ -83,18 +83,18 @@ impl Names {
         tagged(&self.lease, key.text(), None)
     }
 
-    /// The nonce that all variants of a key, and the keys that extend it, are stamped with, so that
-    /// evicting the key drops them.
+    /// Returns the name of the nonce with which all variants of a key, and the keys that extend it, are
+    /// stamped, so that evicting the key evicts them.
     pub(crate) fn variants<'a>(&'a self, key: &'a CacheKey) -> Name<'a> {
         tagged(&self.variants, key.text(), None)
     }
 
-    /// The nonce that every eviction removes, if one server has everything.
+    /// Returns the name of the nonce that every eviction removes; `None` in a cluster.
     pub(crate) fn witness(&self) -> Option<Name<'_>> {
         self.witness.as_deref().map(|name| [name, "", "", ""])
     }
 
-    /// The name of the witness, if a lookup of an address reads it.
+    /// Returns the name of the witness, if a lookup of an address reads it.
     pub(crate) fn witness_of(&self, at: &Address) -> Option<Name<'_>> {
         self.witness().filter(|_| at.reads_early())
     }
@@ -103,8 +103,8 @@ impl Names {
         [&self.group, group, "", ""]
     }
 
-    /// The nonce whose removal evicts everything of the handlers in a bucket, or in one slot of a
-    /// cluster.
+    /// Returns the name of the nonce whose removal evicts the entries of a bucket, or those in one slot
+    /// of a cluster.
     fn bucket(&self, bucket: u8, slot: impl FnOnce() -> u16) -> Name<'_> {
         match &self.everything {
             Everything::Once(names) => [of_bucket(names, bucket), "", "", ""],
@@ -114,13 +114,13 @@ impl Names {
         }
     }
 
-    /// The names of the nonces an entry is stamped with, in the order of its stamps.
+    /// Returns the names of the nonces of an entry, in the order of its stamps.
     pub(crate) fn nonces<'a>(&'a self, at: &'a Address) -> impl Iterator<Item = Name<'a>> {
         self.nonces_by_origin(at).map(|(name, _)| name)
     }
 
-    /// Returns the names of nonces, each with whether it holds a value of a request, so that the number
-    /// of such names has no bound.
+    /// Returns the names of nonces. The flag is set if a name holds a value of a request, because the
+    /// number of such names is unbounded.
     pub(crate) fn nonces_by_origin<'a>(
         &'a self,
         at: &'a Address,
@@ -143,9 +143,9 @@ impl Names {
         is_of_everything && matches!(self.everything, Everything::InEverySlot { .. })
     }
 
-    /// The names whose removal is the eviction. Every one is needed, whatever holds values now: a
-    /// fill that is under way holds only the lease. That goes first: where they are not removed at
-    /// once, the fill must not end in between. In a cluster, all of them are in one slot.
+    /// Returns the names that an eviction removes. It removes all of them, even without an entry: a
+    /// running fill has only the lease. The lease is removed first, so that no fill ends in between if
+    /// the removal is not atomic. In a cluster, all these names are in one slot.
     pub(crate) fn evicted<'a>(&'a self, eviction: &'a Eviction) -> Vec<Name<'a>> {
         let mut names = match eviction {
             Eviction::Key(key) => vec![self.base_lease(key), tagged(&self.entry, key.text(), None)],
@@ -153,18 +153,18 @@ impl Names {
             _ if self.is_in_every_slot(eviction) => Vec::new(),
             Eviction::Handler(_) | Eviction::All => self.evicted_in_slot(eviction, 0),
         };
-        // No response is made of a value, as far as is known here.
+        // The cache knows of no response that depends on a value.
         if eviction.concerns_responses() {
             names.extend(self.witness());
         }
-        // Last, because a write leaves another one.
+        // The last one, because a write replaces it.
         if let Eviction::Key(key) = eviction {
             names.push(self.variants(key));
         }
         names
     }
 
-    /// The names in a slot whose removal is the eviction there.
+    /// Returns the names that an eviction removes in a slot.
     pub(crate) fn evicted_in_slot(&self, eviction: &Eviction, slot: u16) -> Vec<Name<'_>> {
         let buckets = match eviction {
             Eviction::Key(_) | Eviction::Group(_) => 0..0,
@@ -178,13 +178,13 @@ impl Names {
     }
 }
 
-/// A bucket's own among the texts of all.
+/// Returns the text of a bucket.
 fn of_bucket(texts: &[String], bucket: u8) -> &str {
     let text = texts.get(usize::from(bucket) % texts.len().max(1));
     text.map_or("", String::as_str)
 }
 
-/// A name that ends with `}` exactly if it has no variant, so that none passes for another.
+/// Returns a name. It ends with `}` exactly if it has no variant, so that names are unambiguous.
 fn tagged<'a>(kind: &'a str, key: &'a str, variant: Option<&'a Variant>) -> Name<'a> {
     let (close, variant) = variant.map_or(("}", ""), |variant| ("}#", variant.text()));
     [kind, key, close, variant]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Which parameters of the query the attribute puts into the key, beside those that arguments read.
+/// The parameters of the query that the attribute adds to the key, besides those that arguments read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryRule {
     /// None.
@@ -29,7 +29,7 @@ impl QueryRule {
             .filter_map(|parameter| Some((parameter_name(parameter)?, parameter)))
             .filter(|(name, _)| is_wanted(name))
             .collect();
-        // Those of the same name keep their order, because handlers that read lists see it.
+        // Parameters of the same name keep their order, because handlers that read lists see it.
         parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (number, (_, parameter)) in parameters.into_iter().enumerate() {
             if number > 0 {
@@ -67,8 +67,8 @@ pub(crate) fn normalize_percent(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Appends a text of a URL so that it can be told from what surrounds it in a key: `!` begins the
-/// two digits of a byte, and there are no braces, which would be a hash tag in a cluster.
+/// Appends a text of a URL so that a key stays unambiguous: `!` begins the two digits of a byte. Braces
+/// are encoded, because they would be a hash tag in a cluster.
 pub(crate) fn push_text(out: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && !b"!{|}".contains(&byte) {
@@ -96,7 +96,7 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
-/// The name of a parameter, as a form reader decodes it; `None` of an empty one.
+/// Returns the name of a parameter as form readers decode it; `None`: the name is empty.
 fn parameter_name(parameter: &str) -> Option<Cow<'_, str>> {
     let mut parsed = form_urlencoded::parse(parameter.as_bytes());
     parsed.next().map(|(name, _)| name)

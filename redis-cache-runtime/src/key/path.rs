@@ -1,5 +1,5 @@
-//! Deserializes the parameters of a path, exactly as axum's `Path` does, and notes which of them a
-//! type reads. (axum keeps its own deserializer to itself.)
+//! Deserializes the parameters of a path exactly as axum's `Path` does, and records which of them a type
+//! reads. (The deserializer of axum is private.)
 
 use std::cell::Cell;
 
@@ -28,8 +28,8 @@ impl<'de> PathParams<'de> {
         self.read.get()
     }
 
-    /// Returns whether parameters were asked for by their names, or however many there are: other
-    /// routes then give the same values.
+    /// Returns whether the type reads parameters by name, or any number of them. Other routes can then
+    /// give the same values.
     pub(crate) fn needs_names(&self) -> bool {
         self.needs_names.get()
     }
@@ -43,7 +43,7 @@ impl<'de> PathParams<'de> {
         }
     }
 
-    /// The only parameter, where there has to be one.
+    /// Returns the only parameter; more or fewer are an error.
     fn only(&self) -> Result<ParamValue<'_, 'de>, Refused> {
         match self.params {
             [(_, text)] => Ok(self.value(0, None, text)),
@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for &mut PathParams<'de> {
     }
 }
 
-/// The parameters from one of them on.
+/// The parameters from a place on.
 struct Values<'a, 'de> {
     params: &'a PathParams<'de>,
     at: usize,
@@ -220,7 +220,7 @@ impl<'de> MapAccess<'de> for Values<'_, 'de> {
 /// A value of the path.
 struct ParamValue<'a, 'de> {
     at: usize,
-    /// In a sequence, where it can be read as a pair.
+    /// The value is an element of a sequence, so it can be read as a pair.
     name: Option<&'de str>,
     text: &'de str,
     read: &'a Cell<u64>,
@@ -340,7 +340,7 @@ mod tests {
 
     use super::*;
 
-    /// The value that a type reads of parameters, and which of them it read.
+    /// Returns the value that a type reads from parameters, and the parameters that it read.
     fn read<'de, T: Deserialize<'de>>(params: &'de [(&'de str, &'de str)]) -> Option<(T, u64)> {
         let mut params = PathParams::new(params);
         let value = T::deserialize(&mut params).ok()?;

@@ -1,4 +1,4 @@
-//! Reads of a URL what the arguments of a handler can see, and writes it into a key.
+//! Reads the parts of a URL that the arguments of a handler can see, and writes them into a key.
 
 use axum::http::Uri;
 use axum::http::uri::Authority;
@@ -12,9 +12,9 @@ use super::path::PathParams;
 use super::recorder::record;
 use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
-/// The URL of a request, of which each argument of a handler writes what it can see into the key.
+/// The URL of a request. Each argument of a handler writes the parts that it can see into the key.
 ///
-/// [`Determined::read`](crate::Determined::read) is called with it.
+/// [`Determined::read`](crate::Determined::read) receives it.
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -22,29 +22,29 @@ use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 )]
 pub struct UrlReader<'a> {
     asked: Asked<'a>,
-    /// Copied when they are needed.
+    /// The parameters of the path, copied when they are needed.
     params: Option<Params>,
-    /// The handler, then the values of the path.
+    /// The text of the key: the handler, then the values of the path.
     base: String,
-    /// Everything else of the key.
+    /// The rest of the key.
     more: String,
     /// The text that selects a variant of the key.
     rest: String,
     /// A bit for each parameter of the path that an argument reads.
     read: u64,
-    /// The text of the path is written, with every parameter in it.
+    /// The whole path is written, so every parameter is in the key.
     has_path: bool,
-    /// The values of the path do not tell which of its parameters they are.
+    /// The values of the path alone do not show to which parameters they belong.
     needs_names: bool,
     /// The path could not be read as the type of the argument.
     has_failed: bool,
-    /// The URL is that of a write, for which other spellings of the same values matter.
+    /// The URL is that of a write, so other spellings of the same values matter.
     is_for_write: bool,
     /// Another spelling of the same values has another key.
     has_other_spellings: bool,
 }
 
-/// The values that were read of a URL.
+/// The values that were read from a URL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlValues {
     pub(crate) base: String,
@@ -52,7 +52,7 @@ pub(crate) struct UrlValues {
     pub(crate) beyond: Option<Box<Beyond>>,
 }
 
-/// The values that were read of a URL beside those of the path.
+/// The values that were read from a URL, except those of the path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beyond {
     /// The text that extends the key.
@@ -61,12 +61,12 @@ pub(crate) struct Beyond {
     pub(crate) rest: String,
     pub(crate) has_failed: bool,
     pub(crate) has_other_spellings: bool,
-    /// The names of the parameters that were read, if the values alone do not tell which they are.
+    /// The names of the parameters that were read, if the values alone are ambiguous.
     pub(crate) names: String,
 }
 
 impl<'a> UrlReader<'a> {
-    /// A reader that appends the values of the path to a text.
+    /// Returns a reader that appends the values of the path to a text.
     pub(crate) fn new(asked: Asked<'a>, base: String, is_for_write: bool) -> Self {
         Self {
             asked,
@@ -84,8 +84,8 @@ impl<'a> UrlReader<'a> {
     }
 
     #[doc(hidden)]
-    /// Lets an argument be read without writing what it sees: the key holds it already, or the response
-    /// does not depend on it.
+    /// Reads an argument without writing its values: the key holds them already, or the response does
+    /// not depend on them.
     pub fn silently(&mut self, read: impl FnOnce(&mut Self)) {
         let (base, more, rest) = (self.base.len(), self.more.len(), self.rest.len());
         let (had_failed, had_path) = (self.has_failed, self.has_path);
@@ -97,7 +97,7 @@ impl<'a> UrlReader<'a> {
     }
 
     #[doc(hidden)]
-    /// Lets an argument of the path be read into what extends the key.
+    /// Reads an argument of the path into the extension of the key.
     pub fn beside(&mut self, read: impl FnOnce(&mut Self)) {
         let base = self.base.len();
         read(self);
@@ -112,7 +112,7 @@ impl<'a> UrlReader<'a> {
         next(&mut self.more)
     }
 
-    /// Takes the parameters of the path out, while something is made of them.
+    /// Takes the parameters of the path out for the time of a call.
     fn take_params(&mut self) -> Params {
         let params = self.params.take();
         params.unwrap_or_else(|| self.asked.params())
@@ -141,8 +141,8 @@ impl<'a> UrlReader<'a> {
         });
     }
 
-    /// Lets parameters of the path be read; `false`: they are not of the type, and are written as they
-    /// are.
+    /// Reads parameters of the path as a type; `false`: they do not parse, and are written as they were
+    /// sent.
     fn read_path(&mut self, read: impl FnOnce(&mut PathParams<'_>, &mut String) -> bool) {
         let kept = self.take_params();
         let pairs: SmallVec<[_; 4]> = kept.iter().collect();
@@ -197,7 +197,7 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Writes what a type read of the query; `None`: it could not.
+    /// Writes the values that a type read from the query; `None`: the query does not parse.
     pub(crate) fn query(&mut self, recorded: Option<String>) {
         match recorded {
             Some(text) if text.is_empty() && self.more.is_empty() => {}
@@ -206,7 +206,7 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Writes what a type reads of the query, if there is one.
+    /// Writes the values that a type reads from the query, if there is a query.
     #[cfg(feature = "axum-extra")]
     pub(crate) fn optional_query(&mut self, read: impl FnOnce(&Uri) -> Option<String>) {
         if self.asked.uri().query().is_none() {
@@ -228,7 +228,7 @@ impl<'a> UrlReader<'a> {
 
     /// Writes the query as it was sent.
     pub(crate) fn exact_query(&mut self) {
-        // No query at all is not the same as an empty one.
+        // A missing query differs from an empty one.
         if let Some(query) = self.asked.uri().query() {
             let more = next(&mut self.more);
             more.push('*');
@@ -271,7 +271,7 @@ impl<'a> UrlReader<'a> {
         rule.write(query, next(&mut self.more));
     }
 
-    /// The URI, for extractors that read a query.
+    /// Returns the URI, for extractors that read a query.
     pub(crate) fn uri(&self) -> &Uri {
         self.asked.uri()
     }
@@ -342,8 +342,8 @@ impl<'a> UrlReader<'a> {
         at < 64 && self.read & (1 << at) != 0
     }
 
-    /// The names of the parameters that were read, in their order; empty if the values tell which they
-    /// are, because there is one, or none, whatever the route.
+    /// Returns the names of the parameters that were read, in their order. Empty if the values are
+    /// unambiguous: no parameter was read, or the path has only one.
     fn names(&self, params: &Params) -> String {
         let read = params.iter().enumerate();
         let read = read.filter(|(at, _)| self.has_read(*at));
@@ -355,7 +355,7 @@ impl<'a> UrlReader<'a> {
     }
 }
 
-/// Separates what extends a key from what comes next in it.
+/// Separates the extensions of a key.
 fn next(more: &mut String) -> &mut String {
     more.push(if more.is_empty() { '?' } else { '|' });
     more

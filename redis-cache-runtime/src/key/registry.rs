@@ -1,7 +1,7 @@
 //! The handlers of this process: their names, which are unique, and where they are mounted.
 //!
-//! Names and mounts are of the code, so there is a bounded number of them, and they are never
-//! forgotten: lists that only grow are read without a lock by every request.
+//! Names and mounts come from the code, so their number is bounded and they are never removed. Requests
+//! read these lists, which only grow, without a lock.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::cache_key::bucket_of;
 use super::normal::push_byte;
 
-/// A value that tells things apart. Those that are drawn are random and never used twice: a counter or
-/// clock would be reset by a lost key.
+/// A value that identifies a state. Drawn nonces are random and never used twice: the loss of a key
+/// would reset a counter or a clock.
 pub(crate) type Nonce = [u8; 16];
 
 /// A list that only grows.
@@ -45,7 +45,7 @@ impl<T> Grown<T> {
         })
     }
 
-    /// The first value that is wanted; where there is none, one is made and appended.
+    /// Returns the first value that meets a condition. If there is none, appends a new one.
     pub(crate) fn get_or_add(&self, wanted: impl Fn(&T) -> bool, make: impl Fn() -> T) -> &T {
         let mut list = self;
         loop {
@@ -68,7 +68,7 @@ impl<T> Grown<T> {
 #[derive(Debug)]
 pub(crate) struct Instance {
     types: TypeId,
-    /// The name that its keys begin with.
+    /// The name with which the keys of the handler begin.
     name: String,
     bucket: u8,
     /// Another handler had the name first.
@@ -76,8 +76,8 @@ pub(crate) struct Instance {
     mounts: Grown<Mount>,
     /// The mounts for which writes stored responses before any read.
     written: Grown<Mount>,
-    /// The handler is mounted more than once, here or in another process, so that no mount stores its
-    /// responses without saying which it is.
+    /// The handler is mounted more than once, here or in another process, so each mount stores its
+    /// responses under the name of the mount.
     is_spread: AtomicBool,
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct MountPath<'a> {
 pub(crate) struct Mount {
     path: String,
     is_fallback: bool,
-    /// The text that tells its entries from those of other mounts.
+    /// The text that distinguishes the entries of this mount.
     selects: String,
     /// Entries are stamped with it, because the first mount of a handler in one process may be
     /// another than in the next.
@@ -108,7 +108,7 @@ pub(crate) struct Mount {
 pub(crate) struct Mounted {
     handler: &'static Instance,
     mount: &'static Mount,
-    /// Its entries are the plain ones of the handler: nothing in their names says which mount it is.
+    /// The mount uses the plain entries of the handler, whose names do not hold the mount.
     is_plain: bool,
     /// Arguments of the handler may have been read before the lease is taken.
     pub(crate) reads_early: bool,
@@ -116,7 +116,7 @@ pub(crate) struct Mounted {
 
 impl Mount {
     fn new(path: MountPath<'_>) -> Self {
-        // No path of a route ends so.
+        // The path of a route never ends like this.
         let end = if path.is_fallback { "/**" } else { "" };
         let selects = [path.path, end].concat();
         Self {
@@ -134,7 +134,7 @@ impl Mount {
 }
 
 impl Instance {
-    /// The handler of a name, registered for a route.
+    /// Returns the handler of a name, registered for a route.
     pub(crate) fn new(route: usize, types: TypeId, name: &str) -> Self {
         let name = escaped(name);
         let is_duplicate = !register(&name, (route, types));
@@ -172,22 +172,22 @@ impl Instance {
         self.is_duplicate
     }
 
-    /// The mount of a path.
+    /// Returns the mount of a path.
     pub(crate) fn mount(&'static self, path: MountPath<'_>) -> Mounted {
         let is_wanted = |mount: &Mount| mount.is_at(path);
         self.mounted(self.mounts.get_or_add(is_wanted, || Mount::new(path)))
     }
 
-    /// The mount of a path, if the handler is known to be there.
+    /// Returns the mount of a path, if it is known.
     pub(crate) fn known_mount(&'static self, path: MountPath<'_>) -> Option<Mounted> {
         let mount = self.mounts.iter().find(|mount| mount.is_at(path));
         mount.map(|mount| self.mounted(mount))
     }
 
-    /// The mount that a write on a path stores for. Where the handler is not known to be, another
-    /// router may have mounted it, with another state: what the write makes is then stored only if
-    /// nothing is known of the handler yet, or if the write names values, and the only mount that is
-    /// known is in the router, nested as `nest` tells, that the write is in.
+    /// Returns the mount for which a write on a path stores. If no mount of the path is known, another
+    /// router may have mounted the handler, with another state. Then the response of the write is stored
+    /// in two cases: no mount of the handler is known yet, or the write names values and the only known
+    /// mount is in the router of the write, which is nested at `nest`.
     pub(crate) fn written_mount(
         &'static self,
         path: MountPath<'_>,
@@ -245,7 +245,7 @@ impl Mounted {
         self.handler
     }
 
-    /// The text that tells its responses from those of other mounts.
+    /// Returns the text that distinguishes the responses of this mount.
     pub(crate) fn selects(self) -> &'static str {
         if self.is_plain {
             ""
@@ -266,7 +266,7 @@ impl Mounted {
         self.is_plain
     }
 
-    /// Returns whether it is known by which names the handler reads the parameters of the path.
+    /// Returns whether the names by which the handler reads the parameters of the path are known.
     pub(crate) fn knows_names(self) -> bool {
         self.mount.names.get().is_some()
     }
@@ -300,7 +300,7 @@ fn register(name: &str, of: (usize, TypeId)) -> bool {
     *names.entry(name.to_owned()).or_insert(of) == of
 }
 
-/// A name as keys have it: without the characters that mean something there.
+/// Returns a name without the characters that have a meaning in keys.
 fn escaped(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes().filter(|byte| *byte != b' ') {
@@ -310,8 +310,8 @@ fn escaped(name: &str) -> String {
     out
 }
 
-/// The name of a handler by its companion type: crate, module path and function, with the functions
-/// and types that it stands in.
+/// Returns the name of a handler by its companion type: crate, module path and function, with the
+/// enclosing functions and types.
 pub(crate) fn name_of(companion: &'static str) -> &'static str {
     let name = companion
         .strip_suffix("::__AxumRedisCacheHandler")

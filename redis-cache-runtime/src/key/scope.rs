@@ -8,12 +8,12 @@ use super::groups::Groups;
 use super::spelling::Group;
 use crate::key::part::KeyWriter;
 
-/// The name of a scope in parentheses, as it begins keys and groups.
+/// A scope: its name in parentheses, with which its keys and groups begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scope(Arc<str>);
 
 impl Scope {
-    /// The scope of that name, within another if there is one.
+    /// Returns the scope of a name, nested in an outer scope if there is one.
     pub(crate) fn new(name: &str, outer: Option<&Self>) -> Self {
         let mut text = outer.map_or_else(String::new, |outer| outer.0.to_string());
         text.push('(');
@@ -35,7 +35,8 @@ impl Scope {
         format!("{}{group}", self.0).into()
     }
 
-    /// The groups of an entry in the scope. One more of them stands for everything in it.
+    /// Returns the groups of an entry in the scope. An additional group stands for everything in the
+    /// scope.
     pub(crate) fn groups(&self, groups: &Groups) -> Groups {
         let mut scoped: Vec<Group> = groups.iter().map(|group| self.group(group)).collect();
         scoped.push(self.group(""));
@@ -43,7 +44,7 @@ impl Scope {
         Groups::Made(scoped)
     }
 
-    /// The eviction of everything in the scope.
+    /// Returns the eviction of everything in the scope.
     pub(crate) fn everything(&self) -> Eviction {
         Eviction::Group(self.group(""))
     }

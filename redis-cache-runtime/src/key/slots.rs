@@ -10,7 +10,7 @@ use super::spelling::Name;
 /// The number of slots that a cluster has.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// Returns the slot of a name: that of its hash tag if it has one.
+/// Returns the slot of a name, or of its hash tag if it has one.
 #[cfg(feature = "cluster")]
 pub(crate) fn slot(name: Name<'_>) -> u16 {
     let bytes = || name.into_iter().flat_map(str::bytes);
@@ -24,17 +24,17 @@ pub(crate) fn slot(name: Name<'_>) -> u16 {
     }
 }
 
-/// The slot of everything that belongs to a key: its text is a hash tag, which ends with the first
-/// brace.
+/// Returns the slot of all names of a key. The text of the key is their hash tag, which ends at the
+/// first brace.
 pub(crate) fn slot_of_key(key: &CacheKey) -> u16 {
     slot_of_bytes(key.text().bytes().take_while(|byte| *byte != b'}'))
 }
 
-/// A short hash tag of each slot.
+/// A short hash tag for each slot.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut tags = vec![String::new(); usize::from(SLOTS)];
     let mut missing = tags.len();
-    // The numbers below 109,758 meet every slot.
+    // The numbers below 109,758 cover every slot.
     for number in 0_u32.. {
         let tag = number.to_string();
         let known = &mut tags[usize::from(slot_of_bytes(tag.bytes()))];
@@ -49,12 +49,12 @@ static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     tags
 });
 
-/// A short text whose slot that is.
+/// Returns a short text in a slot.
 pub(crate) fn tag(slot: u16) -> &'static str {
     TAGS.get(usize::from(slot)).map_or("", String::as_str)
 }
 
-/// The slot of a hash tag: its CRC-16 (XMODEM), modulo the number of slots.
+/// Returns the slot of a hash tag: its CRC-16 (XMODEM), modulo the number of slots.
 fn slot_of_bytes(bytes: impl Iterator<Item = u8>) -> u16 {
     let crc = bytes.fold(0_u16, |crc, byte| {
         let [high, _] = crc.to_be_bytes();
@@ -88,7 +88,7 @@ impl Slots {
         word.is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
-    /// The slots in it, in order.
+    /// Returns the slots of the set, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
         (0..SLOTS).filter(|slot| self.contains(*slot))
     }
@@ -121,7 +121,7 @@ mod tests {
         let of = |name| slot([name, "", "", ""]);
         assert_eq!(of("123456789"), 0x31C3);
         assert_eq!(slot(["a{123", "456789}b}", "{c}", ""]), 0x31C3);
-        // An empty tag is none.
+        // An empty tag does not count as a tag.
         let whole = "{}123456789";
         assert_eq!(of(whole), slot_of_bytes(whole.bytes()));
         assert_ne!(of(whole), 0x31C3);

@@ -63,7 +63,7 @@ fn the_fingerprint_of_a_key_is_the_start_of_its_hash() {
     assert_eq!(key("a").fingerprint(), hashed("h/a")[1..17]);
 }
 
-/// Entries outlive the process that stamped them, and so do the evictions of everything.
+/// Entries outlive the process that stamped them, so buckets must not change.
 #[test]
 fn the_bucket_of_a_name_is_pinned() {
     let names = ["app::home", "app::get_product", "app::list", ""];

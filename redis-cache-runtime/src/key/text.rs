@@ -1,4 +1,4 @@
-//! Deserializes the text of a parameter as whatever it can be parsed as, and its name.
+//! Deserializes the name of a parameter, and its text as the type that is asked for.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 /// The error of a type that cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct Refused {
-    /// The field that was there twice.
+    /// The field that occurred twice.
     pub(crate) duplicate: Option<&'static str>,
 }
 

@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::spelling::hex;
 
-/// The secondary cache key (RFC 9111 §4.1): which of the responses of a key the request fields that
-/// `vary` nominates, the values of `vary_by`, and everything else select that no value of the key
-/// tells. Hashed, because fields and values may be secrets.
+/// The secondary cache key (RFC 9111 §4.1), which selects one of the responses of a key: by the request
+/// fields that `vary` nominates, by the values of `vary_by`, and by everything else that the key does
+/// not hold. It is hashed, because fields and values may be secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Variant(String);
 
@@ -20,12 +20,12 @@ pub(crate) struct Selecting<'a> {
     pub(crate) values: Option<&'a str>,
     /// The values of the URL that are not in the key.
     pub(crate) rest: &'a str,
-    /// The matched path, unless it is the first one of the handler.
+    /// The matched path, unless it is the first mount of the handler.
     pub(crate) mount: &'a str,
 }
 
 impl Variant {
-    /// The variant that is selected; `None` if nothing selects one.
+    /// Returns the selected variant; `None`: the key has one response.
     pub(crate) fn of(selecting: &Selecting<'_>) -> Option<Self> {
         let Selecting {
             nominated,
@@ -57,7 +57,7 @@ impl Variant {
     }
 }
 
-/// Hashes bytes and how many they are, so that they do not run into the next ones.
+/// Hashes bytes with their length, so that they cannot run into the next bytes.
 fn update(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_be_bytes());
     hash.update(bytes);

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
-use crate::observe::{Measured, Observer};
+use super::measured::Measured;
+use super::observer::Observer;
 
 /// A failure of the store. It never fails a request; it is logged once per cause and counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,10 +34,10 @@ pub(crate) enum Fault {
     NoSlots,
     #[error("the operating system returned no random bytes")]
     Entropy,
-    /// No fault of the store: it may still have the evicted entry.
+    /// Not a failure of the store. The store may still have the evicted entry.
     #[error("an eviction has not reached Redis yet")]
     EvictionPending,
-    /// No fault of the store either: no eviction is lost.
+    /// Not a failure of the store. No eviction is lost.
     #[error("too many evictions are pending: everything is evicted instead")]
     Overflow,
     #[error(
@@ -47,7 +48,7 @@ pub(crate) enum Fault {
     EvictionsRefused,
     #[error("Redis was late: lookups are ignored until it replies in time")]
     Late,
-    /// No fault: the application chose to have no store.
+    /// Not a failure: the application chose to have no store.
     #[error("the cache is disabled")]
     Disabled,
 }
@@ -103,14 +104,14 @@ impl Fault {
         matches!(self, Self::Unreachable | Self::Timeout | Self::Disconnected)
     }
 
-    /// Returns whether the store is there and not believed.
+    /// Returns whether the store replies and is not trusted.
     #[cfg(feature = "cluster")]
     pub(crate) fn is_doubt(&self) -> bool {
         matches!(self, Self::EvictionsRefused | Self::Late)
     }
 
-    /// The one of two that tells more: a server that was there tells more than one that was not, and of
-    /// two such the last.
+    /// Returns the fault that says more: a reply says more than a missing reply; otherwise the later
+    /// fault does.
     #[cfg(any(feature = "cluster", feature = "sentinel"))]
     pub(crate) fn or_more_telling(self, other: Self) -> Self {
         if self.is_absence() || !other.is_absence() {

@@ -5,10 +5,11 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::trace::{TraceContextExt, Tracer};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use super::{Measured, Operation, Writes, Written};
-use crate::observe::status::{ConnectionState, Status};
+use super::measured::{Measured, Writes, Written};
+use super::operation::Operation;
+use super::status::{ConnectionState, Status};
 
-/// From 10 µs to 10 s.
+/// The bounds of the histograms in seconds, from 10 µs to 10 s.
 const SECONDS: [f64; 19] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -127,7 +128,7 @@ impl Otel {
         }
     }
 
-    /// Caches with different prefixes are told apart by them.
+    /// Registers the metrics of a status. The prefix is an attribute that tells caches apart.
     pub(super) fn watch(
         &self,
         prefix: &str,

@@ -1,4 +1,4 @@
-//! Spans around what the cache does.
+//! Spans around the operations of the cache.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,63 +8,13 @@ use opentelemetry::KeyValue;
 #[cfg(feature = "otel")]
 use opentelemetry::trace::{FutureExt, TraceContextExt};
 use tracing::Instrument;
-use tracing::field::Empty;
 
-use super::{Observer, Written};
+use super::measured::Written;
+use super::observer::Observer;
+use super::operation::Operation;
 use crate::key::{Address, Eviction};
 
-/// An operation of the cache that has a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    /// Looks for a response or a value, and waits for who makes it.
-    Get,
-    /// Stores what a read made.
-    Set,
-    /// Stores what a write made.
-    Put,
-    Evict,
-}
-
-impl Operation {
-    #[cfg(feature = "otel")]
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "cache.get",
-            Self::Set => "cache.set",
-            Self::Put => "cache.put",
-            Self::Evict => "cache.evict",
-        }
-    }
-
-    /// Returns a span of `tracing`, which is disabled unless a subscriber enables the debug level.
-    #[inline]
-    fn span(self) -> tracing::Span {
-        macro_rules! span {
-            ($name:literal) => {
-                tracing::debug_span!(
-                    $name,
-                    "cache.handler" = Empty,
-                    "cache.key.hash" = Empty,
-                    "cache.groups" = Empty,
-                    "cache.ttl" = Empty,
-                    "cache.result" = Empty,
-                    "cache.hit" = Empty,
-                    "cache.refusal" = Empty,
-                    "cache.target" = Empty,
-                    "error.type" = Empty,
-                )
-            };
-        }
-        match self {
-            Self::Get => span!("cache.get"),
-            Self::Set => span!("cache.set"),
-            Self::Put => span!("cache.put"),
-            Self::Evict => span!("cache.evict"),
-        }
-    }
-}
-
-/// A place in a trace, so that work which moves to another task stays there.
+/// A place in a trace. Work that moves to another task stays in its trace.
 #[derive(Clone)]
 pub(crate) struct Place {
     span: tracing::Span,
@@ -88,16 +38,16 @@ impl Place {
     }
 }
 
-/// A span that somebody wants: of `tracing`, of OpenTelemetry, or both. It ends when it is dropped.
+/// A span of `tracing`, of OpenTelemetry, or of both. It ends when it is dropped.
 pub(crate) struct Span {
     place: Place,
-    /// Set if the OpenTelemetry span is this one, and not the surrounding one.
+    /// Set if `context` holds the span of this operation, not the surrounding one.
     #[cfg(feature = "otel")]
     is_in_otel: bool,
 }
 
 impl Observer {
-    /// The span of an operation, if anybody wants it.
+    /// Starts the span of an operation; `None`: no subscriber and no exporter receives it.
     #[inline]
     pub(crate) fn span(&self, operation: Operation) -> Option<Span> {
         let span = operation.span();
@@ -133,7 +83,7 @@ impl Span {
         self.list("cache.groups", &at.groups.named().collect::<Vec<_>>());
     }
 
-    /// For how long what is there, or is stored, stays of use.
+    /// Sets the lifetime of the entry.
     pub(crate) fn ttl(&self, ttl: Option<Duration>) {
         if let Some(ttl) = ttl {
             self.place.span.record("cache.ttl", ttl.as_secs_f64());
@@ -170,7 +120,7 @@ impl Span {
         }
     }
 
-    /// The store had a fault of that name. Nothing else is an error.
+    /// Records a fault of the store by its name. Only faults are errors.
     pub(crate) fn failed(&self, fault: &'static str) {
         self.text("error.type", fault);
         #[cfg(feature = "otel")]

@@ -1,14 +1,12 @@
 //! The status of a cache, for a readiness endpoint.
 
-use std::fmt;
-
 /// The status of a cache, as the cache knows it without asking its servers.
 ///
 /// ```
 /// use axum::http::StatusCode;
 /// use axum_redis_cache::Cache;
 ///
-/// /// Requests are answered without Redis, too: whether that is ready enough is up to you.
+/// /// Without Redis, requests still run their handlers. Decide whether the service is ready then.
 /// async fn ready(cache: Cache) -> StatusCode {
 ///     if cache.status().is_connected() {
 ///         StatusCode::OK
@@ -20,12 +18,12 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// The servers that the cache uses: one, or every primary of a cluster that is known so far. None
-    /// for a cache in memory.
+    /// The servers of the cache: one server, or the known primaries of a cluster. Empty for a cache in
+    /// memory.
     pub servers: Vec<ServerStatus>,
-    /// The number of evictions that the store has not taken yet.
+    /// The number of pending evictions: the store has not taken them yet, and they are retried.
     pub pending_evictions: usize,
-    /// The number of operations that have failed.
+    /// The number of failed operations since the cache was created.
     pub faults: u64,
 }
 
@@ -33,9 +31,9 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStatus {
-    /// Its address, or the name by which Sentinel knows it.
+    /// The address of the server, or the name of the master in Sentinel.
     pub name: String,
-    /// Each of its connections.
+    /// The state of each connection.
     pub connections: Vec<ConnectionState>,
 }
 
@@ -43,20 +41,20 @@ pub struct ServerStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Nobody needed it yet.
+    /// The connection was not needed yet.
     Idle,
     /// The connection is being opened, and requests wait for it.
     Connecting,
     /// The connection is open again after the server was unreachable. Evictions are sent. Lookups are
     /// ignored until the other processes have had time to send theirs.
     Settling,
-    /// The connection is open. Lookups are ignored until the server proves that it takes evictions: it
-    /// refused some, or was late.
+    /// The connection is open, but the server refused evictions or was late. Lookups are ignored until
+    /// the server accepts evictions in time.
     Untrusted,
     /// The connection is open.
     Up,
-    /// The server is away: requests run their handlers and do not wait. It is tried again in the
-    /// background.
+    /// The server is unreachable: requests run their handlers without waiting. The cache reconnects in
+    /// the background.
     Down,
 }
 
@@ -99,31 +97,3 @@ impl Status {
             .any(|state| *state == ConnectionState::Down)
     }
 }
-
-/// A server that did not answer a ping in time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PingError {
-    server: Option<String>,
-    cause: String,
-}
-
-#[cfg(feature = "redis")]
-impl PingError {
-    pub(crate) fn new(server: Option<&str>, fault: &crate::observe::fault::Fault) -> Self {
-        Self {
-            server: server.map(str::to_owned),
-            cause: fault.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for PingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.server {
-            Some(server) => write!(f, "{server}: {}", self.cause),
-            None => f.write_str(&self.cause),
-        }
-    }
-}
-
-impl std::error::Error for PingError {}

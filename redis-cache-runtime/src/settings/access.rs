@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::tls::Tls;
 use super::{Endpoint, Settings, SettingsError};
 
-/// Credentials, database and TLS, for any server of a deployment. The files are read.
+/// The credentials, the database and the TLS configuration for any server of a deployment.
 #[derive(Clone)]
 pub(crate) struct Access {
     redis: RedisConnectionInfo,
@@ -20,7 +20,7 @@ pub(crate) struct Access {
 }
 
 impl Settings {
-    /// For the servers that keep the data.
+    /// Returns the access to the servers with the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let target = self.location()?;
         self.access_of(target.redis, target.tls)
@@ -30,7 +30,7 @@ impl Settings {
         self.sentinel && self.sentinel_ssl.unwrap_or(self.ssl)
     }
 
-    /// For the Sentinels, which have credentials of their own.
+    /// Returns the access to the Sentinels, which have their own credentials.
     pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
         let password = self.sentinel_password.as_ref();
         let redis = login(self.sentinel_username.as_deref(), password);
@@ -66,7 +66,7 @@ pub(super) fn login(
 }
 
 impl Access {
-    /// A client for one server.
+    /// Returns a client for one server.
     pub(crate) fn client(&self, endpoint: &Endpoint) -> Result<Client, SettingsError> {
         let address = match endpoint {
             Endpoint::Tcp { host, port } => self.address(host, *port),
@@ -93,13 +93,13 @@ impl Access {
         Ok(builder)
     }
 
-    /// The way to speak TLS, if the servers do.
+    /// Returns the TLS configuration, if the servers use TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
-    /// The database that is used.
+    /// Returns the database.
     pub(crate) fn db(&self) -> i64 {
         self.redis.db()
     }
@@ -131,7 +131,7 @@ impl Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The credentials are secret.
+        // Credentials are secret, so they are not shown.
         f.debug_struct("Access")
             .field("db", &self.redis.db())
             .finish_non_exhaustive()

@@ -19,7 +19,7 @@ impl Settings {
     /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in
     /// credentials are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
     ///
-    /// Of a [cluster](Self::cluster), several nodes may be named; they share the credentials.
+    /// For a [cluster](Self::cluster), the URL may name several nodes, which share the credentials.
     ///
     /// ```
     /// # use axum_redis_cache::Settings;
@@ -40,11 +40,12 @@ impl Settings {
         Ok(self)
     }
 
-    /// Host name or address of Redis, unless there is a [URL](Self::url). *Default:* `localhost`.
+    /// Sets the host name or address of Redis, unless there is a [URL](Self::url). *Default:*
+    /// `localhost`.
     ///
     /// # Errors
     ///
-    /// It is neither, or it comes with a port.
+    /// The value is not a host name or address, or it has a port.
     pub fn host(mut self, name: impl Into<String>) -> Result<Self, SettingsError> {
         let name = name.into();
         let host = host(&name).ok_or_else(|| SettingsError::wrong("host", &name, HOST))?;
@@ -52,37 +53,37 @@ impl Settings {
         Ok(self)
     }
 
-    /// The port of Redis, unless there is a [URL](Self::url). *Default:* 6379.
+    /// Sets the port of Redis, unless there is a [URL](Self::url). *Default:* 6379.
     ///
     /// # Errors
     ///
-    /// It is 0.
+    /// The port is 0.
     pub fn port(mut self, port: u16) -> Result<Self, SettingsError> {
         check("port", port, PORT, port > 0)?;
         self.port = Some(port);
         Ok(self)
     }
 
-    /// The database, unless there is a [URL](Self::url). A server has 16 of them unless it is
-    /// configured otherwise, a cluster only database 0. *Default:* 0.
+    /// Sets the database, unless there is a [URL](Self::url). A server has 16 databases by default, a
+    /// cluster only database 0. *Default:* 0.
     ///
     /// # Errors
     ///
-    /// It is greater than 2147483647, which no server has.
+    /// The number is greater than 2147483647: no server has so many databases.
     pub fn db(mut self, db: u32) -> Result<Self, SettingsError> {
         check("db", db, DB, db <= LAST_DB)?;
         self.db = Some(db);
         Ok(self)
     }
 
-    /// The ACL user, unless there is a [URL](Self::url). *Default:* none, Redis takes `default`.
+    /// Sets the ACL user, unless there is a [URL](Self::url). *Default:* none: Redis uses `default`.
     #[must_use]
     pub fn username(mut self, name: impl Into<String>) -> Self {
         self.username = Some(name.into());
         self
     }
 
-    /// The password, unless there is a [URL](Self::url). *Default:* none.
+    /// Sets the password, unless there is a [URL](Self::url). *Default:* none.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretString::from(password.into()));
@@ -91,15 +92,15 @@ impl Settings {
 
     /// Turns TLS on (feature `tls`), as a `rediss://` URL does. *Default:* false.
     ///
-    /// TLS is rustls'. It uses the process' default crypto provider; if there is none when the cache
-    /// is connected, ring. To have another, install it before.
+    /// TLS uses rustls with the default crypto provider of the process, or ring if there is none when
+    /// the cache is created. To use another provider, install it before.
     #[must_use]
     pub fn ssl(mut self, tls: bool) -> Self {
         self.ssl = tls;
         self
     }
 
-    /// A PEM file with the certificate that the client shows, and those that lead to its CA. It
+    /// Sets the PEM file with the client certificate and its chain. It
     /// needs [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
     #[must_use]
     pub fn ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
@@ -107,7 +108,7 @@ impl Settings {
         self
     }
 
-    /// A PEM file with the private key of [`ssl_certfile`](Self::ssl_certfile), not encrypted.
+    /// Sets the PEM file with the unencrypted private key of [`ssl_certfile`](Self::ssl_certfile).
     /// *Default:* none.
     #[must_use]
     pub fn ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
@@ -115,8 +116,8 @@ impl Settings {
         self
     }
 
-    /// A PEM file with the certificates of the CAs that may have signed that of Redis, or that of Redis
-    /// itself if it is self-signed. *Default:* none, those that the system trusts may.
+    /// Sets the PEM file with the CA certificates that verify the certificate of Redis, or with a
+    /// self-signed certificate of Redis itself. *Default:* none: the trust store of the system.
     #[must_use]
     pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
         self.ssl_ca_certs = Some(path.into());
@@ -169,7 +170,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// It is empty.
+    /// The name is empty.
     pub fn sentinel_master_name(mut self, name: impl Into<String>) -> Result<Self, SettingsError> {
         let name = name.into();
         check("sentinel_master_name", &name, MASTER_NAME, !name.is_empty())?;
@@ -182,7 +183,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// One is neither.
+    /// An address is malformed.
     pub fn sentinel_nodes<N: AsRef<str>>(
         mut self,
         nodes: impl IntoIterator<Item = N>,
@@ -195,22 +196,22 @@ impl Settings {
         Ok(self)
     }
 
-    /// The ACL user of the Sentinels; they do not know those of the master. *Default:* none.
+    /// Sets the ACL user of the Sentinels, which differs from that of the master. *Default:* none.
     #[must_use]
     pub fn sentinel_username(mut self, name: impl Into<String>) -> Self {
         self.sentinel_username = Some(name.into());
         self
     }
 
-    /// The password of the Sentinels. *Default:* none.
+    /// Sets the password of the Sentinels. *Default:* none.
     #[must_use]
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(SecretString::from(password.into()));
         self
     }
 
-    /// Speaks TLS to the Sentinels, or not. The files and the checks are the same as for the
-    /// servers. *Default:* as [`ssl`](Self::ssl).
+    /// Turns TLS to the Sentinels on or off. Files and checks are the same as for Redis. *Default:* the
+    /// value of [`ssl`](Self::ssl).
     #[must_use]
     pub fn sentinel_ssl(mut self, tls: bool) -> Self {
         self.sentinel_ssl = Some(tls);
@@ -223,7 +224,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// It is another number.
+    /// The number is out of range.
     pub fn max_connections(mut self, connections: usize) -> Result<Self, SettingsError> {
         let allowed = (1..=1024).contains(&connections);
         check("max_connections", connections, CONNECTIONS, allowed)?;
@@ -254,7 +255,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// It is shorter or longer.
+    /// The time is out of range.
     pub fn pulse(mut self, pulse: Duration) -> Result<Self, SettingsError> {
         check("pulse", pulse.as_secs_f64(), PULSE, is_pulse(pulse))?;
         self.pulse = pulse;
@@ -300,8 +301,8 @@ impl Settings {
         self
     }
 
-    /// Metrics and spans through OpenTelemetry, by its global providers, which must be set before
-    /// the cache is made. Without the feature `otel`, true is refused. *Default:* false.
+    /// Turns on metrics and spans through OpenTelemetry. Set its global providers before you create the
+    /// cache. Without the feature `otel`, true is refused. *Default:* false.
     #[must_use]
     pub fn otel_enabled(mut self, enabled: bool) -> Self {
         self.otel_enabled = enabled;
@@ -318,26 +319,27 @@ impl Settings {
         self
     }
 
-    /// The number of runs of handlers that may go on at once after their clients have disconnected, to store what
-    /// they make and to evict what they changed. Further ones are dropped, and evict if they were
-    /// writes. 0: none goes on. *Default:* 1024.
+    /// Sets the number of handlers that may run on at once after their clients have disconnected, to
+    /// store their responses and to evict. Further runs are dropped; a dropped write still evicts. 0: no
+    /// handler runs on. *Default:* 1024.
     #[must_use]
     pub fn max_detached_runs(mut self, runs: usize) -> Self {
         self.max_detached_runs = runs;
         self
     }
 
-    /// The longest body that is stored; longer ones pass through. *Default:* 10 MiB.
+    /// Sets the longest body that is stored, in bytes. Longer bodies are sent without being stored.
+    /// *Default:* 10 MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
         self
     }
 
-    /// The memory that the copies of streamed bodies may take, of all requests together. Where there is
-    /// none left, a stream goes to its client as it is and is not stored. A copy takes it until it is
-    /// stored or its client disconnects; if others need it, until [`lease_ttl`](Self::lease_ttl) has
-    /// passed. 0: no stream is stored. *Default:* 64 MiB.
+    /// Sets the memory for copies of streamed bodies, in bytes, for all requests together. If none is
+    /// left, a stream is sent to its client without being stored. A copy is held until it is stored or
+    /// its client disconnects. If other streams need the memory, it is held for
+    /// [`lease_ttl`](Self::lease_ttl) at most. 0: no stream is stored. *Default:* 64 MiB.
     #[must_use]
     pub fn max_streamed_bytes(mut self, bytes: usize) -> Self {
         self.max_streamed_bytes = bytes;
@@ -377,18 +379,18 @@ impl Settings {
     ///   key (`uri-miss`) or for this request (`miss`); what was stored was `stale`; the `request`
     ///   ruled out the stored response, or any; its `method` did; or the cache was left out
     ///   (`bypass`): every write, and every read while the store is away.
-    /// * `fwd-status`: what the handler answered, where the client gets another status: its
+    /// * `fwd-status`: the status of the handler, if the client gets another status: its
     ///   precondition was false (304), or the handler failed and `stale_if_error` helped. A panic
     ///   counts as 500.
-    /// * `ttl`: for how many seconds the response is fresh; negative, for how long it has been stale.
-    /// * `stored`: the response is stored now. Of one whose length is not known before it is sent, it
-    ///   cannot be said.
-    /// * `collapsed`: the run of the handler for another request answered this one.
-    /// * `detail`: why the response is not stored: a word for what the log says.
+    /// * `ttl`: the seconds for which the response stays fresh; negative: for which it has been stale.
+    /// * `stored`: the response is stored. Missing for streams, whose length is not known in advance.
+    /// * `collapsed`: the run of the handler for another request made the response.
+    /// * `detail`: the reason why the response is not stored, as one word. The log explains it.
     ///
-    /// The key is never told. What caches behind the handler said before is kept, and stored with the
-    /// response: of a `hit`, the members before the last tell of the request that it was stored for
-    /// (RFC 9211 §3). A 504 for `only-if-cached`, which no handler answered, has no member of ours.
+    /// The field never contains the key. Members of caches behind the handler are kept and stored with
+    /// the response. On a `hit`, the members before the last describe the request that stored the
+    /// response (RFC 9211 §3). A 504 for `only-if-cached` has no member of this cache, because no
+    /// handler ran.
     #[must_use]
     pub fn cache_status(mut self, tell: bool) -> Self {
         self.cache_status = tell;
@@ -403,8 +405,8 @@ impl Settings {
     /// Cache-Group-Invalidation: "products"
     /// ```
     ///
-    /// Everyone who gets the response can read the groups. Those that are longer than 512 bytes, or
-    /// hold other characters than those of ASCII, are left out.
+    /// Everyone who gets the response can read the groups. Groups that are longer than 512 bytes or not
+    /// ASCII are left out.
     #[must_use]
     pub fn cache_groups(mut self, tell: bool) -> Self {
         self.cache_groups = tell;

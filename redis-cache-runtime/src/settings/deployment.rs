@@ -8,13 +8,13 @@ use super::location::Location;
 use super::variables::{SECONDS, is_wait};
 use super::{CertReqs, Endpoint, Settings, SettingsError, url};
 
-/// In which form Redis is there.
+/// The topology of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Deployment {
     Standalone(Endpoint),
-    /// Nodes to ask for the others.
+    /// The nodes that are asked for the other nodes.
     Cluster(Vec<Endpoint>),
-    /// Sentinels, which know the address of the master of a name.
+    /// The Sentinels, which know the address of the named master.
     Sentinel {
         sentinels: Vec<Endpoint>,
         master: String,
@@ -22,14 +22,14 @@ pub(crate) enum Deployment {
 }
 
 impl Settings {
-    /// Decides, and says in the log what has no effect.
+    /// Returns the deployment. The log names settings that have no effect.
     pub(crate) fn deployment(&self) -> Result<Deployment, SettingsError> {
         let deployment = self.decide()?;
         self.warn_of_ignored();
         Ok(deployment)
     }
 
-    /// Refuses what would be refused when it is connected to.
+    /// Refuses settings that would fail only when the cache connects.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.decide()?;
         self.access()?;
@@ -124,7 +124,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses what this build cannot do.
+    /// Refuses settings that need a feature that this build lacks.
     fn check_build(&self) -> Result<(), SettingsError> {
         let (cluster, sentinel) = (cfg!(feature = "cluster"), cfg!(feature = "sentinel"));
         for (setting, asked, feature, is_built) in [

@@ -1,5 +1,5 @@
 //! The `REDIS_*` variables of a `.env` file, read as python-dotenv reads them. Lines of other programs
-//! are skipped, whatever they hold, and a `$` is a `$`.
+//! are skipped, whatever they hold. `$` is not expanded.
 
 use config::Map;
 
@@ -18,7 +18,7 @@ pub(super) fn variables() -> Result<Map<String, String>, SettingsError> {
     parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// The variables by name in lower case; the last line about one wins.
+/// Returns the variables by name in lower case. The last line of a variable wins.
 pub(super) fn parse(text: &str) -> Result<Map<String, String>, SettingsError> {
     let mut variables = Map::new();
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();

@@ -6,7 +6,7 @@ use super::Endpoint;
 
 /// The address of Redis and the credentials, from the URL or from the fields.
 pub(super) struct Location {
-    /// Several only of a cluster.
+    /// The endpoints; only a cluster may have several.
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) redis: RedisConnectionInfo,
     pub(super) tls: bool,

@@ -46,8 +46,8 @@ pub(crate) use variables::LONGEST;
 /// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 ///
-/// [`Settings::from_env`] reads the same settings from `REDIS_*` variables. What is said in code
-/// wins over the environment, the environment over `.env`, and `.env` over the defaults:
+/// [`Settings::from_env`] reads the same settings from `REDIS_*` variables. Settings in code
+/// win over the environment, the environment over `.env`, and `.env` over the defaults:
 ///
 /// ```no_run
 /// # use axum_redis_cache::Settings;
@@ -55,9 +55,9 @@ pub(crate) use variables::LONGEST;
 /// # Ok::<(), axum_redis_cache::SettingsError>(())
 /// ```
 ///
-/// Only a URL wins over [`host`](Self::host), [`port`](Self::port), [`db`](Self::db),
-/// [`username`](Self::username) and [`password`](Self::password), wherever they were said; the log
-/// names those that are ignored.
+/// A URL always wins over [`host`](Self::host), [`port`](Self::port), [`db`](Self::db),
+/// [`username`](Self::username) and [`password`](Self::password), wherever they were set; the
+/// log names the ignored settings.
 #[derive(Clone, Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -109,10 +109,10 @@ pub struct Settings {
 /// The certificates of servers that are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertReqs {
-    /// Those that are trusted, see [`Settings::ssl_ca_certs`].
+    /// Certificates that a trusted CA signed, see [`Settings::ssl_ca_certs`].
     #[default]
     Required,
-    /// Any: whoever is between this process and Redis can pretend to be Redis.
+    /// Any certificate: an attacker between this process and Redis can pretend to be Redis.
     None,
 }
 
@@ -163,7 +163,7 @@ impl Default for Settings {
 impl Settings {
     /// Reads the settings from environment variables and, for those that are not set there, from a
     /// `.env` file in the current directory or one above it. The case of the names does not matter,
-    /// and a variable that is set to nothing counts as not set.
+    /// and an empty variable counts as not set.
     ///
     #[doc = include_str!("variables.md")]
     ///

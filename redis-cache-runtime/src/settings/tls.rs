@@ -87,7 +87,7 @@ impl Tls {
         })
     }
 
-    /// Speaks TLS on a connection to a host.
+    /// Starts TLS on a connection to a host.
     pub(crate) async fn connect(
         &self,
         host: &str,
@@ -117,7 +117,7 @@ fn unusable(error: &dyn std::error::Error) -> SettingsError {
     SettingsError::wrong("ssl", true, format!("false, because of rustls: {error}"))
 }
 
-/// The certificates of a file, also as they are.
+/// Reads the certificates of a file, as trust anchors and in their original form.
 fn trusted(path: &Path) -> Result<(Vec<u8>, Trusted), SettingsError> {
     let (pem, own) = certificates("ssl_ca_certs", path)?;
     let mut roots = RootCertStore::empty();

@@ -1,5 +1,5 @@
-//! URLs of Redis. redis-rs reads them; this takes care of what it does not know: several nodes, and
-//! parameters that it would pass over.
+//! URLs of Redis. redis-rs parses them. This module adds several nodes, and refuses parameters that
+//! redis-rs would ignore.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
@@ -8,7 +8,7 @@ use super::variables::{DB, LAST_DB, URL};
 use super::{Endpoint, SettingsError};
 
 pub(super) fn parse(url: &str) -> Result<Location, SettingsError> {
-    // Its one use would be to turn off every check of certificates.
+    // Its only use would be to turn off the checks of certificates.
     if url.contains('#') {
         let expected = "no `#`, which is %23 in credentials; see {ssl_cert_reqs} for certificates";
         return Err(SettingsError::wrong_url(url, expected));
@@ -29,7 +29,7 @@ pub(super) fn parse(url: &str) -> Result<Location, SettingsError> {
 fn read(url: &str) -> Option<Location> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
-    // Whether this build can speak TLS is told later, and better.
+    // A later check reports a build without TLS with a better message.
     let (plain, tls) = match &*scheme {
         "rediss" => ("redis", true),
         "valkeys" => ("valkey", true),
@@ -76,7 +76,7 @@ fn endpoint(info: &ConnectionInfo) -> Option<Endpoint> {
     }
 }
 
-/// The database that a parameter names. Refuses parameters that would have no effect.
+/// Returns the database of a parameter. Refuses parameters that would have no effect.
 fn database(url: &str, is_socket: bool) -> Result<Option<i64>, SettingsError> {
     let (known, list): (&[&str], _) = if is_socket {
         let list = "`db`, `user`, `pass` and `protocol`";

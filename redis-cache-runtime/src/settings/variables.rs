@@ -1,5 +1,5 @@
-//! The settings by name: what each allows and how its text is read. The table in the documentation
-//! has the same, and a test compares them.
+//! The settings by name: the allowed values of each, and the parser of its text. A test compares them
+//! with the table in the documentation.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const PREFIX: &str = "at least one character, and no brace, space or 
 pub(super) const SECONDS: &str =
     "a number of seconds greater than 0, such as 0.25, and at most 86400";
 pub(super) const PULSE: &str = "a number of seconds from 0.5 to 60";
-/// Longer is as good as for ever.
+/// The longest time limit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
 const RUNS: &str = "a number of runs";
@@ -33,12 +33,12 @@ const CERT_REQS: &str = "required or none";
 const BOOLEAN: &str = "true or false";
 const TEXT: &str = "any text";
 
-/// A setting that can be said as text.
+/// A setting that can be given as text.
 pub(super) struct Variable {
-    /// The name of its method, and in capitals after `REDIS_` of the variable.
+    /// The name of the method. In capitals after `REDIS_`, it is the name of the variable.
     pub(super) name: &'static str,
     pub(super) allowed: &'static str,
-    /// `None`: it is not allowed.
+    /// Parses a value; `None`: the value is not allowed.
     pub(super) set: fn(Settings, &str) -> Option<Settings>,
 }
 
@@ -118,12 +118,12 @@ fn list(text: &str) -> Option<impl Iterator<Item = &str>> {
     Some(items.filter(|item| !item.is_empty()))
 }
 
-/// Returns whether a request can wait that long. Longer is a mistake, and ends where clocks overflow.
+/// Returns whether a request can wait that long. A longer time is a mistake, and could overflow a clock.
 pub(super) fn is_wait(duration: Duration) -> bool {
     !duration.is_zero() && duration <= LONGEST
 }
 
-/// Returns whether a server can be asked that often, and trusted for that long.
+/// Returns whether the interval of pulses is allowed.
 pub(super) fn is_pulse(duration: Duration) -> bool {
     (Duration::from_millis(500)..=Duration::from_secs(60)).contains(&duration)
 }

@@ -1,4 +1,4 @@
-//! Where everything that the order of can matter waits for its turn.
+//! Holds every step whose order can matter until the model checker lets it through.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-/// Who does a step: the span of a request follows all that is done for it.
+/// The actor of a step. It is known by its span, which follows all work for a request.
 pub(crate) type Actor = u64;
 
-/// What becomes of a step.
+/// The fate of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Happens,
@@ -21,7 +21,7 @@ pub(crate) enum Fate {
     ReplyIsLost,
 }
 
-/// Holds every step back until it is let through.
+/// Holds every step until it is let through.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<Mutex<State>>);
 
@@ -37,7 +37,7 @@ struct Step {
     go: oneshot::Sender<Fate>,
 }
 
-/// What an actor has seen so far decides what it does next.
+/// Hashes of all replies that an actor has seen, and of the last reply. Replies decide its next step.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 struct Seen {
     all: u64,
@@ -52,8 +52,8 @@ impl Gate {
         let_through.await.unwrap_or(Fate::Fails)
     }
 
-    /// Notes what the current actor has seen. Seeing the same again changes nothing: it is how it
-    /// waits.
+    /// Records a reply to the current actor. A repeated reply changes nothing, because actors poll while
+    /// they wait.
     pub(crate) fn observe(&self, what: &str) {
         let mut state = self.state();
         let seen = state.seen.entry(actor()).or_default();
@@ -66,7 +66,7 @@ impl Gate {
         }
     }
 
-    /// The steps that can be let through, with who waits.
+    /// Returns the steps that can be let through, with their actors.
     pub(crate) fn waiting(&self) -> Vec<(Actor, &'static str)> {
         let mut state = self.state();
         state.waiting.retain(|step| !step.go.is_closed());
@@ -76,7 +76,7 @@ impl Gate {
 
     pub(crate) fn let_through(&self, position: usize, fate: Fate) {
         let step = self.state().waiting.remove(position);
-        // Its client may have gone in this very moment.
+        // The client may have disconnected just now.
         let _ = step.go.send(fate);
     }
 

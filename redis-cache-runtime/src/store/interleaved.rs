@@ -1,4 +1,4 @@
-//! The store protocol in single commands, each of which happens when the search says so.
+//! The store protocol in single commands. The model checker decides when each command happens.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,12 +16,12 @@ use crate::observe::fault::Fault;
 use crate::store::gate::{Actor, Fate, Gate, actor};
 
 thread_local! {
-    /// How many nonces each actor has drawn.
+    /// The number of nonces that each actor has drawn.
     static DRAWN: RefCell<Option<BTreeMap<Actor, u32>>> = const { RefCell::new(None) };
 }
 
-/// Numbers the nonces that are drawn in this thread, from the first one on, so that a search can be
-/// repeated. They tell who drew them, and not when: many orders then lead to the same state.
+/// Numbers the nonces that this thread draws, so that a search can be repeated. A number depends on the
+/// actor and not on the time, so that many orders lead to the same state.
 pub(crate) fn number_nonces() {
     DRAWN.set(Some(BTreeMap::new()));
 }
@@ -38,18 +38,18 @@ pub(super) fn next_nonce() -> Option<Nonce> {
     })
 }
 
-/// How the protocol is broken on purpose.
+/// A deliberate break of the protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Broken {
-    /// A fill is stored whether its lease is held or not.
+    /// A fill is stored even if its lease was lost.
     pub(crate) lease_is_not_checked: bool,
-    /// A read is answered by the run of another whatever was evicted since it came.
+    /// A read gets the response of another run even if an eviction came in between.
     pub(crate) joins_by_key_only: bool,
-    /// Runs store what they read early, whatever was evicted since.
+    /// Runs store data that they read early even if an eviction came in between.
     pub(crate) stores_without_proof: bool,
 }
 
-/// Shared by the processes of a search.
+/// The store that the processes of a search share.
 #[derive(Clone)]
 pub(crate) struct InterleavedStore {
     pub(crate) memory: Arc<MemoryStore>,
@@ -83,7 +83,7 @@ impl InterleavedStore {
         let nonces = || self.memory.seed(at, terms);
         let nonces = self.command("seed", nonces).await??;
         if at.reads_early() {
-            // Others may come, and join, before the reply.
+            // Other requests may arrive and join before the reply.
             self.gate.step("hear of the lease").await;
         }
         let (names, server) = (self.memory.names(), Incarnation::default());
@@ -104,7 +104,7 @@ impl InterleavedStore {
     ) -> Result<bool, Fault> {
         let stored = || {
             if self.broken.lease_is_not_checked {
-                // Whoever has it, it is taken.
+                // The lease is taken, whoever has it.
                 let (claim, token) = (Claim::Override, lease.token);
                 let _ = self.memory.claim(at, claim, token, Duration::MAX);
             }
@@ -145,7 +145,7 @@ impl InterleavedStore {
         self.command("remove", removed).await.map(Ok)
     }
 
-    /// A command, when it is its turn.
+    /// Runs a command when its turn comes.
     async fn command<T: fmt::Debug>(
         &self,
         name: &'static str,
@@ -160,7 +160,7 @@ impl InterleavedStore {
         seen
     }
 
-    /// The names that can be lost.
+    /// Returns the names that can be lost.
     pub(crate) fn names(&self) -> Vec<Vec<u8>> {
         self.memory.contents().into_keys().collect()
     }

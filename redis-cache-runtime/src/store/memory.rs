@@ -1,4 +1,4 @@
-//! The store protocol in this process: what the commands and scripts of Redis do, each under one lock.
+//! The store protocol in memory. Each step does under one lock what a command or script does in Redis.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::observe::fault::Fault;
 /// The cost of an item besides its name and value: the bookkeeping of the map and the list.
 const ITEM_OVERHEAD: usize = 128;
 
-/// A bounded in-process store; the least recently used items go first, as in a Redis with
+/// A bounded store in this process. The least recently used items are removed first, as in a Redis with
 /// `maxmemory-policy allkeys-lru`.
 pub(crate) struct MemoryStore {
     names: Names,
@@ -90,7 +90,7 @@ impl MemoryStore {
         }
     }
 
-    /// Takes the lease, and reads the entry; or reads who has it.
+    /// Takes the lease and reads the entry, or reads the token of its holder.
     pub(super) fn claim(
         &self,
         at: &Address,
@@ -111,7 +111,7 @@ impl MemoryStore {
         })
     }
 
-    /// Reads the nonces, seeds those that are missing, and makes them last.
+    /// Reads the nonces, seeds missing ones, and extends their lifetimes.
     pub(super) fn seed(&self, at: &Address, terms: LeaseTerms) -> Result<Stamps, Fault> {
         let mut table = self.table();
         let nonces = terms.nonces(&self.names, at);
@@ -192,7 +192,7 @@ impl MemoryStore {
         &self.names
     }
 
-    /// Every name with its value, in order.
+    /// Returns every name with its value, in order.
     #[cfg(test)]
     pub(super) fn contents(&self) -> std::collections::BTreeMap<Vec<u8>, Bytes> {
         let table = self.table();
@@ -202,14 +202,14 @@ impl MemoryStore {
             .collect()
     }
 
-    /// Takes a name away, as `maxmemory` or a restart may.
+    /// Removes a name, as `maxmemory` or a restart may.
     #[cfg(test)]
     pub(super) fn lose(&self, name: &[u8]) {
         self.table().forget(name);
     }
 
-    /// A panic while the lock was held can only have been an allocation failure: every item in the
-    /// table is whole.
+    /// Locks the table. A panic under the lock can only come from an allocation failure, and leaves
+    /// every item whole.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,7 +238,7 @@ impl Table {
         self.get(name).map(|bytes| Token::of_bytes(&bytes))
     }
 
-    /// Reads a nonce, or draws it, and makes it last at least `ttl` longer.
+    /// Reads or draws a nonce, and extends its lifetime to at least `ttl` from now.
     fn seed(&mut self, name: Name<'_>, ttl: Option<Duration>) -> Result<Nonce, Fault> {
         let Some(nonce) = self.nonce(name) else {
             let nonce = random_nonce()?;
@@ -249,7 +249,7 @@ impl Table {
         Ok(nonce)
     }
 
-    /// Makes what there is last at least as long.
+    /// Extends the lifetime of an item, if there is one.
     fn prolong(&mut self, name: Name<'_>, ttl: Option<Duration>) {
         if let Some(item) = self.items.get_mut(write(&mut self.name, name)) {
             // `None` lasts longest.
@@ -258,7 +258,7 @@ impl Table {
         }
     }
 
-    /// An item that could only stand alone is not kept: it would push everything else out.
+    /// Inserts an item, unless it would take more than half of the memory.
     fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
         let name = name.concat().into_bytes();
         self.forget(&name);
@@ -302,7 +302,7 @@ fn write<'a>(out: &'a mut Vec<u8>, name: Name<'_>) -> &'a [u8] {
     out
 }
 
-/// When something kept for `ttl` from now expires; too far away to express is never.
+/// Returns the time `ttl` from now; `None`: no expiry, or a time that cannot be represented.
 fn expiry(ttl: Option<Duration>) -> Option<Instant> {
     ttl.and_then(|ttl| Instant::now().checked_add(ttl))
 }

@@ -1,14 +1,13 @@
 //! The store protocol: entries, leases and nonces.
 //!
-//! An entry is stamped with the nonces of its groups as they were before its handler ran, and is
-//! reused only while every one of them is still current. Filling needs a lease taken before the
-//! handler runs; evicting a key deletes the lease with the entry. A fill that began before an
-//! eviction can therefore never be served after it: its stamps no longer match, or its lease is
-//! gone.
+//! An entry is stamped with the nonces that its groups had before its handler ran. It is reused only
+//! while all of them are current. A fill needs a lease, taken before the handler runs. The eviction of a
+//! key deletes the lease with the entry. So a fill that began before an eviction is never served after
+//! the eviction: its stamps no longer match, or its lease is lost.
 //!
-//! A lease also tells the others to wait for what is being filled. It is held for a short while only
-//! and renewed as long as the handler runs, so that nobody waits for a process that died. A lease
-//! that is not worth waiting for, of a write or of a stream, says so.
+//! A lease also makes other processes wait for the fill. It is held for a short time and renewed while
+//! the handler runs, so that nobody waits long for a process that died. The token of a lease for a write
+//! or a stream says that waiting is of no use.
 
 #[cfg(test)]
 mod conformance;
@@ -21,6 +20,7 @@ pub(crate) mod interleaved;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod stamps;
 
 use std::time::Duration;
 
@@ -44,23 +44,21 @@ pub(crate) use redis::RedisStore;
 compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
 pub(crate) use crate::key::Nonce;
+pub(crate) use stamps::Stamps;
 
 /// Identifies a server, and changes when the server may have lost evictions; all zero where the server
 /// has no identity.
 pub(crate) type Incarnation = Nonce;
 
-/// A nonce as one server has it. An entry that was stamped with it on another server, or before its
-/// own was started anew, is not served: evictions may be missing there.
-pub(crate) fn of(mut nonce: Nonce, server: Incarnation) -> Nonce {
+/// Returns a nonce combined with the incarnation of its server. An entry that was stamped on another
+/// server, or before a restart, then does not match: evictions may have been lost.
+pub(crate) fn nonce_on(mut nonce: Nonce, server: Incarnation) -> Nonce {
     nonce.iter_mut().zip(server).for_each(|(to, by)| *to ^= by);
     nonce
 }
 
-/// The longest pause before evictions that the store did not take are sent again.
+/// The longest pause before a retry of pending evictions.
 pub(crate) const LAST_EVICTION_RETRY: Duration = Duration::from_millis(250);
-
-/// The nonces a fill began under, in the order of [`Names::nonces`](crate::key::Names::nonces).
-pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
 
 /// Draws a nonce.
 pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
@@ -77,21 +75,21 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
-    /// The current nonces; `None` where there is none, which matches no stamp. If the address reads early,
-    /// the one that every eviction removes comes last.
+    /// The current nonces; `None`: the nonce is missing and matches no stamp. If the address reads
+    /// early, the nonce that every eviction removes comes last.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the current read lease, if it was requested and is held.
     pub(crate) holder: Option<Token>,
 }
 
 impl Found {
-    /// The entry, if it is one and every one of its stamps is current.
+    /// Returns the entry, if it decodes and all its stamps are current.
     pub(crate) fn into_entry(self) -> Option<Entry> {
         self.into_current().ok().flatten()
     }
 
-    /// The entry, if there is one. `Err`: it is not current; `true`: only the last stamp is another,
-    /// which is that of the mount of a handler.
+    /// Returns the entry, if it decodes. `Err`: it is not current; `true`: only the last stamp, that of
+    /// the mount of the handler, differs.
     pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
         let Some(entry) = self.entry.and_then(Entry::parse) else {
             return Ok(None);
@@ -115,7 +113,7 @@ impl Found {
 pub(crate) struct Token(Nonce);
 
 impl Token {
-    /// One bit of a token says that its holder is not worth waiting for.
+    /// The bit of a token that says that waiting for its holder is of no use.
     const UNAWAITED: u8 = 0x80;
 
     pub(crate) fn draw(claim: Claim) -> Result<Self, Fault> {
@@ -131,47 +129,47 @@ impl Token {
         self
     }
 
-    /// Marks the token as that of a lease which is not worth waiting for.
+    /// Marks the token as one whose holder is not waited for.
     pub(crate) fn unawaited(mut self) -> Self {
         self.0[0] |= Self::UNAWAITED;
         self
     }
 
-    /// Returns whether the holder is worth waiting for.
+    /// Returns whether other requests wait for the holder.
     pub(crate) fn is_awaited(self) -> bool {
         self.0[0] & Self::UNAWAITED == 0
     }
 
-    /// Reads the token of a lease. A foreign value there is not worth waiting for.
+    /// Parses the token of a lease. A foreign value counts as a token that is not waited for.
     fn of_bytes(bytes: &[u8]) -> Self {
         Self(bytes.try_into().unwrap_or([u8::MAX; 16]))
     }
 }
 
-/// The answer to who asks for a lease.
+/// The answer to a claim of a lease.
 #[derive(Debug)]
 pub(crate) enum Claimed {
-    /// The caller has the lease. For a read, with the entry that was there when the lease was taken:
+    /// The caller has the lease. A read also gets the entry that was stored when the lease was taken:
     /// another fill may have ended between the lookup and the claim.
     Taken(Lease, Option<Bytes>),
-    /// Another fill has it.
+    /// Another fill has the lease.
     Held(Token),
 }
 
 /// The condition for taking a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// A read that others wait for: only if nobody holds it.
+    /// A read that others wait for takes the lease only if it is free.
     IfFree,
-    /// A read that nobody waits for: only if nobody holds it.
+    /// A read that nobody waits for takes the lease only if it is free.
     Alone,
-    /// A write: always, which makes every fill under way lose its own.
+    /// A write always takes the lease, so that running fills lose theirs.
     Override,
 }
 
 impl Claim {
-    /// The name of the lease. A write concerns every variant of its key, and an eviction of the key
-    /// must take the lease away from it.
+    /// Returns the name of the lease. A write concerns every variant of its key, so an eviction of the
+    /// key must remove its lease.
     fn lease<'a>(self, names: &'a Names, at: &'a Address) -> Name<'a> {
         match self {
             Self::IfFree | Self::Alone => names.lease(at),
@@ -186,9 +184,9 @@ pub(crate) struct Lease {
     pub(crate) token: Token,
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
-    /// If they were asked for.
+    /// The witnesses, if they were requested.
     pub(crate) witnesses: Option<Witnesses>,
-    /// The nonce that a write must leave behind for the variants of its key, if it has any.
+    /// The new nonce of the variants of a written key, if it has variants.
     variants: Option<Box<Nonce>>,
 }
 
@@ -198,8 +196,8 @@ fn position_of_variants(at: &Address) -> usize {
 }
 
 impl Lease {
-    /// Completes a lease. The variants of a key that is written are stamped anew, because the
-    /// others must not outlive the write.
+    /// Completes a lease. A write draws a new nonce for the variants of its key, so that the other
+    /// variants do not outlive the write.
     ///
     /// `nonces` are those of [`LeaseTerms::nonces`].
     fn new(
@@ -221,7 +219,7 @@ impl Lease {
         let mut variants = None;
         if claim == Claim::Override && at.is_stamped_by_key() {
             let nonce = random_nonce()?;
-            stamps[position_of_variants(at)] = of(nonce, server);
+            stamps[position_of_variants(at)] = nonce_on(nonce, server);
             variants = Some(Box::new(nonce));
         }
         Ok(Self {
@@ -233,7 +231,7 @@ impl Lease {
         })
     }
 
-    /// The stamps, as nonces that are there.
+    /// Returns the stamps as current nonces.
     pub(crate) fn nonces(&self) -> impl ExactSizeIterator<Item = Option<Nonce>> {
         self.stamps.iter().copied().map(Some)
     }
@@ -244,17 +242,18 @@ impl Lease {
     }
 }
 
-/// Nonces that prove that nothing was evicted since they were seen before. Each is a proof by itself.
+/// Nonces that prove that nothing was evicted since they were last seen. One unchanged nonce is proof
+/// enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witnesses {
-    /// The one that every eviction removes; none in a cluster.
+    /// The nonce that every eviction removes; none in a cluster.
     pub(crate) of_everything: Option<Nonce>,
-    /// The hash of those that evictions of the address remove.
+    /// The hash of the nonces that evictions of the address remove.
     pub(crate) of_address: Nonce,
 }
 
 impl Witnesses {
-    /// The first `of_address` nonces are those that evictions of the address remove.
+    /// Takes nonces, of which evictions of the address remove the first `of_address`.
     fn of(nonces: &[Nonce], of_address: usize) -> Self {
         let of_everything = nonces.get(of_address).copied();
         let of_address = nonces.iter().take(of_address).flatten().copied();
@@ -269,7 +268,7 @@ impl Witnesses {
 /// The lifetime of the nonce that every eviction removes.
 const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The time for which witnesses are kept beyond a lease, when nothing was stored.
+/// The time for which witnesses outlive a lease that stored nothing.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
 /// The lifetimes of the names that a lease needs, and whether it needs witnesses.
@@ -279,16 +278,17 @@ pub(crate) struct LeaseTerms {
     pub(crate) hold: Duration,
     /// The longest run of a handler whose response is still stored.
     pub(crate) lease: Duration,
-    /// The time for which the entry may be kept after the run; `None`: for ever.
+    /// The time for which the entry may be kept after the run; `None`: no expiry.
     pub(crate) entry: Option<Duration>,
-    /// The fill is made of what may have been read before the lease.
+    /// The handler may use data that was read before the lease was taken.
     pub(crate) reads_early: bool,
 }
 
 impl LeaseTerms {
-    /// The time for which a nonce is kept. It outlives the entries stamped with it, which may be stored as late as
-    /// the lease; but one whose name holds a value of a request is kept for an entry only when there is
-    /// one, so that requests whose responses are not stored leave nothing behind.
+    /// Returns the time for which a nonce is kept. A nonce outlives the entries stamped with it, which
+    /// may be stored until the lease ends. A nonce whose name holds a value of a request is kept that
+    /// long only once an entry is stored, so that requests without stored responses leave nothing
+    /// behind.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
         match self.entry {
@@ -301,8 +301,8 @@ impl LeaseTerms {
         }
     }
 
-    /// The nonces that a lease needs, and for how long: its stamps, and then the witnesses that are no
-    /// stamps.
+    /// Returns the nonces that a lease needs, with their lifetimes: its stamps, then the witnesses that
+    /// are not stamps.
     fn nonces<'a>(
         self,
         names: &'a Names,
@@ -319,11 +319,11 @@ impl LeaseTerms {
     }
 }
 
-/// The one place that knows which store is behind a cache.
+/// The store of a cache: Redis, memory, or none.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "a cache has one of them")]
 pub(crate) enum Store {
-    /// There is none, on purpose.
+    /// No store: the cache is disabled.
     Disabled,
     #[cfg(feature = "memory")]
     Memory(MemoryStore),
@@ -334,8 +334,8 @@ pub(crate) enum Store {
     Interleaved(interleaved::InterleavedStore),
 }
 
-/// Calls the same method on whichever store this is. The stores agree on the protocol, not on a
-/// trait: futures of a trait's methods would have to be boxed or lose `Send`.
+/// Calls the same method on each kind of store. The stores implement no common trait, because the
+/// futures of its methods would have to be boxed or lose `Send`.
 macro_rules! dispatch {
     ($self:ident, $store:ident => $memory:expr, $redis:expr) => {
         match $self {
@@ -351,7 +351,7 @@ macro_rules! dispatch {
 }
 
 impl Store {
-    /// The store in Redis, if it is there.
+    /// Returns the store in Redis, if this is one.
     #[cfg(feature = "redis")]
     pub(crate) fn in_redis(&self) -> Option<&RedisStore> {
         if let Self::Redis(store) = self {
@@ -362,14 +362,14 @@ impl Store {
 
     /// Returns the servers behind the store, with the state of their connections.
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
-        #[cfg(feature = "redis")]
-        if let Self::Redis(store) = self {
-            return store.servers();
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.servers(),
+            _ => Vec::new(),
         }
-        Vec::new()
     }
 
-    /// Reads an entry and the nonces it must be stamped with, and, if asked, who is filling it.
+    /// Reads an entry, its current nonces and, if `holder` is set, the token of its lease.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
@@ -404,8 +404,7 @@ impl Store {
             store.put(at, lease, &entry, ttl).await)
     }
 
-    /// Holds a lease for `hold` from now, under a token that may be another; `false` when it was
-    /// lost.
+    /// Renews a lease for `hold` from now, under a token that may differ; `false`: the lease was lost.
     pub(crate) async fn renew(
         &self,
         at: &Address,
@@ -417,7 +416,7 @@ impl Store {
             store.renew(at, lease, token, hold).await)
     }
 
-    /// Makes the nonces of an address last at least `ttl` from now.
+    /// Extends the lifetime of the nonces of an address to at least `ttl` from now.
     pub(crate) async fn prolong(&self, at: &Address, ttl: Option<Duration>) -> Result<(), Fault> {
         dispatch!(self, store => store.prolong(at, ttl), store.prolong(at, ttl).await)
     }
@@ -433,13 +432,13 @@ impl Store {
             store.release(at, claim, token).await)
     }
 
-    /// Evicts: one deletion, however many entries it concerns.
+    /// Evicts entries by one deletion, whatever their number.
     pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Left> {
         let owed: Vec<_> = evictions.iter().cloned().map(Owed::whole).collect();
         self.remove_owed(&owed).await
     }
 
-    /// Evicts what, or where, the store was not told of yet.
+    /// Retries an eviction that the store, or some slots of it, did not take.
     pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), Left> {
         if matches!(self, Self::Disabled) {
             return Ok(());
@@ -455,7 +454,7 @@ impl Store {
 pub(crate) struct Left {
     pub(crate) fault: Fault,
     pub(crate) owed: Vec<Owed>,
-    /// Nobody took any, so that it is of no use to go on.
+    /// No server took any eviction, so further attempts are of no use now.
     pub(crate) is_everything: bool,
 }
 

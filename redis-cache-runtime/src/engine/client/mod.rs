@@ -56,6 +56,7 @@ impl StoreClient {
         }
     }
 
+    #[cfg(feature = "redis")]
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

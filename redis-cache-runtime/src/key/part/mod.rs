@@ -31,11 +31,11 @@ pub use typed::{Any, Kind, KindType, Part, kind_of};
 ///
 /// It is implemented for integers, `bool`, `char`, strings, IP and socket addresses, `Duration`, and
 /// with the features `uuid`, `chrono`, `time` and `rust_decimal` for types of these crates; for
-/// `Option`, tuples, arrays, slices and `Vec` of such types, and for references to them. Never for
-/// floats: equal ones can be written in several ways, and different ones alike. Different values of
-/// a type write different keys, whatever characters they hold.
+/// `Option`, tuples, arrays, slices and `Vec` of such types, and for references to them. It is not
+/// implemented for floats: equal floats can be written in several ways, and different floats alike.
+/// Different values of a type write different keys, whatever characters they hold.
 ///
-/// An implementation by hand writes all that tells one value from another:
+/// An implementation by hand must write everything that distinguishes two values:
 ///
 /// ```
 /// use axum_redis_cache::{KeyPart, KeyWriter};
@@ -50,7 +50,7 @@ pub use typed::{Any, Kind, KindType, Part, kind_of};
 /// }
 /// ```
 ///
-/// When how many parts there are depends on the value, write their number first.
+/// If the number of parts depends on the value, write the number first.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a part of a cache key",
     label = "not a `KeyPart`",
@@ -64,7 +64,7 @@ pub trait KeyPart {
     /// Writes the value.
     fn write(&self, key: &mut KeyWriter<'_>);
 
-    /// Tells [`Kind`] which type this is; 0: none that it knows.
+    /// The number of the type for [`Kind`]; 0: unknown.
     #[doc(hidden)]
     const KIND: u8 = 0;
 }
@@ -77,12 +77,12 @@ pub trait KeyPart {
 #[derive(Debug)]
 pub struct KeyWriter<'a> {
     out: &'a mut String,
-    /// There is a part of this value before the next one.
+    /// The value already has a part, so the next part needs a separator.
     continued: bool,
 }
 
 impl<'a> KeyWriter<'a> {
-    /// A writer of one value, at the end of a text.
+    /// Returns a writer that appends one value to a text.
     pub(crate) fn new(out: &'a mut String) -> Self {
         Self {
             out,
@@ -92,7 +92,7 @@ impl<'a> KeyWriter<'a> {
 }
 
 impl KeyWriter<'_> {
-    /// Returns whether a text is written like that.
+    /// Returns whether `written` is the encoding of a text.
     pub(crate) fn is_text(text: &str, written: &str) -> bool {
         let mut out = String::new();
         encode(&mut out, text.as_bytes());
@@ -110,7 +110,7 @@ impl KeyWriter<'_> {
         self.bytes(text.as_bytes());
     }
 
-    /// Writes a part as it displays itself, which must not fail.
+    /// Writes a part by its `Display`, which must not fail.
     fn display(&mut self, part: impl Display) {
         self.separate();
         // Writing to a string does not fail.
@@ -146,7 +146,7 @@ fn encode(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Encodes what is written to it.
+/// Encodes the text that is written to it.
 struct Encoded<'a>(&'a mut String);
 
 impl Write for Encoded<'_> {
@@ -161,12 +161,12 @@ impl Write for Encoded<'_> {
 pub struct Text(Cow<'static, str>);
 
 impl Text {
-    /// Nothing yet.
+    /// Returns an empty text.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends what the template says itself.
+    /// Appends literal text of the template.
     #[must_use]
     pub fn literal(mut self, text: &'static str) -> Self {
         self.0 += text;

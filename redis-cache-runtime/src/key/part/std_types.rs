@@ -1,7 +1,7 @@
 //! [`KeyPart`] for types of the standard library, and for extractors that hold one value.
 //!
-//! No value's parts are the beginning of another one's of its type. So parts can follow one another,
-//! in a tuple as in a type of the user's own, and still be told apart.
+//! The parts of a value are never the beginning of the parts of another value of the type. So parts can
+//! follow one another, in a tuple or a struct, and stay unambiguous.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -184,7 +184,7 @@ impl<T: KeyPart> KeyPart for Option<T> {
     };
 }
 
-/// Writes how many there are, and each.
+/// Writes the number of elements, then each element.
 impl<T: KeyPart> KeyPart for [T] {
     fn write(&self, key: &mut KeyWriter<'_>) {
         self.len().write(key);
@@ -215,7 +215,7 @@ impl<T: ?Sized> KeyPart for PhantomData<T> {
     fn write(&self, _: &mut KeyWriter<'_>) {}
 }
 
-/// Implements it for one element, two, and so on, as many as there are names.
+/// Implements [`KeyPart`] for tuples of one element up to the number of names.
 macro_rules! tuples {
     ([$($_:ident)*]) => {};
     ([$($name:ident)*] $next:ident $($rest:ident)*) => {

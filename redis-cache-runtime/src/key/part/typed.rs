@@ -1,4 +1,4 @@
-//! Values for placeholders, told apart by their types where handlers name each other.
+//! Values for placeholders, checked by type where a handler names another handler.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -13,7 +13,8 @@ use axum::extract::Path;
 
 use super::KeyPart;
 
-/// The type of a placeholder's value, as its number: signatures cannot name what a pattern binds.
+/// The number of the type of a placeholder's value. Signatures cannot name the types that a pattern
+/// binds.
 #[derive(Debug)]
 pub struct Kind<const KIND: u8>;
 
@@ -23,8 +24,8 @@ pub trait KindType {
     type Type: ?Sized;
 }
 
-/// Stands for every type. It is no [`KeyPart`], which keeps its implementation of [`Part`] apart
-/// from those for types that are.
+/// Stands for every type. `Any` does not implement [`KeyPart`], so that its implementation of [`Part`]
+/// does not conflict with those for types that do.
 #[derive(Debug)]
 pub struct Any;
 
@@ -32,12 +33,12 @@ impl KindType for Kind<0> {
     type Type = Any;
 }
 
-/// The kind of what a closure takes out of an argument.
+/// Returns the kind of the value that a closure takes out of an argument.
 pub const fn kind_of<T, R: KeyPart>(_: &impl Fn(&T) -> &R) -> u8 {
     R::KIND
 }
 
-/// A value for a placeholder whose values are of type `T`: one that writes what a `T` writes.
+/// A value for a placeholder of type `T`. It writes the same text as a `T`.
 #[diagnostic::on_unimplemented(
     message = "the key takes a `{T}` here, not a `{Self}`",
     label = "expected a `{T}`"
@@ -55,7 +56,7 @@ pub(crate) const fn is_of_one_parameter(kind: u8) -> bool {
     matches!(kind, 1..=3 | 10..=15 | 20..=25)
 }
 
-/// Gives types back by their numbers, and lets their values stand for themselves.
+/// Maps numbers to types, and lets values of each type stand for itself.
 macro_rules! kinds {
     ($($ty:ty)*) => { $(
         impl KindType for Kind<{ <$ty as KeyPart>::KIND }> {
@@ -120,7 +121,7 @@ stand_for! {
     [T: ?Sized] PhantomData<T>: PhantomData<T>;
 }
 
-// Not for `Any`, which is no `KeyPart`.
+// `Any` does not implement `KeyPart`.
 stand_for! {
     [T: Part<U> + ?Sized, U: KeyPart + ?Sized] U: &T;
     [T: Part<U>, U: KeyPart + ?Sized] U: Path<T>, Extension<T>;

@@ -1,9 +1,8 @@
 //! Records the requests of a type to a deserializer, as the text of a key.
 //!
-//! Numbers are written one way, texts decoded and then percent-encoded as in a template. Of a
-//! struct, its fields are written sorted by name; a parameter is left out if and only if the struct
-//! does not declare it and ignores its value. Maps and sequences are written in their order, because
-//! that is what the type sees.
+//! Numbers are written in one form. Texts are decoded and then percent-encoded as in a template. The
+//! fields of a struct are sorted by name; a parameter is left out if and only if the struct does not
+//! declare it and ignores its value. Maps and sequences keep their order, because the type sees it.
 
 use std::fmt::{self, Write as _};
 
@@ -17,7 +16,7 @@ use smallvec::SmallVec;
 use super::fields::field_of;
 use crate::key::part::KeyWriter;
 
-/// Deserializes a type, and appends what it asked for.
+/// Deserializes a type, and appends the values that it asked for.
 pub(crate) fn record<'de, T, D>(inner: D, out: &mut String) -> Result<(), D::Error>
 where
     T: DeserializeOwned + 'static,
@@ -33,7 +32,7 @@ where
     T::deserialize(recorder).map(drop)
 }
 
-/// A type, of which only what it asks a deserializer for is kept.
+/// A type of which only the requests to a deserializer are recorded.
 pub(crate) struct Recorded<T> {
     pub(crate) text: String,
     of: std::marker::PhantomData<fn() -> T>,
@@ -64,7 +63,7 @@ struct Recorder<'a, X> {
 }
 
 impl<'a, X> Recorder<'a, X> {
-    /// A recorder of what is inside of another value.
+    /// Returns a recorder for the inside of a value.
     fn nested(inner: X, out: &'a mut String, field_of: FieldOf) -> Self {
         Self {
             inner,
@@ -87,7 +86,7 @@ impl<'a, X> Recorder<'a, X> {
         (self.inner, recorder)
     }
 
-    /// Records what a visitor is given, which is then not ignored.
+    /// Records the value that a visitor receives, and marks it as not ignored.
     fn split<V>(self, visitor: V) -> (X, Recorder<'a, Recording<V>>) {
         let (inner, mut recorder) = self.replace(Recording {
             visitor,
@@ -98,7 +97,7 @@ impl<'a, X> Recorder<'a, X> {
     }
 }
 
-/// Puts what is nested in parentheses.
+/// Puts nested values in parentheses.
 fn enclose(out: &mut String, is_nested: bool, parenthesis: char) {
     if is_nested {
         out.push(parenthesis);
@@ -344,7 +343,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for &mut Elements<'_, A> {
         let element = self.inner.next_element_seed(recorder)?;
         match element {
             Some(_) if self.is_first => {
-                // A sequence of one empty text is not an empty one.
+                // A sequence of one empty text differs from an empty sequence.
                 self.is_first = false;
                 if self.out.len() == before {
                     self.out.push('*');
@@ -367,13 +366,14 @@ struct Entries<A> {
     fields: Option<&'static [&'static str]>,
     /// Name and value of each. Of a value that is to come, there is no text yet.
     seen: SmallVec<[(String, String); 4]>,
-    /// A name that is no field was read all the same: the type is not what it seems.
+    /// The type read a name that is not one of its declared fields, so the declaration cannot be relied
+    /// on.
     reads_undeclared: bool,
     field_of: FieldOf,
 }
 
 impl<A> Entries<A> {
-    /// The declared name that was written like that.
+    /// Returns the declared name with this spelling.
     fn declared(&self, written: &str) -> Option<&'static str> {
         let mut fields = self.fields?.iter();
         let is_written = |field: &str| field == written || KeyWriter::is_text(field, written);
@@ -382,7 +382,7 @@ impl<A> Entries<A> {
 
     fn write(mut self, out: &mut String) {
         if self.fields.is_some() && !self.reads_undeclared {
-            // Those of the same name keep their order.
+            // Entries of the same name keep their order.
             self.seen.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         for (number, (name, value)) in self.seen.iter().enumerate() {

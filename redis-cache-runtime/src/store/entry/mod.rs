@@ -17,7 +17,7 @@
 //!                 u32 length of the value, and the value
 //! ```
 //!
-//! Numbers are big-endian. Anything unknown, truncated or corrupt does not decode.
+//! Numbers are big-endian. Unknown, truncated or corrupt entries do not decode.
 
 use std::time::Duration;
 
@@ -26,15 +26,16 @@ use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::http::freshness::{Freshness, Grant};
-use crate::store::{Nonce, Stamps};
+use crate::key::Nonce;
+use crate::store::stamps::Stamps;
 
 const MAGIC: [u8; 4] = *b"arc1";
 const FIXED: usize = 48;
 const NONE: u64 = u64::MAX;
-/// The status of a value, which no response has.
+/// The status of a value. No response has it.
 const VALUE: u16 = 0;
 
-/// Names that need one byte; only ever append, for their positions are stored.
+/// Names that are stored in one byte. Entries hold their positions, so only append.
 static COMMON_NAMES: [HeaderName; 16] = [
     header::CONTENT_TYPE,
     header::ETAG,
@@ -154,7 +155,7 @@ fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
     Some(out.into())
 }
 
-/// An entry whose frame has been checked; its parts are decoded when they are asked for.
+/// An entry whose frame has been checked. Its parts are decoded on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     bytes: Bytes,
@@ -180,7 +181,7 @@ impl Entry {
         })
     }
 
-    /// The entry, if it is one and every one of its stamps is current.
+    /// Returns the entry, if it decodes and all its stamps are current.
     pub(crate) fn current(
         bytes: Bytes,
         nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
@@ -201,12 +202,12 @@ impl Entry {
             })
     }
 
-    /// The nonces that it is stamped with.
+    /// Returns the stamps.
     pub(crate) fn stamps(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         self.bytes[FIXED..self.stamps_end].chunks_exact(16)
     }
 
-    /// The entry as it is stored.
+    /// Returns the stored bytes.
     pub(crate) fn into_bytes(self) -> Bytes {
         self.bytes
     }
@@ -226,7 +227,7 @@ impl Entry {
         Freshness::at(now, self.generated(), self.lifetime())
     }
 
-    /// The JSON of a value, a slice of the entry; `None` of a response.
+    /// Returns the JSON of a value as a slice of the entry; `None`: the entry is a response.
     pub(crate) fn json(&self) -> Option<Bytes> {
         (self.status() == VALUE).then(|| self.bytes.slice(self.header..))
     }
@@ -235,7 +236,8 @@ impl Entry {
         u16::from_be_bytes([self.bytes[44], self.bytes[45]])
     }
 
-    /// Decodes the response; values and body are slices of the entry. `None` of a value.
+    /// Decodes the response. Field values and body are slices of the entry. `None`: the entry is a
+    /// value.
     pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
         let mut rest = self.bytes.slice(self.stamps_end..self.header);
         let directives = rest.try_get_u16().ok()?;
@@ -248,7 +250,7 @@ impl Entry {
             directives: std::str::from_utf8(&directives).ok()?.to_owned(),
         };
         let status = StatusCode::from_u16(self.status()).ok()?;
-        // Room for the usual fields and those that every response is given; one more doubles it.
+        // Room for the usual fields and the fields that the cache adds. A growth would double the map.
         let mut fields = HeaderMap::with_capacity(6);
         while rest.has_remaining() {
             let name = match rest.get_u8() {
@@ -275,7 +277,7 @@ impl Entry {
     }
 }
 
-/// Detects damage, not malice: who can write to the store can write entries.
+/// Returns a checksum against damage, not malice: whoever can write to the store can write entries.
 fn checksum(bytes: &[u8]) -> u32 {
     let [_, _, _, _, low @ ..] = xxh3_64(bytes).to_be_bytes();
     u32::from_be_bytes(low)

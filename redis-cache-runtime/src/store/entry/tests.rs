@@ -84,7 +84,7 @@ fn a_lifetime_that_is_longer_than_can_be_stored_still_ends() {
     assert!(value.lifetime().is_some());
 }
 
-/// Entries outlive the process that wrote them: a change of this text needs a new version.
+/// Entries outlive the process that wrote them, so a change of these bytes needs a new version.
 #[test]
 fn the_format_is_pinned() {
     let pinned = concat!(

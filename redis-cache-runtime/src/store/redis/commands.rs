@@ -36,8 +36,8 @@ if ARGV[3] == '0' then redis.call('SET', KEYS[2], ARGV[2])
 else redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
 return 1";
 
-/// Like `FILL`, for a write: everything else known of the key goes, and if the lease was lost, the
-/// entry too.
+/// Stores an entry like `FILL`, for a write: deletes everything else of the key, and the entry too if
+/// the lease was lost.
 /// KEYS: lease, entry, then the names whose removal evicts the key, the variants' nonce last.
 /// ARGV: as for `FILL`, then the new nonce of the variants (empty: none).
 pub(super) const WRITE_THROUGH: &str = "\
@@ -52,11 +52,11 @@ set(KEYS[2], ARGV[2])
 if ARGV[4] ~= '' then set(KEYS[#KEYS], ARGV[4]) end
 return 1";
 
-/// Stores values if the lease is still held, like `FILL`, by a script that names the lease alone: a node
-/// of a cluster runs it while it has no other of the names, of whose slot half has moved to it. If it may
-/// not write there, the lease is gone.
-/// KEYS: lease. ARGV: token, milliseconds (0: for ever), then each name, which is in the slot of the
-/// lease, and its value.
+/// Stores values if the lease is still held, like `FILL`. The script names the lease alone, so that a
+/// node runs it while the slot is migrating and the other names are not there yet. If the node refuses
+/// the write, the lease is lost.
+/// KEYS: lease. ARGV: token, milliseconds (0: for ever), then each name and its value. The names
+/// are in the slot of the lease.
 #[cfg(feature = "cluster")]
 pub(super) const STORE_ALONE: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -67,7 +67,7 @@ for n = 3, #ARGV, 2 do
 end
 return 1";
 
-/// Holds a lease that is still held for longer. KEYS: lease. ARGV: token, its next token,
+/// Renews a lease that is still held. KEYS: lease. ARGV: token, its next token,
 /// milliseconds.
 pub(super) const RENEW: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -85,12 +85,12 @@ pub(super) fn seed(name: Name<'_>, ttl: Option<Duration>) -> Result<Cmd, Fault> 
     Ok(command)
 }
 
-/// Reads values, or nothing where there is something else: `GET` would be refused.
+/// Reads strings. `MGET` returns nothing for values of other types; `GET` would be refused.
 pub(super) fn read<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
     about("MGET", names)
 }
 
-/// Deletes whatever there is.
+/// Deletes names.
 pub(super) fn delete<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
     about("DEL", names)
 }
@@ -105,7 +105,7 @@ fn about<'a>(command: &str, names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
     cmd
 }
 
-/// The values of a reply to several names, or to several commands.
+/// Returns the values of a reply to several names, or to several commands.
 pub(super) fn values_of(reply: Value) -> Result<Vec<Value>, Fault> {
     match reply {
         Value::Array(values) => Ok(values),
@@ -113,13 +113,13 @@ pub(super) fn values_of(reply: Value) -> Result<Vec<Value>, Fault> {
     }
 }
 
-/// The one value that was read.
+/// Returns the only value of a reply.
 pub(super) fn first_value(reply: Value) -> Option<Value> {
     values_of(reply).ok()?.into_iter().next()
 }
 
-/// The call of a script, up to its keys. Redis keeps what it compiled, so sending the text every
-/// time costs little, and there is no reply to handle for a script that Redis has forgotten.
+/// Builds the call of a script, up to its keys. Redis caches compiled scripts, so sending the text every
+/// time costs little, and `NOSCRIPT` replies cannot occur.
 pub(super) fn eval(script: &str, keys: &[Name<'_>]) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(script).arg(keys.len());
@@ -129,16 +129,16 @@ pub(super) fn eval(script: &str, keys: &[Name<'_>]) -> Cmd {
     command
 }
 
-/// Milliseconds for `PX`, which must not be 0; 0 stands for no expiry.
+/// Returns milliseconds for `PX`, at least 1; 0 means no expiry.
 pub(super) fn millis(ttl: Option<Duration>) -> u64 {
-    // Redis refuses expiry times past what it can add to its clock.
+    // Redis refuses expiry times that overflow its clock.
     const MAX: u64 = 1 << 52;
     ttl.map_or(0, |ttl| {
         u64::try_from(ttl.as_millis()).unwrap_or(MAX).clamp(1, MAX)
     })
 }
 
-/// A name as an argument: its pieces go into the command without being joined before.
+/// A name as an argument. Its pieces are written into the command directly.
 pub(super) struct Arg<'a>(pub(super) Name<'a>);
 
 impl ToRedisArgs for Arg<'_> {

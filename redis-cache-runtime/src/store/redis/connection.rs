@@ -9,18 +9,19 @@ use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
 use tokio::time::Instant;
 
-use super::RedisStore;
 use super::context::ClientContext;
 use super::node::Node;
 
-/// A connection to the Redis behind the [`Cache`](crate::Cache), for every command of [`redis::AsyncCommands`]: one
-/// server, the primary that Sentinel names, or a cluster.
+/// A connection to the Redis of the [`Cache`](crate::Cache), for every command of
+/// [`redis::AsyncCommands`]: to one server, to the primary that Sentinel names, or to a cluster.
 ///
-/// It is an extractor, and [`Cache::redis`](crate::Cache::redis) gives it outside of handlers. It shares the connections of
-/// the cache, so a command that blocks (`BLPOP`, `WAIT`) or a subscription needs a connection of its
-/// own. A command may take as long as [`Settings::socket_timeout`](crate::Settings::socket_timeout)
-/// says; it is sent once, and fails at once while Redis is away. With a cache that is not kept in
-/// Redis, every command fails.
+/// `Redis` is an extractor. Outside of handlers, [`Cache::redis`](crate::Cache::redis) returns it. It
+/// shares the connections of the cache, so open a separate connection for commands that block (`BLPOP`,
+/// `WAIT`) and for subscriptions.
+///
+/// A command is sent once and times out after
+/// [`Settings::socket_timeout`](crate::Settings::socket_timeout) (250 ms by default). While Redis is
+/// unreachable, it fails at once. If the cache is in memory or disabled, every command fails.
 ///
 /// ```
 /// use axum_redis_cache::Redis;
@@ -58,8 +59,9 @@ impl Redis {
         }
     }
 
-    pub(crate) fn of_store(store: Option<&RedisStore>) -> Self {
-        store.map_or(Self { kind: Kind::None }, RedisStore::connection)
+    /// Returns a connection that fails every command, for a cache without Redis.
+    pub(crate) fn none() -> Self {
+        Self { kind: Kind::None }
     }
 }
 
@@ -115,7 +117,7 @@ fn no_redis() -> RedisError {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The connections know passwords.
+        // Connections hold passwords, so they are not shown.
         f.debug_struct("Redis").finish_non_exhaustive()
     }
 }

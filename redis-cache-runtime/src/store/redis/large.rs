@@ -1,5 +1,5 @@
-//! The entries that are known to be large, which travel on a connection of their own: behind one of
-//! them, the replies to other lookups would be late.
+//! Remembers which entries are large. They are read on a connection of their own, because the replies to
+//! other lookups would be late behind a large one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::request::Purpose;
 use crate::key::Name;
 
-/// The number of bytes from which on an entry is large.
+/// The smallest length of a large entry, in bytes.
 pub(super) const LARGE: usize = 256 * 1024;
 
 const PLACES: usize = 1024;
 
-/// Remembers hashes of the names of large entries. Two entries may have the same place: then one is
-/// forgotten, and its next lookup is like that of any other.
+/// The hashes of the names of large entries. If two entries have the same place, the later one replaces
+/// the other, whose next lookup then uses an ordinary connection.
 pub(super) struct LargeEntries {
     hasher: RandomState,
-    /// Most applications have none, and need no hash for their lookups.
+    /// Most applications have no large entry, so their lookups skip the hash.
     any: AtomicBool,
     places: Box<[AtomicU64]>,
 }
@@ -30,7 +30,7 @@ impl LargeEntries {
         }
     }
 
-    /// The purpose of a lookup of an entry.
+    /// Returns the purpose of a lookup of an entry.
     pub(super) fn lookup(&self, name: Name<'_>) -> Purpose {
         if !self.any.load(Ordering::Relaxed) {
             return Purpose::LOOKUP;
@@ -40,7 +40,7 @@ impl LargeEntries {
         Purpose::LOOKUP.of_large(is_large)
     }
 
-    /// Notes the length of an entry. Returns whether it is large.
+    /// Records the length of an entry. Returns whether it is large.
     pub(super) fn note(&self, name: Name<'_>, length: usize) -> bool {
         let is_large = length >= LARGE;
         if is_large || self.any.load(Ordering::Relaxed) {

@@ -27,7 +27,7 @@ use crate::observe::status::ConnectionState;
 use crate::store::Incarnation;
 
 pub(super) struct Link {
-    kept: Reconnecting<Opener>,
+    reconnecting: Reconnecting<Opener>,
 }
 
 struct Opener {
@@ -58,22 +58,22 @@ struct Inner {
 
 impl Link {
     pub(super) fn new(context: Arc<ClientContext>, server_state: Arc<ServerState>) -> Self {
-        let kept = Reconnecting::new(Opener {
+        let reconnecting = Reconnecting::new(Opener {
             context,
             server_state,
             was_away: AtomicBool::new(false),
         });
-        Self { kept }
+        Self { reconnecting }
     }
 
     /// Returns the connection, if one is open.
     pub(super) fn connected(&self) -> Option<Connected> {
-        self.kept.current().map(Connected::now)
+        self.reconnecting.current().map(Connected::now)
     }
 
     /// Returns whether a request may be sent: the connection is trusted, or was not needed yet.
     pub(super) fn is_usable(&self) -> bool {
-        self.kept.is(|state| match state {
+        self.reconnecting.is(|availability| match availability {
             Availability::Idle => true,
             Availability::Up(connected) => connected.trust(Instant::now()).is_usable(),
             Availability::Opening | Availability::Down => false,
@@ -82,7 +82,7 @@ impl Link {
 
     /// Returns whether the connection leads to a primary that replaced another a short time ago.
     pub(super) fn has_moved(&self) -> bool {
-        self.kept.is(|state| match state {
+        self.reconnecting.is(|availability| match availability {
             Availability::Up(connected) => connected.has_moved(),
             Availability::Idle | Availability::Opening | Availability::Down => false,
         })
@@ -90,23 +90,23 @@ impl Link {
 
     /// Opens the first connection, or waits while a connection is being opened.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
-        self.kept.wait(deadline).await.map(Connected::now)
+        self.reconnecting.wait(deadline).await.map(Connected::now)
     }
 
     /// Records the end of an operation, and replaces a lost connection.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, on: &Connected) {
         if let Some(loss) = on.inner.health.note(end, purpose, on.received) {
-            self.kept.lose(on, loss);
+            self.reconnecting.lose(on, loss);
         }
     }
 
-    /// Replaces a connection that nobody has looked after for too long.
-    pub(super) fn replace(&self, forgotten: &Connected) {
-        self.kept.lose(forgotten, Loss::Closed);
+    /// Replaces a connection on which this process has sent no pulse for too long.
+    pub(super) fn replace(&self, unattended: &Connected) {
+        self.reconnecting.lose(unattended, Loss::Closed);
     }
 
     pub(super) fn state(&self) -> ConnectionState {
-        match self.kept.state() {
+        match self.reconnecting.availability() {
             Availability::Idle => ConnectionState::Idle,
             Availability::Opening => ConnectionState::Connecting,
             Availability::Up(connected) => match connected.trust(Instant::now()) {

@@ -44,11 +44,12 @@ use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
     Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL,
-    of,
+    nonce_on,
 };
 use crate::key::{Address, Eviction, Names, Owed};
+use crate::observe::PingError;
 use crate::observe::fault::{Fault, FaultLog};
-use crate::observe::status::{PingError, ServerStatus};
+use crate::observe::status::ServerStatus;
 use crate::settings::{Settings, SettingsError};
 
 pub(crate) struct RedisStore {
@@ -190,7 +191,7 @@ impl RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        // Built again where it is sent again, not cloned: the entry may be large.
+        // Built again for a retry instead of cloned: the entry may be large.
         let store = || {
             let mut command = match lease.claim {
                 Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
@@ -320,7 +321,7 @@ fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
             .as_slice()
             .try_into()
             .ok()
-            .map(|nonce| of(nonce, from)),
+            .map(|nonce| nonce_on(nonce, from)),
         _ => None,
     }
 }
@@ -348,7 +349,7 @@ impl From<&RedisError> for Fault {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The servers hold passwords.
+        // Servers hold passwords, so they are not shown.
         f.debug_struct("RedisStore").finish_non_exhaustive()
     }
 }

@@ -54,8 +54,8 @@ impl Node {
         }
     }
 
-    /// Sends a request and waits for the reply until a deadline. If the connection turns out to be closed,
-    /// a repeatable request is sent once more on a new connection.
+    /// Sends a request and waits for the reply until a deadline. If the connection turns out to be
+    /// closed, a repeatable request is sent once more on a new connection.
     ///
     /// No `async fn`: the arguments that are used after an await would be in its future twice.
     pub(super) fn send<'a>(
@@ -106,7 +106,7 @@ impl Node {
             None => link.connect(deadline).await.map_err(not_connected)?,
         };
         let end = timeout_at(deadline, work(connected.connection.clone())).await;
-        // A command of the application may take long for reasons of its own.
+        // A slow command of the application proves nothing about the server.
         if end.is_ok() {
             link.note(&end, Purpose::OTHER, &connected);
         }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use redis::{Cmd, RedisError, Value};
 
-/// The name that pulses delete, which nothing has.
+/// The name that pulses delete. It never has a value.
 #[derive(Debug)]
 pub(super) struct PulseName {
     name: Mutex<String>,
@@ -13,11 +13,12 @@ pub(super) struct PulseName {
 /// The answer of a server to a pulse.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It takes evictions, or it cannot be found out: this user may not delete, but others may.
+    /// The server takes evictions. Also the answer if this user may not delete: the server may take the
+    /// evictions of other users.
     Accepted,
-    /// It refuses them, with that code.
+    /// The server refuses evictions with this error code.
     Refused(String),
-    /// Another server of the cluster would know: the name is not this server's.
+    /// Another node of the cluster has the slot of the name.
     Elsewhere,
 }
 
@@ -42,7 +43,7 @@ impl PulseName {
 }
 
 impl Answer {
-    /// Reads a reply. The error is that of the connection.
+    /// Parses a reply. The error is a failure of the connection.
     pub(super) fn of_reply(reply: Result<Value, RedisError>) -> Result<Self, RedisError> {
         let Err(error) = reply.and_then(Value::extract_error) else {
             return Ok(Self::Accepted);

@@ -56,7 +56,7 @@ pub(super) struct Reconnecting<O: Open> {
 
 struct Inner<O: Open> {
     opener: O,
-    state: watch::Sender<Availability<O::Opened>>,
+    availability: watch::Sender<Availability<O::Opened>>,
 }
 
 /// The availability of a resource.
@@ -73,8 +73,11 @@ pub(super) enum Availability<T> {
 
 impl<O: Open> Reconnecting<O> {
     pub(super) fn new(opener: O) -> Self {
-        let state = watch::Sender::new(Availability::Idle);
-        let inner = Arc::new(Inner { opener, state });
+        let availability = watch::Sender::new(Availability::Idle);
+        let inner = Arc::new(Inner {
+            opener,
+            availability,
+        });
         Self { inner }
     }
 
@@ -85,25 +88,25 @@ impl<O: Open> Reconnecting<O> {
 
     /// Returns the resource, if it is open.
     pub(super) fn current(&self) -> Option<O::Opened> {
-        match &*self.inner.state.borrow() {
+        match &*self.inner.availability.borrow() {
             Availability::Up(opened) => Some(opened.clone()),
             _ => None,
         }
     }
 
-    pub(super) fn state(&self) -> Availability<O::Opened> {
-        self.inner.state.borrow().clone()
+    pub(super) fn availability(&self) -> Availability<O::Opened> {
+        self.inner.availability.borrow().clone()
     }
 
     /// Returns whether the availability meets a condition.
     pub(super) fn is(&self, condition: impl FnOnce(&Availability<O::Opened>) -> bool) -> bool {
-        condition(&self.inner.state.borrow())
+        condition(&self.inner.availability.borrow())
     }
 
     /// Opens the resource for the first time, or waits while it is being opened.
     pub(super) async fn wait(&self, deadline: Instant) -> Result<O::Opened, Fault> {
         self.replace_if(
-            |state| matches!(state, Availability::Idle),
+            |availability| matches!(availability, Availability::Idle),
             Availability::Opening,
         );
         self.wait_for(deadline, |_| true).await
@@ -125,14 +128,14 @@ impl<O: Open> Reconnecting<O> {
         deadline: Instant,
         is_wanted: impl Fn(&O::Opened) -> bool,
     ) -> Result<O::Opened, Fault> {
-        let mut state = self.inner.state.subscribe();
-        let settled = state.wait_for(|state| match state {
+        let mut availability = self.inner.availability.subscribe();
+        let settled = availability.wait_for(|availability| match availability {
             Availability::Up(opened) => is_wanted(opened),
             Availability::Down => true,
             Availability::Idle | Availability::Opening => false,
         });
         match timeout_at(deadline, settled).await {
-            Ok(Ok(state)) => match &*state {
+            Ok(Ok(availability)) => match &*availability {
                 Availability::Up(opened) => Ok(opened.clone()),
                 _ => Err(Fault::Unreachable),
             },
@@ -143,7 +146,9 @@ impl<O: Open> Reconnecting<O> {
     /// Replaces the resource.
     #[cfg(feature = "cluster")]
     pub(super) fn set(&self, opened: O::Opened) {
-        self.inner.state.send_replace(Availability::Up(opened));
+        self.inner
+            .availability
+            .send_replace(Availability::Up(opened));
     }
 
     /// Opens a replacement, unless that has begun already.
@@ -162,15 +167,17 @@ impl<O: Open> Reconnecting<O> {
 
 impl<O: Open> Inner<O> {
     fn lose(this: &Arc<Self>, lost: &O::Opened, how: Loss) {
-        let is_wanted =
-            |state: &Availability<_>| matches!(state, Availability::Up(up) if O::is_same(up, lost));
+        let is_up = |availability: &Availability<_>| match availability {
+            Availability::Up(up) => O::is_same(up, lost),
+            _ => false,
+        };
         let next = match how {
             Loss::Hung => Availability::Down,
             Loss::Closed => Availability::Opening,
         };
         let opener = &this.opener;
-        let replaces = |state: &Availability<_>| {
-            let replaces = is_wanted(state);
+        let replaces = |availability: &Availability<_>| {
+            let replaces = is_up(availability);
             if replaces && how == Loss::Hung {
                 opener.mark_away();
             }
@@ -187,10 +194,10 @@ impl<O: Open> Inner<O> {
         condition: impl FnOnce(&Availability<O::Opened>) -> bool,
         next: Availability<O::Opened>,
     ) -> bool {
-        let replaced = this.state.send_if_modified(|state| {
-            let replaces = condition(state);
+        let replaced = this.availability.send_if_modified(|availability| {
+            let replaces = condition(availability);
             if replaces {
-                *state = next;
+                *availability = next;
             }
             replaces
         });
@@ -215,7 +222,9 @@ impl<O: Open> Inner<O> {
                         inner.opener.faults().recovered();
                     }
                     abandoned.opened = Some(opened.clone());
-                    inner.state.send_replace(Availability::Up(opened.clone()));
+                    inner
+                        .availability
+                        .send_replace(Availability::Up(opened.clone()));
                     drop(inner);
                     return Self::watch(this, opened).await;
                 }
@@ -251,8 +260,10 @@ impl<O: Open> Inner<O> {
         loop {
             O::rest(&opened).await;
             let Some(inner) = this.upgrade() else { return };
-            let is_in_use =
-                matches!(&*inner.state.borrow(), Availability::Up(up) if O::is_same(up, &opened));
+            let is_in_use = match &*inner.availability.borrow() {
+                Availability::Up(up) => O::is_same(up, &opened),
+                _ => false,
+            };
             if !is_in_use {
                 return;
             }
@@ -265,7 +276,7 @@ impl<O: Open> Inner<O> {
     fn give_up_waiting(&self) {
         self.opener.mark_away();
         if !matches!(
-            self.state.send_replace(Availability::Down),
+            self.availability.send_replace(Availability::Down),
             Availability::Down
         ) {
             tracing::debug!("Redis is unreachable: requests do not wait for a connection");
@@ -284,14 +295,14 @@ struct OnAbandon<O: Open> {
 impl<O: Open> Drop for OnAbandon<O> {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.upgrade() {
-            inner.state.send_if_modified(|state| {
-                let is_abandoned = match (&*state, &self.opened) {
+            inner.availability.send_if_modified(|availability| {
+                let is_abandoned = match (&*availability, &self.opened) {
                     (Availability::Up(up), Some(opened)) => O::is_same(up, opened),
                     (Availability::Up(_), None) => false,
                     (_, opened) => opened.is_none(),
                 };
                 if is_abandoned {
-                    *state = Availability::Idle;
+                    *availability = Availability::Idle;
                 }
                 is_abandoned
             });

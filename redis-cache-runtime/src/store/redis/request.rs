@@ -13,7 +13,7 @@ use super::end::{End, refuses_evictions};
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     One(&'a Cmd, Purpose),
-    /// Its reply is an array.
+    /// A pipeline. The reply is an array.
     Many(&'a Pipeline, Purpose),
 }
 
@@ -62,8 +62,8 @@ impl Purpose {
         self.is_repeatable
     }
 
-    /// Returns the time budget. Lookups get half of it: a later reply may predate an eviction whose sender
-    /// has already timed out.
+    /// Returns the time budget. Lookups get half of it: a later reply may predate an eviction whose
+    /// sender has already timed out.
     pub(super) fn budget(self, budget: Duration) -> Duration {
         if self.is_lookup { budget / 2 } else { budget }
     }

@@ -14,15 +14,15 @@ pub(super) struct Sentinels {
     master: String,
     /// The credentials and TLS settings for the primary.
     access: Access,
-    found: Mutex<Found>,
+    last_reply: Mutex<LastReply>,
 }
 
 #[derive(Default)]
-struct Found {
+struct LastReply {
     /// The primary that was named last.
     endpoint: Option<Endpoint>,
     /// The generation number of that primary.
-    number: u64,
+    generation: u64,
     /// The sentinel that answered last.
     sentinel: usize,
     connection: Option<Opened>,
@@ -40,32 +40,33 @@ impl Sentinels {
             asked: asked.collect::<Result<_, _>>()?,
             master,
             access,
-            found: Mutex::default(),
+            last_reply: Mutex::default(),
         })
     }
 
-    /// Returns the primary and its generation number. Each call asks another sentinel first: the last one
-    /// may not know yet that its primary is gone.
+    /// Returns the primary and its generation number. Each call asks another sentinel first: the last
+    /// one may not know yet that its primary is gone.
     pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
         {
-            let mut found = self.found();
-            found.connection = None;
-            found.sentinel += 1;
+            let mut last_reply = self.last_reply();
+            last_reply.connection = None;
+            last_reply.sentinel += 1;
         }
-        let (endpoint, number) = self.ask(context).await?;
+        let (endpoint, generation) = self.ask(context).await?;
         let server = Server::new(&self.access, &endpoint);
-        Ok((server.map_err(|_| Fault::Protocol)?, number))
+        Ok((server.map_err(|_| Fault::Protocol)?, generation))
     }
 
-    /// Returns whether the primary of a generation is still the primary; `true` while no sentinel answers.
-    pub(super) async fn is_current(&self, found: u64, context: &ClientContext) -> bool {
+    /// Returns whether the primary of a generation is still the primary; `true` while no sentinel
+    /// answers.
+    pub(super) async fn is_current(&self, generation: u64, context: &ClientContext) -> bool {
         let named = self.ask(context).await;
-        named.map_or(true, |(_, number)| number == found)
+        named.map_or(true, |(_, current)| current == generation)
     }
 
     /// Asks the sentinel that answered last, and the others when it does not.
     async fn ask(&self, context: &ClientContext) -> Result<(Endpoint, u64), Fault> {
-        let connection = self.found().connection.clone();
+        let connection = self.last_reply().connection.clone();
         if let Some(connection) = connection {
             let mut question = Question {
                 sentinels: self,
@@ -76,12 +77,12 @@ impl Sentinels {
                 return Ok(self.note(endpoint));
             }
         }
-        let first = self.found().sentinel;
+        let first = self.last_reply().sentinel;
         let mut fault = Fault::Unreachable;
         for turn in 0..self.asked.len() {
             let sentinel = (first + turn) % self.asked.len();
             // If this sentinel does not answer, the next call begins with another.
-            self.found().sentinel = sentinel + 1;
+            self.last_reply().sentinel = sentinel + 1;
             let named = timeout(context.budget, self.ask_anew(sentinel, context)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
@@ -94,9 +95,9 @@ impl Sentinels {
     async fn ask_anew(&self, sentinel: usize, context: &ClientContext) -> Result<Endpoint, Fault> {
         let opened = self.asked[sentinel].connect(context).await?;
         let endpoint = self.ask_over(&opened, context).await?;
-        let mut found = self.found();
-        found.sentinel = sentinel;
-        found.connection = Some(opened);
+        let mut last_reply = self.last_reply();
+        last_reply.sentinel = sentinel;
+        last_reply.connection = Some(opened);
         Ok(endpoint)
     }
 
@@ -117,22 +118,24 @@ impl Sentinels {
     }
 
     fn note(&self, endpoint: Endpoint) -> (Endpoint, u64) {
-        let mut found = self.found();
-        if found.endpoint.as_ref() != Some(&endpoint) {
-            found.endpoint = Some(endpoint.clone());
-            found.number += 1;
+        let mut last_reply = self.last_reply();
+        if last_reply.endpoint.as_ref() != Some(&endpoint) {
+            last_reply.endpoint = Some(endpoint.clone());
+            last_reply.generation += 1;
         }
-        (endpoint, found.number)
+        (endpoint, last_reply.generation)
     }
 
-    /// Locks the state. A panic in a critical section leaves it consistent.
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the last reply. A panic in a critical section leaves it consistent.
+    fn last_reply(&self) -> MutexGuard<'_, LastReply> {
+        self.last_reply
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A question to the sentinel that answered last. Without an answer, or when the caller stops waiting,
-/// other sentinels are asked next.
+/// A question to the sentinel that answered last. If there is no answer, or the caller stops waiting,
+/// the next question goes to another sentinel.
 struct Question<'a> {
     sentinels: &'a Sentinels,
     is_answered: bool,
@@ -141,7 +144,7 @@ struct Question<'a> {
 impl Drop for Question<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.sentinels.found().connection = None;
+            self.sentinels.last_reply().connection = None;
         }
     }
 }

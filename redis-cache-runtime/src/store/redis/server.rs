@@ -1,4 +1,4 @@
-//! One server, and the way to it.
+//! One server, and connecting to it.
 
 #[cfg(feature = "tls")]
 use std::error::Error;
@@ -31,21 +31,21 @@ pub(super) struct Server {
     tls: Option<Tls>,
 }
 
-/// A connection, logged in, that lasts as long as its driver is kept.
+/// A connection after the login. It is closed when its driver is dropped.
 #[derive(Clone)]
 pub(super) struct Opened {
     pub(super) connection: MultiplexedConnection,
     pub(super) received: Received,
-    /// The task that serves the connection, which ends when nobody uses the connection any more.
+    /// The task that drives the connection. It is aborted when the last clone is dropped.
     _driver: Arc<AbortOnDropHandle<()>>,
 }
 
-/// The number of bytes that have arrived on a connection: a large reply on a slow link is progress,
-/// long before it is whole.
+/// The number of bytes that have arrived on a connection. A growing number tells a slow link with a
+/// large reply from a connection that hangs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received(Arc<AtomicU64>);
 
-/// A stream that counts what it receives.
+/// A stream that counts the bytes that it receives.
 struct Counted<S> {
     stream: S,
     received: Received,
@@ -112,7 +112,7 @@ impl Server {
         })
     }
 
-    /// Names the refusal of `SELECT`, which is a part of the login.
+    /// Returns the fault of a failed login, with a name of its own for a refused `SELECT`.
     fn fault_of(&self, error: &RedisError) -> Fault {
         let db = self.client.get_connection_info().redis_settings().db();
         match Fault::from(error) {
@@ -174,8 +174,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 }
 
-/// The fault of an error that redis-rs met while it read or wrote. A server that wants a certificate
-/// says so after the handshake.
+/// Returns the fault of an error of redis-rs while it read or wrote. A server that requires a client
+/// certificate refuses it only after the handshake.
 #[cfg(feature = "tls")]
 pub(super) fn fault_of_io(error: &RedisError) -> Fault {
     let error = error.source().and_then(|error| error.downcast_ref());
@@ -184,7 +184,7 @@ pub(super) fn fault_of_io(error: &RedisError) -> Fault {
     error.map_or(Fault::Disconnected, fault_of_tls)
 }
 
-/// Why TLS failed, if that is the reason for an error.
+/// Returns the fault of TLS behind an error, if TLS failed.
 #[cfg(feature = "tls")]
 fn fault_of_tls(error: &io::Error) -> Fault {
     use rustls::{CertificateError, Error};

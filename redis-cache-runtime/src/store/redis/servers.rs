@@ -23,8 +23,9 @@ use super::server_state::ServerState;
 use crate::key::{Name, Names};
 #[cfg(feature = "cluster")]
 use crate::key::{Slots, slot};
+use crate::observe::PingError;
 use crate::observe::fault::{Fault, FaultLog};
-use crate::observe::status::{PingError, ServerStatus};
+use crate::observe::status::ServerStatus;
 use crate::settings::{Deployment, Settings, SettingsError};
 
 pub(super) struct Servers {
@@ -44,7 +45,7 @@ pub(super) type Command<'a> = (Name<'a>, Cmd);
 
 impl Servers {
     pub(super) fn new(settings: &Settings, faults: Arc<FaultLog>) -> Result<Self, SettingsError> {
-        // Contradictions first, files later.
+        // Contradictions are reported before files are read.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
         let context = Arc::new(ClientContext::new(settings, access.db(), faults));
@@ -78,7 +79,7 @@ impl Servers {
         Ok(Self { context, kind })
     }
 
-    /// The names under which things are kept on these servers.
+    /// Returns the names of entries, leases and nonces on these servers.
     pub(super) fn names(&self, prefix: &str) -> Names {
         match &self.kind {
             Kind::One(_) => Names::new(prefix),
@@ -87,9 +88,9 @@ impl Servers {
         }
     }
 
-    /// Reads values, in the order of their names: at once from one server, and in a cluster those of
-    /// each slot at once, from all servers at the same time. The names are made here, and not carried
-    /// along until the reply.
+    /// Reads values, in the order of their names. One server gets one command. A cluster gets one
+    /// command for each slot, sent to all nodes at the same time. `names` builds the names here, so that
+    /// they are not kept in the future until the reply.
     pub(super) async fn read<'a, N>(
         &self,
         names: impl FnOnce() -> N,
@@ -108,14 +109,14 @@ impl Servers {
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let names: Vec<_> = names().collect();
-                // Boxed, so that a lookup on one server does not carry it along.
+                // Boxed, so that the future of a lookup on one server stays small.
                 Box::pin(read_in_slots(cluster, &names, purpose)).await
             }
         }
     }
 
-    /// Deletes sets of names, each of which is in one slot of a cluster, and returns what became of each
-    /// set. `Err`: nobody was told of any.
+    /// Deletes sets of names and returns the result for each set. In a cluster, the names of a set are
+    /// in one slot. `Err`: no server got any deletion.
     pub(super) async fn delete(
         &self,
         sets: Vec<Vec<Name<'_>>>,
@@ -136,8 +137,8 @@ impl Servers {
         }
     }
 
-    /// Deletes names in each of some slots of a cluster, or in all. Returns the slots that are left,
-    /// and why.
+    /// Deletes names in each of the given slots of a cluster, or in all. The error has the fault and the
+    /// slots in which the deletion failed.
     #[cfg(feature = "cluster")]
     pub(super) async fn sweep<'a>(
         &self,
@@ -172,7 +173,7 @@ impl Servers {
         }
     }
 
-    /// Runs commands; those about names of the same server one after the other.
+    /// Runs commands. Commands for the same server run in their order.
     pub(super) async fn run_all(
         &self,
         commands: Vec<Command<'_>>,
@@ -202,8 +203,8 @@ impl Servers {
         }
     }
 
-    /// Returns a fault while other processes may still read from the previous primary, which does not have
-    /// the evictions that were sent to this one.
+    /// Returns a fault while other processes may still read from the previous primary, which does not
+    /// have the evictions that were sent to this one.
     pub(super) fn has_every_reader(&self) -> Result<(), Fault> {
         match &self.kind {
             Kind::One(node) if node.has_moved() => Err(Fault::Settling),

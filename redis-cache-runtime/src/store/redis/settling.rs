@@ -1,5 +1,5 @@
-//! Servers that were away, or refused everything: evictions, too. Other processes may have some to
-//! tell of when that is over, so what is found then is not believed at once.
+//! Tests of servers that were unreachable or refused every command, evictions included. Afterwards,
+//! lookups are ignored until other processes have sent their pending evictions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn at(key: &str) -> Address {
     }
 }
 
-/// Looks up until it is refused with that.
+/// Looks up until the lookup is refused with an error code.
 async fn refused_with(store: &RedisStore, at: &Address, code: &str) {
     let refused = async {
         while store.get(at, false).await.err() != Some(Fault::Refused(code.to_owned())) {
@@ -37,7 +37,7 @@ async fn refused_with(store: &RedisStore, at: &Address, code: &str) {
     timeout(Duration::from_secs(30), refused).await.unwrap();
 }
 
-/// Looks up until that succeeds, and returns why it did not before.
+/// Looks up until the lookup succeeds, and returns the last fault before.
 async fn last_fault(store: &RedisStore, at: &Address) -> Option<Fault> {
     let mut last = None;
     let succeeds = async {
@@ -62,7 +62,7 @@ async fn a_cluster_that_was_down_is_not_believed_at_once() {
     let store = store(&settings.prefix(prefix).unwrap());
     assert_eq!(last_fault(&store, &at).await, None);
 
-    // Another primary and its replica: nobody takes their place.
+    // Another primary and its replica, so that no replica is promoted.
     cluster.kill(4);
     cluster.kill(1);
     refused_with(&store, &at, "CLUSTERDOWN").await;
@@ -75,7 +75,7 @@ async fn a_cluster_that_was_down_is_not_believed_at_once() {
     restart.await.unwrap();
 }
 
-/// Whoever looked before Redis was away may claim the key after.
+/// A lookup before Redis was unreachable can be followed by a lease after it.
 #[tokio::test]
 async fn an_entry_that_is_found_with_a_lease_is_not_believed_at_once_either() {
     let server = RedisServer::start();
@@ -83,12 +83,12 @@ async fn an_entry_that_is_found_with_a_lease_is_not_believed_at_once_either() {
     assert_eq!(last_fault(&store, &at).await, None);
 
     server.signal("STOP", server.process());
-    let is_away = async {
+    let unreachable = async {
         while store.get(&at, false).await.err() != Some(Fault::Unreachable) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(30), is_away).await.unwrap();
+    timeout(Duration::from_secs(30), unreachable).await.unwrap();
     server.signal("CONT", server.process());
     let second = Duration::from_secs(1);
     let times = LeaseTerms {

@@ -1,5 +1,5 @@
-//! The connection of applications. Their commands may concern any number of slots, so a cluster client of
-//! the `redis` crate sends them.
+//! The cluster client for the commands of applications. They may concern several slots, so the cluster
+//! client of the `redis` crate sends them.
 
 use std::sync::OnceLock;
 
@@ -32,7 +32,7 @@ impl SharedClient {
         })
     }
 
-    /// Returns the connection, which is opened by its first command.
+    /// Returns the connection. Its first command opens it.
     pub(super) fn connection(&self) -> ClusterConnection {
         let connection = self.connection.get_or_init(|| {
             let config = ClusterConfig::new();

@@ -23,13 +23,13 @@ use crate::store::redis::server_state::ServerState;
 /// The most nodes that are asked at once for the layout of the cluster.
 const MAX_ASKED: usize = 8;
 
-/// The time for which a map is new.
+/// The time for which a map counts as new.
 const NEW: Duration = Duration::from_secs(1);
 
 /// The primary of each slot.
 pub(super) struct Map {
     layout: Layout,
-    /// In the order of the layout's primaries, and after them of its spares.
+    /// The primaries of the layout, then its spares, in their order.
     nodes: Vec<(Location, Arc<Node>)>,
     since: Instant,
 }
@@ -41,14 +41,14 @@ impl Map {
         Some(Arc::clone(node))
     }
 
-    /// The node at an endpoint.
+    /// Returns the node at an endpoint.
     fn node(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
         let mut nodes = self.nodes.iter();
         let (_, node) = nodes.find(|(known, _)| known.endpoint == *endpoint)?;
         Some(Arc::clone(node))
     }
 
-    /// The node that a redirection names.
+    /// Returns the node that a redirection names.
     pub(super) fn named(&self, Named { by, place }: &Named) -> Option<Arc<Node>> {
         let mut nodes = self.nodes.iter();
         let is_meant = |location: &Location| match &place.host {
@@ -74,12 +74,12 @@ impl Map {
     }
 }
 
-/// Makes the map.
+/// Loads the map.
 pub(super) struct Mapper {
     context: Arc<ClientContext>,
     access: Access,
     seeds: Vec<Endpoint>,
-    /// The last map that was made.
+    /// The last map.
     last: Mutex<Option<Arc<Map>>>,
 }
 
@@ -141,7 +141,7 @@ impl Mapper {
         })
     }
 
-    /// The map of a layout. A node that was not there before takes the place of another.
+    /// Builds the map of a layout. A node that the last map lacks counts as a replacement.
     fn map(&self, layout: Layout, last: Option<&Map>) -> Result<Map, Fault> {
         let node = |(place, location): (usize, &Location)| {
             let endpoint = &location.endpoint;
@@ -154,7 +154,7 @@ impl Mapper {
             let server_state = ServerState::new(Finder::Fixed(server), pulse);
             let server_state = match last {
                 None if place < layout.primaries.len() => server_state,
-                // A spare may take the place of another without being met in between.
+                // A spare may replace a primary between two maps.
                 _ => server_state.replacement(),
             };
             let node = Node::new(endpoint.to_string(), &self.context, server_state);
@@ -172,8 +172,8 @@ impl Mapper {
 }
 
 impl Mapper {
-    /// A name for the pulses of a primary, in one of its slots: any one, because a slot that is on its
-    /// way to another node proves nothing.
+    /// Returns a name for the pulses of a primary, in one of its slots. The slot is random, because a
+    /// slot that is migrating proves nothing.
     fn pulse(&self, layout: &Layout, place: usize) -> String {
         let is_its = |slot: &u16| {
             let owner = layout.slots.get(usize::from(*slot)).copied().flatten();
@@ -211,7 +211,7 @@ impl Open for Mapper {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
-    /// Who uses it finds out when it is wrong.
+    /// Requests notice when the map is wrong.
     async fn check(&self, _: &Arc<Map>) -> Option<Loss> {
         None
     }

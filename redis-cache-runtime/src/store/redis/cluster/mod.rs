@@ -1,7 +1,7 @@
 //! A Redis Cluster: each command goes to the primary of its slot, all primaries at once.
 //!
-//! Every node has connections and a circuit breaker of its own, so that an unreachable node does not slow
-//! the others.
+//! Every node has connections and a circuit breaker of its own, so that an unreachable node does not
+//! slow the others.
 
 mod client;
 mod map;
@@ -59,8 +59,8 @@ impl Cluster {
         })
     }
 
-    /// Runs tasks, each on the primary of its slot, and returns the replies in the order of the tasks. An
-    /// unreachable node fails only its own tasks.
+    /// Runs tasks, each on the primary of its slot, and returns the replies in the order of the tasks.
+    /// An unreachable node fails only its own tasks.
     pub(super) async fn run_all<'t>(
         &self,
         tasks: &'t [Task<'t>],
@@ -86,7 +86,7 @@ impl Cluster {
             parts = self.send(batches, purpose, deadline, &mut replies).await;
             if !lost.is_empty() {
                 self.refresh();
-                // Which slots nobody serves is known from a new map; which node another means, is not.
+                // A new map shows which slots have no primary, but not which node a redirection means.
                 let unserved = |part: &Part<'_>| matches!(part.next, Next::Primary);
                 waits &= !(map.is_new() && lost.iter().all(unserved));
                 if let Some(new) = self.another(&map, waits, deadline).await {
@@ -109,7 +109,7 @@ impl Cluster {
         Ok(replies.into_inner())
     }
 
-    /// The map, which is made when it is first needed.
+    /// Returns the map. The first call loads it.
     async fn map(&self, deadline: Instant) -> Result<Arc<Map>, Fault> {
         match self.map.current() {
             Some(map) => Ok(map),
@@ -117,7 +117,7 @@ impl Cluster {
         }
     }
 
-    /// Another map than that, if it is worth waiting for.
+    /// Waits for a newer map, if `waits` is set.
     async fn another(&self, map: &Arc<Map>, waits: bool, deadline: Instant) -> Option<Arc<Map>> {
         if !waits {
             return None;
@@ -125,7 +125,7 @@ impl Cluster {
         self.map.wait_for_replacement(map, deadline).await.ok()
     }
 
-    /// The node that a part is for next, if the map has it.
+    /// Returns the next node for a part, if the map has it.
     fn node_for(&self, map: &Map, part: &Part<'_>) -> Option<Arc<Node>> {
         match &part.next {
             Next::Primary => map.primary(part.slot),
@@ -137,7 +137,7 @@ impl Cluster {
         }
     }
 
-    /// Puts together what is for the same node.
+    /// Collects the parts for the same node.
     fn batches<'t>(
         &self,
         map: &Map,
@@ -158,7 +158,7 @@ impl Cluster {
         batches
     }
 
-    /// Sends parts to their nodes at the same time, and returns what has to be sent next.
+    /// Sends parts to their nodes at the same time, and returns the parts to send next.
     async fn send<'t>(
         &self,
         batches: Vec<(Arc<Node>, Vec<Part<'t>>)>,

@@ -23,11 +23,11 @@ pub(super) struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) endpoint: Endpoint,
-    /// Every endpoint by which it may be named.
+    /// Every endpoint by which other nodes may name the node.
     names: Vec<Endpoint>,
 }
 
-/// A host and a port. Without a host, it is that of the node that names it.
+/// A host and a port. `None`: the host is that of the node that names the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) host: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 
 /// The cluster as one node sees it.
 pub(super) struct View {
-    /// The endpoint of that node.
+    /// The endpoint of the node whose view this is.
     pub(super) from: Endpoint,
     /// The reply to `CLUSTER NODES`.
     pub(super) nodes: String,
@@ -55,10 +55,10 @@ struct Line<'a> {
     slots: Vec<&'a str>,
 }
 
-/// A node as all views together show it.
+/// A node, merged from all views.
 #[derive(Default)]
 struct Known {
-    /// Its endpoints, the one to be used first.
+    /// The endpoints of the node; the first is used.
     endpoints: Vec<(Rank, String, u16)>,
     is_primary: bool,
     has_failed: bool,
@@ -68,20 +68,19 @@ struct Known {
 /// The preference among the endpoints of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Its certificate names it.
+    /// The name in the certificate of the node.
     Certified,
-    /// The nodes tell clients to use it.
+    /// The endpoint that the nodes send to clients.
     Preferred,
     Address,
-    /// The node does not know its address, and is where it was asked.
+    /// The endpoint at which the node was asked, because it does not know its address.
     Asked,
     HostName,
 }
 
 impl Layout {
-    /// Merges the views of several nodes: of two primaries that claim a slot, the one with the greater
-    /// configuration epoch has it, as the nodes themselves decide it. `None` when no slot has a
-    /// primary.
+    /// Merges the views of several nodes. If two primaries claim a slot, the one with the greater
+    /// configuration epoch has the slot: the nodes decide the same. `None`: no slot has a primary.
     pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
         let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         let mut known: BTreeMap<&str, Known> = BTreeMap::new();
@@ -121,7 +120,7 @@ impl Layout {
         (!layout.primaries.is_empty()).then_some(layout)
     }
 
-    /// The place of a primary in the list, where it is put if it is not there yet.
+    /// Returns the place of a primary in the list. Appends the primary if the list does not have it.
     fn place(&mut self, primary: Location) -> Option<u16> {
         let mut known = self.primaries.iter();
         let place = known.position(|it| it.endpoint == primary.endpoint);
@@ -139,7 +138,7 @@ impl Location {
         self.names.iter().any(tcp)
     }
 
-    /// Its hosts.
+    /// Returns the hosts of the node.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|endpoint| match endpoint {
             Endpoint::Tcp { host, .. } => Some(&**host),
@@ -149,7 +148,7 @@ impl Location {
 }
 
 impl Known {
-    /// Learns from a line where the node is.
+    /// Adds the endpoints in a line.
     fn learn(
         &mut self,
         line: &Line<'_>,
@@ -205,7 +204,7 @@ fn range(slots: &str) -> Option<(usize, usize)> {
 }
 
 impl<'a> Line<'a> {
-    /// `id host:port@bus[,name] flags primary ping pong epoch link slot…`
+    /// Parses `id host:port@bus[,name] flags primary ping pong epoch link slot…`.
     fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let (id, address, flags) = (words.next()?, words.next()?, words.next()?);
@@ -229,15 +228,15 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The slots that it serves.
+    /// Returns the slots that the node serves.
     fn slots(&self) -> impl Iterator<Item = &'a str> {
         let slots = self.slots.iter().copied();
         slots.filter(|_| self.is_primary)
     }
 }
 
-/// The endpoints that clients are to use, by the ids of their nodes, of a reply to `CLUSTER SLOTS`:
-/// `[first, last, [endpoint, port, id, …], …]` for each range of slots.
+/// Returns the endpoints that clients should use, by the ids of their nodes. The reply to `CLUSTER
+/// SLOTS` has `[first, last, [endpoint, port, id, …], …]` for each range of slots.
 fn preferred(slots: &Value) -> HashMap<String, Place> {
     let ranges = slots.as_sequence().unwrap_or_default().iter();
     let nodes = ranges.flat_map(|range| range.as_sequence().unwrap_or_default().iter().skip(2));
@@ -248,7 +247,7 @@ fn preferred(slots: &Value) -> HashMap<String, Place> {
         let host: Option<String> = FromRedisValue::from_redis_value_ref(endpoint).ok()?;
         let port = FromRedisValue::from_redis_value_ref(port).ok()?;
         let id = FromRedisValue::from_redis_value_ref(id).ok()?;
-        // It is to be named by something that nobody has told it.
+        // The node is configured to send its host name, but has none.
         let is_unknown = host.as_deref() == Some("?");
         let host = host.filter(|host| !host.is_empty());
         (!is_unknown && port != 0).then_some((id, Place { host, port }))
@@ -257,7 +256,7 @@ fn preferred(slots: &Value) -> HashMap<String, Place> {
 }
 
 impl Place {
-    /// `host:port`, perhaps with no host or an unknown one.
+    /// Parses `host:port`, in which the host may be missing or unknown.
     pub(super) fn parse(address: &str) -> Option<Self> {
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port != 0)?;

@@ -1,4 +1,4 @@
-//! Commands for the slots of a cluster, and the parts that they are sent in.
+//! Commands for the slots of a cluster, and the parts in which they are sent.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(in super::super) enum Task<'a> {
     Read(Vec<Name<'a>>),
     /// Deletes names that are all in the slot, the first of them first.
     Delete(Vec<Name<'a>>),
-    /// Runs a command that is about a name.
+    /// Runs a command on the node of a name.
     Run(Name<'a>, Cmd),
 }
 
@@ -33,20 +33,21 @@ impl Task<'_> {
 /// A task under way, or a part of one.
 #[derive(Clone)]
 pub(super) struct Part<'t> {
-    /// The place of its reply, and of what it is a part of, in the reply.
+    /// The place of the reply to the task.
     place: usize,
+    /// The place of this part in that reply; `None`: the part is the whole task.
     within: Option<usize>,
     pub(super) slot: u16,
-    what: What<'t>,
+    action: Action<'t>,
     pub(super) next: Next,
 }
 
 #[derive(Clone, Copy)]
-enum What<'t> {
+enum Action<'t> {
     Read(&'t [Name<'t>]),
     Delete(&'t [Name<'t>]),
-    /// Deletes the first of names again that have just been deleted, to learn if there is another node
-    /// where they have to be deleted.
+    /// Repeats the deletion of the first name. The reply shows whether another node has to delete the
+    /// names, too.
     DeleteAgain(&'t [Name<'t>]),
     Run(&'t Cmd),
 }
@@ -64,30 +65,31 @@ pub(super) enum Next {
 /// A node that a redirection names.
 #[derive(Clone)]
 pub(super) struct Named {
-    /// The node that names it: where it names no host, the host is its own.
+    /// The node that sent the redirection. Its host is used if the redirection names none.
     pub(super) by: Arc<Node>,
     pub(super) place: Place,
 }
 
 impl<'t> Part<'t> {
-    /// A task as a whole. A deletion is sent twice. If the slot is migrating, the first deletion may find
-    /// the lease of a fill on one node and the entry on the other, and the fill may end in between. The
-    /// second time, the old node has none of the names and redirects to the new node.
+    /// Returns the parts of a whole task. A deletion is sent twice. If the slot is migrating, the first
+    /// deletion may find the lease of a fill on one node and the entry on the other, and the fill may
+    /// end in between. The second time, the old node has none of the names and redirects to the new
+    /// node.
     pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
         let part = Self {
             place,
             within: None,
             slot: task.slot(),
-            what: match task {
-                Task::Read(names) => What::Read(names),
-                Task::Delete(names) => What::Delete(names),
-                Task::Run(_, command) => What::Run(command),
+            action: match task {
+                Task::Read(names) => Action::Read(names),
+                Task::Delete(names) => Action::Delete(names),
+                Task::Run(_, command) => Action::Run(command),
             },
             next: Next::Primary,
         };
-        let again = match part.what {
-            What::Delete(names) => Some(Self {
-                what: What::DeleteAgain(names),
+        let again = match part.action {
+            Action::Delete(names) => Some(Self {
+                action: Action::DeleteAgain(names),
                 ..part.clone()
             }),
             _ => None,
@@ -95,7 +97,7 @@ impl<'t> Part<'t> {
         std::iter::once(part).chain(again)
     }
 
-    /// Forgets a `MOVED` redirection, because a newer map is as right.
+    /// Drops a `MOVED` redirection, because a newer map includes the move.
     pub(super) fn not_moved(mut self) -> Self {
         if let Next::Moved(_) = self.next {
             self.next = Next::Primary;
@@ -108,26 +110,26 @@ impl<'t> Part<'t> {
     }
 
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
-        pipeline.add_command(match self.what {
-            What::Read(names) => read(names.iter().copied()),
-            What::Delete(names) => delete(names.iter().copied()),
-            What::DeleteAgain(names) => delete(names.first().copied()),
-            What::Run(command) => command.clone(),
+        pipeline.add_command(match self.action {
+            Action::Read(names) => read(names.iter().copied()),
+            Action::Delete(names) => delete(names.iter().copied()),
+            Action::DeleteAgain(names) => delete(names.first().copied()),
+            Action::Run(command) => command.clone(),
         });
     }
 
     /// Splits the part into one for each name: while a slot migrates, no node has all of them.
     fn split(&self) -> Vec<Self> {
-        let names = match self.what {
-            What::Read(names) | What::Delete(names) if names.len() > 1 => names,
-            What::DeleteAgain(names) => names,
+        let names = match self.action {
+            Action::Read(names) | Action::Delete(names) if names.len() > 1 => names,
+            Action::DeleteAgain(names) => names,
             _ => return Vec::new(),
         };
         let part = |(within, name)| Self {
             within: Some(within),
-            what: match self.what {
-                What::Delete(_) | What::DeleteAgain(_) => What::Delete(name),
-                _ => What::Read(name),
+            action: match self.action {
+                Action::Delete(_) | Action::DeleteAgain(_) => Action::Delete(name),
+                _ => Action::Read(name),
             },
             next: Next::Primary,
             ..*self
@@ -136,7 +138,7 @@ impl<'t> Part<'t> {
     }
 }
 
-/// The values that were read for a task, or the reply to it, each with the incarnation of its node.
+/// The values that a task read, or its reply, each with the incarnation of its node.
 pub(in super::super) type Answer = Vec<(Value, Incarnation)>;
 
 /// The replies to tasks.
@@ -151,7 +153,7 @@ impl Replies {
         self.0
     }
 
-    /// Takes the reply to a part, and returns what has to be sent for it next.
+    /// Records the reply to a part, and returns the parts to send next.
     pub(super) fn take<'t>(
         &mut self,
         mut part: Part<'t>,
@@ -187,16 +189,16 @@ impl Replies {
         vec![part]
     }
 
-    /// Notes why there is no reply to a part, and so none to its task.
+    /// Records the fault of a part as the fault of its task.
     pub(super) fn fail(&mut self, part: &Part<'_>, fault: Fault) {
         self.set(part, Err(fault));
     }
 
     fn put(&mut self, part: &Part<'_>, reply: Value, from: Incarnation) {
-        let answer = match (part.what, part.within) {
-            (What::Delete(_) | What::DeleteAgain(_), _) => return,
-            (What::Run(_), _) => Ok(vec![(reply, from)]),
-            (What::Read(_), Some(within)) => {
+        let answer = match (part.action, part.within) {
+            (Action::Delete(_) | Action::DeleteAgain(_), _) => return,
+            (Action::Run(_), _) => Ok(vec![(reply, from)]),
+            (Action::Read(_), Some(within)) => {
                 if let Some(Ok(whole)) = self.0.get_mut(part.place)
                     && let Some(value) = whole.get_mut(within)
                 {
@@ -204,13 +206,13 @@ impl Replies {
                 }
                 return;
             }
-            (What::Read(_), None) => values_of(reply)
+            (Action::Read(_), None) => values_of(reply)
                 .map(|values| values.into_iter().map(|value| (value, from)).collect()),
         };
         self.set(part, answer);
     }
 
-    /// A fault stays, whatever the other parts lead to.
+    /// Keeps the first fault of the parts.
     fn set(&mut self, part: &Part<'_>, reply: Result<Answer, Fault>) {
         if let Some(known) = self.0.get_mut(part.place).filter(|known| known.is_ok()) {
             *known = reply;
@@ -218,7 +220,7 @@ impl Replies {
     }
 }
 
-/// The node in a redirection, `slot host:port`.
+/// Parses the node of a redirection, `slot host:port`.
 fn named(error: &ServerError) -> Option<Place> {
     let (_slot, address) = error.details()?.split_once(' ')?;
     Place::parse(address)
