@@ -194,7 +194,9 @@ async fn a_redis_without_memory_serves_what_it_has() {
 #[tokio::test]
 async fn a_hit_is_one_command_and_an_eviction_is_one_del() {
     let redis = RedisServer::start();
-    let (client, _) = start(&redis).await;
+    // A pulse is a `DEL` as well.
+    let settings = patient(&redis).pulse(Duration::from_secs(60)).unwrap();
+    let (client, _) = start_with(settings).await;
     for page in 0..500 {
         client.get(&format!("/item?page={page}")).await;
     }
