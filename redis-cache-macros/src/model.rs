@@ -148,14 +148,9 @@ impl Route {
         errors.finish_with(route)
     }
 
-    /// Returns the groups as they are stored, sorted, if they are known at compile time: none of them
-    /// holds a value, or has a name that would be hashed.
+    /// Returns the names of the groups, sorted, if all of them are known at compile time.
     pub(crate) fn fixed_groups(&self) -> Option<Vec<&str>> {
-        let is_fixed = |name: &&str| name.len() <= 512 && !name.starts_with('#');
-        let names = self
-            .groups
-            .iter()
-            .map(|group| group.as_literal().filter(is_fixed));
+        let names = self.groups.iter().map(Template::as_literal);
         let mut names: Vec<&str> = names.collect::<Option<_>>()?;
         names.sort_unstable();
         Some(names)

@@ -46,6 +46,17 @@ async fn in_odd(State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// The names begin like a group of a scope, and like the hash of a name.
+#[cached(ttl = 30, group = "(a)b")]
+async fn in_parentheses(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 30, group = "#a")]
+async fn in_hash(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 #[cached(ttl = 30, vary("x-variant"))]
 async fn varied(State(app): State<App>) -> Response {
     app.run().await
@@ -71,6 +82,9 @@ async fn evict_b_and_glob() {}
 
 #[cache_evict(group = "a:{{b}}? [é]\n\0")]
 async fn evict_odd() {}
+
+#[cache_evict(group = ["(a)b", "#a"])]
+async fn evict_parentheses_and_hash() {}
 
 #[cache_evict(all)]
 async fn evict_all() {}
@@ -110,12 +124,15 @@ fn router(app: App) -> Router {
         .route("/ab", get(in_a_and_b))
         .route("/glob", get(in_glob))
         .route("/odd", get(in_odd))
+        .route("/parentheses", get(in_parentheses))
+        .route("/hash", get(in_hash))
         .route("/varied", get(varied).delete(evict_varied))
         .route("/evict/plain", post(evict_plain))
         .route("/evict/query", post(evict_one_query))
         .route("/evict/a", post(evict_a))
         .route("/evict/b-glob", post(evict_b_and_glob))
         .route("/evict/odd", post(evict_odd))
+        .route("/evict/both", post(evict_parentheses_and_hash))
         .route("/evict/all", post(evict_all))
         .with_state(app)
 }
@@ -137,7 +154,7 @@ async fn left_after<'a>(store: Store, paths: &[&'a str], evict: (&str, &str)) ->
     left
 }
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 9] = [
     "/",
     "/plain",
     "/plain?a=1&b=2",
@@ -145,6 +162,8 @@ const PATHS: [&str; 7] = [
     "/ab",
     "/glob",
     "/odd",
+    "/parentheses",
+    "/hash",
 ];
 
 on_every_store!(
@@ -165,30 +184,88 @@ async fn a_handler_is_evicted_alone_with_every_query(store: Store) {
         ("POST", "/evict/plain"),
     ] {
         let left = left_after(store, &PATHS, evict).await;
-        assert_eq!(left, ["/", "/a", "/ab", "/glob", "/odd"], "{evict:?}");
+        assert_eq!(
+            left,
+            ["/", "/a", "/ab", "/glob", "/odd", "/parentheses", "/hash"],
+            "{evict:?}"
+        );
     }
     let left = left_after(store, &PATHS, ("DELETE", "/")).await;
     assert_eq!(
         left,
-        ["/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob", "/odd"]
+        [
+            "/plain",
+            "/plain?a=1&b=2",
+            "/a",
+            "/ab",
+            "/glob",
+            "/odd",
+            "/parentheses",
+            "/hash"
+        ]
     );
 }
 
 async fn a_key_is_evicted_alone(store: Store) {
     let left = left_after(store, &PATHS, ("POST", "/evict/query")).await;
-    assert_eq!(left, ["/", "/plain", "/a", "/ab", "/glob", "/odd"]);
+    assert_eq!(
+        left,
+        [
+            "/",
+            "/plain",
+            "/a",
+            "/ab",
+            "/glob",
+            "/odd",
+            "/parentheses",
+            "/hash"
+        ]
+    );
 }
 
 async fn a_group_is_evicted_and_others_are_left_alone_whatever_their_names(store: Store) {
     let left = left_after(store, &PATHS, ("POST", "/evict/a")).await;
-    assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/glob", "/odd"]);
+    assert_eq!(
+        left,
+        [
+            "/",
+            "/plain",
+            "/plain?a=1&b=2",
+            "/glob",
+            "/odd",
+            "/parentheses",
+            "/hash"
+        ]
+    );
     let left = left_after(store, &PATHS, ("POST", "/evict/b-glob")).await;
-    assert_eq!(left, ["/", "/plain", "/plain?a=1&b=2", "/a", "/odd"]);
+    assert_eq!(
+        left,
+        [
+            "/",
+            "/plain",
+            "/plain?a=1&b=2",
+            "/a",
+            "/odd",
+            "/parentheses",
+            "/hash"
+        ]
+    );
     let left = left_after(store, &PATHS, ("POST", "/evict/odd")).await;
     assert_eq!(
         left,
-        ["/", "/plain", "/plain?a=1&b=2", "/a", "/ab", "/glob"]
+        [
+            "/",
+            "/plain",
+            "/plain?a=1&b=2",
+            "/a",
+            "/ab",
+            "/glob",
+            "/parentheses",
+            "/hash"
+        ]
     );
+    let left = left_after(store, &PATHS, ("POST", "/evict/both")).await;
+    assert_eq!(left, PATHS[..7]);
 }
 
 async fn all_evicts_everything_with_or_without_a_group(store: Store) {

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use super::part::Text;
-use super::spelling::Group;
+use super::spelling::{Group, group};
 
 /// The groups of an entry: sorted and without repeats.
 pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
-    let mut groups: Vec<Group> = groups.into_iter().map(Text::into_group).collect();
+    sorted(groups.into_iter().map(Text::into_group).collect())
+}
+
+fn sorted(mut groups: Vec<Group>) -> Vec<Group> {
     groups.sort_unstable();
     groups.dedup();
     groups
@@ -22,6 +25,12 @@ pub(crate) enum Groups {
 }
 
 impl Groups {
+    /// Returns the groups of names that the code has.
+    pub(crate) fn of_names(names: &[&'static str]) -> Self {
+        let groups = names.iter().map(|name| group(Cow::Borrowed(name)));
+        Self::Made(sorted(groups.collect()))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         let (fixed, made) = match self {
             Self::Fixed(groups) => (*groups, &[][..]),
@@ -65,6 +74,26 @@ impl Hash for Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::is_group;
+
+    #[test]
+    fn a_name_that_could_be_taken_for_another_group_is_not_the_group_itself() {
+        let long = "x".repeat(513);
+        for (name, is_itself) in [
+            ("a", true),
+            (&long[..512], true),
+            (&long, false),
+            ("#a", false),
+            ("(a)b", false),
+        ] {
+            let named = group(Cow::Owned(name.to_owned()));
+            assert_eq!(
+                (is_group(name), named == name),
+                (is_itself, is_itself),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn only_groups_that_the_code_names_have_a_name_to_show() {

@@ -34,7 +34,7 @@ pub(crate) use slots::slot_of_key;
 pub(crate) use slots::{SLOTS, slot, tag};
 #[cfg(test)]
 pub(crate) use spelling::hex;
-pub(crate) use spelling::{Group, Name, group, is_hashed, unscoped};
+pub(crate) use spelling::{Group, Name, group, is_group, is_hashed, unscoped};
 pub(crate) use variant::{Selecting, Variant};
 
 #[cfg(test)]

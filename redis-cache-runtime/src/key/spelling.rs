@@ -21,11 +21,16 @@ pub(crate) type Name<'a> = [&'a str; 4];
 /// Returns the group of a name. A long name is hashed, and so is a name that looks hashed or like a
 /// group of a scope.
 pub(crate) fn group(text: Group) -> Group {
-    if text.len() > MAX_LEN || text.starts_with(['#', '(']) {
-        Cow::Owned(hashed(&text))
-    } else {
+    if is_group(&text) {
         text
+    } else {
+        Cow::Owned(hashed(&text))
     }
+}
+
+/// Returns whether the group of a name is the name itself.
+pub(crate) const fn is_group(name: &str) -> bool {
+    name.len() <= MAX_LEN && !matches!(name.as_bytes(), [b'#' | b'(', ..])
 }
 
 /// Returns whether a group is known by the hash of its name only.

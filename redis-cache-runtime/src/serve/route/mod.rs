@@ -21,7 +21,7 @@ use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorePolicy, is_representation};
 use crate::key::normal::QueryRule;
 use crate::key::registry::{Grown, Instance, name_of};
-use crate::key::{Group, Groups};
+use crate::key::{Group, Groups, is_group};
 use crate::observe::{Measured, Writes, Written};
 
 pub use self::key_function::KeyResult;
@@ -37,9 +37,11 @@ pub struct Route {
     read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
-    /// Sorted, without duplicates.
+    /// The groups that the code names, sorted, without duplicates.
     groups: &'static [&'static str],
-    /// Makes the groups, if they are expressions that use no argument.
+    /// Every name in `groups` is the group itself.
+    are_groups: bool,
+    /// Makes the groups, if there are expressions that use no argument.
     made_groups: Option<fn() -> Vec<Group>>,
     /// The patterns of the names of the groups: NUL is the placeholder of a value.
     declared: &'static [&'static str],
@@ -64,6 +66,7 @@ impl Route {
             instances: Grown::new(),
             ttl: None,
             groups: &[],
+            are_groups: true,
             made_groups: None,
             declared: &[],
             query: QueryRule::None,
@@ -83,10 +86,15 @@ impl Route {
         self
     }
 
-    /// Sets the eviction groups, sorted and without duplicates.
+    /// Sets the names of the eviction groups, sorted and without duplicates.
     #[must_use]
-    pub const fn groups(mut self, groups: &'static [&'static str]) -> Self {
-        self.groups = groups;
+    pub const fn groups(mut self, names: &'static [&'static str]) -> Self {
+        self.groups = names;
+        let mut rest = names;
+        while let [name, others @ ..] = rest {
+            self.are_groups &= is_group(name);
+            rest = others;
+        }
         self
     }
 
@@ -247,7 +255,11 @@ impl Route {
     /// Returns the groups of a response: the selected ones, or those of the route.
     pub(super) fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
         let groups = selected.or_else(|| self.made_groups.map(|make| make()));
-        groups.map_or(Groups::Fixed(self.groups), Groups::Made)
+        match groups {
+            Some(groups) => Groups::Made(groups),
+            None if self.are_groups => Groups::Fixed(self.groups),
+            None => Groups::of_names(self.groups),
+        }
     }
 
     pub(crate) fn windows(&self) -> StaleWindows {
