@@ -61,9 +61,9 @@ impl ::axum_redis_cache::__private::Handler for get_product {
                 )
                 .reads({
                     fn read(url: &mut ::axum_redis_cache::__private::UrlReader<'_>) {
-                        use ::axum_redis_cache::__private::read::{
-                            ByType as _, ByValue as _, Nothing as _,
-                        };
+                        use ::axum_redis_cache::__private::read::ByType as _;
+                        use ::axum_redis_cache::__private::read::ByValue as _;
+                        use ::axum_redis_cache::__private::read::Nothing as _;
                         (&&&::axum_redis_cache::__private::Probe::<Path<u64>>::new())
                             .read(url);
                         (&&&::axum_redis_cache::__private::Probe::<State<Db>>::new())

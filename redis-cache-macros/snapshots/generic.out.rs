@@ -29,9 +29,8 @@ async fn list<R: Repository + 'static>(
                     )
                     .query(::axum_redis_cache::__private::QueryRule::All)
                     .reads_early({
-                        use ::axum_redis_cache::__private::{
-                            MayReadEarly as _, NotDetermined as _,
-                        };
+                        use ::axum_redis_cache::__private::MayReadEarly as _;
+                        use ::axum_redis_cache::__private::NotDetermined as _;
                         ::axum_redis_cache::__private::Probe::<HeaderMap>::BY.is_none()
                             && ::axum_redis_cache::__private::Probe::<
                                 HeaderMap,
@@ -61,9 +60,9 @@ async fn list<R: Repository + 'static>(
         ::axum_redis_cache::__private::Selected::of_types::<
             __AxumRedisCacheTypes<R>,
         >(|url| {
-            use ::axum_redis_cache::__private::read::{
-                ByType as _, ByValue as _, Nothing as _,
-            };
+            use ::axum_redis_cache::__private::read::ByType as _;
+            use ::axum_redis_cache::__private::read::ByValue as _;
+            use ::axum_redis_cache::__private::read::Nothing as _;
             (&&&::axum_redis_cache::__private::Probe::<State<R>>::new()).read(url);
             url.silently(|url| {
                 (&&&::axum_redis_cache::__private::Probe::<HeaderMap>::new()).read(url)

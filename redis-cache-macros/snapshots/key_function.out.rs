@@ -49,9 +49,8 @@ impl ::axum_redis_cache::__private::Handler for search {
                     keys::of_search(parts),
                 ))
                 .reads_early({
-                    use ::axum_redis_cache::__private::{
-                        MayReadEarly as _, NotDetermined as _,
-                    };
+                    use ::axum_redis_cache::__private::MayReadEarly as _;
+                    use ::axum_redis_cache::__private::NotDetermined as _;
                     ::axum_redis_cache::__private::Probe::<HeaderMap>::BY.is_none()
                         && ::axum_redis_cache::__private::Probe::<
                             HeaderMap,

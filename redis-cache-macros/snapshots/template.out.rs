@@ -89,9 +89,9 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
             ::axum_redis_cache::__private::Route::new(::core::any::type_name::<get_repo>)
                 .reads({
                     fn read(url: &mut ::axum_redis_cache::__private::UrlReader<'_>) {
-                        use ::axum_redis_cache::__private::read::{
-                            ByType as _, ByValue as _, Nothing as _,
-                        };
+                        use ::axum_redis_cache::__private::read::ByType as _;
+                        use ::axum_redis_cache::__private::read::ByValue as _;
+                        use ::axum_redis_cache::__private::read::Nothing as _;
                         url.silently(|url| {
                             (&&&::axum_redis_cache::__private::Probe::<
                                 Path<(String, String)>,
@@ -119,9 +119,8 @@ impl ::axum_redis_cache::__private::Handler for get_repo {
                         || ::axum_redis_cache::__private::Probe::<User>::BY.is_none()
                 })
                 .reads_early({
-                    use ::axum_redis_cache::__private::{
-                        MayReadEarly as _, NotDetermined as _,
-                    };
+                    use ::axum_redis_cache::__private::MayReadEarly as _;
+                    use ::axum_redis_cache::__private::NotDetermined as _;
                     ::axum_redis_cache::__private::Probe::<Path<(String, String)>>::BY
                         .is_none()
                         && ::axum_redis_cache::__private::Probe::<

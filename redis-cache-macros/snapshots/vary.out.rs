@@ -48,9 +48,9 @@ impl ::axum_redis_cache::__private::Handler for terms {
             ::axum_redis_cache::__private::Route::new(::core::any::type_name::<terms>)
                 .reads({
                     fn read(url: &mut ::axum_redis_cache::__private::UrlReader<'_>) {
-                        use ::axum_redis_cache::__private::read::{
-                            ByType as _, ByValue as _, Nothing as _,
-                        };
+                        use ::axum_redis_cache::__private::read::ByType as _;
+                        use ::axum_redis_cache::__private::read::ByValue as _;
+                        use ::axum_redis_cache::__private::read::Nothing as _;
                         (&&&::axum_redis_cache::__private::Probe::<Path<String>>::new())
                             .read(url);
                     }

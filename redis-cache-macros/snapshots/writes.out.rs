@@ -7,9 +7,8 @@ async fn rename(
                 | ::axum_redis_cache::__private::PARTS
                 | ::axum_redis_cache::__private::WRITE
                 | ::axum_redis_cache::__private::proof_if({
-                    use ::axum_redis_cache::__private::{
-                        MayReadEarly as _, NotDetermined as _,
-                    };
+                    use ::axum_redis_cache::__private::MayReadEarly as _;
+                    use ::axum_redis_cache::__private::NotDetermined as _;
                     ::axum_redis_cache::__private::Probe::<Path<String>>::BY.is_none()
                         && ::axum_redis_cache::__private::Probe::<
                             Path<String>,

@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use darling::{Error, Result};
-use proc_macro2::TokenStream;
-use quote::quote;
 use syn::{Expr, ExprUnary, Lit, UnOp};
+
+/// The duration that an option declares.
+pub(crate) enum DeclaredDuration {
+    /// Written as a number or a text.
+    Known(Duration),
+    /// Evaluated once, at run time.
+    Expr(Expr),
+}
 
 /// Returns whether an expression is a literal of zero.
 pub(crate) fn is_zero(expr: &Expr) -> bool {
@@ -22,11 +28,10 @@ pub(crate) fn is_zero(expr: &Expr) -> bool {
     }
 }
 
-/// Returns an expression of `Declared`: numbers and texts are computed now, any other expression is
-/// evaluated once at run time. `zero` is the meaning of 0, if it has one.
-pub(crate) fn duration(expr: &Expr, krate: &TokenStream, zero: &str) -> Result<TokenStream> {
-    let fail = |message: String| Err(Error::custom(message).with_span(expr));
-    let duration = match expr {
+/// Reads the duration of an option. `zero` is the meaning of 0, if it has one.
+pub(crate) fn duration(expr: Expr, zero: &str) -> Result<DeclaredDuration> {
+    let fail = |message: String| Err(Error::custom(message).with_span(&expr));
+    let duration = match &expr {
         Expr::Lit(lit) => match &lit.lit {
             Lit::Int(seconds) => match seconds.base10_parse() {
                 Ok(seconds) => Duration::from_secs(seconds),
@@ -50,18 +55,9 @@ pub(crate) fn duration(expr: &Expr, krate: &TokenStream, zero: &str) -> Result<T
         }) => {
             return fail(format!("{NEGATIVE_DURATION}{zero}"));
         }
-        other => {
-            return Ok(quote!(#krate::__private::Declared::Lazy({
-                static __AXUM_REDIS_CACHE_DECLARED: #krate::__private::LazyLock<#krate::__private::Duration> =
-                    #krate::__private::LazyLock::new(|| #other);
-                &__AXUM_REDIS_CACHE_DECLARED
-            })));
-        }
+        _ => return Ok(DeclaredDuration::Expr(expr)),
     };
-    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    Ok(quote! {
-        #krate::__private::Declared::Fixed(#krate::__private::Duration::new(#seconds, #nanos))
-    })
+    Ok(DeclaredDuration::Known(duration))
 }
 
 const NEGATIVE_DURATION: &str = "a duration cannot be negative";

@@ -30,11 +30,14 @@ use syn::ext::IdentExt;
 use syn::visit::Visit;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, Path, TypePath, parse_quote};
 
+use crate::parse::default_crate;
+use crate::runtime::Runtime;
+
 /// Returns the implementations, or the errors.
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let mut errors = Error::accumulator();
     let krate = errors.handle(krate(&input.attrs)).flatten();
-    let krate = krate.map_or_else(|| quote!(::axum_redis_cache), ToTokens::into_token_stream);
+    let runtime = Runtime::new(&krate.unwrap_or_else(default_crate));
     let attributes = fields(&input.data).flat_map(|field| &field.attrs);
     for attribute in attributes.chain(variant_attributes(&input.data)) {
         if attribute.path().is_ident("key_part") {
@@ -43,12 +46,18 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             errors.push(Error::custom(message).with_span(attribute.path()));
         }
     }
-    let body = errors.handle(body(input, &krate));
-    let implementations = body.map(|body| implementations(input, &krate, &body));
+    let body = errors.handle(body(input, &runtime));
+    let implementations = body.map(|body| implementations(input, &runtime, &body));
     errors.finish_with(implementations.unwrap_or_default())
 }
 
-fn implementations(input: &DeriveInput, krate: &TokenStream, body: &TokenStream) -> TokenStream {
+fn implementations(input: &DeriveInput, runtime: &Runtime, body: &TokenStream) -> TokenStream {
+    let Runtime {
+        KeyPart,
+        KeyWriter,
+        Part,
+        ..
+    } = runtime;
     let name = &input.ident;
     let mut generics = input.generics.clone();
     let bounds = bounds(input);
@@ -57,28 +66,29 @@ fn implementations(input: &DeriveInput, krate: &TokenStream, body: &TokenStream)
         predicates.extend(
             bounds
                 .iter()
-                .map(|ty| -> syn::WherePredicate { parse_quote!(#ty: #krate::KeyPart) }),
+                .map(|ty| -> syn::WherePredicate { parse_quote!(#ty: #KeyPart) }),
         );
     }
     let (parameters, arguments, clause) = generics.split_for_impl();
     quote! {
         #[automatically_derived]
         #[allow(deprecated)]
-        impl #parameters #krate::KeyPart for #name #arguments #clause {
-            fn write(&self, __key: &mut #krate::KeyWriter<'_>) {
+        impl #parameters #KeyPart for #name #arguments #clause {
+            fn write(&self, __key: &mut #KeyWriter<'_>) {
                 #body
             }
         }
         #[automatically_derived]
         #[allow(deprecated)]
-        impl #parameters #krate::__private::Part<Self> for #name #arguments #clause {}
+        impl #parameters #Part<Self> for #name #arguments #clause {}
     }
 }
 
-fn body(input: &DeriveInput, krate: &TokenStream) -> Result<TokenStream> {
+fn body(input: &DeriveInput, runtime: &Runtime) -> Result<TokenStream> {
+    let Runtime { KeyWriter, .. } = runtime;
     match &input.data {
         Data::Struct(data) => {
-            let (pattern, writes) = written(&data.fields, krate);
+            let (pattern, writes) = written(&data.fields, runtime);
             Ok(quote! {
                 let Self #pattern = self;
                 #writes
@@ -90,10 +100,10 @@ fn body(input: &DeriveInput, krate: &TokenStream) -> Result<TokenStream> {
             let variants = data.variants.iter().map(|variant| {
                 let name = &variant.ident;
                 let text = name.unraw().to_string();
-                let (pattern, writes) = written(&variant.fields, krate);
+                let (pattern, writes) = written(&variant.fields, runtime);
                 quote! {
                     Self::#name #pattern => {
-                        #krate::KeyWriter::text(__key, #text);
+                        #KeyWriter::text(__key, #text);
                         #writes
                     }
                 }
@@ -110,7 +120,8 @@ fn body(input: &DeriveInput, krate: &TokenStream) -> Result<TokenStream> {
 
 /// Returns the pattern that binds fields, and the statements that write them. A type keeps the tokens
 /// of the user, so that an error about it points there.
-fn written(fields: &Fields, krate: &TokenStream) -> (TokenStream, TokenStream) {
+fn written(fields: &Fields, runtime: &Runtime) -> (TokenStream, TokenStream) {
+    let Runtime { KeyPart, .. } = runtime;
     let bindings: Vec<_> = (0..fields.len())
         .map(|number| format_ident!("__field_{number}"))
         .collect();
@@ -118,7 +129,7 @@ fn written(fields: &Fields, krate: &TokenStream) -> (TokenStream, TokenStream) {
     let types = fields.iter().map(|field| &field.ty);
     (
         quote!({ #(#members: #bindings),* }),
-        quote!(#(<#types as #krate::KeyPart>::write(#bindings, __key);)*),
+        quote!(#(<#types as #KeyPart>::write(#bindings, __key);)*),
     )
 }
 

@@ -1,8 +1,13 @@
 //! The attributes of `axum-redis-cache`, and `#[derive(KeyPart)]`. Depend on that crate instead: it re-exports them.
 //!
-//! An attribute is parsed (`options`, `parse`) to what was written, lowered (`model`) to what was decided, and
-//! expanded (`expand`) to one call into the runtime.
+//! An attribute is parsed (`options`, `parse`) to the options as they are written, lowered (`model`) to
+//! decisions, and expanded (`expand`) to one call into the runtime.
+#![allow(
+    non_snake_case,
+    reason = "templates of `quote!` name items of the runtime as it does"
+)]
 
+mod attribute_kind;
 mod check;
 mod duration;
 mod expand;
@@ -12,6 +17,7 @@ mod model;
 mod options;
 mod parse;
 mod pattern;
+mod runtime;
 #[cfg(test)]
 mod snapshots;
 mod span;
@@ -24,6 +30,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::{Attribute, Meta};
 
+use attribute_kind::AttributeKind;
 use handler::Handler;
 
 #[allow(missing_docs, reason = "the reference is where it is exported from")]
@@ -32,7 +39,7 @@ pub fn cached(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(Kind::Cached, args, item)
+    attribute(AttributeKind::Cached, args, item)
 }
 
 #[allow(missing_docs, reason = "the reference is where it is exported from")]
@@ -41,7 +48,7 @@ pub fn cache_evict(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(Kind::Evict, args, item)
+    attribute(AttributeKind::CacheEvict, args, item)
 }
 
 #[allow(missing_docs, reason = "the reference is where it is exported from")]
@@ -50,7 +57,7 @@ pub fn cache_put(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    attribute(Kind::Put, args, item)
+    attribute(AttributeKind::CachePut, args, item)
 }
 
 #[allow(missing_docs, reason = "the reference is where it is exported from")]
@@ -62,23 +69,9 @@ pub fn key_part(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expanded.unwrap_or_else(Error::write_errors).into()
 }
 
-/// The kind of an attribute.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Cached,
-    Evict,
-    Put,
-}
-
-const KINDS: [(&str, Kind); 3] = [
-    ("cached", Kind::Cached),
-    ("cache_evict", Kind::Evict),
-    ("cache_put", Kind::Put),
-];
-
 /// Returns the function even after an error, so that its uses do not fail too.
 fn attribute(
-    kind: Kind,
+    kind: AttributeKind,
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
@@ -98,7 +91,7 @@ fn attribute(
 }
 
 /// Checks the options and the signature, so that the errors of both are reported.
-fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenStream> {
+fn expand(kind: AttributeKind, args: TokenStream, mut handler: Handler) -> Result<TokenStream> {
     if let Some(handlers) = handler.split_by_cfg() {
         return Ok(again(kind, &args, &handlers));
     }
@@ -106,7 +99,7 @@ fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenSt
     let mut merged = Vec::new();
     let mut errors = Error::accumulator();
     for (other, attribute) in take_siblings(&mut handler) {
-        if kind == Kind::Cached || other == Kind::Cached {
+        if kind == AttributeKind::Cached || other == AttributeKind::Cached {
             let message = if kind == other {
                 "`#[cached]` is there twice: remove one"
             } else {
@@ -126,21 +119,21 @@ fn expand(kind: Kind, args: TokenStream, mut handler: Handler) -> Result<TokenSt
     let in_block = attributes.iter().any(|(_, args)| is_in_block(args));
     errors.handle(check::check(&handler, in_block));
     let arguments = handler.arguments();
-    if kind == Kind::Cached {
+    if kind == AttributeKind::Cached {
         let (_, args) = attributes.swap_remove(0);
-        let route = parse::cached(args).and_then(|args| model::Route::lower(args, &arguments));
-        let route = errors.handle(route);
+        let cached = parse::cached(args).and_then(|args| model::Cached::lower(args, &arguments));
+        let cached = errors.handle(cached);
         errors.finish()?;
-        return Ok(route.map_or_else(TokenStream::new, |route| {
-            expand::read(&handler, &arguments, &route)
+        return Ok(cached.map_or_else(TokenStream::new, |cached| {
+            expand::read(&handler, &arguments, &cached)
         }));
     }
     let writes = attributes.into_iter().map(|(kind, args)| match kind {
-        Kind::Put => {
+        AttributeKind::CachePut => {
             let put = parse::put(args).and_then(|args| model::Put::lower(args, &arguments));
             put.map(expand::Write::Put)
         }
-        Kind::Evict | Kind::Cached => {
+        AttributeKind::CacheEvict | AttributeKind::Cached => {
             let evict = parse::evict(args).and_then(|args| model::Evict::lower(args, &arguments));
             evict.map(expand::Write::Evict)
         }
@@ -157,15 +150,13 @@ fn is_in_block(args: &TokenStream) -> bool {
 }
 
 /// Returns the other attributes of this crate below this one, which is the outermost.
-fn take_siblings(handler: &mut Handler) -> Vec<(Kind, Attribute)> {
+fn take_siblings(handler: &mut Handler) -> Vec<(AttributeKind, Attribute)> {
     let attributes = std::mem::take(&mut handler.attributes);
     let mut siblings = Vec::new();
     for attribute in attributes {
-        match KINDS
-            .iter()
-            .find(|(name, _)| handler::is_named(&attribute, name))
-        {
-            Some((_, kind)) => siblings.push((*kind, attribute)),
+        let mut kinds = AttributeKind::ALL.into_iter();
+        match kinds.find(|kind| handler::is_named(&attribute, kind.name())) {
+            Some(kind) => siblings.push((kind, attribute)),
             None => handler.attributes.push(attribute),
         }
     }
@@ -173,10 +164,13 @@ fn take_siblings(handler: &mut Handler) -> Vec<(Kind, Attribute)> {
 }
 
 /// Returns the same attribute on both functions that a `#[cfg]` on a parameter makes of one.
-fn again(kind: Kind, args: &TokenStream, handlers: &[(TokenStream, Handler); 2]) -> TokenStream {
+fn again(
+    kind: AttributeKind,
+    args: &TokenStream,
+    handlers: &[(TokenStream, Handler); 2],
+) -> TokenStream {
     let krate = parse::krate(args);
-    let name = KINDS.iter().find(|(_, other)| *other == kind);
-    let name = name.map(|(name, _)| format_ident!("{name}"));
+    let name = format_ident!("{}", kind.name());
     let handlers = handlers
         .iter()
         .map(|(cfg, handler)| quote!(#cfg #[#krate::#name(#args)] #handler));

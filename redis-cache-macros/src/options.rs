@@ -1,4 +1,4 @@
-//! The options of each attribute and their forms, checked before their values are read.
+//! The options of the attributes, in one table, and the check of their syntax.
 
 use darling::ast::NestedMeta;
 use darling::util::path_to_string;
@@ -7,19 +7,119 @@ use proc_macro2::TokenStream;
 use syn::punctuated::Punctuated;
 use syn::{Expr, Meta, Path, Token};
 
+use crate::attribute_kind::AttributeKind;
 use crate::suggest::nearest;
 
-/// The form of an option, with an example.
+/// An option: a row of the table.
+struct OptionRow {
+    name: &'static str,
+    syntax: Syntax,
+    /// The attributes that have the option.
+    attributes: &'static [AttributeKind],
+    /// The name stands for the option even in attributes that do not have it, where other names stand
+    /// for handlers.
+    is_reserved: bool,
+}
+
+/// The syntax of an option, with an example.
 #[derive(Clone, Copy)]
-pub(crate) enum Form {
+enum Syntax {
     Word,
     Value(&'static str),
     List(&'static str),
     WordOrList(&'static str),
 }
 
-/// The option names of an attribute.
-pub(crate) type Options = [(&'static str, Form)];
+use AttributeKind::{CacheEvict, CachePut, Cached};
+use Syntax::{List, Value, Word, WordOrList};
+
+/// The options in the order of messages. `parse` has a field for each.
+const OPTIONS: [OptionRow; 20] = [
+    row("name", Value("name = \"get_product\""), &[Cached]),
+    row("ttl", Value("ttl = 300"), &[Cached]),
+    row(
+        "group",
+        Value("group = \"products\""),
+        &[Cached, CachePut, CacheEvict],
+    ),
+    row("key", Value("key = \"product:{id}\""), &[Cached]).reserved(),
+    row("query", WordOrList("query(\"page\")"), &[Cached]),
+    row("vary_by", List("vary_by(user.id)"), &[Cached, CachePut]),
+    row("max_age", Value("max_age = 60"), &[Cached]),
+    row(
+        "stale_while_revalidate",
+        Value("stale_while_revalidate = 60"),
+        &[Cached],
+    ),
+    row(
+        "stale_if_error",
+        Value("stale_if_error = \"1h\""),
+        &[Cached],
+    ),
+    row("private", Word, &[Cached]),
+    row("public", Word, &[Cached]),
+    row("no_store", Word, &[Cached]),
+    row("vary", List("vary(\"accept-language\")"), &[Cached]),
+    row("unless", Value("unless = path::to::function"), &[Cached]),
+    row("all", Word, &[CacheEvict]).reserved(),
+    row("always", Word, &[CacheEvict]).reserved(),
+    row("no_companion", Word, &[Cached, CachePut, CacheEvict]),
+    row(
+        "crate",
+        Value("crate = path::to::axum_redis_cache"),
+        &[Cached, CachePut, CacheEvict],
+    ),
+    row("status", List("status(200, 404)"), &[Cached]).reserved(),
+    row("ignore", List("ignore(headers)"), &[Cached]).reserved(),
+];
+
+const fn row(
+    name: &'static str,
+    syntax: Syntax,
+    attributes: &'static [AttributeKind],
+) -> OptionRow {
+    OptionRow {
+        name,
+        syntax,
+        attributes,
+        is_reserved: false,
+    }
+}
+
+impl OptionRow {
+    const fn reserved(mut self) -> Self {
+        self.is_reserved = true;
+        self
+    }
+
+    fn is_of(&self, kind: AttributeKind) -> bool {
+        self.attributes.contains(&kind)
+    }
+}
+
+fn option(name: &str) -> Option<&'static OptionRow> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// Returns whether an attribute has an option.
+pub(crate) fn has_option(kind: AttributeKind, name: &str) -> bool {
+    option(name).is_some_and(|option| option.is_of(kind))
+}
+
+/// Returns the names of the options of an attribute.
+fn names(kind: AttributeKind) -> impl Iterator<Item = &'static str> {
+    let options = OPTIONS.iter().filter(move |option| option.is_of(kind));
+    options.map(|option| option.name)
+}
+
+/// Returns an example of an option.
+pub(crate) fn example(name: &str) -> String {
+    let option = option(name);
+    option.map_or_else(
+        || name.to_owned(),
+        |it| it.syntax.example(it.name).to_owned(),
+    )
+}
 
 /// A handler that an attribute names: alone, or with the values of its key.
 pub(crate) struct Reference {
@@ -27,10 +127,11 @@ pub(crate) struct Reference {
     pub(crate) values: Option<Vec<Expr>>,
 }
 
-/// Takes the handlers that an attribute names out of its arguments.
+/// Takes the handlers that an attribute names out of its arguments. The options of `kinds` name no
+/// handlers.
 pub(crate) fn references(
     args: TokenStream,
-    options: &Options,
+    kinds: &[AttributeKind],
 ) -> Result<(Vec<NestedMeta>, Vec<Reference>)> {
     let all = NestedMeta::parse_meta_list(args)?;
     let mut errors = Error::accumulator();
@@ -45,7 +146,9 @@ pub(crate) fn references(
             }
         };
         let name = path_to_string(path);
-        if options.iter().any(|(option, _)| *option == name) || misplaced(&name).is_some() {
+        let is_option =
+            |option: &OptionRow| option.is_reserved || kinds.iter().any(|kind| option.is_of(*kind));
+        if option(&name).is_some_and(is_option) {
             items.push(item);
             continue;
         }
@@ -60,28 +163,28 @@ pub(crate) fn references(
     errors.finish_with((items, references))
 }
 
-/// Checks that each argument of an attribute is an option, in its form, and not there before.
+/// Checks that each argument of an attribute is an option, in its syntax, and not there before.
 pub(crate) fn checked(
     items: Vec<NestedMeta>,
-    options: &Options,
+    kind: AttributeKind,
     repeatable: &[&str],
 ) -> Result<Vec<NestedMeta>> {
     let mut errors = Error::accumulator();
     let mut seen = Vec::new();
     for item in &items {
         let Some((path, name)) = name(item) else {
-            let message = format!("expected an option: {}", names(options));
+            let message = format!("expected an option: {}", listed(kind));
             errors.push(Error::custom(message).with_span(item));
             continue;
         };
-        match options.iter().find(|(option, _)| *option == name) {
-            None => errors.push(Error::custom(unknown(&name, options)).with_span(path)),
+        match option(&name).filter(|option| option.is_of(kind)) {
+            None => errors.push(Error::custom(unknown(&name, kind)).with_span(path)),
             Some(_) if seen.contains(&name) && !repeatable.contains(&&*name) => {
                 let message = format!("`{name}` is there twice: remove one");
                 errors.push(Error::custom(message).with_span(path));
             }
-            Some((_, form)) => {
-                if let Some(message) = form.check(&name, item) {
+            Some(option) => {
+                if let Some(message) = option.syntax.check(&name, item) {
                     errors.push(Error::custom(message).with_span(item));
                 }
                 seen.push(name);
@@ -91,24 +194,31 @@ pub(crate) fn checked(
     errors.finish_with(items)
 }
 
-impl Form {
-    /// Returns the form to write instead, if an option is written in another form.
+impl Syntax {
+    /// Returns the syntax to write instead, if an option is written in another.
     fn check(self, name: &str, item: &NestedMeta) -> Option<String> {
         let NestedMeta::Meta(meta) = item else {
             return None;
         };
         match (self, meta) {
-            (Self::Word | Self::WordOrList(_), Meta::Path(_))
-            | (Self::Value(_), Meta::NameValue(_))
-            | (Self::List(_) | Self::WordOrList(_), Meta::List(_)) => None,
-            (Self::Word, _) => Some(format!("`{name}` takes no value: write `{name}`")),
-            (Self::Value(example) | Self::List(example), _) => Some(format!("write `{example}`")),
-            (Self::WordOrList(example), _) => Some(format!("write `{name}` or `{example}`")),
+            (Word | WordOrList(_), Meta::Path(_))
+            | (Value(_), Meta::NameValue(_))
+            | (List(_) | WordOrList(_), Meta::List(_)) => None,
+            (Word, _) => Some(format!("`{name}` takes no value: write `{name}`")),
+            (Value(example) | List(example), _) => Some(format!("write `{example}`")),
+            (WordOrList(example), _) => Some(format!("write `{name}` or `{example}`")),
+        }
+    }
+
+    fn example(self, name: &'static str) -> &'static str {
+        match self {
+            Word => name,
+            Value(example) | List(example) | WordOrList(example) => example,
         }
     }
 }
 
-fn name(item: &NestedMeta) -> Option<(&syn::Path, String)> {
+fn name(item: &NestedMeta) -> Option<(&Path, String)> {
     match item {
         NestedMeta::Meta(meta) => Some((meta.path(), path_to_string(meta.path()))),
         NestedMeta::NameValueInvalidExpr(meta) => Some((&meta.path, path_to_string(&meta.path))),
@@ -116,36 +226,73 @@ fn name(item: &NestedMeta) -> Option<(&syn::Path, String)> {
     }
 }
 
-/// Returns the attribute that has an option which not all of them have.
-fn misplaced(name: &str) -> Option<&'static str> {
-    let of = [
-        ("key", "#[cached]"),
-        ("status", "#[cached]"),
-        ("ignore", "#[cached]"),
-        ("all", "#[cache_evict]"),
-        ("always", "#[cache_evict]"),
-    ];
-    let option = of.into_iter().find(|(option, _)| *option == name);
-    option.map(|(_, attribute)| attribute)
-}
-
-fn unknown(name: &str, options: &Options) -> String {
-    if let Some(attribute) = misplaced(name) {
+fn unknown(name: &str, kind: AttributeKind) -> String {
+    if let Some(option) = option(name).filter(|option| option.is_reserved)
+        && let Some(other) = option.attributes.first()
+    {
         return format!(
-            "`{name}` is an option of `{attribute}`, not of this attribute; a handler of that name \
-             is written `self::{name}`"
+            "`{name}` is an option of `#[{}]`, not of this attribute; a handler of that name is \
+             written `self::{name}`",
+            other.name()
         );
     }
-    match nearest(name, options.iter().map(|(option, _)| *option)) {
+    match nearest(name, names(kind)) {
         Some(option) => format!("unknown option `{name}`: did you mean `{option}`?"),
-        None => format!("unknown option `{name}`: expected {}", names(options)),
+        None => format!("unknown option `{name}`: expected {}", listed(kind)),
     }
 }
 
-fn names(options: &Options) -> String {
-    let names: Vec<String> = options
-        .iter()
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
+fn listed(kind: AttributeKind) -> String {
+    let names: Vec<String> = names(kind).map(|name| format!("`{name}`")).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    /// Returns the errors of an attribute with one option.
+    fn errors(kind: AttributeKind, option: &str) -> Option<String> {
+        let args = match kind {
+            Cached => option.to_owned(),
+            CachePut | CacheEvict => format!("get_product, {option}"),
+        };
+        let args = args.parse().unwrap();
+        let error = match kind {
+            Cached => parse::cached(args).err(),
+            CachePut => parse::put(args).err(),
+            CacheEvict => parse::evict(args).err(),
+        };
+        error.map(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_attribute_takes_its_options_as_the_examples_write_them() {
+        for option in &OPTIONS {
+            for kind in option.attributes {
+                assert_eq!(
+                    errors(*kind, &example(option.name)),
+                    None,
+                    "{}",
+                    option.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_attribute_is_an_error_or_the_name_of_a_handler() {
+        for option in &OPTIONS {
+            for kind in [Cached, CachePut, CacheEvict] {
+                if !option.is_of(kind) {
+                    let is_handler = kind == CacheEvict
+                        && !option.is_reserved
+                        && !matches!(option.syntax, Value(_));
+                    let error = errors(kind, &example(option.name));
+                    assert_eq!(error.is_none(), is_handler, "{}: {error:?}", option.name);
+                }
+            }
+        }
+    }
 }

@@ -4,15 +4,15 @@ use darling::ast::NestedMeta;
 use darling::util::{Flag, SpannedValue};
 use darling::{Error, FromMeta, Result};
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
-use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Token};
+use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Path, Token, parse_quote};
 
-use crate::options::{Form, Reference, checked, references};
+use crate::attribute_kind::AttributeKind;
+use crate::options::{Reference, checked, example, has_option, references};
 
 /// The options of `#[cached]`.
 #[derive(FromMeta)]
-pub(crate) struct RouteArgs {
+pub(crate) struct CachedArgs {
     pub(crate) name: Option<ExprValue>,
     pub(crate) ttl: Option<ExprValue>,
     pub(crate) group: Option<Groups>,
@@ -56,64 +56,30 @@ pub(crate) struct EvictArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// Returns the path of this crate that the arguments of any attribute name.
-pub(crate) fn krate(args: &TokenStream) -> TokenStream {
+/// Returns the path of this crate, unless `crate = path` names another.
+pub(crate) fn default_crate() -> Path {
+    parse_quote!(::axum_redis_cache)
+}
+
+/// Returns the path of this crate by the arguments of any attribute.
+pub(crate) fn krate(args: &TokenStream) -> Path {
     let items = NestedMeta::parse_meta_list(args.clone()).unwrap_or_default();
     let renamed = items.iter().find_map(|item| match item {
         NestedMeta::Meta(Meta::NameValue(option)) if option.path.is_ident("crate") => {
-            Some(option.value.to_token_stream())
+            PathValue::from_expr(&option.value).ok()
         }
         _ => None,
     });
-    renamed.unwrap_or_else(|| quote!(::axum_redis_cache))
+    renamed.map_or_else(default_crate, |path| path.0.path)
 }
 
-const NO_COMPANION: (&str, Form) = ("no_companion", Form::Word);
-const CRATE: (&str, Form) = ("crate", Form::Value("crate = path::to::axum_redis_cache"));
-const GROUP: (&str, Form) = ("group", Form::Value("group = \"products\""));
-const VARY_BY: (&str, Form) = ("vary_by", Form::List("vary_by(user.id)"));
-
-const CACHED: [(&str, Form); 18] = [
-    ("name", Form::Value("name = \"get_product\"")),
-    ("ttl", Form::Value("ttl = 300")),
-    GROUP,
-    ("key", Form::Value("key = \"product:{id}\"")),
-    ("query", Form::WordOrList("query(\"page\")")),
-    VARY_BY,
-    ("max_age", Form::Value("max_age = 60")),
-    (
-        "stale_while_revalidate",
-        Form::Value("stale_while_revalidate = 60"),
-    ),
-    ("stale_if_error", Form::Value("stale_if_error = \"1h\"")),
-    ("private", Form::Word),
-    ("public", Form::Word),
-    ("no_store", Form::Word),
-    ("vary", Form::List("vary(\"accept-language\")")),
-    ("unless", Form::Value("unless = path::to::function")),
-    NO_COMPANION,
-    CRATE,
-    ("status", Form::List("status(200, 404)")),
-    ("ignore", Form::List("ignore(headers)")),
-];
-
-const PUT: [(&str, Form); 4] = [GROUP, VARY_BY, NO_COMPANION, CRATE];
-
-const EVICT: [(&str, Form); 5] = [
-    GROUP,
-    ("all", Form::Word),
-    ("always", Form::Word),
-    NO_COMPANION,
-    CRATE,
-];
-
-pub(crate) fn cached(args: TokenStream) -> Result<RouteArgs> {
+pub(crate) fn cached(args: TokenStream) -> Result<CachedArgs> {
     let items = NestedMeta::parse_meta_list(args)?;
-    RouteArgs::from_list(&checked(items, &CACHED, &[])?)
+    CachedArgs::from_list(&checked(items, AttributeKind::Cached, &[])?)
 }
 
 pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
-    let (items, references) = references(args, &CACHED)?;
+    let (items, references) = references(args, &[AttributeKind::CachePut, AttributeKind::Cached])?;
     let mut errors = Error::accumulator();
     for name in items.iter().filter_map(decided_by_handler) {
         let message = match &*name.to_string() {
@@ -143,7 +109,7 @@ pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
             .unwrap_or_else(|| Error::custom(message)));
     };
     errors.finish()?;
-    let args = PutArgs::from_list(&checked(items, &PUT, &[])?)?;
+    let args = PutArgs::from_list(&checked(items, AttributeKind::CachePut, &[])?)?;
     Ok((reference, args))
 }
 
@@ -153,13 +119,12 @@ fn decided_by_handler(item: &NestedMeta) -> Option<syn::Ident> {
         return None;
     };
     let name = meta.path().get_ident()?;
-    let is_own = PUT.iter().any(|(option, _)| name == option);
-    let is_option = CACHED.iter().any(|(option, _)| name == option);
-    (is_option && !is_own).then_some(name.clone())
+    let is_of = |kind| has_option(kind, &name.to_string());
+    (is_of(AttributeKind::Cached) && !is_of(AttributeKind::CachePut)).then_some(name.clone())
 }
 
 pub(crate) fn evict(args: TokenStream) -> Result<(Vec<Reference>, EvictArgs)> {
-    let (items, references) = references(args, &EVICT)?;
+    let (items, references) = references(args, &[AttributeKind::CacheEvict])?;
     let (keys, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_key);
     let mut errors = Error::accumulator();
     for key in &keys {
@@ -169,7 +134,7 @@ pub(crate) fn evict(args: TokenStream) -> Result<(Vec<Reference>, EvictArgs)> {
         errors.push(Error::custom(message).with_span(key));
     }
     errors.finish()?;
-    let args = EvictArgs::from_list(&checked(items, &EVICT, &["group"])?)?;
+    let args = EvictArgs::from_list(&checked(items, AttributeKind::CacheEvict, &["group"])?)?;
     if references.is_empty() && args.group.is_empty() && !args.all.is_present() {
         let message = "nothing to evict: name a cached handler, such as `get_product`, `group = \
                        \"products\"` or `all`";
@@ -274,12 +239,8 @@ impl FromMeta for QueryOption {
     }
 
     fn from_list(items: &[NestedMeta]) -> Result<Self> {
-        texts(
-            items,
-            "query(\"page\")",
-            "expected the name of a parameter in quotes",
-        )
-        .map(Self::Only)
+        let expected = "expected the name of a parameter in quotes";
+        texts(items, "query", expected).map(Self::Only)
     }
 }
 
@@ -303,12 +264,7 @@ pub(crate) struct FieldNames(pub(crate) Vec<LitStr>);
 
 impl FromMeta for FieldNames {
     fn from_list(items: &[NestedMeta]) -> Result<Self> {
-        texts(
-            items,
-            "vary(\"accept-language\")",
-            "expected a field name in quotes",
-        )
-        .map(Self)
+        texts(items, "vary", "expected a field name in quotes").map(Self)
     }
 }
 
@@ -321,25 +277,25 @@ impl FromMeta for Statuses {
             NestedMeta::Lit(Lit::Int(status)) => Ok(status.clone()),
             other => Err(Error::custom("expected a status such as 200").with_span(other)),
         };
-        at_least_one(items, "status(200, 404)")?;
+        at_least_one(items, "status")?;
         items.iter().map(status).collect::<Result<_>>().map(Self)
     }
 }
 
-fn texts(items: &[NestedMeta], example: &str, expected: &str) -> Result<Vec<LitStr>> {
+/// Returns the texts in the list of an option.
+fn texts(items: &[NestedMeta], option: &str, expected: &str) -> Result<Vec<LitStr>> {
     let text = |item: &NestedMeta| match item {
         NestedMeta::Lit(Lit::Str(text)) => Ok(text.clone()),
         other => Err(Error::custom(expected).with_span(other)),
     };
-    at_least_one(items, example)?;
+    at_least_one(items, option)?;
     items.iter().map(text).collect()
 }
 
-fn at_least_one(items: &[NestedMeta], example: &str) -> Result<()> {
+fn at_least_one(items: &[NestedMeta], option: &str) -> Result<()> {
     if items.is_empty() {
-        return Err(Error::custom(format!(
-            "nothing in the list: write `{example}`"
-        )));
+        let message = format!("nothing in the list: write `{}`", example(option));
+        return Err(Error::custom(message));
     }
     Ok(())
 }

@@ -9,8 +9,9 @@ use std::path::Path;
 use quote::ToTokens;
 use syn::Meta;
 
+use crate::attribute_kind::AttributeKind;
 use crate::handler::{Handler, is_named};
-use crate::{KINDS, expand, key_part};
+use crate::{expand, key_part};
 
 #[test]
 fn the_expansions_are_as_reviewed() {
@@ -42,10 +43,11 @@ fn expanded(input: &str) -> String {
     }
     let mut handler: Handler = syn::parse_str(input).unwrap();
     let attribute = handler.attributes.remove(0);
-    let kind = KINDS.iter().find(|(name, _)| is_named(&attribute, name));
+    let mut kinds = AttributeKind::ALL.into_iter();
+    let kind = kinds.find(|kind| is_named(&attribute, kind.name()));
     let Meta::List(list) = attribute.meta else {
         panic!("an attribute with arguments")
     };
-    let tokens = expand(kind.unwrap().1, list.tokens, handler).unwrap();
+    let tokens = expand(kind.unwrap(), list.tokens, handler).unwrap();
     prettyplease::unparse(&syn::parse2(tokens.into_token_stream()).unwrap())
 }

@@ -16,16 +16,16 @@ use crate::suggest::nearest;
 pub(crate) struct Value {
     /// The names that the expression uses, each with the number of the argument that binds it.
     pub(crate) roots: Vec<(usize, Ident)>,
-    pub(crate) form: Form,
+    pub(crate) expression: Expression,
     span: Span,
 }
 
+/// The expression of a value.
 #[derive(Clone)]
-pub(crate) enum Form {
+pub(crate) enum Expression {
     /// The name, or a field path of it.
-    Place(Vec<Member>),
-    /// Any other expression.
-    Expr(TokenStream),
+    FieldPath(Vec<Member>),
+    Other(TokenStream),
 }
 
 impl PartialEq for Value {
@@ -38,13 +38,13 @@ impl Value {
     /// A value written as an expression: `id`, `user.id` or `user.id()`.
     pub(crate) fn of_expr(expr: &Expr, arguments: &[Argument<'_>]) -> Result<Self> {
         let expr = ungroup(expr);
-        if let Some((name, fields)) = place(expr) {
+        if let Some((name, fields)) = field_path(expr) {
             let (argument, _) = find(&name.unraw().to_string(), arguments)
                 .map_err(|message| Error::custom(message).with_span(&name))?;
             return Ok(Self {
                 span: name.span(),
                 roots: vec![(argument, name)],
-                form: Form::Place(fields),
+                expression: Expression::FieldPath(fields),
             });
         }
         if let Some(bang) = find_bang(expr.to_token_stream()) {
@@ -77,7 +77,7 @@ impl Value {
         Self {
             roots,
             span: syn::spanned::Spanned::span(expr),
-            form: Form::Expr(tokens),
+            expression: Expression::Other(tokens),
         }
     }
 
@@ -90,7 +90,8 @@ impl Value {
 
     /// Returns whether the expression is a name, and not a part of its value.
     pub(crate) fn is_all_of(&self, name: &Ident) -> bool {
-        matches!(&self.form, Form::Place(fields) if fields.is_empty()) && self.uses(name)
+        matches!(&self.expression, Expression::FieldPath(fields) if fields.is_empty())
+            && self.uses(name)
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -101,23 +102,23 @@ impl Value {
     pub(crate) fn reference(&self) -> TokenStream {
         let span = at(self.span);
         let tokens = self.tokens();
-        match &self.form {
-            Form::Place(fields) if fields.is_empty() => tokens,
-            Form::Place(_) => quote_spanned!(span=> &#tokens),
-            Form::Expr(_) => quote_spanned!(span=> &(#tokens)),
+        match &self.expression {
+            Expression::FieldPath(fields) if fields.is_empty() => tokens,
+            Expression::FieldPath(_) => quote_spanned!(span=> &#tokens),
+            Expression::Other(_) => quote_spanned!(span=> &(#tokens)),
         }
     }
 
     /// Returns the expression.
     pub(crate) fn tokens(&self) -> TokenStream {
-        match &self.form {
-            Form::Place(fields) => {
+        match &self.expression {
+            Expression::FieldPath(fields) => {
                 let root = self.roots.first().map(|(_, root)| root);
                 let span = at(self.span);
                 let fields = fields.iter().map(|field| quote_spanned!(span=> .#field));
                 quote!(#root #(#fields)*)
             }
-            Form::Expr(tokens) => tokens.clone(),
+            Expression::Other(tokens) => tokens.clone(),
         }
     }
 
@@ -127,9 +128,9 @@ impl Value {
             .roots
             .first()
             .map_or_else(String::new, |(_, root)| root.unraw().to_string());
-        let fields = match &self.form {
-            Form::Place(fields) => fields.as_slice(),
-            Form::Expr(_) => &[],
+        let fields = match &self.expression {
+            Expression::FieldPath(fields) => fields.as_slice(),
+            Expression::Other(_) => &[],
         };
         let fields = fields.iter().map(|field| match field {
             Member::Named(field) => format!("_{}", field.unraw()),
@@ -153,14 +154,14 @@ pub(crate) fn of_placeholder(
         );
         return Err(fail(message));
     };
-    if let Some((name, fields)) = place(&expr) {
+    if let Some((name, fields)) = field_path(&expr) {
         let (argument, mut root) = find(&name.unraw().to_string(), arguments).map_err(fail)?;
         // The name is still the argument's.
         root.set_span(root.span().located_at(literal.span()));
         let fields = fields.into_iter().map(|field| with_span(field, literal));
         return Ok(Value {
             roots: vec![(argument, root)],
-            form: Form::Place(fields.collect()),
+            expression: Expression::FieldPath(fields.collect()),
             span: literal.span(),
         });
     }
@@ -188,7 +189,7 @@ fn raw(text: &str) -> String {
 }
 
 /// Returns the name and the fields of a field path.
-fn place(expr: &Expr) -> Option<(Ident, Vec<Member>)> {
+fn field_path(expr: &Expr) -> Option<(Ident, Vec<Member>)> {
     let mut fields = Vec::new();
     let mut inner = ungroup(expr);
     while let Expr::Field(ExprField { base, member, .. }) = inner {

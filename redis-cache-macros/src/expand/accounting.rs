@@ -7,9 +7,10 @@ use syn::spanned::Spanned;
 use syn::{LitStr, Type};
 
 use super::key::is_spelled;
-use super::{at, first_span, last_span, path_at};
+use super::{at, first_span, last_span};
 use crate::handler::Argument;
-use crate::model::{Key, Put, Query, Route};
+use crate::model::{Cached, Key, Put, Query};
+use crate::runtime::Runtime;
 
 /// Items of a constant that is evaluated at once and, where types mention generics, statements that
 /// hold for each instance.
@@ -42,13 +43,14 @@ impl Checks {
     }
 
     /// Returns the tokens. The items come first, where the user's lints want them.
-    pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
+    pub(super) fn tokens(&self, runtime: &Runtime) -> TokenStream {
+        let Runtime { NotDetermined, .. } = runtime;
         let Self {
             types,
             items,
             statements,
         } = self;
-        let scope = quote!(use #private::NotDetermined as _;);
+        let scope = quote!(use #NotDetermined as _;);
         let types =
             (!types.is_empty()).then(|| quote!(struct __AxumRedisCacheChecked(#(#types),*);));
         let items = (!items.is_empty()).then(|| quote!(const _: () = { #scope #items };));
@@ -58,10 +60,10 @@ impl Checks {
 }
 
 /// Returns the checks of all arguments of a `#[cached]` handler.
-pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &Route) -> Checks {
+pub(super) fn checks(runtime: &Runtime, arguments: &[Argument<'_>], cached: &Cached) -> Checks {
     let mut checks = Checks::default();
     // A key function sees all parts of the request, and decides on the key alone.
-    if matches!(route.key, Key::Function(_)) {
+    if matches!(cached.key, Key::Function(_)) {
         return checks;
     }
     for argument in &arguments
@@ -69,18 +71,18 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
         .flat_map(Argument::elements)
         .collect::<Vec<_>>()
     {
-        let Some(left) = left(argument, route) else {
+        let Some(left) = left(argument, cached) else {
             continue;
         };
-        accounted(&mut checks, private, argument, left.first().copied());
-        match &route.key {
+        accounted(&mut checks, runtime, argument, left.first().copied());
+        match &cached.key {
             Key::Template(_) => {
                 for name in left {
-                    in_template(&mut checks, private, argument, name);
+                    in_template(&mut checks, runtime, argument, name);
                 }
             }
             Key::Default(Query::Only(names)) => {
-                query_is_complete(&mut checks, private, argument, names);
+                query_is_complete(&mut checks, runtime, argument, names);
             }
             Key::Default(_) | Key::Function(_) => {}
         }
@@ -89,16 +91,16 @@ pub(super) fn checks(private: &TokenStream, arguments: &[Argument<'_>], route: &
 }
 
 /// Returns the source of an argument, as its type declares it; needs `NotDetermined` in scope.
-pub(super) fn probe(private: &TokenStream, argument: &Argument<'_>) -> TokenStream {
-    let ty = argument.ty;
-    quote!(#private::Probe::<#ty>::BY)
+pub(super) fn probe(runtime: &Runtime, argument: &Argument<'_>) -> TokenStream {
+    let (Runtime { Probe, .. }, ty) = (runtime, argument.ty);
+    quote!(#Probe::<#ty>::BY)
 }
 
 /// Returns the names of an argument that the attribute does not mention; `None` if it accounts for the
 /// argument.
-fn left<'a>(argument: &'a Argument<'_>, route: &Route) -> Option<Vec<&'a Ident>> {
-    let is_used = |name: &Ident| route.used().any(|value| value.uses(name));
-    let is_ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
+fn left<'a>(argument: &'a Argument<'_>, cached: &Cached) -> Option<Vec<&'a Ident>> {
+    let is_used = |name: &Ident| cached.used().any(|value| value.uses(name));
+    let is_ignored = |name: &Ident| cached.ignored.contains(&name.unraw().to_string());
     let names = argument.bindings.iter();
     let left: Vec<_> = names
         .filter(|name| !is_used(name) && !is_ignored(name))
@@ -108,9 +110,9 @@ fn left<'a>(argument: &'a Argument<'_>, route: &Route) -> Option<Vec<&'a Ident>>
 
 /// Returns whether an argument compiles only if its type declares its source, which it most likely
 /// does.
-pub(super) fn is_determined(argument: &Argument<'_>, route: &Route) -> bool {
-    !matches!(route.key, Key::Function(_))
-        && left(argument, route).is_some()
+pub(super) fn is_determined(argument: &Argument<'_>, cached: &Cached) -> bool {
+    !matches!(cached.key, Key::Function(_))
+        && left(argument, cached).is_some()
         && is_spelled_like_a_determined_one(argument.ty)
 }
 
@@ -118,15 +120,15 @@ pub(super) fn is_determined(argument: &Argument<'_>, route: &Route) -> bool {
 /// this check is generated for the message, which names the argument.
 fn accounted(
     checks: &mut Checks,
-    private: &TokenStream,
+    runtime: &Runtime,
     argument: &Argument<'_>,
     name: Option<&Ident>,
 ) {
     let ty = argument.ty;
     if is_spelled_like_a_determined_one(ty) {
         let (first, last) = (at(first_span(ty)), at(last_span(ty)));
-        let private = path_at(private, first);
-        let open = quote_spanned!(first=> #private::IsDetermined<);
+        let Runtime { IsDetermined, .. } = &runtime.at(first);
+        let open = quote_spanned!(first=> #IsDetermined<);
         let close = quote_spanned!(last=> >);
         if argument.is_generic {
             let check = quote!(let _ = ::core::option::Option::None::<#open #ty #close>;);
@@ -170,6 +172,7 @@ fn accounted(
     } else {
         quote!(const _: () = #open #ty #close;)
     };
+    let Runtime { Determined, .. } = runtime;
     let check = quote!({
         #[diagnostic::on_unimplemented(
             message = #message,
@@ -180,7 +183,7 @@ fn accounted(
             const YES: () = ();
         }
         #[diagnostic::do_not_recommend]
-        impl<T: #private::Determined> __Accounted for T {}
+        impl<T: #Determined> __Accounted for T {}
         #check
     });
     if argument.is_generic {
@@ -211,8 +214,8 @@ fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
 
 /// Checks that the values from the URL are in the template. A name for all that an argument reads may
 /// be that of a struct, which has no place in a template unless it is a `KeyPart`.
-fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'_>, name: &Ident) {
-    let by = probe(private, argument);
+fn in_template(checks: &mut Checks, runtime: &Runtime, argument: &Argument<'_>, name: &Ident) {
+    let by = probe(runtime, argument);
     let name = name.unraw();
     let left_out = format!("`{name}` is left out of the key: ");
     let ignore = format!("or, if the response does not depend on it, `ignore({name})`");
@@ -221,19 +224,25 @@ fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'
     let message = if argument.bindings.len() == 1
         && is_spelled(argument.ty, &["Path", "Query", "Form"])
     {
-        let ty = argument.ty;
+        let (
+            Runtime {
+                NotAValue, Probe, ..
+            },
+            ty,
+        ) = (runtime, argument.ty);
         let fields = format!(
             "{left_out}write a field of it in the template, such as `{{{name}.field}}`, after which the \
              other fields join the key; {ignore}"
         );
         quote_spanned! {span=> "{}", {
-            use #private::NotAValue as _;
-            if #private::Probe::<#ty>::IS_VALUE { #whole } else { #fields }
+            use #NotAValue as _;
+            if #Probe::<#ty>::IS_VALUE { #whole } else { #fields }
         }}
     } else {
         quote!("{}", #whole)
     };
-    let holds = quote!(!#private::is_by_url(#by));
+    let Runtime { is_by_url, .. } = runtime;
+    let holds = quote!(!#is_by_url(#by));
     checks.assert(argument, span, &holds, &message);
 }
 
@@ -241,11 +250,12 @@ fn in_template(checks: &mut Checks, private: &TokenStream, argument: &Argument<'
 /// ignored by name.
 fn query_is_complete(
     checks: &mut Checks,
-    private: &TokenStream,
+    runtime: &Runtime,
     argument: &Argument<'_>,
     names: &[LitStr],
 ) {
-    let by = probe(private, argument);
+    let by = probe(runtime, argument);
+    let Runtime { sees_query, .. } = runtime;
     let called = argument
         .bindings
         .first()
@@ -265,26 +275,27 @@ fn query_is_complete(
     checks.assert(
         argument,
         span,
-        &quote!(!#private::sees_query(#by)),
+        &quote!(!#sees_query(#by)),
         &message.into_token_stream(),
     );
 }
 
 /// Checks the options that a `#[cache_put]` must repeat, because the named handler cannot supply them.
-pub(super) fn inherited(private: &TokenStream, put: &Put) -> TokenStream {
+pub(super) fn inherited(runtime: &Runtime, put: &Put) -> TokenStream {
     let path = &put.handler.path;
     let span = at(last_span(path));
+    let Runtime { Handler, .. } = &runtime.at(span);
     let count = put.vary_by.len();
     let vary_by = "the handler's responses are selected by `vary_by`: say it here too, with as many \
                    values in the same order";
     let vary_by = quote_spanned!(span=>
-        const _: () = ::core::assert!(<#path as #private::Handler>::VARY_BY == #count, #vary_by);
+        const _: () = ::core::assert!(<#path as #Handler>::VARY_BY == #count, #vary_by);
     );
     let groups = put.groups.is_empty().then(|| {
         let groups = "the handler's groups hold values that its key does not: name the groups here \
                       too, `group = \"..\"`";
         quote_spanned!(span=>
-            const _: () = ::core::assert!(<#path as #private::Handler>::GROUPS_BY_KEY, #groups);
+            const _: () = ::core::assert!(<#path as #Handler>::GROUPS_BY_KEY, #groups);
         )
     });
     quote!(#vary_by #groups)

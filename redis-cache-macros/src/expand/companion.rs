@@ -4,19 +4,20 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{FnArg, Visibility, parse_quote};
 
-use super::{at, attributes, private};
+use super::{at, attributes};
 use crate::handler::Handler;
+use crate::runtime::Runtime;
 
 /// The companion of a handler. Where it cannot stand beside the function, it is an item inside of it.
 pub(super) struct Companion<'a> {
     handler: &'a Handler,
-    pub(super) private: TokenStream,
+    pub(super) runtime: &'a Runtime,
     pub(super) name: Ident,
     pub(super) is_beside: bool,
 }
 
 impl<'a> Companion<'a> {
-    pub(super) fn new(handler: &'a Handler, krate: &TokenStream, is_beside: bool) -> Self {
+    pub(super) fn new(handler: &'a Handler, runtime: &'a Runtime, is_beside: bool) -> Self {
         let mut name = if is_beside {
             handler.signature.ident.clone()
         } else {
@@ -27,7 +28,7 @@ impl<'a> Companion<'a> {
         name.set_span(at(name.span()));
         Self {
             handler,
-            private: private(krate),
+            runtime,
             name,
             is_beside,
         }

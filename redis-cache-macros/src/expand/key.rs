@@ -6,28 +6,29 @@ use syn::ext::IdentExt;
 use syn::{Pat, PatTupleStruct, Type};
 
 use super::companion::Companion;
-use super::{at, path_at, select};
+use super::{at, select};
 use crate::handler::Argument;
-use crate::model::{Key, Query, Route};
+use crate::model::{Cached, Key, Query};
 use crate::pattern;
+use crate::runtime::Runtime;
 use crate::template::Template;
-use crate::value::{Form, Value, word};
+use crate::value::{Expression, Value, word};
 
 /// Returns the function `key` of a companion.
 pub(super) fn function(
     companion: &Companion<'_>,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> TokenStream {
-    match &route.key {
-        Key::Template(template) => of_template(companion, arguments, route, template),
+    match &cached.key {
+        Key::Template(template) => of_template(companion, arguments, cached, template),
         Key::Function(_) => of_text(companion, &[]),
         Key::Default(query) => {
             let elements: Vec<_> = arguments.iter().flat_map(Argument::elements).collect();
             let is_ignored = |argument: &Argument<'_>| {
                 let mut names = argument.bindings.iter();
                 !argument.bindings.is_empty()
-                    && names.all(|name| route.ignored.contains(&name.unraw().to_string()))
+                    && names.all(|name| cached.ignored.contains(&name.unraw().to_string()))
             };
             let read: Vec<_> = elements.iter().filter(|it| !is_ignored(it)).collect();
             if read.iter().any(|it| is_spelled(it.ty, &["Path"])) && matches!(query, Query::Nothing)
@@ -48,18 +49,25 @@ pub(super) fn function(
 /// fn key(text: impl KeyText) -> CacheKey { route.key_of_text(text.as_str()) }
 /// ```
 fn of_text(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
-    let (private, visibility) = (&companion.private, companion.visibility());
+    let (runtime, visibility) = (companion.runtime, companion.visibility());
+    let Runtime {
+        CacheKey,
+        Handler,
+        KeyText,
+        Probe,
+        ..
+    } = runtime;
     let message = "the path of a URL can be read in several ways, so a text does not tell which entry is \
                    meant: name the handler in an attribute, or give it a `key` of values";
     let checks = read.iter().map(|argument| {
         let ty = argument.ty;
-        quote!(::core::assert!(#private::Probe::<#ty>::IS_TOLD_BY_QUERY, #message);)
+        quote!(::core::assert!(#Probe::<#ty>::IS_TOLD_BY_QUERY, #message);)
     });
-    let checks = evaluated(private, &checks.collect::<Vec<_>>());
+    let checks = evaluated(runtime, &checks.collect::<Vec<_>>());
     quote! {
-        #visibility fn key(text: impl #private::KeyText) -> #private::CacheKey {
+        #visibility fn key(text: impl #KeyText) -> #CacheKey {
             #checks
-            <Self as #private::Handler>::route().key_of_text(#private::KeyText::as_str(&text))
+            <Self as #Handler>::route().key_of_text(#KeyText::as_str(&text))
         }
     }
 }
@@ -78,7 +86,18 @@ fn of_text(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
 /// }
 /// ```
 fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
-    let (private, visibility) = (&companion.private, companion.visibility());
+    let (runtime, visibility) = (companion.runtime, companion.visibility());
+    let Runtime {
+        CacheKey,
+        ElementOf,
+        Handler,
+        Probe,
+        Text,
+        UrlPart,
+        ValueOf,
+        is_by_url,
+        ..
+    } = runtime;
     let (mut parameters, mut names) = (Vec::new(), Vec::new());
     let mut values = Vec::new();
     let mut checks = Vec::new();
@@ -87,41 +106,40 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
         if !is_spelled(ty, &["Path", "Query", "Form"]) {
             let message = "this handler reads the URL in a way that values cannot tell: name it alone \
                            in an attribute, or give it a `key` of values";
-            checks.push(quote!(::core::assert!(!#private::is_by_url(#private::Probe::<#ty>::BY), #message);));
+            checks.push(quote!(::core::assert!(!#is_by_url(#Probe::<#ty>::BY), #message);));
             continue;
         }
         let own = own_names(argument, &names);
         let value = if let [name] = &*own {
-            parameters.push(quote!(#name: impl #private::ValueOf<#ty>));
+            parameters.push(quote!(#name: impl #ValueOf<#ty>));
             quote!(&#name)
         } else {
             let elements = own.iter().enumerate();
-            parameters.extend(
-                elements.map(|(at, name)| quote!(#name: impl #private::ElementOf<#ty, #at>)),
-            );
+            parameters.extend(elements.map(|(at, name)| quote!(#name: impl #ElementOf<#ty, #at>)));
             quote!(&(#(&#own),*))
         };
         names.extend(own);
         values.push(quote!(.part(
-            <#ty as #private::UrlPart>::IS_OF_PATH,
-            &#private::Text::new().value(#value),
+            <#ty as #UrlPart>::IS_OF_PATH,
+            &#Text::new().value(#value),
         )));
     }
-    let checks = evaluated(private, &checks);
+    let checks = evaluated(runtime, &checks);
     quote! {
         #[allow(non_snake_case)]
-        #visibility fn key(#(#parameters),*) -> #private::CacheKey {
+        #visibility fn key(#(#parameters),*) -> #CacheKey {
             #checks
-            <Self as #private::Handler>::route().key_of_values() #(#values)* .into_key()
+            <Self as #Handler>::route().key_of_values() #(#values)* .into_key()
         }
     }
 }
 
 /// Returns assertions about types, evaluated when the function is compiled for a use.
-fn evaluated(private: &TokenStream, checks: &[TokenStream]) -> Option<TokenStream> {
+fn evaluated(runtime: &Runtime, checks: &[TokenStream]) -> Option<TokenStream> {
+    let Runtime { NotDetermined, .. } = runtime;
     (!checks.is_empty()).then(|| {
         quote!(const {
-            use #private::NotDetermined as _;
+            use #NotDetermined as _;
             #(#checks)*
         })
     })
@@ -168,58 +186,69 @@ fn own_names(argument: &Argument<'_>, taken: &[Ident]) -> Vec<Ident> {
 fn of_template(
     companion: &Companion<'_>,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
     template: &Template,
 ) -> TokenStream {
-    let (private, visibility) = (&companion.private, companion.visibility());
+    let (runtime, visibility) = (companion.runtime, companion.visibility());
+    let Runtime {
+        Any,
+        CacheKey,
+        Handler,
+        Kind,
+        KindType,
+        Part,
+        ..
+    } = runtime;
     let values = select::distinct(template);
     let names = parameters(&values);
     let mut kinds = TokenStream::new();
     let mut types = Vec::new();
     for (number, value) in values.iter().enumerate() {
-        let (Form::Place(_), Some((argument, _))) = (&value.form, value.roots.first()) else {
-            types.push(quote!(#private::Any));
+        let (Expression::FieldPath(_), Some((argument, _))) =
+            (&value.expression, value.roots.first())
+        else {
+            types.push(quote!(#Any));
             continue;
         };
         let argument = &arguments[*argument];
         let kind = format_ident!("KIND_{number}");
         let (pattern, ty) = (pattern::by_reference(argument.pattern), argument.ty);
         let (taken, span) = (value.reference(), at(value.span()));
-        let kind_of = path_at(private, span);
+        let Runtime { kind_of, .. } = &runtime.at(span);
         let kind_of = quote_spanned! {span=>
-            #kind_of::kind_of(&|#pattern: &#ty| -> &_ { #taken })
+            #kind_of(&|#pattern: &#ty| -> &_ { #taken })
         };
         kinds.extend(quote! {
             #[allow(non_snake_case, unused_variables)]
             const #kind: ::core::primitive::u8 = #kind_of;
         });
         let name = &companion.name;
-        types.push(quote!(<#private::Kind<{ #name::#kind }> as #private::KindType>::Type));
+        types.push(quote!(<#Kind<{ #name::#kind }> as #KindType>::Type));
     }
     let parameter = |value: &Value| {
         let position = values.iter().position(|other| other == value);
         let name = position.map(|position| &names[position]);
         name.map_or_else(|| value.reference(), |name| quote!(&#name))
     };
-    let key = select::text(private, template, &parameter);
-    let has_groups = route.fixed_groups().is_none() && route.groups_by_key();
+    let key = select::text(runtime, template, &parameter);
+    let has_groups = cached.fixed_groups().is_none() && cached.groups_by_key();
     let groups = has_groups.then(|| {
-        let groups = route
+        let groups = cached
             .groups
             .iter()
-            .map(|group| select::text(private, group, &parameter));
+            .map(|group| select::text(runtime, group, &parameter));
         quote!(.in_groups([#(#groups),*]))
     });
     let parameters: Vec<_> = names
         .iter()
         .zip(&types)
-        .map(|(name, ty)| quote!(#name: impl #private::Part<#ty>))
+        .map(|(name, ty)| quote!(#name: impl #Part<#ty>))
         .collect();
     quote! {
         #kinds
         #[allow(non_snake_case)]
-        #visibility fn key(#(#parameters),*) -> #private::CacheKey {
-            <Self as #private::Handler>::route().key_of_template(&#key) #groups
+        #visibility fn key(#(#parameters),*) -> #CacheKey {
+            <Self as #Handler>::route().key_of_template(&#key) #groups
         }
     }
 }

@@ -50,10 +50,12 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::Path;
 
 use crate::handler::{Argument, Handler};
-use crate::model::{Evict, Key, Put, Route, Target};
+use crate::model::{Cached, Evict, Eviction, Key, Put};
+use crate::runtime::Runtime;
 use crate::span::at;
 use accounting::Checks;
 use companion::{Companion, Own};
+use select::Bound;
 use wrapper::{Keep, Layer, RuntimeFunction, wrapper};
 
 /// One attribute of a write.
@@ -62,38 +64,58 @@ pub(crate) enum Write {
     Evict(Evict),
 }
 
+impl Write {
+    fn krate(&self) -> &Path {
+        match self {
+            Self::Put(put) => &put.krate,
+            Self::Evict(evict) => &evict.krate,
+        }
+    }
+
+    fn has_companion(&self) -> bool {
+        match self {
+            Self::Put(put) => put.companion,
+            Self::Evict(evict) => evict.companion,
+        }
+    }
+}
+
 /// Expands `#[cached]`.
-pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], route: &Route) -> TokenStream {
-    let private = private(&route.krate);
-    let companion = Companion::new(handler, &route.krate, route.companion);
+pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], cached: &Cached) -> TokenStream {
+    let runtime = &Runtime::new(&cached.krate);
+    let Runtime {
+        Handler, WholeUrl, ..
+    } = runtime;
+    let companion = Companion::new(handler, runtime, cached.companion);
     let name = &companion.name;
-    let selected = select::read(handler, arguments, &companion, route);
+    let selected = select::read(handler, arguments, &companion, cached);
     let (url, proof) = if companion.is_beside && !handler.is_generic() {
         (quote!(#name), None)
     } else {
-        let proof = route::any_reads_early(&private, arguments);
-        (quote!(#private::WholeUrl), proof)
+        let proof = route::any_reads_early(runtime, arguments);
+        (quote!(#WholeUrl), proof)
     };
     let layer = Layer {
         url: Some(url),
         function: RuntimeFunction::ReadThrough,
-        keep: keep(route),
+        keep: keep(cached),
         proof,
-        private: private.clone(),
+        runtime,
         arguments: vec![
-            select::place(quote!(<#name as #private::Handler>::route())),
-            select::bound(selected, arguments),
+            Bound::constant(quote!(<#name as #Handler>::route())),
+            Bound::new(selected, arguments),
         ],
     };
-    let own = cached::items(handler, &companion, arguments, route);
-    let checks = accounting::checks(&private, arguments, route);
+    let own = cached::items(handler, &companion, arguments, cached);
+    let checks = accounting::checks(runtime, arguments, cached);
+    let role = Role::Reader;
     wrapper(
         handler,
         arguments,
         &companion,
         &own,
         &checks,
-        &Role::Reader,
+        &role,
         &[layer],
     )
 }
@@ -107,35 +129,29 @@ pub(crate) fn writes(
     writes: &[Write],
     others: &[Path],
 ) -> TokenStream {
-    let krate = writes
-        .first()
-        .map_or_else(TokenStream::new, |first| match first {
-            Write::Put(put) => put.krate.clone(),
-            Write::Evict(evict) => evict.krate.clone(),
-        });
-    let has_companion = writes.iter().all(|write| match write {
-        Write::Put(put) => put.companion,
-        Write::Evict(evict) => evict.companion,
-    });
-    let companion = Companion::new(handler, &krate, has_companion);
+    let runtimes = writes.iter().map(|write| Runtime::new(write.krate()));
+    let runtimes: Vec<_> = runtimes.collect();
+    let Some(runtime) = runtimes.first() else {
+        return TokenStream::new();
+    };
+    let has_companion = writes.iter().all(Write::has_companion);
+    let companion = Companion::new(handler, runtime, has_companion);
     let mut checks = Checks {
         items: quote!(#(#[allow(unused_imports)] use #others as _;)*),
         ..Checks::default()
     };
-    let layers = writes.iter().map(|write| match write {
+    let layers = writes.iter().zip(&runtimes);
+    let layers = layers.map(|(write, runtime)| match write {
         Write::Put(it) => {
-            checks
-                .items
-                .extend(accounting::inherited(&private(&it.krate), it));
-            put(arguments, it)
+            checks.items.extend(accounting::inherited(runtime, it));
+            put(runtime, arguments, it)
         }
-        Write::Evict(it) => evict(arguments, it),
+        Write::Evict(it) => evict(runtime, arguments, it),
     });
     let layers: Vec<_> = layers.collect();
-    let none = Own::default();
-    let role = Role::Writer;
+    let (own, role) = (Own::default(), Role::Writer);
     wrapper(
-        handler, arguments, &companion, &none, &checks, &role, &layers,
+        handler, arguments, &companion, &own, &checks, &role, &layers,
     )
 }
 
@@ -146,76 +162,65 @@ enum Role {
     Writer,
 }
 
-fn put(arguments: &[Argument<'_>], put: &Put) -> Layer {
-    let private = private(&put.krate);
+fn put<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], put: &Put) -> Layer<'a> {
+    let Runtime { WholeUrl, .. } = runtime;
     let path = &put.handler.path;
     let (of, keep) = match &put.handler.values {
         None => (
-            select::named_alone(&private, path),
+            select::named_alone(runtime, path),
             vec![Keep::Write, Keep::Parts, Keep::AllFields],
         ),
-        Some(_) => (
-            quote_spanned!(at(last_span(path))=> <#path as #private::Handler>::route()),
-            vec![Keep::Write, Keep::AllFields],
-        ),
+        Some(_) => {
+            let span = at(last_span(path));
+            let Runtime { Handler, .. } = &runtime.at(span);
+            (
+                quote_spanned!(span=> <#path as #Handler>::route()),
+                vec![Keep::Write, Keep::AllFields],
+            )
+        }
     };
+    let writer = companion::writer();
     Layer {
-        url: Some(quote!(#private::WholeUrl)),
+        url: Some(quote!(#WholeUrl)),
         function: RuntimeFunction::WriteThrough,
         keep,
-        proof: route::any_reads_early(&private, arguments),
-        private: private.clone(),
+        proof: route::any_reads_early(runtime, arguments),
+        runtime,
         arguments: vec![
-            select::place(of),
-            select::place({
-                let writer = companion::writer();
-                quote!(&#writer)
-            }),
-            select::bound(select::put(&private, put), arguments),
+            Bound::constant(of),
+            Bound::constant(quote!(&#writer)),
+            Bound::new(select::put(runtime, put), arguments),
         ],
     }
 }
 
-fn evict(arguments: &[Argument<'_>], evict: &Evict) -> Layer {
-    let private = private(&evict.krate);
-    let of_request = |target: &Target| match target {
-        Target::Handler(handler) => handler.values.is_none(),
-        _ => false,
+fn evict<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], evict: &Evict) -> Layer<'a> {
+    let Runtime { WholeUrl, .. } = runtime;
+    let of_request = |eviction: &Eviction| match eviction {
+        Eviction::Handler(handler) => handler.values.is_none(),
+        Eviction::Group(_) | Eviction::All => false,
     };
-    let is_of_request = evict.targets.iter().any(of_request);
+    let is_of_request = evict.evictions.iter().any(of_request);
     let keep = if is_of_request {
         vec![Keep::Write, Keep::Parts]
     } else {
         vec![Keep::Write]
     };
     Layer {
-        url: is_of_request.then(|| quote!(#private::WholeUrl)),
+        url: is_of_request.then(|| quote!(#WholeUrl)),
         function: RuntimeFunction::Evict,
         keep,
         proof: None,
-        private: private.clone(),
-        arguments: vec![select::bound(select::evictions(&private, evict), arguments)],
+        runtime,
+        arguments: vec![Bound::new(select::evictions(runtime, evict), arguments)],
     }
 }
 
 /// Returns the parts of a request that a route needs.
-fn keep(route: &Route) -> Vec<Keep> {
-    let function = matches!(route.key, Key::Function(_)).then_some(Keep::Parts);
-    let fields = (!route.vary.is_empty()).then_some(Keep::AllFields);
+fn keep(cached: &Cached) -> Vec<Keep> {
+    let function = matches!(cached.key, Key::Function(_)).then_some(Keep::Parts);
+    let fields = (!cached.vary.is_empty()).then_some(Keep::AllFields);
     function.into_iter().chain(fields).collect()
-}
-
-fn private(krate: &TokenStream) -> TokenStream {
-    quote!(#krate::__private)
-}
-
-/// Returns a path whose errors are about the user's code.
-fn path_at(path: &TokenStream, span: Span) -> TokenStream {
-    let tokens = path.clone().into_iter().map(|mut token| {
-        token.set_span(token.span().located_at(span));
-        token
-    });
-    tokens.collect()
 }
 
 fn first_span(tokens: &impl ToTokens) -> Span {

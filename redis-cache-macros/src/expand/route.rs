@@ -5,109 +5,147 @@ use quote::{format_ident, quote, quote_spanned};
 
 use super::accounting::probe;
 use super::companion::Companion;
-use super::{accounting, at, last_span, path_at, select, url};
+use super::{accounting, at, last_span, select, url};
+use crate::duration::DeclaredDuration;
 use crate::handler::{Argument, Handler};
-use crate::model::{Key, Query, Route, Visibility};
+use crate::model::{Cached, Key, Query, Visibility};
+use crate::runtime::Runtime;
 use crate::template::{Piece, Template};
 
+/// Returns the expression of a route.
 pub(super) fn declared(
     handler: &Handler,
     companion: &Companion<'_>,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> TokenStream {
-    let private = &companion.private;
-    let name = &companion.name;
-    let given = route.name.as_ref().map(|name| quote!(.name_is(#name)));
-    let reads = (!handler.is_generic()).then(|| url::reads(private, arguments, route));
-    let Route { vary, .. } = route;
-    let key = match &route.key {
-        Key::Default(Query::Nothing) => None,
-        Key::Template(_) => Some(quote!(.key_by_template())),
-        Key::Default(Query::All) => Some(quote!(.query(#private::QueryRule::All))),
-        Key::Default(Query::Only(names)) => {
-            Some(quote!(.query(#private::QueryRule::Only(&[#(#names),*]))))
-        }
-        Key::Function(path) => {
-            let span = at(last_span(&path.path));
-            let private = path_at(private, span);
-            let key = quote_spanned!(span=> #private::KeyResult::into_future(#path(parts)));
-            Some(quote!(.key_by(|parts| #key)))
-        }
-    };
-    let identified = identified(private, arguments, route);
-    let unseen = selected_unseen(private, arguments, route);
-    let reads_early = reads_early(private, arguments, route);
-    let ttl = route.ttl.as_ref().map(|ttl| quote!(.ttl(#ttl)));
-    let max_age = route
-        .max_age
-        .as_ref()
-        .map(|max_age| quote!(.max_age(#max_age)));
-    let windows = [
-        ("stale_while_revalidate", &route.stale_while_revalidate),
-        ("stale_if_error", &route.stale_if_error),
+    let (runtime, name) = (companion.runtime, &companion.name);
+    let given = cached.name.as_ref().map(|name| quote!(.name_is(#name)));
+    let reads = (!handler.is_generic()).then(|| url::reads(runtime, arguments, cached));
+    let key = key(runtime, &cached.key);
+    let identified = identified(runtime, arguments, cached);
+    let unseen = selected_unseen(runtime, arguments, cached);
+    let reads_early = reads_early(runtime, arguments, cached);
+    let durations = [
+        ("ttl", &cached.ttl),
+        ("max_age", &cached.max_age),
+        ("stale_while_revalidate", &cached.stale_while_revalidate),
+        ("stale_if_error", &cached.stale_if_error),
     ];
-    let windows = windows.into_iter().filter_map(|(name, window)| {
-        let (name, window) = (format_ident!("{name}"), window.as_ref()?);
-        Some(quote!(.#name(#window)))
+    let durations = durations.into_iter().filter_map(|(option, declared)| {
+        let declared = duration(runtime, declared.as_ref()?);
+        let option = format_ident!("{option}");
+        Some(quote!(.#option(#declared)))
     });
-    let groups = route.fixed_groups().filter(|groups| !groups.is_empty());
-    let groups = groups.map(|groups| quote!(.groups(&[#(#groups),*])));
-    let is_made_once = route.fixed_groups().is_none() && !route.has_made_groups();
-    let made = is_made_once.then(|| {
-        let groups = select::texts(private, &route.groups);
-        quote!(.groups_by(|| #private::sorted([#(#groups),*])))
-    });
-    let patterns: Vec<_> = match route.fixed_groups() {
-        Some(_) => Vec::new(),
-        None => route.groups.iter().filter_map(pattern_of).collect(),
-    };
-    let declares = (!patterns.is_empty()).then(|| quote!(.declares(&[#(#patterns),*])));
-    let vary = (!vary.is_empty()).then(|| {
-        let count = vary.len();
-        quote!(.vary({
-            static __AXUM_REDIS_CACHE_VARY: [#private::HeaderName; #count] =
-                [#(#private::HeaderName::from_static(#vary)),*];
-            &__AXUM_REDIS_CACHE_VARY
-        }))
-    });
-    let statuses = route
-        .statuses
-        .as_ref()
-        .map(|list| quote!(.statuses(&[#(#list),*])));
-    let visibility = route.visibility.map(|visibility| match visibility {
+    let groups = groups(runtime, cached);
+    let vary = (!cached.vary.is_empty()).then(|| vary(runtime, &cached.vary));
+    let statuses = cached.statuses.as_ref();
+    let statuses = statuses.map(|list| quote!(.statuses(&[#(#list),*])));
+    let visibility = cached.visibility.map(|visibility| match visibility {
         Visibility::Private => quote!(.private()),
         Visibility::Public => quote!(.public()),
     });
-    let no_store = route.no_store.then(|| quote!(.no_store()));
-    let unless = route.unless.as_ref().map(|unless| quote!(.unless(#unless)));
+    let no_store = cached.no_store.then(|| quote!(.no_store()));
+    let unless = cached.unless.as_ref();
+    let unless = unless.map(|unless| quote!(.unless(#unless)));
+    let Runtime {
+        NotIdentifying,
+        Route,
+        ..
+    } = runtime;
     quote!({
-        use #private::NotIdentifying as _;
-        #private::Route::new(::core::any::type_name::<#name>)
-        #given #reads #key #identified #unseen #reads_early #ttl #max_age #(#windows)* #groups #made #declares #vary #statuses #visibility #no_store #unless
+        use #NotIdentifying as _;
+        #Route::new(::core::any::type_name::<#name>)
+        #given #reads #key #identified #unseen #reads_early #(#durations)* #groups #vary #statuses
+        #visibility #no_store #unless
     })
+}
+
+/// Sets the source of the key, unless it is the values that the arguments read.
+fn key(runtime: &Runtime, key: &Key) -> Option<TokenStream> {
+    let Runtime { QueryRule, .. } = runtime;
+    match key {
+        Key::Default(Query::Nothing) => None,
+        Key::Default(Query::All) => Some(quote!(.query(#QueryRule::All))),
+        Key::Default(Query::Only(names)) => Some(quote!(.query(#QueryRule::Only(&[#(#names),*])))),
+        Key::Template(_) => Some(quote!(.key_by_template())),
+        Key::Function(path) => {
+            let span = at(last_span(&path.path));
+            let Runtime { KeyResult, .. } = &runtime.at(span);
+            let key = quote_spanned!(span=> #KeyResult::into_future(#path(parts)));
+            Some(quote!(.key_by(|parts| #key)))
+        }
+    }
+}
+
+/// Returns the expression of a duration.
+fn duration(runtime: &Runtime, declared: &DeclaredDuration) -> TokenStream {
+    let Runtime {
+        Declared,
+        Duration,
+        LazyLock,
+        ..
+    } = runtime;
+    match declared {
+        DeclaredDuration::Known(duration) => {
+            let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+            quote!(#Declared::Fixed(#Duration::new(#seconds, #nanos)))
+        }
+        DeclaredDuration::Expr(expr) => quote!(#Declared::Lazy({
+            static __AXUM_REDIS_CACHE_DECLARED: #LazyLock<#Duration> = #LazyLock::new(|| #expr);
+            &__AXUM_REDIS_CACHE_DECLARED
+        })),
+    }
+}
+
+/// Sets the groups, or the patterns of their names if requests decide on them.
+fn groups(runtime: &Runtime, cached: &Cached) -> Option<TokenStream> {
+    if let Some(names) = cached.fixed_groups() {
+        return (!names.is_empty()).then(|| quote!(.groups(&[#(#names),*])));
+    }
+    let made = (!cached.has_made_groups()).then(|| {
+        let Runtime { sorted, .. } = runtime;
+        let groups = select::texts(runtime, &cached.groups);
+        quote!(.groups_by(|| #sorted([#(#groups),*])))
+    });
+    let patterns: Vec<_> = cached.groups.iter().filter_map(pattern_of).collect();
+    let declares = (!patterns.is_empty()).then(|| quote!(.declares(&[#(#patterns),*])));
+    Some(quote!(#made #declares))
+}
+
+fn vary(runtime: &Runtime, names: &[String]) -> TokenStream {
+    let (Runtime { HeaderName, .. }, count) = (runtime, names.len());
+    quote!(.vary({
+        static __AXUM_REDIS_CACHE_VARY: [#HeaderName; #count] =
+            [#(#HeaderName::from_static(#names)),*];
+        &__AXUM_REDIS_CACHE_VARY
+    }))
 }
 
 /// Sets that the key identifies the caller, if it holds a value whose extractor identifies the caller,
 /// or the credentials themselves.
 fn identified(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> Option<TokenStream> {
-    if route.vary.iter().any(|name| name == "authorization") {
+    if cached.vary.iter().any(|name| name == "authorization") {
         return Some(quote!(.identified(true)));
     }
-    let used = used(arguments, route).filter(|argument| !argument.is_generic);
+    let used = used(arguments, cached).filter(|argument| !argument.is_generic);
     let types: Vec<_> = used.map(|argument| argument.ty).collect();
-    (!types.is_empty()).then(|| quote!(.identified(#(#private::Probe::<#types>::IDENTIFIES)||*)))
+    let Runtime { Probe, .. } = runtime;
+    (!types.is_empty()).then(|| quote!(.identified(#(#Probe::<#types>::IDENTIFIES)||*)))
 }
 
 /// Returns the arguments whose values are in the key or select the response.
-fn used<'a>(arguments: &'a [Argument<'a>], route: &'a Route) -> impl Iterator<Item = Argument<'a>> {
+fn used<'a>(
+    arguments: &'a [Argument<'a>],
+    cached: &'a Cached,
+) -> impl Iterator<Item = Argument<'a>> {
     let elements = arguments.iter().flat_map(Argument::elements);
     elements.filter(|argument| {
-        let mut used = route.used();
+        let mut used = cached.used();
         used.any(|value| argument.bindings.iter().any(|name| value.uses(name)))
     })
 }
@@ -115,18 +153,19 @@ fn used<'a>(arguments: &'a [Argument<'a>], route: &'a Route) -> impl Iterator<It
 /// Sets that proxies do not see a value in the key. They see the URL and the fields of `vary`, but not
 /// the value of an argument with another source.
 fn selected_unseen(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> Option<TokenStream> {
-    let used: Vec<_> = used(arguments, route).collect();
+    let used: Vec<_> = used(arguments, cached).collect();
     if used.iter().any(|argument| argument.is_generic) {
         return Some(quote!(.selected_unseen(true)));
     }
-    let by = used.iter().map(|argument| probe(private, argument));
+    let Runtime { NotDetermined, .. } = runtime;
+    let by = used.iter().map(|argument| probe(runtime, argument));
     (!used.is_empty()).then(|| {
         quote!(.selected_unseen({
-            use #private::NotDetermined as _;
+            use #NotDetermined as _;
             #(#by.is_none())||*
         }))
     })
@@ -135,35 +174,44 @@ fn selected_unseen(
 /// Sets that an argument may have been read from data that can change, before the handler runs: its
 /// source is neither the URL nor the application.
 fn reads_early(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> Option<TokenStream> {
     let elements = arguments.iter().flat_map(Argument::elements);
-    let unknown = elements.filter(|argument| !accounting::is_determined(argument, route));
-    let may_read_early = one_reads_early(private, &unknown.collect::<Vec<_>>());
+    let unknown = elements.filter(|argument| !accounting::is_determined(argument, cached));
+    let may_read_early = one_reads_early(runtime, &unknown.collect::<Vec<_>>());
     may_read_early.map(|it| quote!(.reads_early(#it)))
 }
 
 /// Returns an expression for whether any argument may be read from data that can change; `None`: the
 /// function has no arguments.
 pub(super) fn any_reads_early(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
 ) -> Option<TokenStream> {
     let elements = arguments.iter().flat_map(Argument::elements);
-    one_reads_early(private, &elements.collect::<Vec<_>>())
+    one_reads_early(runtime, &elements.collect::<Vec<_>>())
 }
 
-fn one_reads_early(private: &TokenStream, arguments: &[Argument<'_>]) -> Option<TokenStream> {
+fn one_reads_early(runtime: &Runtime, arguments: &[Argument<'_>]) -> Option<TokenStream> {
     if arguments.iter().any(|argument| argument.is_generic) {
         return Some(quote!(true));
     }
     let types: Vec<_> = arguments.iter().map(|argument| argument.ty).collect();
-    (!types.is_empty()).then(|| quote!({
-        use #private::{MayReadEarly as _, NotDetermined as _};
-        #(#private::Probe::<#types>::BY.is_none() && #private::Probe::<#types>::MAY_READ_EARLY)||*
-    }))
+    let Runtime {
+        MayReadEarly,
+        NotDetermined,
+        Probe,
+        ..
+    } = runtime;
+    (!types.is_empty()).then(|| {
+        quote!({
+            use #MayReadEarly as _;
+            use #NotDetermined as _;
+            #(#Probe::<#types>::BY.is_none() && #Probe::<#types>::MAY_READ_EARLY)||*
+        })
+    })
 }
 
 /// Returns the pattern of a group's names: NUL stands for a value. A pattern without text would match

@@ -9,7 +9,8 @@ use syn::{Expr, Path};
 use super::companion::{Companion, writer};
 use super::{at, last_span, url};
 use crate::handler::{Argument, Handler, find_ident};
-use crate::model::{Evict, HandlerKey, Key, Put, Route, Target};
+use crate::model::{Cached, Evict, Eviction, HandlerKey, Key, Put};
+use crate::runtime::Runtime;
 use crate::template::{Piece, Template};
 use crate::value::Value;
 
@@ -19,28 +20,30 @@ pub(crate) struct Bound {
     pub(crate) arguments: Vec<usize>,
 }
 
-/// Wraps an expression that uses no argument.
-pub(crate) fn place(tokens: TokenStream) -> Bound {
-    Bound {
-        tokens,
-        arguments: Vec::new(),
+impl Bound {
+    /// Wraps an expression that uses no argument.
+    pub(crate) fn constant(tokens: TokenStream) -> Self {
+        Self {
+            tokens,
+            arguments: Vec::new(),
+        }
     }
-}
 
-/// Wraps an expression with the arguments that it mentions.
-pub(crate) fn bound(tokens: TokenStream, arguments: &[Argument<'_>]) -> Bound {
-    // The format string of a macro may mention any argument.
-    let has_macro = has_exclamation(tokens.clone());
-    let mentions = |argument: &Argument<'_>| {
-        let bindings = &argument.bindings;
-        let is_binding = |word: &Ident| bindings.iter().any(|it| it.unraw() == word.unraw());
-        has_macro || find_ident(tokens.clone(), &is_binding).is_some()
-    };
-    let used = arguments.iter().enumerate();
-    let used = used.filter(|(_, argument)| mentions(argument));
-    Bound {
-        arguments: used.map(|(position, _)| position).collect(),
-        tokens,
+    /// Wraps an expression with the arguments that it mentions.
+    pub(crate) fn new(tokens: TokenStream, arguments: &[Argument<'_>]) -> Self {
+        // The format string of a macro may mention any argument.
+        let has_macro = has_exclamation(tokens.clone());
+        let mentions = |argument: &Argument<'_>| {
+            let bindings = &argument.bindings;
+            let is_binding = |word: &Ident| bindings.iter().any(|it| it.unraw() == word.unraw());
+            has_macro || find_ident(tokens.clone(), &is_binding).is_some()
+        };
+        let used = arguments.iter().enumerate();
+        let used = used.filter(|(_, argument)| mentions(argument));
+        Self {
+            arguments: used.map(|(position, _)| position).collect(),
+            tokens,
+        }
     }
 }
 
@@ -57,18 +60,19 @@ pub(crate) fn read(
     handler: &Handler,
     arguments: &[Argument<'_>],
     companion: &Companion<'_>,
-    route: &Route,
+    cached: &Cached,
 ) -> TokenStream {
-    let (private, name) = (&companion.private, &companion.name);
-    let has_values = route.has_made_groups();
+    let (runtime, name) = (companion.runtime, &companion.name);
+    let Runtime { Selected, .. } = runtime;
+    let has_values = cached.has_made_groups();
     let start = if handler.is_generic() {
-        url::of_types(private, handler, arguments, route)
+        url::of_types(runtime, handler, arguments, cached)
     } else {
-        quote!(#private::Selected::new())
+        quote!(#Selected::new())
     };
-    let (key, with_groups) = match &route.key {
+    let (key, with_groups) = match &cached.key {
         Key::Template(key) if handler.is_generic() => {
-            let text = text(private, key, &Value::reference);
+            let text = text(runtime, key, &Value::reference);
             (Some(quote!(.template(#text))), has_values)
         }
         Key::Template(key) => {
@@ -76,57 +80,64 @@ pub(crate) fn read(
             let values = values.iter().map(Value::reference);
             (
                 Some(quote!(.key(#name::key(#(#values),*)))),
-                has_values && !route.groups_by_key(),
+                has_values && !cached.groups_by_key(),
             )
         }
         Key::Default(_) | Key::Function(_) => (None, has_values),
     };
-    let groups = with_groups.then(|| groups(private, &route.groups));
-    let vary_by = vary_by(private, &route.vary_by);
+    let groups = with_groups.then(|| groups(runtime, &cached.groups));
+    let vary_by = vary_by(runtime, &cached.vary_by);
     quote!(#start #key #groups #vary_by)
 }
 
 /// Returns the selection of a `#[cache_put]`.
-pub(crate) fn put(private: &TokenStream, put: &Put) -> TokenStream {
+pub(crate) fn put(runtime: &Runtime, put: &Put) -> TokenStream {
+    let Runtime { Selected, .. } = runtime;
     let start = if put.handler.values.is_some() {
         let key = call(&put.handler);
-        quote!(#private::Selected::new().key(#key))
+        quote!(#Selected::new().key(#key))
     } else {
-        quote!(#private::Selected::new())
+        quote!(#Selected::new())
     };
-    let groups = (!put.groups.is_empty()).then(|| groups(private, &put.groups));
-    let vary_by = vary_by(private, &put.vary_by);
+    let groups = (!put.groups.is_empty()).then(|| groups(runtime, &put.groups));
+    let vary_by = vary_by(runtime, &put.vary_by);
     quote!(#start #groups #vary_by)
 }
 
-/// Returns the targets of a `#[cache_evict]`.
-pub(crate) fn evictions(private: &TokenStream, evict: &Evict) -> TokenStream {
-    let targets = evict.targets.iter().map(|target| match target {
-        Target::Handler(handler) if handler.values.is_some() => {
+/// Returns the evictions of a `#[cache_evict]`.
+pub(crate) fn evictions(runtime: &Runtime, evict: &Evict) -> TokenStream {
+    let evictions = evict.evictions.iter().map(|eviction| match eviction {
+        Eviction::Handler(handler) if handler.values.is_some() => {
             let key = call(handler);
             quote!(.key(#key))
         }
-        Target::Handler(HandlerKey { path, .. }) => {
-            let route = named_alone(private, path);
+        Eviction::Handler(HandlerKey { path, .. }) => {
+            let route = named_alone(runtime, path);
             quote!(.route(#route))
         }
-        Target::Group(group) => {
-            let text = text(private, group, &Value::reference);
+        Eviction::Group(group) => {
+            let text = text(runtime, group, &Value::reference);
             quote!(.group(#text))
         }
-        Target::All => quote!(.all()),
+        Eviction::All => quote!(.all()),
     });
     let always = evict.always.then(|| quote!(.always()));
     let writer = writer();
-    quote!(#private::Evictions::of(&#writer) #(#targets)* #always)
+    let Runtime { Evictions, .. } = runtime;
+    quote!(#Evictions::of(&#writer) #(#evictions)* #always)
 }
 
 /// Returns the route of a handler that is named without values.
-pub(super) fn named_alone(private: &TokenStream, path: &Path) -> TokenStream {
+pub(super) fn named_alone(runtime: &Runtime, path: &Path) -> TokenStream {
     let span = at(last_span(path));
+    let Runtime {
+        Handler,
+        named_alone,
+        ..
+    } = &runtime.at(span);
     quote_spanned! {span=>
-        #private::named_alone::<<#path as #private::Handler>::Key>(
-            <#path as #private::Handler>::route()
+        #named_alone::<<#path as #Handler>::Key>(
+            <#path as #Handler>::route()
         )
     }
 }
@@ -146,28 +157,28 @@ fn call(handler: &HandlerKey) -> TokenStream {
     quote_spanned!(span=> <#path>::key(#(#values),*))
 }
 
-fn groups(private: &TokenStream, groups: &[Template]) -> TokenStream {
-    let groups = texts(private, groups);
+fn groups(runtime: &Runtime, groups: &[Template]) -> TokenStream {
+    let groups = texts(runtime, groups);
     quote!(.groups([#(#groups),*]))
 }
 
 /// Returns the texts of groups.
-pub(super) fn texts(private: &TokenStream, groups: &[Template]) -> Vec<TokenStream> {
+pub(super) fn texts(runtime: &Runtime, groups: &[Template]) -> Vec<TokenStream> {
     let groups = groups.iter();
     groups
-        .map(|group| text(private, group, &Value::reference))
+        .map(|group| text(runtime, group, &Value::reference))
         .collect()
 }
 
-fn vary_by(private: &TokenStream, values: &[Value]) -> Option<TokenStream> {
+fn vary_by(runtime: &Runtime, values: &[Value]) -> Option<TokenStream> {
+    let Runtime { Text, .. } = runtime;
     let values = values.iter().map(Value::reference);
-    (values.len() > 0)
-        .then(|| quote!(.vary_by(#private::Text::new() #(.value(#values).literal(";"))*)))
+    (values.len() > 0).then(|| quote!(.vary_by(#Text::new() #(.value(#values).literal(";"))*)))
 }
 
 /// Fills a template in.
 pub(super) fn text(
-    private: &TokenStream,
+    runtime: &Runtime,
     template: &Template,
     value: &dyn Fn(&Value) -> TokenStream,
 ) -> TokenStream {
@@ -182,7 +193,8 @@ pub(super) fn text(
             quote!(.text(#text))
         }
     });
-    quote!(#private::Text::new() #(#pieces)*)
+    let Runtime { Text, .. } = runtime;
+    quote!(#Text::new() #(#pieces)*)
 }
 
 /// Returns the values of a template, each once.

@@ -6,8 +6,9 @@ use syn::ext::IdentExt;
 
 use super::at;
 use crate::handler::{Argument, Handler};
-use crate::model::{Key, Route};
+use crate::model::{Cached, Key};
 use crate::pattern;
+use crate::runtime::Runtime;
 use crate::template::Template;
 
 /// Returns the `.reads(..)` of a route. It is a function: a closure needs another function to be called
@@ -27,13 +28,14 @@ use crate::template::Template;
 /// })
 /// ```
 pub(super) fn reads(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> Option<TokenStream> {
-    let reading = reading(private, arguments, route)?;
+    let reading = reading(runtime, arguments, cached)?;
+    let Runtime { UrlReader, .. } = runtime;
     Some(quote!(.reads({
-        fn read(url: &mut #private::UrlReader<'_>) { #reading }
+        fn read(url: &mut #UrlReader<'_>) { #reading }
         read
     })))
 }
@@ -41,36 +43,41 @@ pub(super) fn reads(
 /// Returns the instance of a generic handler, with the function that reads a URL for it: another
 /// function could not name its types.
 pub(super) fn of_types(
-    private: &TokenStream,
+    runtime: &Runtime,
     handler: &Handler,
     arguments: &[Argument<'_>],
-    route: &Route,
+    cached: &Cached,
 ) -> TokenStream {
     let types = handler.types();
-    let reading = if let Some(reading) = reading(private, arguments, route) {
+    let reading = if let Some(reading) = reading(runtime, arguments, cached) {
         quote!(|url| { #reading })
     } else {
         quote!(|_| {})
     };
-    quote!(#private::Selected::of_types::<#types>(#reading))
+    let Runtime { Selected, .. } = runtime;
+    quote!(#Selected::of_types::<#types>(#reading))
 }
 
-fn reading(
-    private: &TokenStream,
-    arguments: &[Argument<'_>],
-    route: &Route,
-) -> Option<TokenStream> {
+fn reading(runtime: &Runtime, arguments: &[Argument<'_>], cached: &Cached) -> Option<TokenStream> {
     // A key function sees all parts of the request, and decides on the key alone.
-    if matches!(route.key, Key::Function(_)) {
+    if matches!(cached.key, Key::Function(_)) {
         return None;
     }
     let elements = arguments.iter().flat_map(Argument::elements);
     let reads: Vec<_> = elements
-        .map(|argument| one(private, &argument, route))
+        .map(|argument| one(runtime, &argument, cached))
         .collect();
+    let Runtime {
+        ByType,
+        ByValue,
+        Nothing,
+        ..
+    } = runtime;
     (!reads.is_empty()).then(|| {
         quote! {
-            use #private::read::{ByType as _, ByValue as _, Nothing as _};
+            use #ByType as _;
+            use #ByValue as _;
+            use #Nothing as _;
             #(#reads)*
         }
     })
@@ -78,13 +85,14 @@ fn reading(
 
 /// Returns the statement that reads one argument. Values that a template holds are read and not
 /// written, so that unread parameters of the path are known.
-fn one(private: &TokenStream, argument: &Argument<'_>, route: &Route) -> TokenStream {
+fn one(runtime: &Runtime, argument: &Argument<'_>, cached: &Cached) -> TokenStream {
     let ty = argument.ty;
     let span = at(syn::spanned::Spanned::span(ty));
-    let probe = quote_spanned!(span=> (&&&#private::Probe::<#ty>::new()));
+    let Runtime { Probe, .. } = runtime;
+    let probe = quote_spanned!(span=> (&&&#Probe::<#ty>::new()));
     let bindings = &argument.bindings;
-    let ignored = |name: &Ident| route.ignored.contains(&name.unraw().to_string());
-    let template = match &route.key {
+    let ignored = |name: &Ident| cached.ignored.contains(&name.unraw().to_string());
+    let template = match &cached.key {
         Key::Template(template) => Some(template),
         Key::Default(_) | Key::Function(_) => None,
     };

@@ -1,20 +1,21 @@
 //! The function that axum calls.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ReturnType;
 use syn::spanned::Spanned;
 
 use super::accounting::Checks;
 use super::companion::{Companion, Own, writer};
 use super::select::Bound;
-use super::{Role, at, attributes, path_at};
+use super::{Role, at, attributes};
 use crate::handler::{Argument, Handler};
 use crate::pattern;
+use crate::runtime::{Item, Runtime};
 
 /// The work of the runtime for one attribute, before and after the handler.
-pub(super) struct Layer {
-    pub(super) private: TokenStream,
+pub(super) struct Layer<'a> {
+    pub(super) runtime: &'a Runtime,
     pub(super) function: RuntimeFunction,
     /// The part of the URL that the function needs, if any.
     pub(super) url: Option<TokenStream>,
@@ -35,11 +36,11 @@ pub(super) enum RuntimeFunction {
 }
 
 impl RuntimeFunction {
-    fn name(self) -> &'static str {
+    fn item(self, runtime: &Runtime) -> &Item {
         match self {
-            Self::ReadThrough => "read_through",
-            Self::WriteThrough => "write_through",
-            Self::Evict => "evict",
+            Self::ReadThrough => &runtime.read_through,
+            Self::WriteThrough => &runtime.write_through,
+            Self::Evict => &runtime.evict,
         }
     }
 }
@@ -53,11 +54,11 @@ pub(super) enum Keep {
 }
 
 impl Keep {
-    fn name(self) -> &'static str {
+    fn item(self, runtime: &Runtime) -> &Item {
         match self {
-            Self::AllFields => "ALL_FIELDS",
-            Self::Parts => "PARTS",
-            Self::Write => "WRITE",
+            Self::AllFields => &runtime.ALL_FIELDS,
+            Self::Parts => &runtime.PARTS,
+            Self::Write => &runtime.WRITE,
         }
     }
 }
@@ -71,7 +72,7 @@ pub(super) fn wrapper(
     own: &Own,
     checks: &Checks,
     role: &Role,
-    layers: &[Layer],
+    layers: &[Layer<'_>],
 ) -> TokenStream {
     let Handler {
         visibility,
@@ -79,7 +80,15 @@ pub(super) fn wrapper(
         body,
         ..
     } = handler;
-    let private = &companion.private;
+    let runtime = companion.runtime;
+    let Runtime {
+        Documented,
+        Head,
+        InPlace,
+        Response,
+        Writer,
+        ..
+    } = runtime;
     let wrapped = handler.wrapped(arguments);
     let (head, extracted) = match wrapped {
         None => (Ident::new("head", Span::mixed_site()), quote!(_)),
@@ -88,7 +97,7 @@ pub(super) fn wrapper(
             (name.clone(), name.to_token_stream())
         }
     };
-    let inputs = inputs(private, arguments, wrapped, &head, layers);
+    let inputs = inputs(runtime, arguments, wrapped, &head, layers);
     let request = Ident::new("request", Span::mixed_site());
     let begun = layers.iter().enumerate().map(|(number, layer)| {
         let is_last = number + 1 == layers.len();
@@ -97,7 +106,7 @@ pub(super) fn wrapper(
     let begun: Vec<_> = begun.collect();
     let answer = answer(handler, arguments, companion, role, &begun);
     let split = quote! {
-        let #private::Head { request: #request, extracted: #extracted, .. } = #head;
+        let #Head { request: #request, extracted: #extracted, .. } = #head;
     };
     let bound = layers.iter().flat_map(|layer| &layer.arguments);
     let used: Vec<usize> = bound.flat_map(|bound| bound.arguments.clone()).collect();
@@ -107,13 +116,13 @@ pub(super) fn wrapper(
     } else {
         (Some(items), None)
     };
-    let checks = checks.tokens(private);
-    let in_place = quote!(use #private::InPlace as _;);
+    let checks = checks.tokens(runtime);
+    let in_place = quote!(use #InPlace as _;);
     let writer = matches!(role, Role::Writer).then(|| {
         let (writer, name) = (writer(), &companion.name);
         quote! {
-            static #writer: #private::Writer =
-                #private::Writer::new(::core::any::type_name::<#name>);
+            static #writer: #Writer =
+                #Writer::new(::core::any::type_name::<#name>);
         }
     });
     let types = match role {
@@ -121,10 +130,10 @@ pub(super) fn wrapper(
         Role::Writer => None,
     };
     let (response, answer) = match handler.documentation() {
-        None => (quote!(#private::Response), answer),
+        None => (quote!(#Response), answer),
         Some(ty) => (
-            quote!(#private::Documented<#ty>),
-            quote!(#private::Documented::new({ #answer })),
+            quote!(#Documented<#ty>),
+            quote!(#Documented::new({ #answer })),
         ),
     };
     let block = quote!(#in_place #inside #types #writer #checks #split #answer);
@@ -144,11 +153,13 @@ pub(super) fn wrapper(
 }
 
 /// Returns the call before the handler. With several attributes, each gets the request.
-fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bool) -> TokenStream {
-    let Layer {
-        private, function, ..
-    } = layer;
-    let function = format_ident!("{}", function.name());
+fn begin(
+    layer: &Layer<'_>,
+    arguments: &[Argument<'_>],
+    request: &Ident,
+    is_last: bool,
+) -> TokenStream {
+    let function = layer.function.item(layer.runtime);
     let request = if is_last {
         quote!(#request)
     } else {
@@ -158,7 +169,7 @@ fn begin(layer: &Layer, arguments: &[Argument<'_>], request: &Ident, is_last: bo
         .arguments
         .iter()
         .map(|argument| bind(argument, arguments));
-    quote!(#private::#function(#request, #(#passed),*))
+    quote!(#function(#request, #(#passed),*))
 }
 
 /// Returns the statements from the first call of the runtime to the response.
@@ -179,29 +190,29 @@ fn answer(
     let (turbofish, names) = (handler.turbofish(), arguments.iter().map(|it| &it.name));
     let uncached = quote_spanned!(span=> #turbofish (#(#names),*));
     let response = quote_spanned!(span=> #name::uncached #uncached);
-    let private = path_at(&companion.private, span);
+    let Runtime { InPlace, Run, .. } = &companion.runtime.at(span);
     let call = |run: TokenStream, method: &str, argument: &Ident| {
         let method = Ident::new(method, span);
         if handler.has_lifetimes() {
             // A future that borrows cannot move to another task, which method resolution does not see.
-            quote_spanned!(span=> #private::InPlace::#method(#run, #argument))
+            quote_spanned!(span=> #InPlace::#method(#run, #argument))
         } else {
             quote_spanned!(span=> #run.#method(#argument))
         }
     };
     if let Role::Reader = role {
         let lookup = Ident::new("lookup", Span::mixed_site());
-        let run = quote_spanned!(span=> #private::Run::new(#response));
+        let run = quote_spanned!(span=> #Run::new(#response));
         let answer = call(run, "unless_found", &lookup);
         return quote!(let #lookup = #(#begun)*; #answer.await);
     }
     let writer = writer();
-    let run = quote_spanned!(span=> #private::Run::named(#writer.name(), #response));
+    let run = quote_spanned!(span=> #Run::named(#writer.name(), #response));
     let steps =
         (0..begun.len()).map(|number| Ident::new(&format!("step_{number}"), Span::mixed_site()));
     let steps: Vec<_> = steps.collect();
     let within_another = |run, step: &Ident| {
-        let run = quote_spanned!(span=> #private::Run::new(#run));
+        let run = quote_spanned!(span=> #Run::new(#run));
         call(run, "within", step)
     };
     let mut outwards = steps.iter().rev();
@@ -211,29 +222,33 @@ fn answer(
 }
 
 fn inputs(
-    private: &TokenStream,
+    runtime: &Runtime,
     arguments: &[Argument<'_>],
     wrapped: Option<usize>,
     head: &Ident,
-    layers: &[Layer],
+    layers: &[Layer<'_>],
 ) -> TokenStream {
     let mut keep: Vec<_> = layers.iter().flat_map(|layer| &layer.keep).collect();
     keep.sort_unstable();
     keep.dedup();
-    let flags = keep.iter().map(|flag| {
-        let flag = format_ident!("{}", flag.name());
-        quote!(#private::#flag)
-    });
+    let Runtime {
+        DebugHandlerBelongsBelow,
+        Head,
+        NoUrl,
+        proof_if,
+        ..
+    } = runtime;
+    let flags = keep.iter().map(|flag| flag.item(runtime).to_token_stream());
     let proof = layers.iter().find_map(|layer| layer.proof.as_ref());
-    let proof = proof.map(|proof| quote!(#private::proof_if(#proof)));
+    let proof = proof.map(|proof| quote!(#proof_if(#proof)));
     let flags: Vec<_> = flags.chain(proof).collect();
     // A constant in a type is one more body to compile, so there is none without flags.
     let keep = (!flags.is_empty()).then(|| quote!(, { #(#flags)|* }));
     let url = layers.iter().find_map(|layer| layer.url.clone());
-    let url = url.unwrap_or_else(|| quote!(#private::NoUrl));
-    let head_of = |inner: TokenStream| quote!(#private::Head<#inner, #url #keep>);
+    let url = url.unwrap_or_else(|| quote!(#NoUrl));
+    let head_of = |inner: TokenStream| quote!(#Head<#inner, #url #keep>);
     let added = wrapped.is_none().then(|| {
-        let ty = head_of(quote!(#private::DebugHandlerBelongsBelow));
+        let ty = head_of(quote!(#DebugHandlerBelongsBelow));
         quote!(#head: #ty)
     });
     let own = arguments.iter().enumerate().map(|(position, argument)| {

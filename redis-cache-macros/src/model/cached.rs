@@ -1,37 +1,32 @@
-//! The decisions of an attribute: checked, so that the expansion decides nothing.
+//! The decisions of `#[cached]`.
 
 use darling::error::Accumulator;
 use darling::util::SpannedValue;
 use darling::{Error, Result};
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path};
 
-use crate::duration::{NO_EXPIRY, NO_WINDOW, duration, is_zero};
+use super::{groups, handled, krate, values};
+use crate::duration::{DeclaredDuration, NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
-use crate::options::Reference;
-use crate::parse::{self, EvictArgs, Exprs, KeySource, PathValue, PutArgs, QueryOption};
-use crate::parse::{ExprValue, GroupSource, Groups, RouteArgs};
+use crate::parse::{CachedArgs, ExprValue, KeySource, QueryOption, ungroup};
 use crate::template::Template;
 use crate::value::{Value, find};
 
 /// The decisions of `#[cached]`.
-pub(crate) struct Route {
+pub(crate) struct Cached {
     pub(crate) name: Option<String>,
-    pub(crate) krate: TokenStream,
+    pub(crate) krate: Path,
     pub(crate) companion: bool,
     pub(crate) key: Key,
     /// The names of arguments that the response does not depend on.
     pub(crate) ignored: Vec<String>,
     pub(crate) vary_by: Vec<Value>,
     pub(crate) groups: Vec<Template>,
-    /// Expressions of `Declared`.
-    pub(crate) ttl: Option<TokenStream>,
-    pub(crate) max_age: Option<TokenStream>,
-    pub(crate) stale_while_revalidate: Option<TokenStream>,
-    pub(crate) stale_if_error: Option<TokenStream>,
+    pub(crate) ttl: Option<DeclaredDuration>,
+    pub(crate) max_age: Option<DeclaredDuration>,
+    pub(crate) stale_while_revalidate: Option<DeclaredDuration>,
+    pub(crate) stale_if_error: Option<DeclaredDuration>,
     pub(crate) vary: Vec<String>,
     pub(crate) statuses: Option<Vec<u16>>,
     pub(crate) visibility: Option<Visibility>,
@@ -61,45 +56,11 @@ pub(crate) enum Visibility {
     Public,
 }
 
-/// The decisions of `#[cache_put]`; the named handler makes all others.
-pub(crate) struct Put {
-    pub(crate) krate: TokenStream,
-    pub(crate) companion: bool,
-    pub(crate) handler: HandlerKey,
-    pub(crate) vary_by: Vec<Value>,
-    /// Instead of the handler's.
-    pub(crate) groups: Vec<Template>,
-}
-
-/// A handler, and the values of its key, if they are not those of the request.
-pub(crate) struct HandlerKey {
-    pub(crate) path: Path,
-    pub(crate) values: Option<Vec<Expr>>,
-}
-
-/// The decisions of `#[cache_evict]`.
-pub(crate) struct Evict {
-    pub(crate) krate: TokenStream,
-    pub(crate) companion: bool,
-    pub(crate) targets: Vec<Target>,
-    pub(crate) always: bool,
-}
-
-pub(crate) enum Target {
-    Handler(HandlerKey),
-    Group(Template),
-    All,
-}
-
-impl Route {
-    pub(crate) fn lower(args: RouteArgs, arguments: &[Argument<'_>]) -> Result<Self> {
+impl Cached {
+    pub(crate) fn lower(args: CachedArgs, arguments: &[Argument<'_>]) -> Result<Self> {
         let mut errors = Error::accumulator();
         contradictions(&args, &mut errors);
-        let krate = krate(args.krate);
-        let mut lower = |expr: Option<Expr>, zero| {
-            let expr = expr.as_ref()?;
-            errors.handle(duration(expr, &krate, zero))
-        };
+        let mut lower = |expr: Option<Expr>, zero| errors.handle(duration(expr?, zero));
         let ttl = lower(args.ttl.map(|ttl| ttl.0), NO_EXPIRY);
         let mut spanned = |expr: Option<SpannedValue<ExprValue>>, zero| {
             lower(expr.map(|expr| expr.into_inner().0), zero)
@@ -127,9 +88,9 @@ impl Route {
             ignored_and_used(&ignored, key, &vary_by, &mut errors);
         }
         let groups = handled(args.group.map(|it| groups(&it, arguments)), &mut errors);
-        let route = Self {
+        let cached = Self {
             name,
-            krate: krate.clone(),
+            krate: krate(args.krate),
             companion: !args.no_companion.is_present(),
             key: key.unwrap_or(Key::Default(Query::Nothing)),
             ignored: ignored.into_iter().map(|(name, _)| name).collect(),
@@ -145,7 +106,7 @@ impl Route {
             no_store: args.no_store.is_present(),
             unless: args.unless.map(|path| path.0),
         };
-        errors.finish_with(route)
+        errors.finish_with(cached)
     }
 
     /// Returns the names of the groups, sorted, if all of them are known at compile time.
@@ -189,78 +150,6 @@ fn used<'a>(key: &'a Key, vary_by: &'a [Value]) -> impl Iterator<Item = &'a Valu
         .chain(vary_by)
 }
 
-impl Put {
-    pub(crate) fn lower(
-        (reference, args): (Reference, PutArgs),
-        arguments: &[Argument<'_>],
-    ) -> Result<Self> {
-        let mut errors = Error::accumulator();
-        let handler = errors.handle(HandlerKey::new(reference));
-        let vary_by = values(args.vary_by, arguments, &mut errors);
-        let groups = handled(args.group.map(|it| groups(&it, arguments)), &mut errors);
-        let put = handler.map(|handler| Self {
-            krate: krate(args.krate),
-            companion: !args.no_companion.is_present(),
-            handler,
-            vary_by,
-            groups,
-        });
-        errors.finish()?;
-        put.ok_or_else(|| Error::custom("no handler is named"))
-    }
-}
-
-impl HandlerKey {
-    fn new(reference: Reference) -> Result<Self> {
-        let Reference { path, values } = reference;
-        let mut errors = Error::accumulator();
-        for value in values.iter().flatten() {
-            if let Some(text) = text_with_braces(value) {
-                let message = "braces are not filled in here: write the value as an expression, such as \
-                               `get_product(id)`";
-                errors.push(Error::custom(message).with_span(text));
-            }
-        }
-        errors.finish_with(Self { path, values })
-    }
-}
-
-/// Refuses a literal that looks like a template.
-fn text_with_braces(value: &Expr) -> Option<&LitStr> {
-    match parse::ungroup(value) {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) if text.value().contains('{') => Some(text),
-        _ => None,
-    }
-}
-
-impl Evict {
-    pub(crate) fn lower(
-        (references, args): (Vec<Reference>, EvictArgs),
-        arguments: &[Argument<'_>],
-    ) -> Result<Self> {
-        let mut errors = Error::accumulator();
-        let handlers = references.into_iter().map(HandlerKey::new);
-        let handlers = handlers.filter_map(|handler| errors.handle(handler));
-        let mut targets: Vec<_> = handlers.map(Target::Handler).collect();
-        for names in &args.group {
-            let groups = handled(Some(groups(names, arguments)), &mut errors);
-            targets.extend(groups.into_iter().map(Target::Group));
-        }
-        if args.all.is_present() {
-            targets.push(Target::All);
-        }
-        errors.finish_with(Self {
-            krate: krate(args.krate),
-            companion: !args.no_companion.is_present(),
-            targets,
-            always: args.always.is_present(),
-        })
-    }
-}
-
 fn key(
     source: Option<KeySource>,
     query: Option<QueryOption>,
@@ -299,30 +188,12 @@ fn handler_name(name: &Expr) -> Result<String> {
     Err(Error::custom(message).with_span(name))
 }
 
-fn values(
-    exprs: Option<Exprs>,
-    arguments: &[Argument<'_>],
-    errors: &mut Accumulator,
-) -> Vec<Value> {
-    let mut out = Vec::new();
-    for expr in exprs.map(|exprs| exprs.0).unwrap_or_default() {
-        match Value::of_expr(&expr, arguments) {
-            Ok(value) if out.contains(&value) => {
-                errors.push(Error::custom("this value is named twice").with_span(&expr));
-            }
-            Ok(value) => out.push(value),
-            Err(error) => errors.push(error),
-        }
-    }
-    out
-}
-
 /// Returns the names of arguments, with the places at which they are named.
 fn ignored(exprs: &[Expr], arguments: &[Argument<'_>]) -> Result<Vec<(String, Expr)>> {
     let mut out: Vec<(String, Expr)> = Vec::new();
     let mut errors = Error::accumulator();
     for expr in exprs {
-        let name = match parse::ungroup(expr) {
+        let name = match ungroup(expr) {
             Expr::Path(path) => path.path.get_ident().map(|name| name.unraw().to_string()),
             _ => None,
         };
@@ -368,11 +239,6 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-fn handled<T>(result: Option<Result<Vec<T>>>, errors: &mut Accumulator) -> Vec<T> {
-    let value = result.and_then(|result| errors.handle(result));
-    value.unwrap_or_default()
-}
-
 /// Collects all values, or all errors.
 fn collected<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     let mut errors = Error::accumulator();
@@ -380,15 +246,8 @@ fn collected<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     errors.finish_with(out)
 }
 
-fn krate(path: Option<PathValue>) -> TokenStream {
-    path.map_or_else(
-        || quote!(::axum_redis_cache),
-        |path| path.0.into_token_stream(),
-    )
-}
-
 /// Refuses options that contradict each other about clients.
-fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
+fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
     if args.private.is_present() && args.public.is_present() {
         let message = "`private` and `public` contradict each other: remove one";
         errors.push(Error::custom(message).with_span(&args.public.span()));
@@ -439,25 +298,6 @@ fn contradictions(args: &RouteArgs, errors: &mut Accumulator) {
             errors.push(Error::custom(message).with_span(&span));
         }
     }
-}
-
-fn groups(names: &Groups, arguments: &[Argument<'_>]) -> Result<Vec<Template>> {
-    let mut errors = Error::accumulator();
-    let mut out = Vec::new();
-    for name in &names.0 {
-        let (group, span) = match name {
-            GroupSource::Template(text) => (Template::new(text, arguments), text.span()),
-            GroupSource::Expr(expr) => (Ok(Template::of_expr(expr, arguments)), expr.span()),
-        };
-        match group {
-            Ok(group) if out.contains(&group) => {
-                errors.push(Error::custom("this group is named twice").with_span(&span));
-            }
-            Ok(group) => out.push(group),
-            Err(error) => errors.push(error),
-        }
-    }
-    errors.finish_with(out)
 }
 
 fn field_name(name: &LitStr) -> Result<String> {
