@@ -20,7 +20,7 @@ use crate::engine::copies::{Copies, Room, StreamCopy};
 use crate::engine::fill::Fill;
 use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
-use crate::observe::{Place, Writes};
+use crate::observe::{TraceContext, Writes};
 use crate::store::entry::StoredHead;
 
 /// The largest number of frames that are read ahead. A body of more frames streams, even if all of
@@ -178,8 +178,8 @@ pub(crate) struct Tee {
     declared: Option<u64>,
     engine: Engine,
     route: &'static Route,
-    /// The place in the trace, because another task may poll the body.
-    place: Place,
+    /// The trace context of the request, because another task may poll the body.
+    trace: TraceContext,
     ended: bool,
     /// A frame that arrived after the declared length.
     excess: Option<FrameResult>,
@@ -220,7 +220,7 @@ impl Tee {
             declared,
             engine: engine.clone(),
             route,
-            place: Place::current(),
+            trace: TraceContext::current(),
             ended: false,
             excess: None,
             is_detached: false,
@@ -294,7 +294,7 @@ impl Tee {
             && let Ok(runtime) = Handle::try_current()
         {
             let store = store_copy(*copying, body, self.route);
-            self.state = CopyState::Storing(runtime.spawn(self.place.clone().around(store)));
+            self.state = CopyState::Storing(runtime.spawn(self.trace.clone().around(store)));
         }
     }
 
@@ -371,7 +371,7 @@ impl Drop for Tee {
             declared: self.declared,
             engine: self.engine.clone(),
             route: self.route,
-            place: self.place.clone(),
+            trace: self.trace.clone(),
             ended: false,
             excess: None,
             is_detached: true,
@@ -386,6 +386,6 @@ impl Drop for Tee {
         };
         let limit = self.engine.lease_ttl();
         let background = self.engine.background();
-        background.detach(read, limit, self.place.clone());
+        background.detach(read, limit, self.trace.clone());
     }
 }
