@@ -5,11 +5,11 @@ use axum::http::uri::Authority;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use super::asked::{Asked, Params};
 use super::fields::has_one_spelling;
 use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
+use super::request_url::{Params, RequestUrl};
 use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
 /// The URL of a request. Each argument of a handler writes the parts that it can see into the key.
@@ -21,7 +21,7 @@ use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
     reason = "each notes something else that was found out"
 )]
 pub struct UrlReader<'a> {
-    asked: Asked<'a>,
+    url: RequestUrl<'a>,
     /// The parameters of the path, copied when they are needed.
     params: Option<Params>,
     /// The text of the key: the handler, then the values of the path.
@@ -67,9 +67,9 @@ pub(crate) struct Beyond {
 
 impl<'a> UrlReader<'a> {
     /// Returns a reader that appends the values of the path to a text.
-    pub(crate) fn new(asked: Asked<'a>, base: String, is_for_write: bool) -> Self {
+    pub(crate) fn new(url: RequestUrl<'a>, base: String, is_for_write: bool) -> Self {
         Self {
-            asked,
+            url,
             params: None,
             base,
             more: String::new(),
@@ -115,7 +115,7 @@ impl<'a> UrlReader<'a> {
     /// Takes the parameters of the path out for the time of a call.
     fn take_params(&mut self) -> Params {
         let params = self.params.take();
-        params.unwrap_or_else(|| self.asked.params())
+        params.unwrap_or_else(|| self.url.params())
     }
 
     /// Writes the parameters of the path as a type reads them.
@@ -126,7 +126,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the parameters of the path as the value of a type.
     pub(crate) fn path_value<T: DeserializeOwned + KeyPart + Send>(&mut self) {
         if is_of_one_parameter(T::KIND)
-            && let Some(value) = self.asked.only_param::<T>()
+            && let Some(value) = self.url.only_param::<T>()
         {
             self.read = u64::MAX;
             self.base.push('/');
@@ -182,7 +182,7 @@ impl<'a> UrlReader<'a> {
             writer.text(value);
         }
         if params.is_malformed() {
-            for uri in self.asked.uris() {
+            for uri in self.url.uris() {
                 push_text(&mut self.base, uri.path());
             }
         }
@@ -192,7 +192,7 @@ impl<'a> UrlReader<'a> {
     /// Records, for a write, whether a type may read the same values from another query.
     pub(crate) fn note_spellings<T: DeserializeOwned>(&mut self) {
         if self.is_for_write {
-            let query = self.asked.uri().query().unwrap_or_default();
+            let query = self.url.uri().query().unwrap_or_default();
             self.has_other_spellings |= !has_one_spelling::<T>(query);
         }
     }
@@ -209,10 +209,10 @@ impl<'a> UrlReader<'a> {
     /// Writes the values that a type reads from the query, if there is a query.
     #[cfg(feature = "axum-extra")]
     pub(crate) fn optional_query(&mut self, read: impl FnOnce(&Uri) -> Option<String>) {
-        if self.asked.uri().query().is_none() {
+        if self.url.uri().query().is_none() {
             return;
         }
-        match read(self.asked.uri()) {
+        match read(self.url.uri()) {
             Some(text) => self.more().push_str(&text),
             None => self.exact_query(),
         }
@@ -229,7 +229,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the query as it was sent.
     pub(crate) fn exact_query(&mut self) {
         // A missing query differs from an empty one.
-        if let Some(query) = self.asked.uri().query() {
+        if let Some(query) = self.url.uri().query() {
             let more = next(&mut self.more);
             more.push('*');
             push_text(more, query);
@@ -240,7 +240,7 @@ impl<'a> UrlReader<'a> {
     /// decides where it is.
     pub(crate) fn exact_uri(&mut self) {
         self.has_path = true;
-        for uri in self.asked.uris() {
+        for uri in self.url.uris() {
             let more = next(&mut self.more);
             push_text(more, uri.path());
             if let Some(query) = uri.query() {
@@ -260,20 +260,20 @@ impl<'a> UrlReader<'a> {
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
         self.has_path = true;
-        for uri in self.asked.uris() {
+        for uri in self.url.uris() {
             push_text(next(&mut self.more), &normalize_percent(uri.path()));
         }
     }
 
     /// Writes the text of the query in normal form, the parameters sorted by name.
     pub(crate) fn query_text(&mut self, rule: QueryRule) {
-        let query = self.asked.uri().query().unwrap_or_default();
+        let query = self.url.uri().query().unwrap_or_default();
         rule.write(query, next(&mut self.more));
     }
 
     /// Returns the URI, for extractors that read a query.
     pub(crate) fn uri(&self) -> &Uri {
-        self.asked.uri()
+        self.url.uri()
     }
 
     /// Leaves the parameters of the path to something else.
@@ -283,7 +283,7 @@ impl<'a> UrlReader<'a> {
 
     /// Writes the authority, which selects a variant.
     pub(crate) fn authority(&mut self) {
-        if let Some(authority) = self.asked.uri().authority() {
+        if let Some(authority) = self.url.uri().authority() {
             self.rest.push('@');
             self.rest.push_str(authority.as_str());
         }
@@ -330,7 +330,7 @@ impl<'a> UrlReader<'a> {
             }
         }
         if params.is_malformed() && self.read != u64::MAX {
-            for uri in self.asked.uris() {
+            for uri in self.url.uris() {
                 self.rest.push('|');
                 self.rest.push_str(uri.path());
             }

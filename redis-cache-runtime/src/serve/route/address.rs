@@ -6,9 +6,9 @@ use super::named::{key_of_function, key_of_template, key_of_url};
 use super::read_url::{ReadMode, ReadUrl};
 use super::selected::Selected;
 use crate::engine::Engine;
-use crate::key::asked::Asked;
 use crate::key::reader::{Beyond, UrlValues};
 use crate::key::registry::Instance;
+use crate::key::request_url::RequestUrl;
 use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
 use crate::serve::request::{RequestHead, Url};
 
@@ -26,7 +26,7 @@ impl Route {
             return Err(Unidentified::Function);
         }
         let UrlValues { base, beyond } =
-            self.values(request.kept_url(), self.read, handler, ReadMode::WRITE);
+            self.values(request.request_url(), self.read, handler, ReadMode::WRITE);
         let Beyond {
             has_failed, names, ..
         } = beyond.map_or_else(Beyond::default, |it| *it);
@@ -54,11 +54,11 @@ impl Route {
     ) -> Addressing {
         let url = match std::mem::take(&mut request.url) {
             Url::Read(url) => url,
-            Url::Kept(url) => {
+            Url::Copied(url) => {
                 let read = selected.read.unwrap_or(self.read);
-                self.read_url_of(Asked::Kept(&url), selected.types, read)
+                self.read_url_of(RequestUrl::Copied(&url), selected.types, read)
             }
-            Url::None => self.read_url(request.kept_url()),
+            Url::None => self.read_url(request.request_url()),
         };
         self.make_address(engine, request, selected, url)
     }
@@ -70,7 +70,7 @@ impl Route {
         is_function
             && self
                 .plain()
-                .known_mount(request.kept_url().mount())
+                .known_mount(request.request_url().mount())
                 .is_some()
     }
 
@@ -84,14 +84,14 @@ impl Route {
         selected: Selected,
     ) -> Option<Addressing> {
         let handler = self.plain();
-        let asked = request.kept_url();
+        let url = request.request_url();
         let is_named = selected.key.is_some();
-        let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
+        let mounted = handler.written_mount(url.mount(), url.nest(), is_named)?;
         // Another handler has the same name, and the entry would be that handler's.
         if handler.is_duplicate() {
             return None;
         }
-        let mut values = self.values(asked, self.read, handler, ReadMode::WRITE);
+        let mut values = self.values(url, self.read, handler, ReadMode::WRITE);
         if let Some(beyond) = &mut values.beyond {
             if beyond.has_other_spellings && !is_named {
                 return None;
