@@ -49,12 +49,12 @@ pub struct UrlReader<'a> {
 pub(crate) struct UrlValues {
     pub(crate) base: String,
     /// Apart, because most handlers read nothing else.
-    pub(crate) beyond: Option<Box<Beyond>>,
+    pub(crate) extras: Option<Box<UrlExtras>>,
 }
 
 /// The values that were read from a URL, except those of the path.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beyond {
+pub(crate) struct UrlExtras {
     /// The text that extends the key.
     pub(crate) more: String,
     /// The text that selects a variant.
@@ -302,8 +302,8 @@ impl<'a> UrlReader<'a> {
         }
         let is_plain = self.more.is_empty() && self.rest.is_empty() && names.is_empty();
         let is_plain = is_plain && !self.has_failed && !self.has_other_spellings;
-        let beyond = (!is_plain).then(|| {
-            Box::new(Beyond {
+        let extras = (!is_plain).then(|| {
+            Box::new(UrlExtras {
                 more: self.more,
                 rest: self.rest,
                 has_failed: self.has_failed,
@@ -313,7 +313,7 @@ impl<'a> UrlReader<'a> {
         });
         UrlValues {
             base: self.base,
-            beyond,
+            extras,
         }
     }
 

@@ -433,32 +433,32 @@ impl Store {
     }
 
     /// Evicts entries by one deletion, whatever their number.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Left> {
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), EvictionError> {
         let owed: Vec<_> = evictions.iter().cloned().map(Owed::whole).collect();
         self.remove_owed(&owed).await
     }
 
     /// Retries an eviction that the store, or some slots of it, did not take.
-    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), Left> {
+    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), EvictionError> {
         if matches!(self, Self::Disabled) {
             return Ok(());
         }
         let removed = dispatch!(self, store => { store.remove(owed); Ok(Ok(())) },
             store.remove(owed).await);
-        removed.unwrap_or_else(|fault| Err(Left::everything(fault, owed)))
+        removed.unwrap_or_else(|fault| Err(EvictionError::everything(fault, owed)))
     }
 }
 
 /// The evictions that the store did not take.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct EvictionError {
     pub(crate) fault: Fault,
     pub(crate) owed: Vec<Owed>,
     /// No server took any eviction, so further attempts are of no use now.
     pub(crate) is_everything: bool,
 }
 
-impl Left {
+impl EvictionError {
     fn everything(fault: Fault, owed: &[Owed]) -> Self {
         Self {
             fault,

@@ -42,9 +42,9 @@ impl Route {
 /// a variant.
 pub(super) fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
     let key = CacheKey::of_handler(values.base, handler.bucket());
-    match values.beyond {
+    match values.extras {
         None => (key, String::new()),
-        Some(beyond) => (key.extended(&beyond.more), beyond.rest),
+        Some(extras) => (key.extended(&extras.more), extras.rest),
     }
 }
 

@@ -98,9 +98,9 @@ impl Route {
         };
         let values = self.values(url, read, handler, mode);
         if mode.with_names {
-            match values.beyond.as_deref() {
+            match values.extras.as_deref() {
                 None => mounted.note(String::new()),
-                Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
+                Some(extras) if !extras.has_failed => mounted.note(extras.names.clone()),
                 Some(_) => {}
             }
         }

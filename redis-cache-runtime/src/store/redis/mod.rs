@@ -43,8 +43,8 @@ use self::replies::Replies;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL,
-    nonce_on,
+    Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token,
+    WITNESS_TTL, nonce_on,
 };
 use crate::key::{Address, Eviction, Names, Owed};
 use crate::observe::PingError;
@@ -267,7 +267,7 @@ impl RedisStore {
     }
 
     /// Evicts. `Ok(Err(..))`: some nodes did not take their evictions. `Err`: no node took any.
-    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), EvictionError>, Fault> {
         let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
             .partition(|owed| self.names.is_in_every_slot(&owed.eviction));
@@ -298,7 +298,7 @@ impl RedisStore {
         #[cfg(not(feature = "cluster"))]
         let _ = swept;
         Ok(fault.map_or(Ok(()), |fault| {
-            Err(Left {
+            Err(EvictionError {
                 fault,
                 owed: left,
                 is_everything: false,
