@@ -1,5 +1,5 @@
-//! The engine behind a [`Cache`](crate::Cache): looks entries up, decides who runs a handler, stores
-//! and evicts.
+//! The engine of a [`Cache`](crate::Cache). It looks entries up, decides which request runs a handler,
+//! stores responses, and evicts entries.
 
 pub(crate) mod background;
 pub(crate) mod client;
@@ -163,12 +163,12 @@ impl Engine {
         Some(ttl).filter(|ttl| !ttl.is_zero())
     }
 
-    /// Returns whether the directives of requests are obeyed.
+    /// Returns whether the directives of requests are applied.
     pub(crate) fn obeys_requests(&self) -> bool {
         self.shared.request_directives
     }
 
-    /// Returns the directives of a request, or none if requests are not obeyed.
+    /// Returns the directives of a request, or none if directives are not applied.
     pub(crate) fn directives(&self, fields: &HeaderMap) -> RequestDirectives {
         if self.obeys_requests() {
             RequestDirectives::of(fields)
