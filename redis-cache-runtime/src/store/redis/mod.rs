@@ -68,7 +68,7 @@ impl RedisStore {
         })
     }
 
-    /// Returns a connection for an application.
+    /// Returns a connection for the commands of an application.
     pub(crate) fn connection(&self) -> Redis {
         self.servers.connection()
     }
@@ -81,7 +81,7 @@ impl RedisStore {
         self.servers.ping().await
     }
 
-    /// Reads in one round trip: the entry first, then its nonces, the witness and the lease.
+    /// Reads the entry, then its nonces, the witness and the lease, in one round trip.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         let names = || {
             let lease = holder.then(|| self.names.lease(at));
@@ -142,7 +142,8 @@ impl RedisStore {
             let mut next = || first_value(replies.next()?.0);
             let holder = next().as_ref().and_then(token);
             let there = next();
-            // The command is sent again on a new connection if its result was lost.
+            // If the reply to `SET` was lost, `SET` was sent again on a new connection. Then the
+            // lease may already have the drawn token.
             let is_taken = set == Value::Okay || holder == Some(drawn);
             if !is_taken {
                 // The lease ended between `SET` and `MGET`: report it as held.
@@ -191,7 +192,7 @@ impl RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        // Built again for a retry instead of cloned: the entry may be large.
+        // A retry builds the command again instead of cloning it, because the entry may be large.
         let store = || {
             let mut command = match lease.claim {
                 Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
@@ -266,7 +267,7 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    /// Evicts. `Ok(Err(..))`: some nodes did not take their evictions. `Err`: no node took any.
+    /// Runs evictions. `Ok(Err(..))`: some of them failed. `Err`: all of them have to be retried.
     pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), EvictionError>, Fault> {
         let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
@@ -314,7 +315,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-/// Returns a nonce as this incarnation of its server has it.
+/// Parses a nonce, and combines it with the incarnation of its server.
 fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
     match value {
         Value::BulkString(bytes) => bytes

@@ -15,7 +15,7 @@ pub(super) struct Layout {
     pub(super) primaries: Vec<Location>,
     /// Primaries without slots, to which slots may be migrating.
     pub(super) spares: Vec<Location>,
-    /// Replicas, and nodes that others have lost.
+    /// Replicas, and nodes that are marked as failed.
     pub(super) others: Vec<Endpoint>,
 }
 
@@ -41,7 +41,8 @@ pub(super) struct View {
     pub(super) from: Endpoint,
     /// The reply to `CLUSTER NODES`.
     pub(super) nodes: String,
-    /// The reply to `CLUSTER SLOTS`, which alone has the endpoints that clients should use.
+    /// The reply to `CLUSTER SLOTS`. Only this reply has the preferred endpoints, which clients should
+    /// use.
     pub(super) slots: Value,
 }
 
@@ -59,19 +60,19 @@ struct Line<'a> {
 /// A node, merged from all views.
 #[derive(Default)]
 struct MergedNode {
-    /// The endpoints of the node; the first is used.
+    /// The endpoints of the node. The one with the lowest rank is used.
     endpoints: Vec<(Rank, String, u16)>,
     is_primary: bool,
     has_failed: bool,
     has_slots: bool,
 }
 
-/// The preference among the endpoints of a node.
+/// The rank of an endpoint. The lowest rank is the most preferred one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The name in the certificate of the node.
     Certified,
-    /// The endpoint that the nodes send to clients.
+    /// The preferred endpoint in the reply to `CLUSTER SLOTS`.
     Preferred,
     Address,
     /// The endpoint to which `CLUSTER NODES` was sent: the node does not know its own address.
@@ -80,8 +81,8 @@ enum Rank {
 }
 
 impl Layout {
-    /// Merges the views of several nodes. If two primaries claim a slot, the one with the greater
-    /// configuration epoch has the slot: the nodes decide the same. `None`: no slot has a primary.
+    /// Merges the views of several nodes. If two primaries claim a slot, it belongs to the one with the
+    /// greater configuration epoch, as the nodes decide, too. `None`: no slot has a primary.
     pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
         let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         let mut merged: BTreeMap<&str, MergedNode> = BTreeMap::new();
@@ -98,7 +99,7 @@ impl Layout {
                 let node = merged.entry(line.id).or_default();
                 node.is_primary |= line.is_primary;
                 node.has_failed |= line.has_failed;
-                node.learn(&line, preferred.get(line.id), &view.from, by_host_name);
+                node.add_line(&line, preferred.get(line.id), &view.from, by_host_name);
             }
         }
         let mut layout = Self::default();
@@ -150,7 +151,7 @@ impl Location {
 
 impl MergedNode {
     /// Adds the endpoints in a line.
-    fn learn(
+    fn add_line(
         &mut self,
         line: &Line<'_>,
         preferred: Option<&ReportedAddress>,
@@ -164,21 +165,21 @@ impl MergedNode {
         };
         if let Some(preferred) = preferred {
             let host = preferred.host.as_deref().or(queried);
-            self.add(Rank::Preferred, host, preferred.port);
+            self.add_endpoint(Rank::Preferred, host, preferred.port);
         }
         match &line.address.host {
-            Some(host) => self.add(Rank::Address, Some(host), port),
-            None => self.add(Rank::QueriedAt, queried, port),
+            Some(host) => self.add_endpoint(Rank::Address, Some(host), port),
+            None => self.add_endpoint(Rank::QueriedAt, queried, port),
         }
         let rank = if by_host_name {
             Rank::Certified
         } else {
             Rank::HostName
         };
-        self.add(rank, line.host_name, port);
+        self.add_endpoint(rank, line.host_name, port);
     }
 
-    fn add(&mut self, rank: Rank, host: Option<&str>, port: u16) {
+    fn add_endpoint(&mut self, rank: Rank, host: Option<&str>, port: u16) {
         let endpoint = host.map(|host| (rank, host.to_owned(), port));
         if let Some(endpoint) = endpoint.filter(|it| !self.endpoints.contains(it)) {
             self.endpoints.push(endpoint);
@@ -197,7 +198,8 @@ impl MergedNode {
     }
 }
 
-/// Parses the first and the last slot of `17` or `0-5460`. A slot that is migrating in is not served.
+/// Parses the first and the last slot of `17` or `0-5460`. Returns `None` for the mark of a migrating
+/// slot, such as `[300->-b]`.
 fn range(slots: &str) -> Option<(usize, usize)> {
     let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
@@ -236,8 +238,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Returns the endpoints that clients should use, by the ids of their nodes. The reply to `CLUSTER
-/// SLOTS` has `[first, last, [endpoint, port, id, …], …]` for each range of slots.
+/// Returns the preferred endpoints, by the ids of their nodes. The reply to `CLUSTER SLOTS` has
+/// `[first, last, [endpoint, port, id, …], …]` for each range of slots.
 fn preferred(slots: &Value) -> HashMap<String, ReportedAddress> {
     let ranges = slots.as_sequence().unwrap_or_default().iter();
     let nodes = ranges.flat_map(|range| range.as_sequence().unwrap_or_default().iter().skip(2));
@@ -257,7 +259,7 @@ fn preferred(slots: &Value) -> HashMap<String, ReportedAddress> {
 }
 
 impl ReportedAddress {
-    /// Parses `host:port`, in which the host may be missing or unknown.
+    /// Parses `host:port`, in which the host may be empty or `?`.
     pub(super) fn parse(address: &str) -> Option<Self> {
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -341,7 +343,7 @@ mod tests {
         }
     }
 
-    /// A node of the reply to `CLUSTER SLOTS`, which serves everything.
+    /// Returns a reply to `CLUSTER SLOTS` in which one node serves all slots.
     fn preferring(endpoint: Value) -> Value {
         let text = |text: &str| Value::BulkString(text.into());
         let node = vec![endpoint, Value::Int(7), text("a"), Value::Array(Vec::new())];
