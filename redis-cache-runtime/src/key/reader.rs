@@ -14,11 +14,11 @@ use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
 /// The URL of a request. Each argument of a handler writes the parts that it can see into the key.
 ///
-/// [`Determined::read`](crate::Determined::read) receives it.
+/// This reader is the argument of [`Determined::read`](crate::Determined::read).
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "each notes something else that was found out"
+    reason = "each records an independent finding"
 )]
 pub struct UrlReader<'a> {
     url: RequestUrl<'a>,
@@ -26,7 +26,7 @@ pub struct UrlReader<'a> {
     params: Option<Params>,
     /// The text of the key: the handler, then the values of the path.
     base: String,
-    /// The rest of the key.
+    /// The extension of the key: the values that are not read from the parameters of the path.
     more: String,
     /// The text that selects a variant of the key.
     rest: String,
@@ -34,13 +34,13 @@ pub struct UrlReader<'a> {
     read: u64,
     /// The whole path is written, so every parameter is in the key.
     has_path: bool,
-    /// The values of the path alone do not show to which parameters they belong.
+    /// The values alone do not identify the parameters of the path.
     needs_names: bool,
     /// The path could not be read as the type of the argument.
     has_failed: bool,
     /// The URL is that of a write, so other spellings of the same values matter.
     is_for_write: bool,
-    /// Another spelling of the same values has another key.
+    /// The same values can be spelled in another way, which has another key.
     has_other_spellings: bool,
 }
 
@@ -48,11 +48,11 @@ pub struct UrlReader<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlValues {
     pub(crate) base: String,
-    /// Apart, because most handlers read nothing else.
+    /// The other results. Boxed, because most requests have none.
     pub(crate) extras: Option<Box<UrlExtras>>,
 }
 
-/// The values that were read from a URL, except those of the path.
+/// The results of reading a URL, except the values of the path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlExtras {
     /// The text that extends the key.
@@ -109,10 +109,10 @@ impl<'a> UrlReader<'a> {
 
     /// Returns the text to which the next extension of the key is appended.
     fn more(&mut self) -> &mut String {
-        next(&mut self.more)
+        next_extension(&mut self.more)
     }
 
-    /// Takes the parameters of the path out for the time of a call.
+    /// Takes the parameters of the path out of the reader. Copies them from the request if necessary.
     fn take_params(&mut self) -> Params {
         let params = self.params.take();
         params.unwrap_or_else(|| self.url.params())
@@ -141,8 +141,8 @@ impl<'a> UrlReader<'a> {
         });
     }
 
-    /// Reads parameters of the path as a type; `false`: they do not parse, and are written as they were
-    /// sent.
+    /// Reads the parameters of the path as a type. If `read` returns `false`, they do not parse, and
+    /// are written as they were sent.
     fn read_path(&mut self, read: impl FnOnce(&mut PathParams<'_>, &mut String) -> bool) {
         let kept = self.take_params();
         let pairs: SmallVec<[_; 4]> = kept.iter().collect();
@@ -230,18 +230,18 @@ impl<'a> UrlReader<'a> {
     pub(crate) fn exact_query(&mut self) {
         // A missing query differs from an empty one.
         if let Some(query) = self.url.uri().query() {
-            let more = next(&mut self.more);
+            let more = next_extension(&mut self.more);
             more.push('*');
             push_text(more, query);
         }
     }
 
-    /// Writes the URI as it was sent: the authority selects a variant, because the version of HTTP
-    /// decides where it is.
+    /// Writes the URI as it was sent. Its scheme and authority select a variant instead of extending
+    /// the key, because the version of HTTP decides whether the URI has them.
     pub(crate) fn exact_uri(&mut self) {
         self.has_path = true;
         for uri in self.url.uris() {
-            let more = next(&mut self.more);
+            let more = next_extension(&mut self.more);
             push_text(more, uri.path());
             if let Some(query) = uri.query() {
                 more.push('?');
@@ -261,14 +261,17 @@ impl<'a> UrlReader<'a> {
     pub(crate) fn path_text(&mut self) {
         self.has_path = true;
         for uri in self.url.uris() {
-            push_text(next(&mut self.more), &normalize_percent(uri.path()));
+            push_text(
+                next_extension(&mut self.more),
+                &normalize_percent(uri.path()),
+            );
         }
     }
 
     /// Writes the text of the query in normal form, the parameters sorted by name.
     pub(crate) fn query_text(&mut self, rule: QueryRule) {
         let query = self.url.uri().query().unwrap_or_default();
-        rule.write(query, next(&mut self.more));
+        rule.write(query, next_extension(&mut self.more));
     }
 
     /// Returns the URI, for extractors that read a query.
@@ -276,7 +279,7 @@ impl<'a> UrlReader<'a> {
         self.url.uri()
     }
 
-    /// Leaves the parameters of the path to something else.
+    /// Treats all parameters of the path as read.
     pub(crate) fn ignore_params(&mut self) {
         self.read = u64::MAX;
     }
@@ -289,13 +292,14 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Ends the reading: parameters of the path that no argument reads select a variant.
+    /// Finishes the reading. Parameters of the path that no argument has read select a variant.
     pub(crate) fn finish(mut self, with_names: bool) -> UrlValues {
         let mut names = String::new();
-        // Where one parameter was read by its place, there is no other.
+        // Skipped if all parameters count as read and were not copied: none is left to write, and a
+        // single parameter needs no name.
         if self.params.is_some() || self.read != u64::MAX {
             let params = self.take_params();
-            self.unread(&params);
+            self.write_unread(&params);
             if with_names {
                 names = self.names(&params);
             }
@@ -317,7 +321,7 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    fn unread(&mut self, params: &Params) {
+    fn write_unread(&mut self, params: &Params) {
         if self.has_path {
             return;
         }
@@ -337,7 +341,8 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Returns whether an argument reads the parameter at a place. There are bits for 64 of them.
+    /// Returns whether an argument has read the parameter at an index. Only the first 64 parameters
+    /// have a bit.
     fn has_read(&self, at: usize) -> bool {
         at < 64 && self.read & (1 << at) != 0
     }
@@ -355,8 +360,8 @@ impl<'a> UrlReader<'a> {
     }
 }
 
-/// Separates the extensions of a key.
-fn next(more: &mut String) -> &mut String {
+/// Appends the separator before the next part of the extension, or the `?` before the first one.
+fn next_extension(more: &mut String) -> &mut String {
     more.push(if more.is_empty() { '?' } else { '|' });
     more
 }

@@ -18,14 +18,14 @@ use crate::key::registry::MountPath;
 /// The URL of a request, as extractors see it.
 #[derive(Debug)]
 pub(crate) enum RequestUrl<'a> {
-    /// The URL in the head of the request. The head is borrowed mutably, but never changed: axum lends
-    /// the parameters of a path only to extractors.
+    /// The URL in the `Parts` of the request. They are borrowed mutably but never changed: only an
+    /// extractor gets the parameters of the path from axum.
     InParts(&'a mut Parts),
     Copied(&'a UrlCopy),
 }
 
 impl RequestUrl<'_> {
-    /// The URI without the prefixes of nested routers.
+    /// Returns the URI without the prefixes of nested routers.
     pub(crate) fn uri(&self) -> &Uri {
         match self {
             Self::InParts(parts) => &parts.uri,
@@ -33,7 +33,7 @@ impl RequestUrl<'_> {
         }
     }
 
-    /// The URI that extractors see, and the one that came from the client where it is another.
+    /// Returns the URI that extractors see, and the original URI of the client if it differs.
     pub(crate) fn uris(&self) -> impl Iterator<Item = &Uri> {
         let original = match self {
             Self::InParts(parts) => parts.extensions.get().map(|OriginalUri(uri)| uri),
@@ -88,7 +88,7 @@ impl RequestUrl<'_> {
     }
 }
 
-/// The URL of a request, kept for later.
+/// A copy of the URL of a request.
 #[derive(Debug, Default)]
 pub(crate) struct UrlCopy {
     uri: Uri,

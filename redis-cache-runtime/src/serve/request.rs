@@ -42,7 +42,7 @@ pub enum NeededUrl {
     Values(fn() -> &'static Route),
 }
 
-/// The part of the URL that is kept for a request.
+/// The part of the URL that is copied from a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Url {
     /// Nothing.
@@ -180,7 +180,7 @@ impl RequestHead {
         }
     }
 
-    /// Returns the URL if it was kept; otherwise an empty one.
+    /// Returns the copy of the URL, or an empty URL if there is no copy.
     pub(crate) fn request_url(&self) -> RequestUrl<'_> {
         static NOTHING: LazyLock<UrlCopy> = LazyLock::new(UrlCopy::default);
         match &self.url {
