@@ -1,4 +1,4 @@
-//! The methods of [`Cache`] for any code: values and evictions.
+//! The methods of [`Cache`] for values and evictions.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +7,7 @@ use super::{Cache, Ttl, Values};
 use crate::engine::due_eviction::DueEviction;
 use crate::key::{self, CacheKey, Eviction};
 
-/// Values in no group, with the default lifetime, and evictions. [`Values`] describes the
+/// Values that are in no group and have the default lifetime, and evictions. See [`Values`] for the
 /// guarantees.
 impl Cache {
     /// Returns the values of a group.

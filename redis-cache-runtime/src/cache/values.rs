@@ -73,8 +73,8 @@ impl From<Duration> for Ttl {
 ///
 /// Values have the same guarantees as responses. A value that was made before an eviction or a
 /// [`set`](Self::set) of its key is never returned after that. If the store is unreachable, no value is
-/// found and no call fails. An eviction is done in every process when the call returns. If it does not
-/// reach the store, it is retried until it does; until then, this process does not use the evicted
+/// found and no call fails. When the call returns, an eviction applies to every process. If it does not
+/// reach the store, it is retried until it does. Until then, this process does not use the evicted
 /// values, but other processes may.
 #[derive(Clone, Debug)]
 pub struct Values {

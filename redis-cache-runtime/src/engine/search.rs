@@ -105,7 +105,7 @@ pub(crate) struct Search<'a, S> {
 /// A stored entry, or instructions for running the handler.
 type StoredOrPlan<T> = Result<T, Plan<T>>;
 
-/// The result of a lookup without an entry that can simply be reused.
+/// The result of a lookup that found no entry to reuse as it is.
 enum Unusable<T> {
     /// The entry is stale, and may be reused while it is refreshed.
     Stale(T),
@@ -187,7 +187,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Continues after the first lookup found no entry that can simply be reused.
+    /// Continues after the first lookup found no entry to reuse as it is.
     async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> StoredOrPlan<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,

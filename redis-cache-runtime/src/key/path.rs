@@ -1,5 +1,5 @@
-//! Deserializes the parameters of a path exactly as axum's `Path` does, and records which of them a type
-//! reads. (The deserializer of axum is private.)
+//! Deserializes the parameters of a path exactly as axum's `Path` does, and records which of them a
+//! type has read. (The deserializer of axum is private.)
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! Reads the parts of a URL that the arguments of a handler can see, and writes them into a key.
+//! Reads the parts of a URL that the arguments of a handler read, and writes them into a key.
 
 use axum::http::Uri;
 use axum::http::uri::Authority;
@@ -12,9 +12,10 @@ use super::recorder::record;
 use super::request_url::{Params, RequestUrl};
 use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
-/// The URL of a request. Each argument of a handler writes the parts that it can see into the key.
+/// A reader of the URL of a request. Each argument of a handler writes the parts that it reads into the
+/// key.
 ///
-/// This reader is the argument of [`Determined::read`](crate::Determined::read).
+/// The reader is passed to [`Determined::read`](crate::Determined::read).
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -26,7 +27,7 @@ pub struct UrlReader<'a> {
     params: Option<Params>,
     /// The text of the key: the handler, then the values of the path.
     base: String,
-    /// The extension of the key: the values that are not read from the parameters of the path.
+    /// The text that extends the key, such as the values of the query.
     more: String,
     /// The text that selects a variant of the key.
     rest: String,

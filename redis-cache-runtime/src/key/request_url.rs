@@ -111,7 +111,7 @@ impl UrlCopy {
         })
     }
 
-    /// Returns the URL that a text names, for a handler that reads nothing from the path.
+    /// Parses a path and query, for a handler that reads no parameters of the path.
     pub(crate) fn of_text(text: &str) -> Self {
         Self {
             uri: normalize_percent(text).parse().unwrap_or_default(),
@@ -120,8 +120,8 @@ impl UrlCopy {
     }
 }
 
-/// The parameters of a path, decoded, in the order of the route. Copied, because axum lends them to a
-/// type that it deserializes only; few and short ones need no allocation.
+/// The parameters of a path, decoded, in the order of the route. They are copied, because axum passes
+/// them only to a type that it deserializes. A few short parameters need no allocation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params {
     text: SmallVec<[u8; 32]>,
@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for ParamsVisitor {
     }
 }
 
-/// Appends a text.
+/// A visitor that appends a string.
 struct Append<'a>(&'a mut SmallVec<[u8; 32]>);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {

@@ -30,7 +30,6 @@ const MAX_FRAMES: usize = 1024;
 
 /// The result of reading a body ahead.
 pub(crate) enum Captured {
-    /// The complete body.
     Whole(Bytes),
     /// The length of the body is unknown, or not all of its data is ready. The response is sent
     /// without waiting for the rest.

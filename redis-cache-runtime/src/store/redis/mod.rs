@@ -242,8 +242,8 @@ impl RedisStore {
         self.run_seeds(seeds, Purpose::OTHER).await.map(drop)
     }
 
-    /// Runs commands that seed nonces. If they have to be sent again, new nonces are drawn: a nonce that
-    /// was seen and then removed by an eviction must not come back.
+    /// Runs commands that seed nonces. If they have to be sent again, new nonces are drawn, because
+    /// a nonce that an eviction has removed must not come back.
     async fn run_seeds<'a>(
         &self,
         commands: impl Fn() -> Result<Vec<Command<'a>>, Fault>,

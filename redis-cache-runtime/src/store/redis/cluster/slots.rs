@@ -82,7 +82,7 @@ enum Rank {
 
 impl Layout {
     /// Merges the views of several nodes. If two primaries claim a slot, it belongs to the one with the
-    /// greater configuration epoch, as the nodes decide, too. `None`: no slot has a primary.
+    /// greater configuration epoch, which is also the rule of the nodes. `None`: no slot has a primary.
     pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
         let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         let mut merged: BTreeMap<&str, MergedNode> = BTreeMap::new();
