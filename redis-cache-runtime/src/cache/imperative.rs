@@ -1,4 +1,4 @@
-//! The methods of [`Cache`] for any code: values and evictions.
+//! The methods of [`Cache`] for values and evictions.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +7,7 @@ use super::{Cache, Ttl, Values};
 use crate::engine::due_eviction::DueEviction;
 use crate::key::{self, CacheKey, Eviction};
 
-/// Values in no group, with the default lifetime, and evictions. [`Values`] describes the
+/// Values that are in no group and have the default lifetime, and evictions. See [`Values`] for the
 /// guarantees.
 impl Cache {
     /// Returns the values of a group.
@@ -72,8 +72,8 @@ impl Cache {
         Values::new(self).set_many(pairs).await;
     }
 
-    /// Returns the value of a key. If there is none, an async function or closure, such as `async
-    /// || 42`, makes it, once for all concurrent callers, and it is stored. See
+    /// Returns the value of a key. If there is none, calls an async function or closure, such as
+    /// `async || 42`, once for all concurrent callers, and stores the result. See
     /// [`Values::get_or_insert_with`].
     ///
     /// ```
@@ -111,8 +111,7 @@ impl Cache {
         Values::new(self).delete(key).await;
     }
 
-    /// Evicts the values and the responses of a group. It takes constant time, whatever their
-    /// number is.
+    /// Evicts the values and the responses of a group, in constant time.
     ///
     /// ```
     /// # use axum_redis_cache::{Cache, cached};
@@ -132,7 +131,7 @@ impl Cache {
         self.evict_one(self.engine.eviction_of_group(&group)).await;
     }
 
-    /// Evicts all values and responses. It takes constant time, whatever their number is.
+    /// Evicts all values and responses, in constant time.
     pub async fn clear(&self) {
         self.evict_one(self.engine.eviction_of_all()).await;
     }
@@ -160,7 +159,7 @@ impl Cache {
         self.evict_one(self.engine.eviction_of_key(key)).await;
     }
 
-    /// Evicts, even if the caller is dropped meanwhile.
+    /// Runs an eviction, even if the future of the caller is dropped meanwhile.
     async fn evict_one(&self, eviction: Eviction) {
         DueEviction::new(self.engine.client().clone(), vec![eviction])
             .run()

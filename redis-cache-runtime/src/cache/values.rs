@@ -72,10 +72,10 @@ impl From<Duration> for Ttl {
 /// removes both.
 ///
 /// Values have the same guarantees as responses. A value that was made before an eviction or a
-/// [`set`](Self::set) of its key is never found after it. If the store is unreachable, no value is
-/// found and no call fails. An eviction is done in every process when the call returns. If it does
-/// not reach the store, it is retried until it does; until then, this process does not use the
-/// evicted values, but other processes may.
+/// [`set`](Self::set) of its key is never returned after that. If the store is unreachable, no value is
+/// found and no call fails. When the call returns, an eviction applies to every process. If it does not
+/// reach the store, it is retried until it does. Until then, this process does not use the evicted
+/// values, but other processes may.
 #[derive(Clone, Debug)]
 pub struct Values {
     engine: Engine,
@@ -158,13 +158,13 @@ impl Values {
         found.is_some()
     }
 
-    /// Stores a value. When this returns, the old value is never found again, even if the new one
-    /// is not stored. That happens in two cases:
+    /// Stores a value. After this call, the old value is never returned again. The new value is not
+    /// stored in two cases:
     ///
-    /// * The value has no JSON (such as a map whose keys are not strings), or its JSON is longer than
-    ///   [`max_body_bytes`](crate::Settings::max_body_bytes). The log names the reason.
-    /// * The key was evicted or set again meanwhile. It is unknown which of two values is newer, so
-    ///   neither is kept.
+    /// * The value cannot be encoded as JSON (such as a map whose keys are not strings), or its JSON is
+    ///   longer than [`max_body_bytes`](crate::Settings::max_body_bytes). The log names the reason.
+    /// * The key was evicted or set again meanwhile. It is unknown which value is newer, so neither is
+    ///   kept.
     ///
     /// If the future is dropped before its end, the key is evicted.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
@@ -186,16 +186,16 @@ impl Values {
         write_all(self.engine.clone(), self.lifetime, encoded.collect()).await;
     }
 
-    /// Returns the value of a key. If there is none, an async function or an async closure, such as
-    /// `async || count(&db).await`, makes it, and it is stored. (A block, `async { .. }`, is not a
+    /// Returns the value of a key. If there is none, calls an async function or an async closure, such
+    /// as `async || count(&db).await`, and stores the result. (A block, `async { .. }`, is not a
     /// function.)
     ///
-    /// Concurrent callers make one value, even in several processes: one caller makes it, and the
-    /// others get the same value. The function runs in the task of its caller. If that is dropped,
-    /// another waiting caller makes the value. If the function takes longer than
-    /// [`lease_ttl`](crate::Settings::lease_ttl), the value is not stored, and the other callers
-    /// stop waiting and make it themselves. They do the same if the function panics, or if the
-    /// value cannot be stored.
+    /// Concurrent callers share one value, even in several processes: one caller makes the value, and
+    /// the others wait for it. The function runs in the task of its caller. If the future of that
+    /// caller is dropped, another waiting caller makes the value. If the function takes longer than
+    /// [`lease_ttl`](crate::Settings::lease_ttl), the value is not stored, and the other callers stop
+    /// waiting and make it themselves. They do the same if the function panics, or if the value cannot
+    /// be stored.
     ///
     /// ```
     /// # use axum_redis_cache::Cache;

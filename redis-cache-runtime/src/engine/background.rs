@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::observe::Place;
+use crate::observe::TraceContext;
 
 /// The largest number of stale responses that are refreshed at once.
 const MAX_REFRESHES: usize = 1024;
@@ -57,7 +57,9 @@ impl Background {
     ) -> impl Future<Output = Option<T>> + Send {
         match Handle::try_current() {
             Ok(runtime) => {
-                let work = self.tasks.spawn_on(Place::current().around(work), &runtime);
+                let work = self
+                    .tasks
+                    .spawn_on(TraceContext::current().around(work), &runtime);
                 Either::Left(work.map(Result::ok))
             }
             Err(_) => Either::Right(Box::pin(work.map(Some))),
@@ -68,7 +70,8 @@ impl Background {
     /// which completes it for a cache in memory.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
-            self.tasks.spawn_on(Place::current().around(work), &runtime);
+            self.tasks
+                .spawn_on(TraceContext::current().around(work), &runtime);
         } else {
             let mut work = std::pin::pin!(work);
             let _ = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -92,7 +95,9 @@ impl Background {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Option<AbortOnDropHandle<()>> {
         let runtime = Handle::try_current().ok()?;
-        let work = self.tasks.spawn_on(Place::current().around(work), &runtime);
+        let work = self
+            .tasks
+            .spawn_on(TraceContext::current().around(work), &runtime);
         Some(AbortOnDropHandle::new(work))
     }
 
@@ -101,9 +106,9 @@ impl Background {
         &self,
         run: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
-        place: Place,
+        trace: TraceContext,
     ) {
-        self.run_one_of(&self.detached, DETACHED.scope((), run), limit, place);
+        self.run_one_of(&self.detached, DETACHED.scope((), run), limit, trace);
     }
 
     /// Returns whether the caller is inside a detached run. Nothing inside it is detached again:
@@ -114,7 +119,7 @@ impl Background {
 
     /// Runs a handler to refresh a stale response, for `limit` at most.
     pub(crate) fn refresh(&self, run: impl Future<Output = ()> + Send + 'static, limit: Duration) {
-        self.run_one_of(&self.refreshes, run, limit, Place::current());
+        self.run_one_of(&self.refreshes, run, limit, TraceContext::current());
     }
 
     fn run_one_of(
@@ -122,7 +127,7 @@ impl Background {
         permits: &Arc<Semaphore>,
         run: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
-        place: Place,
+        trace: TraceContext,
     ) {
         let (Ok(runtime), Ok(permit)) = (
             Handle::try_current(),
@@ -136,7 +141,7 @@ impl Background {
             let _ = timeout(limit, run).await;
             drop(permit);
         };
-        self.tasks.spawn_on(place.around(run), &runtime);
+        self.tasks.spawn_on(trace.around(run), &runtime);
     }
 
     /// Waits until no background work is left.

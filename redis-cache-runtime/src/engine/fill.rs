@@ -37,7 +37,7 @@ struct Work {
     kept_for: Option<Duration>,
 }
 
-/// The result of the attempt to begin a fill.
+/// The result of an attempt to begin a fill.
 pub(crate) enum Begun {
     /// The lease is taken. The entry is the current one, which another fill may have stored since
     /// the lookup.
@@ -116,7 +116,7 @@ impl Fill {
         self.work.held.end()
     }
 
-    /// Runs the handler, and renews the lease meanwhile if other requests may follow.
+    /// Runs the handler. Renews the lease during the run if other requests may follow.
     pub(crate) async fn run<T>(&self, handler: impl Future<Output = T>) -> T {
         match &self.lead {
             Some(lead) => lead.run(&self.work.held, handler).await,
@@ -124,8 +124,8 @@ impl Fill {
         }
     }
 
-    /// Lets the followers and other processes stop waiting for the response, which streams and may
-    /// take long. `None`: the lease is lost.
+    /// Makes the followers and other processes stop waiting for the response, because it is a
+    /// stream and may take long. `None`: the lease is lost, or the store has a fault.
     pub(crate) async fn unawaited(mut self: Box<Self>) -> Option<Box<Self>> {
         if let Some(lead) = self.lead.take() {
             lead.fail_to_share();
@@ -141,8 +141,8 @@ impl Fill {
     }
 
     /// Shares an entry with the followers, then stores it if nothing was evicted since the fill
-    /// began. The store keeps the entry for `stale_for` after it has become stale. `None`: the
-    /// response could not be encoded. Returns the result.
+    /// began. The store keeps the entry for `stale_for` after it has become stale. If `entry` is
+    /// `None`, the response could not be encoded.
     pub(crate) async fn store(
         mut self: Box<Self>,
         entry: Option<Entry>,
@@ -153,12 +153,12 @@ impl Fill {
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
-        self.finish(|work| work.end(entry, stale_for))
+        self.finish(|work| work.store_and_record(entry, stale_for))
             .await
             .unwrap_or(Written::Superseded)
     }
 
-    /// Ends without storing: a read releases its lease, a write evicts its key.
+    /// Ends the fill without storing an entry: a read releases its lease, a write evicts its key.
     pub(crate) async fn give_up(self: Box<Self>) {
         self.finish(Work::give_up).await;
     }
@@ -173,8 +173,8 @@ impl Fill {
         }
     }
 
-    /// Does the same as `abandon`, and lets no request follow for a short time: the next response
-    /// most likely cannot be shared either.
+    /// Does the same as `abandon`. For a short time, no request follows another one, because the
+    /// next response most likely cannot be shared either.
     pub(crate) async fn abandon_unshared(mut self: Box<Self>) {
         let lead = self.lead.take();
         self.release().await;
@@ -218,7 +218,7 @@ impl Drop for Fill {
 
 impl Work {
     /// Stores an entry, and records the result in metrics, spans and the log.
-    async fn end(self, entry: Option<Entry>, stale_for: Duration) -> Written {
+    async fn store_and_record(self, entry: Option<Entry>, stale_for: Duration) -> Written {
         let (client, handler) = (Arc::clone(&self.held.client), self.handler);
         let writes = match self.held.lease.claim {
             Claim::IfFree | Claim::Alone => Writes::Fill,
@@ -253,7 +253,7 @@ impl Work {
             self.give_up().await;
             return Written::Refused(NotStorable::TooLarge.name());
         };
-        // The remaining lifetime, because the body may have taken a while.
+        // Uses the remaining lifetime, because the body may have taken a while.
         let fresh_for = entry.freshness(clock::now()).remaining();
         if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
             self.give_up().await;
@@ -272,7 +272,7 @@ impl Work {
             Ok(true) => Written::Stored,
             Ok(false) => Written::Superseded,
             // The entry may have been stored, so it must be evicted. The request does not wait for
-            // that: its time is used up.
+            // the eviction, because its time budget is used up.
             Err(fault) if fault.is_absence() => {
                 if let Some(evictions) = self.evictions() {
                     client.evict_later(&evictions).await;
@@ -299,8 +299,8 @@ impl Work {
         }
     }
 
-    /// Returns the evictions of a write that failed; `None`: the fill is of a read. The eviction of
-    /// the key removes the lease, too.
+    /// Returns the evictions of a write that failed; `None`: the fill belongs to a read. The
+    /// eviction of the key removes the lease, too.
     fn evictions(&self) -> Option<Vec<Eviction>> {
         let is_write = self.held.is_of_write();
         is_write.then(|| vec![Eviction::Key(self.held.at.key.clone())])

@@ -1,12 +1,13 @@
 //! Single-flight: one of the requests that miss the same entry leads, which means it runs the
 //! handler. The others follow: they wait for its response.
 //!
-//! The invariant: a response from before an eviction never reaches a request that came after it. A
-//! follower may share a run that began after the follower joined. If the run began before, nothing
-//! may have been evicted in between, which only the store knows. So the leader asks the store, on
-//! behalf of all followers that have joined so far, whether its lease is still held and its stamps
-//! are still current. Followers are numbered in the order in which they join, and the leader
-//! records the number up to which the store has confirmed them.
+//! The invariant: if a request arrives after an eviction, it never gets a response that was made before
+//! the eviction. A follower may share the response of a run that began after the follower joined. If
+//! the run began earlier, the follower may share the response only if nothing was evicted in between.
+//! This information is in the store. So the leader checks in the store that its lease is still held and
+//! that its stamps are still current. One check confirms all followers that have joined before it.
+//! Followers are numbered in the order in which they join, and the leader records the number of the
+//! last confirmed follower.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -23,10 +24,11 @@ use super::waits::{self, Run, Wait};
 use crate::key::Address;
 use crate::store::entry::Entry;
 
-/// The time for which no request follows at an address whose last response could not be shared.
+/// The time for which requests to an address do not follow each other after a response that could not
+/// be shared.
 const UNSHARED: Duration = Duration::from_secs(1);
 
-/// The largest number of such addresses that are remembered.
+/// The largest number of these addresses that are recorded.
 const MAX_UNSHARED: usize = 1024;
 
 /// The runs under way in this process, by their addresses.
@@ -34,10 +36,10 @@ const MAX_UNSHARED: usize = 1024;
 pub(crate) struct Flights {
     table: Mutex<HashMap<Address, Arc<Flight>>>,
     len: AtomicUsize,
-    /// Addresses whose last response could not be shared, with the time until which the next one is
-    /// expected to be the same.
+    /// Addresses whose last response could not be shared. Until the time given, their requests do not
+    /// follow each other.
     unshared: Mutex<HashMap<Address, Instant>>,
-    /// Breaks the protocol, for a test that must notice it.
+    /// Breaks the protocol on purpose, for a test that must detect the error.
     #[cfg(test)]
     pub(crate) join_by_key_only: std::sync::atomic::AtomicBool,
 }
@@ -65,7 +67,8 @@ struct Progress {
 #[derive(Clone, Debug)]
 enum Phase {
     Running,
-    /// Something was evicted: only the confirmed followers may still wait.
+    /// The lease is lost or cannot be checked: only the confirmed followers still wait for the
+    /// response.
     Superseded,
     Landed(Entry),
     /// The response cannot be shared, or there is none.
@@ -74,24 +77,24 @@ enum Phase {
     Abandoned,
 }
 
-/// The end of the run that a follower waits for.
+/// The result of a run for one follower.
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
-    /// The response is not for this request: look it up again.
-    Again,
+    /// The follower may not use the response, or there is none: it looks the address up again.
+    LookUpAgain,
     /// The run failed, or its response cannot be shared.
     Failed,
 }
 
 impl Progress {
-    /// Returns the end of the run for the follower with a number, if it is known yet.
+    /// Returns the result for the follower with this number, if it is known yet.
     fn landing(&self, number: u64) -> Option<Landing> {
         match &self.phase {
             Phase::Failed => Some(Landing::Failed),
-            Phase::Abandoned => Some(Landing::Again),
+            Phase::Abandoned => Some(Landing::LookUpAgain),
             Phase::Running => None,
-            _ if number > self.confirmed => Some(Landing::Again),
+            _ if number > self.confirmed => Some(Landing::LookUpAgain),
             Phase::Superseded => None,
             Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
         }
@@ -102,7 +105,7 @@ impl Progress {
 pub(crate) enum Role {
     Leader(Lead),
     Follower(Follower),
-    /// The run waits for this request: to follow it would be a cycle.
+    /// The run waits for this request, so the request must not wait for the run.
     Cycle,
 }
 
@@ -271,10 +274,10 @@ pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     has_failed: bool,
-    /// The last follower that is confirmed when the run begins; `None`: the last that has joined by
-    /// then.
+    /// The last follower that is confirmed when the run begins; `None`: the last follower that has
+    /// joined by then.
     confirmed_at_start: Option<u64>,
-    /// The run around this one, if there is one, waits for it.
+    /// Records that the surrounding run, if there is one, waits for this run.
     _waited_for: Option<Wait>,
 }
 
@@ -285,13 +288,13 @@ impl Lead {
         self.flight.joined()
     }
 
-    /// Lets the start of the run confirm only the followers up to `joined`.
+    /// Limits the followers that are confirmed when the run begins to the first `joined`.
     pub(crate) fn confirm_only_joined(&mut self, joined: u64) {
         self.confirmed_at_start = Some(joined);
     }
 
-    /// Runs the handler. The run begins after all followers that have joined so far, so they are
-    /// confirmed. Meanwhile a task renews the lease and confirms new followers, even while the
+    /// Runs the handler. All followers that have joined so far are confirmed, because the run begins
+    /// after they joined. Meanwhile a task renews the lease and confirms new followers, even while the
     /// handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
@@ -309,8 +312,8 @@ impl Lead {
         self.flight.run.scope(handler).await
     }
 
-    /// Shares the response of the run. Requests that arrive from now on find it in the store, or
-    /// wait for it there.
+    /// Shares the response of the run with the followers. Requests that arrive from now on find the
+    /// response in the store, or wait until its lease ends.
     pub(super) async fn land(self, held: &HeldLease, entry: Entry) {
         self.flight.confirm_joined(held).await;
         self.flights.leave(&self.flight);
@@ -318,14 +321,15 @@ impl Lead {
     }
 
     /// Shares an entry from the store with the followers that had joined when its lookup began.
-    pub(crate) fn found(self, joined: u64, entry: Entry) {
+    pub(crate) fn share_stored(self, joined: u64, entry: Entry) {
         self.flight.confirm(joined);
         self.flights.leave(&self.flight);
         self.flight.close(Phase::Landed(entry));
     }
 
-    /// Lets the followers run the handler themselves, and no request follow for a short time: the
-    /// response cannot be shared, and most likely the next one cannot either.
+    /// Lets the followers run the handler themselves, because the response cannot be shared. Most
+    /// likely the next response cannot be shared either, so no request follows another one for a short
+    /// time.
     pub(crate) fn fail_to_share(self) {
         self.flights.remember_unshared(&self.flight.at);
         self.fail();
@@ -343,7 +347,7 @@ async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease)
     let end = held.end();
     let mut beat = Instant::now() + BEAT;
     while Instant::now() < end {
-        // The time is checked after every wait, because new followers may arrive without end.
+        // The time is checked after every wait, because new followers can end every wait early.
         let _ = timeout_at(beat.min(end), flight.arrivals.notified()).await;
         if Instant::now() >= beat {
             beat = Instant::now() + BEAT;
@@ -372,8 +376,7 @@ impl Flight {
         self.progress.borrow().confirmed
     }
 
-    /// Confirms the followers up to a number. No follower is woken: while there is no response,
-    /// nothing changes for them.
+    /// Confirms the followers up to a number. No follower is woken, because there is no response yet.
     fn confirm(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
             progress.confirmed = number.max(progress.confirmed);
@@ -381,8 +384,8 @@ impl Flight {
         });
     }
 
-    /// Confirms the followers that have joined so far, if the store says that nothing was evicted.
-    /// Returns whether that is so; `None`: the store has a fault.
+    /// Checks in the store that nothing was evicted, and confirms the followers that had joined before
+    /// the check. `Some(false)`: something was evicted. `None`: the store has a fault.
     async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
         if joined <= self.confirmed() {
@@ -407,8 +410,7 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // After a panic no follower leads in turn: the handler would most likely panic for each of
-        // them.
+        // After a panic, no follower leads next: the handler would most likely panic for each of them.
         self.flight
             .close(if self.has_failed || std::thread::panicking() {
                 Phase::Failed

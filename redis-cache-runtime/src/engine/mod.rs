@@ -1,5 +1,5 @@
-//! The engine behind a [`Cache`](crate::Cache): looks entries up, decides who runs a handler, stores
-//! and evicts.
+//! The engine of a [`Cache`](crate::Cache). It looks entries up, decides which request runs a handler,
+//! stores responses, and evicts entries.
 
 pub(crate) mod background;
 pub(crate) mod client;
@@ -43,12 +43,13 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// The engine of a cache, or of a scope of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    shared: Arc<SharedEngine>,
     /// The scope of the entries and groups, if the cache is a view of another one.
     scope: Option<Scope>,
 }
 
-struct Inner {
+/// The part of an engine that its clones and scopes share.
+struct SharedEngine {
     client: Arc<StoreClient>,
     flights: Arc<Flights>,
     turns: Arc<Turns>,
@@ -62,7 +63,7 @@ struct Inner {
 
 impl Engine {
     pub(crate) fn new(settings: &Settings, store: Store, faults: Arc<FaultLog>) -> Self {
-        let inner = Inner {
+        let shared = SharedEngine {
             client: Arc::new(StoreClient::new(settings, store, faults)),
             flights: Arc::default(),
             turns: Arc::default(),
@@ -73,11 +74,11 @@ impl Engine {
             cache_status: settings.cache_status,
             cache_groups: settings.cache_groups,
         };
-        let client = Arc::downgrade(&inner.client);
+        let client = Arc::downgrade(&shared.client);
         let status = move || Some(client.upgrade()?.status());
-        inner.client.observer().watch(&settings.prefix, status);
+        shared.client.observer().watch(&settings.prefix, status);
         Self {
-            inner: Arc::new(inner),
+            shared: Arc::new(shared),
             scope: None,
         }
     }
@@ -85,7 +86,7 @@ impl Engine {
     /// Returns a view that shares the store, and has entries, groups and evictions of its own.
     pub(crate) fn scoped(&self, name: &str) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            shared: Arc::clone(&self.shared),
             scope: Some(Scope::new(name, self.scope.as_ref())),
         }
     }
@@ -125,49 +126,49 @@ impl Engine {
     }
 
     pub(crate) fn client(&self) -> &Arc<StoreClient> {
-        &self.inner.client
+        &self.shared.client
     }
 
     pub(crate) fn observer(&self) -> &Observer {
-        self.inner.client.observer()
+        self.shared.client.observer()
     }
 
     pub(crate) fn background(&self) -> &Background {
-        self.inner.client.background()
+        self.shared.client.background()
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {
-        &self.inner.flights
+        &self.shared.flights
     }
 
     pub(crate) fn turns(&self) -> &Arc<Turns> {
-        &self.inner.turns
+        &self.shared.turns
     }
 
     pub(crate) fn copies(&self) -> &Arc<Copies> {
-        &self.inner.copies
+        &self.shared.copies
     }
 
     pub(crate) fn lease_ttl(&self) -> Duration {
-        self.inner.client.lease_ttl()
+        self.shared.client.lease_ttl()
     }
 
     pub(crate) fn max_body_bytes(&self) -> usize {
-        self.inner.max_body_bytes
+        self.shared.max_body_bytes
     }
 
     /// Returns the declared freshness lifetime, or the default one; `None`: no expiry.
     pub(crate) fn lifetime_of(&self, declared: Option<Duration>) -> Option<Duration> {
-        let ttl = declared.unwrap_or(self.inner.default_ttl);
+        let ttl = declared.unwrap_or(self.shared.default_ttl);
         Some(ttl).filter(|ttl| !ttl.is_zero())
     }
 
-    /// Returns whether the directives of requests are obeyed.
+    /// Returns whether the directives of requests are applied.
     pub(crate) fn obeys_requests(&self) -> bool {
-        self.inner.request_directives
+        self.shared.request_directives
     }
 
-    /// Returns the directives of a request, or none if requests are not obeyed.
+    /// Returns the directives of a request, or none if directives are not applied.
     pub(crate) fn directives(&self, fields: &HeaderMap) -> RequestDirectives {
         if self.obeys_requests() {
             RequestDirectives::of(fields)
@@ -178,12 +179,12 @@ impl Engine {
 
     /// Returns whether responses get the field `Cache-Status`.
     pub(crate) fn sends_cache_status(&self) -> bool {
-        self.inner.cache_status
+        self.shared.cache_status
     }
 
     /// Returns whether responses get the fields `Cache-Groups` and `Cache-Group-Invalidation`.
     pub(crate) fn sends_cache_groups(&self) -> bool {
-        self.inner.cache_groups
+        self.shared.cache_groups
     }
 
     /// Waits, for a bounded time, until background runs and queued evictions are done.
@@ -208,14 +209,14 @@ impl Engine {
     }
 
     pub(crate) fn status(&self) -> Status {
-        self.inner.client.status()
+        self.shared.client.status()
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("client", &self.inner.client)
+            .field("client", &self.shared.client)
             .finish_non_exhaustive()
     }
 }

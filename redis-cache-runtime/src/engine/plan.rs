@@ -11,9 +11,9 @@ pub(crate) enum Plan<T> {
     Refresh(Box<Fill>, Box<T>),
 }
 
-/// The destination of a handler's response, in addition to the client.
+/// The destination of a handler's response. The client always gets it.
 pub(crate) enum Destination {
-    /// None.
+    /// No other destination.
     Nowhere,
     /// The requests that wait for this run. Its response is not stored, because the store has a
     /// fault or another process holds the lease for too long.

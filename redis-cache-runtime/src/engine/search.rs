@@ -1,6 +1,6 @@
-//! Searches for an entry of a response or a value. The search asks the store, follows the run of
-//! another request in this process, and asks the store again while another process fills the
-//! address.
+//! Searches for a stored response or value. A search looks the address up in the store. If another
+//! request of this process already fills the address, the search waits for that run. While another
+//! process fills it, the search repeats the lookup.
 //!
 //! The result is an entry to reuse, or a plan for running the handler.
 
@@ -26,11 +26,13 @@ use crate::observe::{Operation, Span};
 use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
-/// The largest number of lookups after waits for runs that did not help this search.
-const MAX_LOOKUPS: usize = 3;
+/// The largest number of attempts to follow or to lead a run. After that, the request runs the
+/// handler alone.
+const MAX_ATTEMPTS: usize = 3;
 
-/// The longest wait for another process, within a run that other requests may wait for. It ends a
-/// cycle of waiting that spans several processes, which no process can see.
+/// The longest wait for another process if the search is part of a run itself. Runs in several
+/// processes can wait for each other in a cycle, which no process can detect: this limit ends the
+/// cycle.
 const NESTED_WAIT: Duration = Duration::from_secs(1);
 
 /// The target of a search: a response or a value.
@@ -49,8 +51,8 @@ pub(crate) trait Sought {
         false
     }
 
-    /// Returns the tick since which the request may have read data before its run begins; `None`:
-    /// the request has read none.
+    /// Returns the tick after which the request may have read data, before its run begins. `None`:
+    /// the request has read no data.
     fn read_since(&self) -> Option<Tick> {
         None
     }
@@ -80,35 +82,36 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If the run of another request made the entry, with the reason for that run.
+    /// A stored entry. If this request was collapsed with the run of another request, the reason
+    /// for forwarding it.
     Stored(T, Option<Forward>),
-    /// The handler has to run, for this reason.
+    /// The reason for running the handler, and the plan for the run.
     Run(Forward, Plan<T>),
 }
 
-/// A search under way. It must stay small: it is part of every future on the way to a hit.
+/// A search under way. It must stay small, because the future of every hit contains it.
 pub(crate) struct Search<'a, S> {
     engine: &'a Engine,
     at: &'a Address,
     sought: &'a S,
-    /// The reason why the store has no entry to reuse, as far as the search knows it.
+    /// The reason for forwarding the request, as known so far.
     forward: Forward,
     /// The run of another request made the entry.
     collapsed: bool,
-    /// The fault of the store, if a lookup had one.
+    /// The name of the fault, if a lookup failed.
     fault: Option<&'static str>,
 }
 
 /// A stored entry, or instructions for running the handler.
-type Step<T> = Result<T, Plan<T>>;
+type StoredOrPlan<T> = Result<T, Plan<T>>;
 
-/// The reason why a lookup gave nothing to reuse.
+/// The result of a lookup that found no entry to reuse as it is.
 enum Unusable<T> {
     /// The entry is stale, and may be reused while it is refreshed.
     Stale(T),
     /// There is no entry to reuse.
     Missing,
-    /// The entry is valid for other requests, and not for this one.
+    /// The entry is valid for other requests, but not for this one.
     Refused,
     /// The store had a fault.
     Fault,
@@ -119,9 +122,10 @@ enum Waited<T> {
     /// The number of followers that had joined when the lookup began, and the entry.
     Stored(u64, Entry, T),
     /// The fill ended without storing.
-    Free,
-    /// The time for waiting is over, or the store had a fault.
-    Enough,
+    NotStored,
+    /// The deadline has passed, the holder of the lease is not waited for, or the store had a
+    /// fault.
+    GaveUp,
 }
 
 impl<'a, S: Sought> Search<'a, S> {
@@ -148,7 +152,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    async fn search_in_span(&mut self, span: Span) -> Step<S::Stored> {
+    async fn search_in_span(&mut self, span: Span) -> StoredOrPlan<S::Stored> {
         span.about(self.sought.handler(), self.at);
         let found = span.around(self.search()).await;
         let stored = match &found {
@@ -170,9 +174,9 @@ impl<'a, S: Sought> Search<'a, S> {
         found
     }
 
-    /// Looks in the store, unless there is a run to follow. All other steps are boxed, so that the
-    /// future of a hit stays small.
-    async fn search(&mut self) -> Step<S::Stored> {
+    /// Looks the address up in the store, unless another request of this process already fills it.
+    /// All other steps are boxed, so that the future of a hit stays small.
+    async fn search(&mut self) -> StoredOrPlan<S::Stored> {
         if let Some(follower) = self.join() {
             return Box::pin(self.fill_or_follow(Some(follower))).await;
         }
@@ -183,15 +187,15 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Continues after the first lookup gave nothing to reuse.
-    async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> Step<S::Stored> {
+    /// Continues after the first lookup found no entry to reuse as it is.
+    async fn after_lookup(&mut self, reason: Unusable<S::Stored>) -> StoredOrPlan<S::Stored> {
         match reason {
             Unusable::Stale(answer) => self.refresh(answer).await,
             Unusable::Missing | Unusable::Refused if self.only_if_cached() => Err(Plan::unstored()),
             Unusable::Missing => self.fill_or_follow(None).await,
             Unusable::Refused => self.alone().await,
-            // The lookup may have timed out because many requests miss the same entry: then one of
-            // them runs the handler.
+            // The lookup may have timed out because many requests miss the same entry. If one of
+            // them already fills the address, its run is followed.
             Unusable::Fault => match self.join() {
                 None => self.unstored().await,
                 follower => {
@@ -202,13 +206,13 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Leads the run that fills the address, or follows the request that does.
-    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> Step<S::Stored> {
+    /// Leads the run that fills the address, or follows the request that leads it.
+    async fn fill_or_follow(&mut self, mut follower: Option<Follower>) -> StoredOrPlan<S::Stored> {
         if !self.may_wait() || self.engine.flights().is_unshared(self.at) {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.engine.lease_ttl();
-        for _ in 0..MAX_LOOKUPS {
+        for _ in 0..MAX_ATTEMPTS {
             let follower = match follower.take() {
                 Some(follower) => follower,
                 None => match self.engine.flights().lead_or_join(self.at) {
@@ -223,7 +227,7 @@ impl<'a, S: Sought> Search<'a, S> {
                     return self.answer_with(&entry);
                 }
                 Landing::Failed => return self.without_leader().await,
-                Landing::Again => {}
+                Landing::LookUpAgain => {}
             }
             let found = self.engine.client().lookup(self.at, false).await;
             match self.judge(found) {
@@ -240,9 +244,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Waits for a turn to run the handler, or for the response of the request that has it. The
-    /// response is not stored.
-    async fn unstored(&mut self) -> Step<S::Stored> {
+    /// Waits for a turn to run the handler, or for the response of the request that has the turn.
+    /// The response is not stored.
+    async fn unstored(&mut self) -> StoredOrPlan<S::Stored> {
         // Without a Tokio runtime, no request can wait.
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Err(Plan::unstored());
@@ -323,8 +327,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Returns the entry of a lookup, if it is current. If another process has stored it for
-    /// another mount of the handler, the entries of the mounts are kept apart from now on.
+    /// Returns the entry of a lookup, if it is current. If another process has stored the entry for
+    /// another mount of the handler, each mount gets entries of its own from now on.
     fn current(&self, found: Found) -> Option<Entry> {
         match found.into_current() {
             Ok(entry) => entry,
@@ -339,7 +343,7 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Plans to refresh a stale entry, unless another request refreshes it already.
-    async fn refresh(&self, stale: S::Stored) -> Step<S::Stored> {
+    async fn refresh(&self, stale: S::Stored) -> StoredOrPlan<S::Stored> {
         if self.only_if_cached() || Handle::try_current().is_err() {
             return Ok(stale);
         }
@@ -372,19 +376,19 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Takes the lease, or waits for the process that holds it.
-    async fn lead(&mut self, lead: Lead, deadline: Instant) -> Step<S::Stored> {
+    async fn lead(&mut self, lead: Lead, deadline: Instant) -> StoredOrPlan<S::Stored> {
         let patience = if Run::is_within_one() {
             deadline.min(Instant::now() + NESTED_WAIT)
         } else {
             deadline
         };
-        for _ in 0..MAX_LOOKUPS {
+        for _ in 0..MAX_ATTEMPTS {
             let joined = lead.joined();
             match self.claim(Claim::IfFree).await {
                 Begun::Fill(fill, there) => match self.already_there(there) {
-                    None => return Err(Plan::fill(fill.led_by(self.led(lead, joined)))),
+                    None => return Err(Plan::fill(fill.led_by(self.prepared(lead, joined)))),
                     Some((entry, answer)) => {
-                        lead.found(joined, entry);
+                        lead.share_stored(joined, entry);
                         fill.abandon().await;
                         return Ok(answer);
                     }
@@ -393,24 +397,26 @@ impl<'a, S: Sought> Search<'a, S> {
                     match self.wait_for_another(&lead, patience).await {
                         Waited::Stored(joined, entry, answer) => {
                             self.collapsed = true;
-                            lead.found(joined, entry);
+                            lead.share_stored(joined, entry);
                             return Ok(answer);
                         }
-                        Waited::Free => {}
-                        // Another request may wait longer. Requests that do not wait share a run.
-                        Waited::Enough => {
+                        Waited::NotStored => {}
+                        // Another request may wait longer, so this request gives up the lead.
+                        // Requests that no longer wait share a run.
+                        Waited::GaveUp => {
                             drop(lead);
                             return self.unstored().await;
                         }
                     }
                 }
                 Begun::ReadTooEarly(there) => {
-                    // The followers may have read their data later.
+                    // The followers may have read their data after the eviction, so one of them can
+                    // lead.
                     drop(lead);
                     return self.too_early(there).await;
                 }
                 Begun::Held(_) => break,
-                // The followers meet the same fault.
+                // The followers look up again, and get the same fault.
                 Begun::Fault => {
                     drop(lead);
                     return self.unstored().await;
@@ -421,34 +427,34 @@ impl<'a, S: Sought> Search<'a, S> {
         Err(Plan::unstored())
     }
 
-    /// Repeats the lookup, less often the longer it takes, until another process has filled the
-    /// address, has given up, or takes too long.
+    /// Repeats the lookup, at growing intervals, until the other process has stored an entry or
+    /// released its lease, or until the deadline.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         loop {
             sleep(pause(begun.elapsed())).await;
             let joined = lead.joined();
             let Ok(found) = self.engine.client().lookup(self.at, true).await else {
-                return Waited::Enough;
+                return Waited::GaveUp;
             };
             let holder = found.holder;
             if let Some((entry, answer)) = self.already_there(found.into_entry()) {
                 return Waited::Stored(joined, entry, answer);
             }
             match holder {
-                None => return Waited::Free,
+                None => return Waited::NotStored,
                 Some(holder) if holder.is_awaited() && Instant::now() < deadline => {}
-                Some(_) => return Waited::Enough,
+                Some(_) => return Waited::GaveUp,
             }
         }
     }
 
     /// Continues after the run that this request followed has failed.
-    async fn without_leader(&mut self) -> Step<S::Stored> {
+    async fn without_leader(&mut self) -> StoredOrPlan<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
         }
-        // One of the followers tries to store its response.
+        // Only one of the followers tries to store its response.
         let first = self.engine.flights().refresh(self.at);
         if first.is_none() {
             return Err(Plan::unstored());
@@ -460,12 +466,12 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Runs the handler without waiting and without followers. The response is stored if no other
     /// request holds the lease.
-    async fn alone(&mut self) -> Step<S::Stored> {
+    async fn alone(&mut self) -> StoredOrPlan<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await
     }
 
-    async fn alone_with(&mut self, claimed: Begun) -> Step<S::Stored> {
+    async fn alone_with(&mut self, claimed: Begun) -> StoredOrPlan<S::Stored> {
         match claimed {
             Begun::Fill(fill, there) => {
                 let there = there.filter(|_| !self.forces_a_run());
@@ -485,8 +491,8 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Reuses the current entry, or waits for a turn to run the handler. The response is not
     /// stored, because the arguments may have been read before an eviction. Meanwhile another
-    /// request may have stored an entry, so the store is asked again.
-    async fn too_early(&mut self, there: Option<Entry>) -> Step<S::Stored> {
+    /// request may have stored an entry, so the address is looked up again.
+    async fn too_early(&mut self, there: Option<Entry>) -> StoredOrPlan<S::Stored> {
         let there = there.filter(|_| !self.forces_a_run());
         if let Some((_, answer)) = self.already_there(there) {
             return Ok(answer);
@@ -503,10 +509,10 @@ impl<'a, S: Sought> Search<'a, S> {
         self.judge(found).map_err(|_| plan)
     }
 
-    /// Prepares the lead of a run that begins now. If its arguments were read before, only the
-    /// followers that had joined before the claim of the lease may share its response, until a
-    /// later check of the store confirms more.
-    fn led(&self, mut lead: Lead, joined: u64) -> Lead {
+    /// Prepares the lead of a run that begins now. If its arguments were extracted earlier, only
+    /// the followers that had joined before the claim of the lease are confirmed. A later check of
+    /// the store can confirm more followers.
+    fn prepared(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
             lead.confirm_only_joined(joined);
         }
@@ -531,7 +537,7 @@ impl<'a, S: Sought> Search<'a, S> {
         Some((entry, answer))
     }
 
-    fn answer_with(&self, entry: &Entry) -> Step<S::Stored> {
+    fn answer_with(&self, entry: &Entry) -> StoredOrPlan<S::Stored> {
         let reused = self.sought.reuse(entry);
         reused.map_or(Err(Plan::unstored()), |(_, answer)| Ok(answer))
     }
@@ -542,7 +548,7 @@ fn is_fresh(entry: &Entry) -> bool {
 }
 
 /// Returns the pause before the next lookup after a wait of `elapsed`. The pause is short compared
-/// with the wait, and random, so that processes do not ask in step.
+/// with the wait, and random, so that processes do not look up at the same moments.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(100);

@@ -1,7 +1,6 @@
 //! Cache keys, and the addresses of entries.
 
 mod address;
-pub(crate) mod asked;
 mod cache_key;
 mod eviction;
 mod fields;
@@ -13,6 +12,7 @@ mod path;
 pub(crate) mod reader;
 pub(crate) mod recorder;
 pub(crate) mod registry;
+pub(crate) mod request_url;
 mod scope;
 mod slots;
 mod spelling;

@@ -1,5 +1,5 @@
-//! Deserializes the parameters of a path exactly as axum's `Path` does, and records which of them a type
-//! reads. (The deserializer of axum is private.)
+//! Deserializes the parameters of a path exactly as axum's `Path` does, and records which of them a
+//! type has read. (The deserializer of axum is private.)
 
 use std::cell::Cell;
 
@@ -23,13 +23,13 @@ impl<'de> PathParams<'de> {
         }
     }
 
-    /// A bit for each parameter that was read.
+    /// Returns a bit for each parameter that was read.
     pub(crate) fn read(&self) -> u64 {
         self.read.get()
     }
 
-    /// Returns whether the type reads parameters by name, or any number of them. Other routes can then
-    /// give the same values.
+    /// Returns whether the type reads the parameters by name, or as a sequence of any length. Then the
+    /// values alone do not identify the parameters.
     pub(crate) fn needs_names(&self) -> bool {
         self.needs_names.get()
     }
@@ -43,7 +43,7 @@ impl<'de> PathParams<'de> {
         }
     }
 
-    /// Returns the only parameter; more or fewer are an error.
+    /// Returns the value of the only parameter. More or fewer parameters are an error.
     fn only(&self) -> Result<ParamValue<'_, 'de>, Refused> {
         match self.params {
             [(_, text)] => Ok(self.value(0, None, text)),
@@ -63,7 +63,7 @@ impl<'de> PathParams<'de> {
     }
 }
 
-/// Methods that take the only parameter.
+/// Methods that read the only parameter.
 macro_rules! only {
     ($($method:ident)*) => { $(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -72,7 +72,7 @@ macro_rules! only {
     )* };
 }
 
-/// Methods that axum's deserializer refuses.
+/// Methods that axum's deserializer rejects.
 macro_rules! refuse {
     ($($method:ident)*) => { $(
         fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for &mut PathParams<'de> {
     }
 }
 
-/// The parameters from a place on.
+/// The parameters from an index on.
 struct Values<'a, 'de> {
     params: &'a PathParams<'de>,
     at: usize,
@@ -217,17 +217,18 @@ impl<'de> MapAccess<'de> for Values<'_, 'de> {
     }
 }
 
-/// A value of the path.
+/// The value of a parameter.
 struct ParamValue<'a, 'de> {
     at: usize,
-    /// The value is an element of a sequence, so it can be read as a pair.
+    /// The name of the parameter, if the value is an element of a sequence: a type may read the element
+    /// as a pair of name and value.
     name: Option<&'de str>,
     text: &'de str,
     read: &'a Cell<u64>,
 }
 
 impl ParamValue<'_, '_> {
-    fn note(&self) {
+    fn mark_read(&self) {
         if self.at < 64 {
             self.read.set(self.read.get() | 1 << self.at);
         }
@@ -238,7 +239,7 @@ impl ParamValue<'_, '_> {
 macro_rules! read {
     ($($method:ident)*) => { $(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-            self.note();
+            self.mark_read();
             Text(self.text).$method(visitor)
         }
     )* };
@@ -269,7 +270,7 @@ impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
     ) -> Result<V::Value, Refused> {
         match self.name {
             Some(name) if len == 2 => {
-                self.note();
+                self.mark_read();
                 visitor.visit_seq(Pair {
                     name: Some(name),
                     value: Some(ParamValue { name: None, ..self }),
@@ -303,11 +304,11 @@ impl<'de> Deserializer<'de> for ParamValue<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        self.note();
+        self.mark_read();
         Text(self.text).deserialize_enum(name, variants, visitor)
     }
 
-    /// Does not count as reading it.
+    /// Ignores the value, which does not count as read.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         visitor.visit_unit()
     }

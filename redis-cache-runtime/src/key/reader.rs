@@ -1,32 +1,33 @@
-//! Reads the parts of a URL that the arguments of a handler can see, and writes them into a key.
+//! Reads the parts of a URL that the arguments of a handler read, and writes them into a key.
 
 use axum::http::Uri;
 use axum::http::uri::Authority;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use super::asked::{Asked, Params};
 use super::fields::has_one_spelling;
 use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
+use super::request_url::{Params, RequestUrl};
 use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
-/// The URL of a request. Each argument of a handler writes the parts that it can see into the key.
+/// A reader of the URL of a request. Each argument of a handler writes the parts that it reads into the
+/// key.
 ///
-/// [`Determined::read`](crate::Determined::read) receives it.
+/// The reader is passed to [`Determined::read`](crate::Determined::read).
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "each notes something else that was found out"
+    reason = "each records an independent finding"
 )]
 pub struct UrlReader<'a> {
-    asked: Asked<'a>,
+    url: RequestUrl<'a>,
     /// The parameters of the path, copied when they are needed.
     params: Option<Params>,
     /// The text of the key: the handler, then the values of the path.
     base: String,
-    /// The rest of the key.
+    /// The text that extends the key, such as the values of the query.
     more: String,
     /// The text that selects a variant of the key.
     rest: String,
@@ -34,13 +35,13 @@ pub struct UrlReader<'a> {
     read: u64,
     /// The whole path is written, so every parameter is in the key.
     has_path: bool,
-    /// The values of the path alone do not show to which parameters they belong.
+    /// The values alone do not identify the parameters of the path.
     needs_names: bool,
     /// The path could not be read as the type of the argument.
     has_failed: bool,
     /// The URL is that of a write, so other spellings of the same values matter.
     is_for_write: bool,
-    /// Another spelling of the same values has another key.
+    /// The same values can be spelled in another way, which has another key.
     has_other_spellings: bool,
 }
 
@@ -48,13 +49,13 @@ pub struct UrlReader<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlValues {
     pub(crate) base: String,
-    /// Apart, because most handlers read nothing else.
-    pub(crate) beyond: Option<Box<Beyond>>,
+    /// The other results. Boxed, because most requests have none.
+    pub(crate) extras: Option<Box<UrlExtras>>,
 }
 
-/// The values that were read from a URL, except those of the path.
+/// The results of reading a URL, except the values of the path.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beyond {
+pub(crate) struct UrlExtras {
     /// The text that extends the key.
     pub(crate) more: String,
     /// The text that selects a variant.
@@ -67,9 +68,9 @@ pub(crate) struct Beyond {
 
 impl<'a> UrlReader<'a> {
     /// Returns a reader that appends the values of the path to a text.
-    pub(crate) fn new(asked: Asked<'a>, base: String, is_for_write: bool) -> Self {
+    pub(crate) fn new(url: RequestUrl<'a>, base: String, is_for_write: bool) -> Self {
         Self {
-            asked,
+            url,
             params: None,
             base,
             more: String::new(),
@@ -109,13 +110,13 @@ impl<'a> UrlReader<'a> {
 
     /// Returns the text to which the next extension of the key is appended.
     fn more(&mut self) -> &mut String {
-        next(&mut self.more)
+        next_extension(&mut self.more)
     }
 
-    /// Takes the parameters of the path out for the time of a call.
+    /// Takes the parameters of the path out of the reader. Copies them from the request if necessary.
     fn take_params(&mut self) -> Params {
         let params = self.params.take();
-        params.unwrap_or_else(|| self.asked.params())
+        params.unwrap_or_else(|| self.url.params())
     }
 
     /// Writes the parameters of the path as a type reads them.
@@ -126,7 +127,7 @@ impl<'a> UrlReader<'a> {
     /// Writes the parameters of the path as the value of a type.
     pub(crate) fn path_value<T: DeserializeOwned + KeyPart + Send>(&mut self) {
         if is_of_one_parameter(T::KIND)
-            && let Some(value) = self.asked.only_param::<T>()
+            && let Some(value) = self.url.only_param::<T>()
         {
             self.read = u64::MAX;
             self.base.push('/');
@@ -141,8 +142,8 @@ impl<'a> UrlReader<'a> {
         });
     }
 
-    /// Reads parameters of the path as a type; `false`: they do not parse, and are written as they were
-    /// sent.
+    /// Reads the parameters of the path as a type. If `read` returns `false`, they do not parse, and
+    /// are written as they were sent.
     fn read_path(&mut self, read: impl FnOnce(&mut PathParams<'_>, &mut String) -> bool) {
         let kept = self.take_params();
         let pairs: SmallVec<[_; 4]> = kept.iter().collect();
@@ -182,7 +183,7 @@ impl<'a> UrlReader<'a> {
             writer.text(value);
         }
         if params.is_malformed() {
-            for uri in self.asked.uris() {
+            for uri in self.url.uris() {
                 push_text(&mut self.base, uri.path());
             }
         }
@@ -192,7 +193,7 @@ impl<'a> UrlReader<'a> {
     /// Records, for a write, whether a type may read the same values from another query.
     pub(crate) fn note_spellings<T: DeserializeOwned>(&mut self) {
         if self.is_for_write {
-            let query = self.asked.uri().query().unwrap_or_default();
+            let query = self.url.uri().query().unwrap_or_default();
             self.has_other_spellings |= !has_one_spelling::<T>(query);
         }
     }
@@ -209,10 +210,10 @@ impl<'a> UrlReader<'a> {
     /// Writes the values that a type reads from the query, if there is a query.
     #[cfg(feature = "axum-extra")]
     pub(crate) fn optional_query(&mut self, read: impl FnOnce(&Uri) -> Option<String>) {
-        if self.asked.uri().query().is_none() {
+        if self.url.uri().query().is_none() {
             return;
         }
-        match read(self.asked.uri()) {
+        match read(self.url.uri()) {
             Some(text) => self.more().push_str(&text),
             None => self.exact_query(),
         }
@@ -229,19 +230,19 @@ impl<'a> UrlReader<'a> {
     /// Writes the query as it was sent.
     pub(crate) fn exact_query(&mut self) {
         // A missing query differs from an empty one.
-        if let Some(query) = self.asked.uri().query() {
-            let more = next(&mut self.more);
+        if let Some(query) = self.url.uri().query() {
+            let more = next_extension(&mut self.more);
             more.push('*');
             push_text(more, query);
         }
     }
 
-    /// Writes the URI as it was sent: the authority selects a variant, because the version of HTTP
-    /// decides where it is.
+    /// Writes the URI as it was sent. Its scheme and authority select a variant instead of extending
+    /// the key, because the version of HTTP decides whether the URI has them.
     pub(crate) fn exact_uri(&mut self) {
         self.has_path = true;
-        for uri in self.asked.uris() {
-            let more = next(&mut self.more);
+        for uri in self.url.uris() {
+            let more = next_extension(&mut self.more);
             push_text(more, uri.path());
             if let Some(query) = uri.query() {
                 more.push('?');
@@ -260,50 +261,54 @@ impl<'a> UrlReader<'a> {
     /// Writes the text of the path in normal form.
     pub(crate) fn path_text(&mut self) {
         self.has_path = true;
-        for uri in self.asked.uris() {
-            push_text(next(&mut self.more), &normalize_percent(uri.path()));
+        for uri in self.url.uris() {
+            push_text(
+                next_extension(&mut self.more),
+                &normalize_percent(uri.path()),
+            );
         }
     }
 
     /// Writes the text of the query in normal form, the parameters sorted by name.
     pub(crate) fn query_text(&mut self, rule: QueryRule) {
-        let query = self.asked.uri().query().unwrap_or_default();
-        rule.write(query, next(&mut self.more));
+        let query = self.url.uri().query().unwrap_or_default();
+        rule.write(query, next_extension(&mut self.more));
     }
 
     /// Returns the URI, for extractors that read a query.
     pub(crate) fn uri(&self) -> &Uri {
-        self.asked.uri()
+        self.url.uri()
     }
 
-    /// Leaves the parameters of the path to something else.
+    /// Treats all parameters of the path as read.
     pub(crate) fn ignore_params(&mut self) {
         self.read = u64::MAX;
     }
 
     /// Writes the authority, which selects a variant.
     pub(crate) fn authority(&mut self) {
-        if let Some(authority) = self.asked.uri().authority() {
+        if let Some(authority) = self.url.uri().authority() {
             self.rest.push('@');
             self.rest.push_str(authority.as_str());
         }
     }
 
-    /// Ends the reading: parameters of the path that no argument reads select a variant.
+    /// Finishes the reading. Parameters of the path that no argument has read select a variant.
     pub(crate) fn finish(mut self, with_names: bool) -> UrlValues {
         let mut names = String::new();
-        // Where one parameter was read by its place, there is no other.
+        // Skipped if all parameters count as read and were not copied: none is left to write, and a
+        // single parameter needs no name.
         if self.params.is_some() || self.read != u64::MAX {
             let params = self.take_params();
-            self.unread(&params);
+            self.write_unread(&params);
             if with_names {
                 names = self.names(&params);
             }
         }
         let is_plain = self.more.is_empty() && self.rest.is_empty() && names.is_empty();
         let is_plain = is_plain && !self.has_failed && !self.has_other_spellings;
-        let beyond = (!is_plain).then(|| {
-            Box::new(Beyond {
+        let extras = (!is_plain).then(|| {
+            Box::new(UrlExtras {
                 more: self.more,
                 rest: self.rest,
                 has_failed: self.has_failed,
@@ -313,11 +318,11 @@ impl<'a> UrlReader<'a> {
         });
         UrlValues {
             base: self.base,
-            beyond,
+            extras,
         }
     }
 
-    fn unread(&mut self, params: &Params) {
+    fn write_unread(&mut self, params: &Params) {
         if self.has_path {
             return;
         }
@@ -330,14 +335,15 @@ impl<'a> UrlReader<'a> {
             }
         }
         if params.is_malformed() && self.read != u64::MAX {
-            for uri in self.asked.uris() {
+            for uri in self.url.uris() {
                 self.rest.push('|');
                 self.rest.push_str(uri.path());
             }
         }
     }
 
-    /// Returns whether an argument reads the parameter at a place. There are bits for 64 of them.
+    /// Returns whether an argument has read the parameter at an index. Only the first 64 parameters
+    /// have a bit.
     fn has_read(&self, at: usize) -> bool {
         at < 64 && self.read & (1 << at) != 0
     }
@@ -355,8 +361,8 @@ impl<'a> UrlReader<'a> {
     }
 }
 
-/// Separates the extensions of a key.
-fn next(more: &mut String) -> &mut String {
+/// Appends the separator before the next part of the extension, or the `?` before the first one.
+fn next_extension(more: &mut String) -> &mut String {
     more.push(if more.is_empty() { '?' } else { '|' });
     more
 }

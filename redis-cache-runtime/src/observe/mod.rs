@@ -25,4 +25,4 @@ pub(crate) use measured::{Measured, Writes, Written};
 pub(crate) use observer::{Observer, Started};
 pub(crate) use operation::Operation;
 pub use ping_error::PingError;
-pub(crate) use span::{Place, Span};
+pub(crate) use span::{Span, TraceContext};

@@ -14,15 +14,16 @@ use super::observer::Observer;
 use super::operation::Operation;
 use crate::key::{Address, Eviction};
 
-/// A place in a trace. Work that moves to another task stays in its trace.
+/// The current span of `tracing` and the current context of OpenTelemetry. Work that moves to another
+/// task takes them along.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct TraceContext {
     span: tracing::Span,
     #[cfg(feature = "otel")]
     context: opentelemetry::Context,
 }
 
-impl Place {
+impl TraceContext {
     pub(crate) fn current() -> Self {
         Self {
             span: tracing::Span::current(),
@@ -40,7 +41,7 @@ impl Place {
 
 /// A span of `tracing`, of OpenTelemetry, or of both. It ends when it is dropped.
 pub(crate) struct Span {
-    place: Place,
+    trace: TraceContext,
     /// Set if `context` holds the span of this operation, not the surrounding one.
     #[cfg(feature = "otel")]
     is_in_otel: bool,
@@ -55,12 +56,12 @@ impl Observer {
         if let Some(otel) = &self.otel {
             let context = otel.begin(operation);
             return Some(Span {
-                place: Place { span, context },
+                trace: TraceContext { span, context },
                 is_in_otel: true,
             });
         }
         (!span.is_disabled()).then(|| Span {
-            place: Place {
+            trace: TraceContext {
                 span,
                 #[cfg(feature = "otel")]
                 context: opentelemetry::Context::current(),
@@ -73,7 +74,7 @@ impl Observer {
 
 impl Span {
     pub(crate) fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
-        self.place.clone().around(work)
+        self.trace.clone().around(work)
     }
 
     /// Sets the attributes of the handler and the address.
@@ -86,7 +87,7 @@ impl Span {
     /// Sets the lifetime of the entry.
     pub(crate) fn ttl(&self, ttl: Option<Duration>) {
         if let Some(ttl) = ttl {
-            self.place.span.record("cache.ttl", ttl.as_secs_f64());
+            self.trace.span.record("cache.ttl", ttl.as_secs_f64());
             #[cfg(feature = "otel")]
             self.set(KeyValue::new("cache.ttl", ttl.as_secs_f64()));
         }
@@ -94,7 +95,7 @@ impl Span {
 
     pub(crate) fn answered(&self, result: &'static str, hit: bool) {
         self.text("cache.result", result);
-        self.place.span.record("cache.hit", hit);
+        self.trace.span.record("cache.hit", hit);
         #[cfg(feature = "otel")]
         self.set(KeyValue::new("cache.hit", hit));
     }
@@ -126,13 +127,13 @@ impl Span {
         #[cfg(feature = "otel")]
         if self.is_in_otel {
             let status = opentelemetry::trace::Status::error(fault);
-            self.place.context.span().set_status(status);
+            self.trace.context.span().set_status(status);
         }
     }
 
     fn text(&self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         let value = value.into();
-        self.place.span.record(name, &*value);
+        self.trace.span.record(name, &*value);
         #[cfg(feature = "otel")]
         self.set(KeyValue::new(name, value));
     }
@@ -141,7 +142,7 @@ impl Span {
         if names.is_empty() {
             return;
         }
-        self.place.span.record(name, names.join(","));
+        self.trace.span.record(name, names.join(","));
         #[cfg(feature = "otel")]
         {
             let names = names.iter().map(|name| (*name).into());
@@ -153,7 +154,7 @@ impl Span {
     #[cfg(feature = "otel")]
     fn set(&self, attribute: KeyValue) {
         if self.is_in_otel {
-            self.place.context.span().set_attribute(attribute);
+            self.trace.context.span().set_attribute(attribute);
         }
     }
 }
@@ -163,7 +164,7 @@ impl Drop for Span {
     /// Ends the span. Background work within it must not keep it open.
     fn drop(&mut self) {
         if self.is_in_otel {
-            self.place.context.span().end();
+            self.trace.context.span().end();
         }
     }
 }

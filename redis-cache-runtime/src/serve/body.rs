@@ -1,4 +1,5 @@
-//! Bounded copies of bodies, made while the data goes to the client without delay.
+//! Bounded copies of response bodies. The data is sent to the client without delay while it is
+//! copied.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -20,29 +21,28 @@ use crate::engine::copies::{Copies, Room, StreamCopy};
 use crate::engine::fill::Fill;
 use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
-use crate::observe::{Place, Writes};
+use crate::observe::{TraceContext, Writes};
 use crate::store::entry::StoredHead;
 
-/// The largest number of frames that are read ahead. A body of more frames streams, even if all of
-/// it is ready.
+/// The largest number of frames that are read ahead. A body of more frames is streamed, even if all
+/// frames are ready.
 const MAX_FRAMES: usize = 1024;
 
-/// The result of reading a body for a copy of it.
+/// The result of reading a body ahead.
 pub(crate) enum Captured {
-    /// The complete body.
     Whole(Bytes),
-    /// The length of the body is unknown, or not all of it is ready: the response must not wait for
-    /// it.
+    /// The length of the body is unknown, or not all of its data is ready. The response is sent
+    /// without waiting for the rest.
     Streaming(Body),
-    /// The body cannot be stored. The client still gets all of it.
+    /// The body cannot be stored. The client still gets the whole body.
     NotStorable(NotStorable, Body),
 }
 
-/// Reads the part of a body that is ready, if the length of the body is known, within `limit`, and
-/// equal to the declared one.
+/// Reads the frames of a body that are ready. Reads none if the length of the body is unknown,
+/// exceeds `limit`, or differs from the declared length.
 ///
-/// Frames after the first take room in the budget of the copies, because a client that does not
-/// read leaves them in memory.
+/// Frames after the first are charged to the memory budget of the copies, because they stay in
+/// memory if the client does not read.
 pub(crate) fn capture(
     body: Body,
     declared: Option<u64>,
@@ -77,7 +77,7 @@ pub(crate) fn capture(
             replay.frames.push_back(frame);
             return Captured::Streaming(Body::new(replay));
         }
-        let has_room = replay.make_room(&frame, copies);
+        let has_room = replay.reserve(&frame, copies);
         let broken = frame.is_err() || received > length;
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
@@ -109,19 +109,20 @@ fn length_of(frame: &FrameResult) -> usize {
     data.map_or(0, Bytes::len)
 }
 
-/// A body of which some frames have been read already.
+/// A body whose first frames have been read already.
 struct Replay {
     frames: VecDeque<FrameResult>,
-    /// The room for all frames except the first, which the handler held in memory.
+    /// The reserved memory for all frames except the first, which the handler held in memory
+    /// anyway.
     room: Option<Room>,
     rest: Body,
-    /// The length of the remaining data, as long as the body matches its declared length.
+    /// The length of the remaining data; `None`: the body differs from its declared length.
     left: Option<u64>,
 }
 
 impl Replay {
-    /// Takes room for a frame; returns `false` if there is none.
-    fn make_room(&mut self, frame: &FrameResult, copies: &Arc<Copies>) -> bool {
+    /// Reserves memory for a frame; returns `false` if the budget is used up.
+    fn reserve(&mut self, frame: &FrameResult, copies: &Arc<Copies>) -> bool {
         if self.frames.is_empty() {
             return true;
         }
@@ -169,21 +170,22 @@ impl HttpBody for Replay {
     }
 }
 
-/// Passes a body through and keeps a copy, which is stored when the body ends without an error.
+/// A body that is sent to the client and copied. The copy is stored when the body ends without an
+/// error.
 ///
-/// Data is never delayed. Only the end of the body waits until the copy is stored, so that a client
-/// that has seen the end finds the stored response.
+/// Data is never delayed. Only the end of the body waits until the copy is stored, so that the next
+/// request of a client that has received the end finds the stored response.
 pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
     engine: Engine,
     route: &'static Route,
-    /// The place in the trace, because another task may poll the body.
-    place: Place,
+    /// The trace context of the request, because another task may poll the body.
+    trace: TraceContext,
     ended: bool,
     /// A frame that arrived after the declared length.
     excess: Option<FrameResult>,
-    /// The body is read without a client.
+    /// The body is read in the background, without a client.
     is_detached: bool,
     state: CopyState,
 }
@@ -220,7 +222,7 @@ impl Tee {
             declared,
             engine: engine.clone(),
             route,
-            place: Place::current(),
+            trace: TraceContext::current(),
             ended: false,
             excess: None,
             is_detached: false,
@@ -244,8 +246,8 @@ impl Tee {
         }
     }
 
-    /// Checks for the end of a body whose declared length is reached: the server does not poll it
-    /// again once it has sent that much.
+    /// Polls for the end of the body when its declared length is reached, because the server does
+    /// not poll the body again after that.
     fn check_for_end(&mut self, cx: &mut Context<'_>) {
         let CopyState::Copying(copying) = &self.state else {
             return;
@@ -294,11 +296,11 @@ impl Tee {
             && let Ok(runtime) = Handle::try_current()
         {
             let store = store_copy(*copying, body, self.route);
-            self.state = CopyState::Storing(runtime.spawn(self.place.clone().around(store)));
+            self.state = CopyState::Storing(runtime.spawn(self.trace.clone().around(store)));
         }
     }
 
-    /// Gives up the copy. Its fill is dropped, which releases the lease.
+    /// Gives up the copy, and drops its fill, which releases the lease.
     fn give_up(&mut self, reason: NotStorable) {
         if let CopyState::Copying(_) = &self.state {
             self.route.refuse(reason, Writes::Fill, &self.engine);
@@ -316,7 +318,7 @@ async fn store_copy(copying: Copying, body: Vec<u8>, route: &'static Route) {
     let body = Bytes::from(body);
     add_etag(head.status, &mut head.fields, &body).await;
     store(fill, route, &head, &body).await;
-    // The copy keeps its room in the budget until here.
+    // The copy is charged to the memory budget until here.
     drop(copy);
 }
 
@@ -344,7 +346,7 @@ impl HttpBody for Tee {
             }
         }
         if let CopyState::Storing(task) = &mut this.state {
-            // The task ends within the time budget of the store, and has recorded its result.
+            // The task ends within the time budget of the store, and records its own result.
             let _ = ready!(Pin::new(task).poll(cx));
             this.state = CopyState::PassingThrough;
         }
@@ -356,8 +358,9 @@ impl HttpBody for Tee {
     }
 }
 
-/// Reads a body of known length to its end in the background, even if the client disconnects or
-/// does not want it. The body is bounded, and other requests can use the copy.
+/// Reads the rest of a body in the background if the client has disconnected, or if the response is
+/// sent without its body, so that other requests can use the copy. Only a body of declared length
+/// is read on, because it is bounded.
 impl Drop for Tee {
     fn drop(&mut self) {
         if !matches!(self.state, CopyState::Copying(_)) {
@@ -371,7 +374,7 @@ impl Drop for Tee {
             declared: self.declared,
             engine: self.engine.clone(),
             route: self.route,
-            place: self.place.clone(),
+            trace: self.trace.clone(),
             ended: false,
             excess: None,
             is_detached: true,
@@ -386,6 +389,6 @@ impl Drop for Tee {
         };
         let limit = self.engine.lease_ttl();
         let background = self.engine.background();
-        background.detach(read, limit, self.place.clone());
+        background.detach(read, limit, self.trace.clone());
     }
 }

@@ -1,4 +1,4 @@
-//! `#[cached]`: extract, address, look up, judge, then render the stored response or run the handler.
+//! The step of `#[cached]`: it looks up a stored response, and reuses it or runs the handler.
 
 use std::fmt;
 use std::future::ready;
@@ -24,7 +24,7 @@ use crate::http::storable::{NotStorable, is_non_error};
 use crate::key::{Address, Eviction};
 use crate::observe::Writes;
 
-/// The reply to a read, or the run of its handler.
+/// The future of the reply to a read, or of the run of its handler.
 pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
 
 /// Looks for a response to reuse. If there is none, returns the run of the handler.
@@ -55,7 +55,7 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 
 /// Looks for a response to reuse in the cache.
 ///
-/// This is no `async fn`: its future would hold the arguments twice.
+/// This is not an `async fn`, because its future would hold the arguments twice.
 fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
     let route = request.route;
     let mut addressing = route.address(&engine, &mut request.head, selected);
@@ -84,7 +84,7 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
     })
 }
 
-/// Lets the handler answer a request that may not use the cache.
+/// Forwards a request that may not use the cache to the handler.
 fn bypass(
     engine: Engine,
     request: ReadRequest,
@@ -103,8 +103,8 @@ fn bypass(
     Err(Read::bypass(engine, request, groups, status, Vec::new()))
 }
 
-/// Lets the handler answer an unsafe request. If it succeeds, the entry of the same URL is evicted
-/// (RFC 9111 §4.4).
+/// Forwards an unsafe request to the handler. If the handler succeeds, the entry of the same URL is
+/// evicted (RFC 9111 §4.4).
 async fn invalidate(
     engine: Engine,
     mut request: ReadRequest,
@@ -118,7 +118,7 @@ async fn invalidate(
     Err(Read::bypass(engine, request, None, status, evictions))
 }
 
-/// Stores the explanation of a request in its slot, and answers with 204.
+/// Stores the explanation of a request in its slot, and returns a 204.
 fn explain_instead(
     engine: Engine,
     mut request: ReadRequest,
@@ -136,21 +136,21 @@ fn explain_instead(
     })
 }
 
-/// A run of the handler of a read. Boxed, so that a hit does not carry it along.
-pub struct Read(Box<Forwarded>);
+/// The run of the handler for a read. It is boxed, so that the future of a hit stays small.
+pub struct Read(Box<HandlerRun>);
 
-/// A request that the handler answers.
-struct Forwarded {
+/// A request that is forwarded to the handler.
+struct HandlerRun {
     engine: Engine,
     request: ReadRequest,
     /// The `Cache-Groups` of the response.
     groups: Option<HeaderValue>,
-    forwarding: Forwarding,
+    kind: RunKind,
 }
 
-/// The reason for forwarding a request to the handler, and the work that goes with it.
-enum Forwarding {
-    /// The request bypasses the cache. The evictions follow if the handler succeeds.
+/// The kind of a run.
+enum RunKind {
+    /// The request bypasses the cache. The evictions are run if the handler succeeds.
     Bypass(CacheStatus, Vec<Eviction>),
     /// A search found nothing to reuse.
     Planned(Planned, Plan<StoredResponse>),
@@ -176,11 +176,11 @@ impl Read {
         status: CacheStatus,
         evictions: Vec<Eviction>,
     ) -> Self {
-        Self(Box::new(Forwarded {
+        Self(Box::new(HandlerRun {
             engine,
             request,
             groups,
-            forwarding: Forwarding::Bypass(status, evictions),
+            kind: RunKind::Bypass(status, evictions),
         }))
     }
 
@@ -194,11 +194,11 @@ impl Read {
         let groups = cache_groups(&engine, &at.groups);
         let reuses_on_error = !request.route.windows().if_error.is_zero();
         let at = reuses_on_error.then_some(at);
-        Self(Box::new(Forwarded {
+        Self(Box::new(HandlerRun {
             engine,
             request,
             groups,
-            forwarding: Forwarding::Planned(Planned { forward, at }, plan),
+            kind: RunKind::Planned(Planned { forward, at }, plan),
         }))
     }
 }
@@ -209,15 +209,15 @@ impl Step for Read {
     }
 
     fn run(self, handler: BoxFuture<'static, Response>) -> BoxFuture<'static, Response> {
-        let Forwarded {
+        let HandlerRun {
             engine,
             request,
             groups,
-            forwarding,
+            kind,
         } = *self.0;
         let detached_by = engine.clone();
-        match forwarding {
-            Forwarding::Bypass(status, evictions) => {
+        match kind {
+            RunKind::Bypass(status, evictions) => {
                 let is_write = !evictions.is_empty();
                 let run = run_bypass(engine, request, groups, status, evictions, handler);
                 if is_write {
@@ -226,7 +226,7 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Forwarding::Planned(planned, Plan::Run(destination)) => {
+            RunKind::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
                 let run = run_planned(engine, request, groups, planned, destination, handler);
                 if is_stored {
@@ -235,12 +235,12 @@ impl Step for Read {
                     Box::pin(run)
                 }
             }
-            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
+            RunKind::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let stale = finish_stale(&engine, &request, *stale, groups);
                 let limit = engine.lease_ttl();
                 let refresh = async move {
                     let destination = Destination::Store(fill);
-                    drop(reply(&engine, &request, planned, destination, handler).await);
+                    drop(run_or_reuse(&engine, &request, planned, destination, handler).await);
                 };
                 detached_by.background().refresh(refresh, limit);
                 Box::pin(ready(stale))
@@ -249,22 +249,22 @@ impl Step for Read {
     }
 
     async fn run_in_place(self, handler: impl Future<Output = Response>) -> Response {
-        let Forwarded {
+        let HandlerRun {
             engine,
             request,
             groups,
-            forwarding,
+            kind,
         } = *self.0;
-        match forwarding {
-            Forwarding::Bypass(status, evictions) => {
+        match kind {
+            RunKind::Bypass(status, evictions) => {
                 run_bypass(engine, request, groups, status, evictions, handler).await
             }
-            Forwarding::Planned(planned, Plan::Run(destination)) => {
+            RunKind::Planned(planned, Plan::Run(destination)) => {
                 run_planned(engine, request, groups, planned, destination, handler).await
             }
-            Forwarding::Planned(planned, Plan::Refresh(fill, stale)) => {
+            RunKind::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let destination = Destination::Store(fill);
-                let fresh = reply(&engine, &request, planned, destination, handler).await;
+                let fresh = run_or_reuse(&engine, &request, planned, destination, handler).await;
                 if fresh.response.status().is_server_error() {
                     return finish_stale(&engine, &request, *stale, groups);
                 }
@@ -306,7 +306,7 @@ async fn run_bypass(
     response
 }
 
-/// Runs the handler for its destination, and returns its finished response.
+/// Runs the handler, delivers its response to the destination, and returns the finished response.
 async fn run_planned(
     engine: Engine,
     request: ReadRequest,
@@ -315,12 +315,12 @@ async fn run_planned(
     destination: Destination,
     handler: impl Future<Output = Response>,
 ) -> Response {
-    let reply = reply(&engine, &request, planned, destination, handler).await;
+    let reply = run_or_reuse(&engine, &request, planned, destination, handler).await;
     reply.finish(&engine, request.route.name(), groups)
 }
 
-/// Runs the handler. If it fails and the route allows it, a stored response is reused.
-async fn reply(
+/// Runs the handler. If the handler fails and the route allows it, reuses a stored response.
+async fn run_or_reuse(
     engine: &Engine,
     request: &ReadRequest,
     Planned { forward, at }: Planned,

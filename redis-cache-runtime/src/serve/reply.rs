@@ -1,4 +1,4 @@
-//! Replies. No other file writes the fields of a response.
+//! Replies to clients. Only this file writes the fields of responses.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -22,7 +22,7 @@ use crate::http::targeted;
 use crate::key::{Eviction, Groups, is_hashed, unscoped};
 use crate::observe::Measured;
 
-/// A response to a read, and how the cache handled the request.
+/// A response to a read, and its cache status.
 pub(super) struct Reply {
     pub(super) response: Response,
     pub(super) status: CacheStatus,
@@ -49,7 +49,8 @@ impl Reply {
         if head.grant.is_targeted {
             targeted::count_down(response.headers_mut(), freshness.age());
         }
-        // nginx keeps its copy for its old lifetime once more if a 304 grants no time of its own.
+        // If a 304 grants no new lifetime, nginx keeps its copy for the old lifetime again. So the
+        // client then gets the full response.
         let grants_time = freshness.remaining().is_none_or(|left| left.as_secs() > 0);
         let request = request.filter(|_| grants_time);
         complete(&mut response, length, request, cache_control);
@@ -87,7 +88,7 @@ impl Reply {
 }
 
 /// The effect of a write on the cache, as `X-Redis-Cache` names it. If a handler has several
-/// attributes, the last of these variants counts.
+/// attributes, the response has the outcome that comes last in this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum WriteOutcome {
     /// The write changed nothing.
@@ -96,7 +97,7 @@ pub(super) enum WriteOutcome {
     Stored,
     /// The write evicted.
     Evicted,
-    /// The write evicted, and the store has not taken the eviction yet.
+    /// The write evicted, but the eviction has not reached the store yet.
     Pending,
 }
 
@@ -132,7 +133,7 @@ impl WriteOutcome {
         let outcome = earlier.map_or(self, |earlier| earlier.max(self));
         extensions.insert(outcome);
         outcome.overwrite(&mut response);
-        // Several attributes on one handler are one cache, with one member of `Cache-Status`.
+        // All attributes of one handler count as one cache, which has one member in `Cache-Status`.
         if earlier.is_none() {
             add_cache_status(&mut response, CacheStatus::BYPASS, engine);
         }
@@ -143,9 +144,9 @@ impl WriteOutcome {
 /// Completes a response that clients may store, and turns it into a 304 if the client has a current
 /// copy.
 ///
-/// The body of a 304 has the known length 0, so that no layer compresses it. Its `Content-Length`,
-/// if it is sent, is that of the body that the 304 stands for, if that length is known (RFC 9110
-/// §8.6).
+/// The body of a 304 is empty and has a known length, so that no layer compresses it. The
+/// `Content-Length` of a 304 is the length of the body that a 200 would have, if that length is
+/// known and the field may be sent (RFC 9110 §8.6).
 pub(super) fn complete(
     response: &mut Response,
     length: Option<u64>,
@@ -173,8 +174,8 @@ pub(super) fn fresh_cache_control(route: &Route, grant: &Grant) -> HeaderValue {
     cache_control(&route.client, grant, Freshness::new(grant.lifetime))
 }
 
-/// Completes a response that is not stored. The restrictions of the route for clients apply to it,
-/// too, unless the handler sets a `Cache-Control` itself.
+/// Completes a response that is not stored. The restrictions of the route for clients apply to this
+/// response, too, unless the handler sets a `Cache-Control` itself.
 pub(super) fn pass_on(route: &Route, mut response: Response) -> Response {
     let fields = response.headers_mut();
     add_vary(fields, route.store.vary);

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::engine::seen_nonces::Tick;
 use crate::http::directives::RequestDirectives;
 use crate::http::storable::NotStorable;
-use crate::key::asked::{Asked, KeptUrl};
+use crate::key::request_url::{RequestUrl, UrlCopy};
 
 /// Keeps every field, because the route nominates some.
 pub const ALL_FIELDS: u8 = 1;
@@ -42,14 +42,14 @@ pub enum NeededUrl {
     Values(fn() -> &'static Route),
 }
 
-/// The part of the URL that is kept for a request.
+/// The part of the URL that is copied from a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Url {
     /// Nothing.
     #[default]
     None,
     /// All of it.
-    Kept(Arc<KeptUrl>),
+    Copied(Arc<UrlCopy>),
     /// The values that the handler reads.
     Read(ReadUrl),
 }
@@ -103,8 +103,8 @@ impl CacheRequest {
     pub(crate) fn take(url: NeededUrl, keep: u8, parts: &mut Parts, engine: Engine) -> Self {
         let url = match url {
             NeededUrl::Nothing => Url::None,
-            NeededUrl::Whole => Url::Kept(KeptUrl::of(parts)),
-            NeededUrl::Values(route) => Url::Read(route().read_url(Asked::Here(parts))),
+            NeededUrl::Whole => Url::Copied(UrlCopy::of(parts)),
+            NeededUrl::Values(route) => Url::Read(route().read_url(RequestUrl::InParts(parts))),
         };
         let head = RequestHead::take(keep, parts, url, &engine);
         Self { head, engine }
@@ -180,12 +180,12 @@ impl RequestHead {
         }
     }
 
-    /// Returns the URL if it was kept; otherwise an empty one.
-    pub(crate) fn kept_url(&self) -> Asked<'_> {
-        static NOTHING: LazyLock<KeptUrl> = LazyLock::new(KeptUrl::default);
+    /// Returns the copy of the URL, or an empty URL if there is no copy.
+    pub(crate) fn request_url(&self) -> RequestUrl<'_> {
+        static NOTHING: LazyLock<UrlCopy> = LazyLock::new(UrlCopy::default);
         match &self.url {
-            Url::Kept(url) => Asked::Kept(url),
-            Url::None | Url::Read(_) => Asked::Kept(&NOTHING),
+            Url::Copied(url) => RequestUrl::Copied(url),
+            Url::None | Url::Read(_) => RequestUrl::Copied(&NOTHING),
         }
     }
 

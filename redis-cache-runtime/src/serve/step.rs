@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::engine::Engine;
 use crate::engine::background::Background;
-use crate::observe::Place;
+use crate::observe::TraceContext;
 
 /// The work of an attribute around a handler.
 pub trait Step: Send + 'static {
@@ -33,7 +33,7 @@ pub trait Step: Send + 'static {
 pub(super) struct Detachable {
     run: Option<BoxFuture<'static, Response>>,
     engine: Engine,
-    place: Place,
+    trace: TraceContext,
 }
 
 impl Detachable {
@@ -44,7 +44,7 @@ impl Detachable {
         Self {
             run: Some(Box::pin(run)),
             engine,
-            place: Place::current(),
+            trace: TraceContext::current(),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Drop for Detachable {
         let rest = async move { drop(run.await) };
         let limit = self.engine.lease_ttl();
         let background = self.engine.background();
-        background.detach(rest, limit, self.place.clone());
+        background.detach(rest, limit, self.trace.clone());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stored responses: the search for one, and the rules for reusing it.
+//! Stored responses: how they are found, and when they may be reused.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl Sought for ReadRequest {
 
 impl ReadRequest {
     /// Looks up a stored response that may be reused because the handler failed (RFC 5861 §4). The
-    /// lookup comes after the failure, so that no response is reused that was evicted meanwhile.
+    /// lookup comes after the failure, so that a response that was evicted meanwhile is not reused.
     pub(super) async fn reuse_on_error(
         &self,
         engine: &Engine,

@@ -1,4 +1,4 @@
-//! The settings in code: a method for each.
+//! The setters of [`Settings`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,8 @@ const SENTINEL_PORT: u16 = 26379;
 impl Settings {
     /// Sets the address and credentials of Redis: `redis://[user[:password]@]host[:port][/db]`,
     /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in
-    /// credentials are percent-encoded. `?db=3` names a database too. *Default:* `redis://localhost`.
+    /// credentials are percent-encoded. `?db=3` also selects a database. *Default:*
+    /// `redis://localhost`.
     ///
     /// For a [cluster](Self::cluster), the URL may name several nodes, which share the credentials.
     ///
@@ -31,7 +32,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed, of another scheme, or has a parameter that is not known.
+    /// The URL is malformed, or has another scheme or an unknown parameter.
     pub fn url(mut self, url: impl Into<String>) -> Result<Self, SettingsError> {
         let url = url.into();
         #[cfg(feature = "redis")]
@@ -40,7 +41,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the host name or address of Redis, unless there is a [URL](Self::url). *Default:*
+    /// Sets the host name or address of Redis. Ignored if there is a [URL](Self::url). *Default:*
     /// `localhost`.
     ///
     /// # Errors
@@ -53,7 +54,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the port of Redis, unless there is a [URL](Self::url). *Default:* 6379.
+    /// Sets the port of Redis. Ignored if there is a [URL](Self::url). *Default:* 6379.
     ///
     /// # Errors
     ///
@@ -64,8 +65,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the database, unless there is a [URL](Self::url). A server has 16 databases by default, a
-    /// cluster only database 0. *Default:* 0.
+    /// Sets the database. Ignored if there is a [URL](Self::url). A server has 16 databases by default,
+    /// a cluster only database 0. *Default:* 0.
     ///
     /// # Errors
     ///
@@ -76,14 +77,15 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the ACL user, unless there is a [URL](Self::url). *Default:* none: Redis uses `default`.
+    /// Sets the ACL user. Ignored if there is a [URL](Self::url). *Default:* none: Redis uses
+    /// `default`.
     #[must_use]
     pub fn username(mut self, name: impl Into<String>) -> Self {
         self.username = Some(name.into());
         self
     }
 
-    /// Sets the password, unless there is a [URL](Self::url). *Default:* none.
+    /// Sets the password. Ignored if there is a [URL](Self::url). *Default:* none.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretString::from(password.into()));
@@ -92,16 +94,16 @@ impl Settings {
 
     /// Turns TLS on (feature `tls`), as a `rediss://` URL does. *Default:* false.
     ///
-    /// TLS uses rustls with the default crypto provider of the process, or ring if there is none when
-    /// the cache is created. To use another provider, install it before.
+    /// TLS uses rustls with the default crypto provider of the process, or ring if the process has none
+    /// when the cache is created. To use another provider, install it before you create the cache.
     #[must_use]
     pub fn ssl(mut self, tls: bool) -> Self {
         self.ssl = tls;
         self
     }
 
-    /// Sets the PEM file with the client certificate and its chain. It
-    /// needs [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
+    /// Sets the PEM file with the client certificate and its chain. Requires
+    /// [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
     #[must_use]
     pub fn ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.ssl_certfile = Some(path.into());
@@ -124,7 +126,7 @@ impl Settings {
         self
     }
 
-    /// Requires that the certificate of Redis names the host of the connection. Otherwise any
+    /// Requires that the certificate of Redis names the host of the connection. If this is false, any
     /// certificate of a trusted CA is accepted. *Default:* true.
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
@@ -132,8 +134,8 @@ impl Settings {
         self
     }
 
-    /// Chooses the certificates of Redis that are accepted. [`CertReqs::None`] accepts any, which is
-    /// for development: the log warns of it. *Default:* [`CertReqs::Required`].
+    /// Sets the verification of the certificate of Redis. [`CertReqs::None`] accepts any certificate:
+    /// use it for development only. The log warns of it. *Default:* [`CertReqs::Required`].
     #[must_use]
     pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
         self.ssl_cert_reqs = certificates;
@@ -166,7 +168,7 @@ impl Settings {
         self
     }
 
-    /// Sets the name of the master in the Sentinels. *Default:* `mymaster`.
+    /// Sets the name under which the Sentinels monitor the master. *Default:* `mymaster`.
     ///
     /// # Errors
     ///
@@ -178,8 +180,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the addresses of the Sentinels, each as `host` or `host:port`. The port is 26379 if left
-    /// out. *Default:* none.
+    /// Sets the addresses of the Sentinels, each as `host` or `host:port`. The default port is 26379.
+    /// *Default:* none.
     ///
     /// # Errors
     ///
@@ -196,14 +198,16 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the ACL user of the Sentinels, which differs from that of the master. *Default:* none.
+    /// Sets the ACL user for the Sentinels. [`username`](Self::username) is for the master only.
+    /// *Default:* none.
     #[must_use]
     pub fn sentinel_username(mut self, name: impl Into<String>) -> Self {
         self.sentinel_username = Some(name.into());
         self
     }
 
-    /// Sets the password of the Sentinels. *Default:* none.
+    /// Sets the password for the Sentinels. [`password`](Self::password) is for the master only.
+    /// *Default:* none.
     #[must_use]
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(SecretString::from(password.into()));
@@ -218,9 +222,9 @@ impl Settings {
         self
     }
 
-    /// Sets the number of connections to each node, 1 to 1024. All requests share them: a connection
-    /// takes any number of commands at a time, so one is enough until Redis replies faster than a
-    /// single task can read. *Default:* 1.
+    /// Sets the number of connections to each node, 1 to 1024. All requests share the connections, and
+    /// each connection is multiplexed. So one is enough until Redis replies faster than one task can
+    /// read. *Default:* 1.
     ///
     /// # Errors
     ///
@@ -232,26 +236,26 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the time budget of one operation on Redis, after which the request goes on without the
-    /// cache. A lookup gets half of it: a later reply may predate an eviction whose sender has timed
-    /// out. A day at most. *Default:* 250 ms.
+    /// Sets the time budget of one operation on Redis. After that, the request continues without the
+    /// cache. A lookup gets half of the budget: a later reply may predate an eviction whose sender has
+    /// timed out. The maximum is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
         self
     }
 
-    /// Sets the time limit of one attempt to connect, a day at most. *Default:* 1 s.
+    /// Sets the time limit of one attempt to connect. The maximum is one day. *Default:* 1 s.
     #[must_use]
     pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
         self.socket_connect_timeout = timeout;
         self
     }
 
-    /// Sets the time for which Redis is trusted after it has proved that it takes evictions. The proof
-    /// is a deletion of a name without a value, four times in that time and at least twice a second.
-    /// While Redis refuses evictions or hangs, no process serves an evicted entry for longer than this.
-    /// From half a second to a minute. *Default:* 1 s.
+    /// Sets the time for which stored entries are served after Redis has proved that it executes
+    /// evictions. The proof is the deletion of a key that does not exist, four times in that time and
+    /// at least twice a second. If Redis refuses evictions or hangs, no process serves an evicted entry
+    /// for longer than that time. The minimum is half a second, the maximum one minute. *Default:* 1 s.
     ///
     /// # Errors
     ///
@@ -262,21 +266,21 @@ impl Settings {
         Ok(self)
     }
 
-    /// Holds the response to a write for one [`pulse`](Self::pulse) if Redis has not taken its
-    /// eviction, so that no client that has seen the response reads the old entry. *Default:* false:
-    /// the response has `PENDING` at once.
+    /// Delays the response to a write by one [`pulse`](Self::pulse) if its eviction has not reached
+    /// Redis. A client that has received the response then never reads the old entry. *Default:* false:
+    /// the response is sent at once, with `X-Redis-Cache: PENDING`.
     #[must_use]
     pub fn hold_pending(mut self, hold: bool) -> Self {
         self.hold_pending = hold;
         self
     }
 
-    /// Sets the prefix of every name in Redis. *Default:* `redis:axum`.
+    /// Sets the prefix of every key in Redis. *Default:* `redis:axum`.
     ///
     /// # Errors
     ///
-    /// The prefix is empty, or holds a brace, a space or a control character: braces decide where
-    /// a Redis Cluster keeps a name.
+    /// The prefix is empty, or contains a brace, a space or a control character. (In a Redis Cluster,
+    /// braces select the hash slot of a key.)
     pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self, SettingsError> {
         let prefix = prefix.into();
         let bad = |c: char| c.is_control() || c.is_whitespace() || "{}".contains(c);
@@ -286,15 +290,16 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the freshness lifetime of responses whose route has no `ttl`. *Default:* zero, no expiry.
+    /// Sets the freshness lifetime of responses whose route has no `ttl`. *Default:* zero: no expiry.
     #[must_use]
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = ttl;
         self
     }
 
-    /// Warns at start if responses without expiry are stored in a Redis that cannot evict them: one
-    /// without `maxmemory`, or with a policy that spares them. *Default:* true.
+    /// Logs a warning at startup if responses without expiry are stored in a Redis that never evicts
+    /// them, because `maxmemory` is not set or `maxmemory-policy` does not evict keys without expiry.
+    /// *Default:* true.
     #[must_use]
     pub fn warn_unbounded_cache(mut self, warn: bool) -> Self {
         self.warn_unbounded_cache = warn;
@@ -302,26 +307,27 @@ impl Settings {
     }
 
     /// Turns on metrics and spans through OpenTelemetry. Set its global providers before you create the
-    /// cache. Without the feature `otel`, true is refused. *Default:* false.
+    /// cache. Without the feature `otel`, true is an error. *Default:* false.
     #[must_use]
     pub fn otel_enabled(mut self, enabled: bool) -> Self {
         self.otel_enabled = enabled;
         self
     }
 
-    /// Sets the longest run of a handler whose response is still stored. Other requests wait for a run,
-    /// and a run goes on without its client, for this time at most. The lease itself is held for a
-    /// second and a half and renewed, so that nobody waits longer for a process that died. A day at
-    /// most. *Default:* 30 s.
+    /// Sets the time limit of a run: if a handler takes longer, its response is not stored. Other
+    /// requests wait for a run for at most this time, and a run continues for at most this time after
+    /// its client has disconnected. The lease in Redis lasts 1.5 s and is renewed during the run, so
+    /// that other processes do not wait longer after a process died. The maximum is one day. *Default:*
+    /// 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
         self
     }
 
-    /// Sets the number of handlers that may run on at once after their clients have disconnected, to
-    /// store their responses and to evict. Further runs are dropped; a dropped write still evicts. 0: no
-    /// handler runs on. *Default:* 1024.
+    /// Sets the largest number of handlers that continue at the same time after their clients have
+    /// disconnected, in order to store their responses or to evict. Further runs are dropped, but a
+    /// dropped write still evicts. 0: no handler continues. *Default:* 1024.
     #[must_use]
     pub fn max_detached_runs(mut self, runs: usize) -> Self {
         self.max_detached_runs = runs;
@@ -336,9 +342,9 @@ impl Settings {
         self
     }
 
-    /// Sets the memory for copies of streamed bodies, in bytes, for all requests together. If none is
-    /// left, a stream is sent to its client without being stored. A copy is held until it is stored or
-    /// its client disconnects. If other streams need the memory, it is held for
+    /// Sets the memory for copies of streamed bodies, in bytes, for all requests together. If the
+    /// memory is used up, a stream is sent to its client without being stored. A copy is kept until it
+    /// is stored or its client disconnects. If other streams need the memory, a copy is kept for
     /// [`lease_ttl`](Self::lease_ttl) at most. 0: no stream is stored. *Default:* 64 MiB.
     #[must_use]
     pub fn max_streamed_bytes(mut self, bytes: usize) -> Self {
@@ -346,24 +352,25 @@ impl Settings {
         self
     }
 
-    /// Sets the size of an in-memory cache. Beyond it, the least recently used items are removed.
-    /// *Default:* 64 MiB.
+    /// Sets the size of an in-memory cache. If the cache exceeds this size, the least recently used
+    /// items are removed. *Default:* 64 MiB.
     #[must_use]
     pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
         self.max_memory_bytes = bytes;
         self
     }
 
-    /// Obeys the `Cache-Control` of requests (RFC 9111 §5.2.1). If it is not obeyed, clients cannot
-    /// force a run of the handler. *Default:* true.
+    /// Applies the `Cache-Control` directives of requests (RFC 9111 §5.2.1). If this is false, clients
+    /// cannot force a run of the handler. *Default:* true.
     #[must_use]
     pub fn request_directives(mut self, obey: bool) -> Self {
         self.request_directives = obey;
         self
     }
 
-    /// Adds `Cache-Status` (RFC 9211) to responses: how the cache handled the request, and why. It
-    /// shows clients what others have requested. *Default:* false.
+    /// Adds `Cache-Status` (RFC 9211) to responses. The field describes how the cache handled the
+    /// request, and why. From it, clients can learn which resources others have requested. *Default:*
+    /// false.
     ///
     /// ```text
     /// Cache-Status: axum-redis-cache;hit;ttl=29
@@ -375,16 +382,18 @@ impl Settings {
     /// Cache-Status: axum-redis-cache;fwd=bypass
     /// ```
     ///
-    /// * `hit`: with a stored response. `fwd`: by the handler, because nothing was stored under the
-    ///   key (`uri-miss`) or for this request (`miss`); what was stored was `stale`; the `request`
-    ///   ruled out the stored response, or any; its `method` did; or the cache was left out
-    ///   (`bypass`): every write, and every read while the store is away.
-    /// * `fwd-status`: the status of the handler, if the client gets another status: its
-    ///   precondition was false (304), or the handler failed and `stale_if_error` helped. A panic
-    ///   counts as 500.
-    /// * `ttl`: the seconds for which the response stays fresh; negative: for which it has been stale.
+    /// * `hit`: the client gets a stored response.
+    /// * `fwd`: the handler was needed, for one of these reasons: no response is stored for the key
+    ///   (`uri-miss`) or for this variant of it (`miss`); the stored response is `stale`; the
+    ///   directives of the request exclude the stored response, or any (`request`); the method is not
+    ///   cached (`method`); the cache is not used, as for every write, and for every read while the
+    ///   store is unreachable (`bypass`).
+    /// * `fwd-status`: the status code of the handler, if the client gets another one: a 304 because
+    ///   its precondition is false, or a stored response because the handler failed (`stale_if_error`).
+    ///   A panic counts as 500.
+    /// * `ttl`: the remaining freshness lifetime in seconds; negative if the response is stale.
     /// * `stored`: the response is stored. Missing for streams, whose length is not known in advance.
-    /// * `collapsed`: the run of the handler for another request made the response.
+    /// * `collapsed`: the run for another request made the response.
     /// * `detail`: the reason why the response is not stored, as one word. The log explains it.
     ///
     /// The field never contains the key. Members of caches behind the handler are kept and stored with
@@ -392,24 +401,25 @@ impl Settings {
     /// response (RFC 9211 §3). A 504 for `only-if-cached` has no member of this cache, because no
     /// handler ran.
     #[must_use]
-    pub fn cache_status(mut self, tell: bool) -> Self {
-        self.cache_status = tell;
+    pub fn cache_status(mut self, send: bool) -> Self {
+        self.cache_status = send;
         self
     }
 
     /// Adds `Cache-Groups` (RFC 9875) to responses, and `Cache-Group-Invalidation` to responses of
-    /// evictions, so that caches on the way to the client can remove their copies. *Default:* false.
+    /// handlers that evict, so that caches between the application and the client can remove their
+    /// copies. *Default:* false.
     ///
     /// ```text
     /// Cache-Groups: "brand:7", "products"
     /// Cache-Group-Invalidation: "products"
     /// ```
     ///
-    /// Everyone who gets the response can read the groups. Groups that are longer than 512 bytes or not
-    /// ASCII are left out.
+    /// Every client that gets the response can read the names of the groups. Names that are longer than
+    /// 512 bytes or not ASCII are omitted.
     #[must_use]
-    pub fn cache_groups(mut self, tell: bool) -> Self {
-        self.cache_groups = tell;
+    pub fn cache_groups(mut self, send: bool) -> Self {
+        self.cache_groups = send;
         self
     }
 }

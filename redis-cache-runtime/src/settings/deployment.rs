@@ -1,5 +1,5 @@
-//! The deployment that settings describe: the address and the topology of Redis, unless settings
-//! contradict each other.
+//! The deployment that the settings describe: the addresses and the topology of Redis. Settings
+//! that contradict each other are an error.
 
 use secrecy::ExposeSecret;
 
@@ -12,9 +12,9 @@ use super::{CertReqs, Endpoint, Settings, SettingsError, url};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Deployment {
     Standalone(Endpoint),
-    /// The nodes that are asked for the other nodes.
+    /// The seed nodes, from which the client learns the other nodes.
     Cluster(Vec<Endpoint>),
-    /// The Sentinels, which know the address of the named master.
+    /// The Sentinels, and the name of the master whose address they know.
     Sentinel {
         sentinels: Vec<Endpoint>,
         master: String,
@@ -22,14 +22,14 @@ pub(crate) enum Deployment {
 }
 
 impl Settings {
-    /// Returns the deployment. The log names settings that have no effect.
+    /// Returns the deployment, and logs a warning for each setting that has no effect.
     pub(crate) fn deployment(&self) -> Result<Deployment, SettingsError> {
         let deployment = self.decide()?;
         self.warn_of_ignored();
         Ok(deployment)
     }
 
-    /// Refuses settings that would fail only when the cache connects.
+    /// Returns an error for settings that would otherwise fail only when the cache connects.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.decide()?;
         self.access()?;
@@ -47,7 +47,7 @@ impl Settings {
         self.check_limits()?;
         self.check_build()?;
         if self.sentinel {
-            return self.sentinels();
+            return self.sentinel_deployment();
         }
         let location = self.location()?;
         if location.tls && !cfg!(feature = "tls") {
@@ -57,7 +57,7 @@ impl Settings {
             return Err(self.wrong_url("a host, because {ssl} is true"));
         }
         if self.cluster {
-            return self.nodes(location);
+            return self.cluster_deployment(location);
         }
         match <[Endpoint; 1]>::try_from(location.endpoints) {
             Ok([endpoint]) => Ok(Deployment::Standalone(endpoint)),
@@ -65,7 +65,7 @@ impl Settings {
         }
     }
 
-    fn nodes(&self, location: Location) -> Result<Deployment, SettingsError> {
+    fn cluster_deployment(&self, location: Location) -> Result<Deployment, SettingsError> {
         if location.is_socket() {
             return Err(self.wrong_url("hosts, because {cluster} is true"));
         }
@@ -80,7 +80,7 @@ impl Settings {
         }
     }
 
-    fn sentinels(&self) -> Result<Deployment, SettingsError> {
+    fn sentinel_deployment(&self) -> Result<Deployment, SettingsError> {
         if self.url.is_some() {
             return Err(self.wrong_url("none, because {sentinel} is true: see {sentinel_nodes}"));
         }
@@ -110,7 +110,7 @@ impl Settings {
         })
     }
 
-    /// Checks values that setters accept because they return no error.
+    /// Checks the values of the setters that return no error.
     fn check_limits(&self) -> Result<(), SettingsError> {
         for (setting, limit) in [
             ("socket_timeout", self.socket_timeout),
@@ -124,10 +124,10 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses settings that need a feature that this build lacks.
+    /// Returns an error for a setting whose feature is not enabled in this build.
     fn check_build(&self) -> Result<(), SettingsError> {
         let (cluster, sentinel) = (cfg!(feature = "cluster"), cfg!(feature = "sentinel"));
-        for (setting, asked, feature, is_built) in [
+        for (setting, is_set, feature, is_built) in [
             ("cluster", self.cluster, "cluster", cluster),
             ("sentinel", self.sentinel, "sentinel", sentinel),
             ("ssl", self.ssl, "tls", cfg!(feature = "tls")),
@@ -144,7 +144,7 @@ impl Settings {
                 cfg!(feature = "otel"),
             ),
         ] {
-            if asked && !is_built {
+            if is_set && !is_built {
                 let expected = format!("false, or the feature `{feature}` of axum-redis-cache");
                 return Err(SettingsError::wrong(setting, true, expected));
             }
@@ -158,8 +158,10 @@ impl Settings {
     }
 
     fn warn_of_ignored(&self) {
-        let by_url = self.url.is_some().then_some("there is a url");
-        let by_sentinels = self.sentinel.then_some("the Sentinels say where Redis is");
+        let by_url = self.url.is_some().then_some("url is set");
+        let by_sentinels = self
+            .sentinel
+            .then_some("the Sentinels provide the address of Redis");
         let address = by_url.or(by_sentinels);
         let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
@@ -167,11 +169,11 @@ impl Settings {
         let accepts_any = self.ssl_cert_reqs == CertReqs::None;
         if is_tls && accepts_any {
             tracing::warn!(
-                "ssl_cert_reqs is none: the certificate of Redis is not verified, so an attacker in between can \
+                "ssl_cert_reqs is none: the certificate of Redis is not verified, so an attacker on the network can \
                  read and change the traffic; use this for development only"
             );
         }
-        for (setting, is_said, reason) in [
+        for (setting, is_set, reason) in [
             ("host", self.host.is_some(), address),
             ("port", self.port.is_some(), address),
             ("db", self.db.is_some(), by_url),
@@ -183,7 +185,7 @@ impl Settings {
             ("ssl_cert_reqs", accepts_any, no_tls),
             ("sentinel_ssl", self.sentinel_ssl.is_some(), no_sentinels),
         ] {
-            if let (true, Some(reason)) = (is_said, reason) {
+            if let (true, Some(reason)) = (is_set, reason) {
                 tracing::warn!("the setting {setting} is ignored, because {reason}");
             }
         }
@@ -198,7 +200,7 @@ mod tests {
         Settings::from_url(url).unwrap()
     }
 
-    /// Returns the addresses and credentials of the clients of a URL with several nodes.
+    /// Returns the address, database, user and password of the client of each node.
     fn clients(settings: &Settings) -> Vec<(String, i64, Option<String>, Option<String>)> {
         let location = settings.location().unwrap();
         let access = settings.access().unwrap();

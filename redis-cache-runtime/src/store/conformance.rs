@@ -1,4 +1,4 @@
-//! What every store must do, run against each of them.
+//! Tests of the store protocol, which run against every store.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const TIMES: LeaseTerms = LeaseTerms {
 };
 const TTL: Duration = Duration::from_secs(5);
 
-/// Runs each test on each store, with names of its own.
+/// Runs each test on each store. Tests share no entries, because each has its own prefix or store.
 macro_rules! conformance {
     ($(async fn $name:ident($store:ident: Store) $body:block)*) => { $(
         mod $name {
@@ -58,7 +58,7 @@ macro_rules! conformance {
 
 fn in_redis_of(settings: Settings) -> Store {
     let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
-    // A budget that a busy machine keeps.
+    // The time budget is long enough for a busy machine.
     let settings = settings.socket_timeout(Duration::from_secs(10));
     Store::Redis(RedisStore::new(&settings, Arc::default()).unwrap())
 }
@@ -115,7 +115,7 @@ fn evict_key(at: &Address) -> Eviction {
     Eviction::Key(at.key.clone())
 }
 
-/// The stored entry, if its stamps are current: what a lookup serves.
+/// Returns the stored entry, if its stamps are current, as a lookup does.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
@@ -146,7 +146,7 @@ async fn put(store: &Store, place: &Address, lease: &Lease, entry: &'static str)
         .unwrap()
 }
 
-/// Fills a place and returns the lease that it was filled under.
+/// Fills an address, and returns the lease of the fill.
 async fn filled(store: &Store, place: &Address, entry: &'static str) -> Lease {
     let lease = lease(store, place, Claim::IfFree)
         .await

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, MemoryStore, Nonce, Token,
+    Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,
 };
 use crate::key::{Address, Owed};
 use crate::observe::fault::Fault;
@@ -140,7 +140,7 @@ impl InterleavedStore {
         self.command("release", released).await
     }
 
-    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), EvictionError>, Fault> {
         let removed = || self.memory.remove(owed);
         self.command("remove", removed).await.map(Ok)
     }

@@ -1,13 +1,14 @@
 //! The store protocol: entries, leases and nonces.
 //!
-//! An entry is stamped with the nonces that its groups had before its handler ran. It is reused only
-//! while all of them are current. A fill needs a lease, taken before the handler runs. The eviction of a
-//! key deletes the lease with the entry. So a fill that began before an eviction is never served after
-//! the eviction: its stamps no longer match, or its lease is lost.
+//! An entry is stamped with the nonces that its groups had before its handler ran. The entry is reused
+//! only while all these nonces are current. To store an entry, a fill needs a lease that was taken
+//! before the handler ran. The eviction of a key deletes its entry and its lease. So if a fill began
+//! before an eviction, its response is never served after the eviction: its stamps no longer match, or
+//! its lease is lost.
 //!
-//! A lease also makes other processes wait for the fill. It is held for a short time and renewed while
-//! the handler runs, so that nobody waits long for a process that died. The token of a lease for a write
-//! or a stream says that waiting is of no use.
+//! While a lease is held, other processes wait for its fill. The lease is short and is renewed while
+//! the handler runs, so that no process waits long for one that died. The lease of a write or of a
+//! stream has a bit set in its token: other processes do not wait for it.
 
 #[cfg(test)]
 mod conformance;
@@ -46,12 +47,12 @@ compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 pub(crate) use crate::key::Nonce;
 pub(crate) use stamps::Stamps;
 
-/// Identifies a server, and changes when the server may have lost evictions; all zero where the server
-/// has no identity.
+/// An identifier of a server, which changes when the server may have lost evictions. All zero if the
+/// server has no identity.
 pub(crate) type Incarnation = Nonce;
 
-/// Returns a nonce combined with the incarnation of its server. An entry that was stamped on another
-/// server, or before a restart, then does not match: evictions may have been lost.
+/// Returns a nonce combined with the incarnation of its server. So the stamps of an entry do not match
+/// on another server or after a restart, where evictions may have been lost.
 pub(crate) fn nonce_on(mut nonce: Nonce, server: Incarnation) -> Nonce {
     nonce.iter_mut().zip(server).for_each(|(to, by)| *to ^= by);
     nonce
@@ -71,12 +72,13 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
     Ok(nonce)
 }
 
-/// The result of one lookup, at one moment per store node.
+/// The result of one lookup. All values from one node are from the same moment.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
-    /// The current nonces; `None`: the nonce is missing and matches no stamp. If the address reads
-    /// early, the nonce that every eviction removes comes last.
+    /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
+    /// handler are extracted before the lease is taken and may read data (`reads_early`), the last
+    /// nonce is the one that every eviction removes.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the current read lease, if it was requested and is held.
     pub(crate) holder: Option<Token>,
@@ -88,8 +90,8 @@ impl Found {
         self.into_current().ok().flatten()
     }
 
-    /// Returns the entry, if it decodes. `Err`: it is not current; `true`: only the last stamp, that of
-    /// the mount of the handler, differs.
+    /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
+    /// only its last stamp differs, which is that of the mount of the handler.
     pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
         let Some(entry) = self.entry.and_then(Entry::parse) else {
             return Ok(None);
@@ -113,7 +115,7 @@ impl Found {
 pub(crate) struct Token(Nonce);
 
 impl Token {
-    /// The bit of a token that says that waiting for its holder is of no use.
+    /// The bit of a token that is set if other requests do not wait for its holder.
     const UNAWAITED: u8 = 0x80;
 
     pub(crate) fn draw(claim: Claim) -> Result<Self, Fault> {
@@ -129,7 +131,7 @@ impl Token {
         self
     }
 
-    /// Marks the token as one whose holder is not waited for.
+    /// Sets the bit: other requests do not wait for the holder.
     pub(crate) fn unawaited(mut self) -> Self {
         self.0[0] |= Self::UNAWAITED;
         self
@@ -140,13 +142,14 @@ impl Token {
         self.0[0] & Self::UNAWAITED == 0
     }
 
-    /// Parses the token of a lease. A foreign value counts as a token that is not waited for.
+    /// Parses the token of a lease. A value of another length counts as a token whose holder is not
+    /// waited for.
     fn of_bytes(bytes: &[u8]) -> Self {
         Self(bytes.try_into().unwrap_or([u8::MAX; 16]))
     }
 }
 
-/// The answer to a claim of a lease.
+/// The result of a claim of a lease.
 #[derive(Debug)]
 pub(crate) enum Claimed {
     /// The caller has the lease. A read also gets the entry that was stored when the lease was taken:
@@ -159,17 +162,17 @@ pub(crate) enum Claimed {
 /// The condition for taking a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// A read that others wait for takes the lease only if it is free.
+    /// A read that other requests wait for. It takes the lease only if the lease is free.
     IfFree,
-    /// A read that nobody waits for takes the lease only if it is free.
+    /// A read that no request waits for. It takes the lease only if the lease is free.
     Alone,
-    /// A write always takes the lease, so that running fills lose theirs.
+    /// A write. It always takes the lease, so that running fills lose it.
     Override,
 }
 
 impl Claim {
-    /// Returns the name of the lease. A write concerns every variant of its key, so an eviction of the
-    /// key must remove its lease.
+    /// Returns the name of the lease. A write takes the lease of the key without a variant, which an
+    /// eviction of the key removes.
     fn lease<'a>(self, names: &'a Names, at: &'a Address) -> Name<'a> {
         match self {
             Self::IfFree | Self::Alone => names.lease(at),
@@ -190,7 +193,7 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Returns the position of the nonce of the key's variants in the stamps of a variant.
+/// Returns the index of the nonce that all variants of a key share, in the stamps of a variant.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())
 }
@@ -242,8 +245,8 @@ impl Lease {
     }
 }
 
-/// Nonces that prove that nothing was evicted since they were last seen. One unchanged nonce is proof
-/// enough.
+/// Nonces that prove that nothing was evicted since they were last seen. Either of them is proof if it
+/// is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witnesses {
     /// The nonce that every eviction removes; none in a cluster.
@@ -253,7 +256,8 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// Takes nonces, of which evictions of the address remove the first `of_address`.
+    /// Makes the witnesses from nonces. Evictions of the address remove the first `of_address` of these
+    /// nonces.
     fn of(nonces: &[Nonce], of_address: usize) -> Self {
         let of_everything = nonces.get(of_address).copied();
         let of_address = nonces.iter().take(of_address).flatten().copied();
@@ -271,12 +275,12 @@ const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time for which witnesses outlive a lease that stored nothing.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
-/// The lifetimes of the names that a lease needs, and whether it needs witnesses.
+/// The lifetimes of a lease, of its nonces and of its entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeaseTerms {
     /// The time for which the lease is held unless it is renewed.
     pub(crate) hold: Duration,
-    /// The longest run of a handler whose response is still stored.
+    /// The time limit of the run. The response of a longer run is not stored.
     pub(crate) lease: Duration,
     /// The time for which the entry may be kept after the run; `None`: no expiry.
     pub(crate) entry: Option<Duration>,
@@ -285,10 +289,10 @@ pub(crate) struct LeaseTerms {
 }
 
 impl LeaseTerms {
-    /// Returns the time for which a nonce is kept. A nonce outlives the entries stamped with it, which
-    /// may be stored until the lease ends. A nonce whose name holds a value of a request is kept that
-    /// long only once an entry is stored, so that requests without stored responses leave nothing
-    /// behind.
+    /// Returns the lifetime of a nonce. A nonce outlives the entries that are stamped with it, and an
+    /// entry may be stored until the lease ends. If the name of the nonce holds a value of a request,
+    /// its lifetime is extended only when an entry is stored, so that a request whose response is not
+    /// stored does not leave a nonce for long.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
         match self.entry {
@@ -391,8 +395,9 @@ impl Store {
             store.lease(at, claim, token, terms).await)
     }
 
-    /// Stores an entry if the lease is still held, and gives the lease back; `false` when it was
-    /// lost. An overriding lease also drops the key's other variants, and drops the key when lost.
+    /// Stores an entry if the lease is still held, and releases the lease. `false`: the lease was lost.
+    /// The lease of a write also evicts the other variants of its key; if it was lost, it evicts the
+    /// whole key.
     pub(crate) async fn put(
         &self,
         at: &Address,
@@ -404,7 +409,8 @@ impl Store {
             store.put(at, lease, &entry, ttl).await)
     }
 
-    /// Renews a lease for `hold` from now, under a token that may differ; `false`: the lease was lost.
+    /// Renews a lease for `hold` from now, and replaces its token by `token`. `false`: the lease was
+    /// lost.
     pub(crate) async fn renew(
         &self,
         at: &Address,
@@ -421,7 +427,7 @@ impl Store {
         dispatch!(self, store => store.prolong(at, ttl), store.prolong(at, ttl).await)
     }
 
-    /// Gives the lease back without storing, if it is still held.
+    /// Releases the lease without storing an entry, if it is still held.
     pub(crate) async fn release(
         &self,
         at: &Address,
@@ -432,33 +438,33 @@ impl Store {
             store.release(at, claim, token).await)
     }
 
-    /// Evicts entries by one deletion, whatever their number.
-    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), Left> {
+    /// Runs evictions. The cost does not depend on the number of evicted entries.
+    pub(crate) async fn remove(&self, evictions: &[Eviction]) -> Result<(), EvictionError> {
         let owed: Vec<_> = evictions.iter().cloned().map(Owed::whole).collect();
         self.remove_owed(&owed).await
     }
 
-    /// Retries an eviction that the store, or some slots of it, did not take.
-    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), Left> {
+    /// Retries evictions that failed in the store, or in some slots of a cluster.
+    pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), EvictionError> {
         if matches!(self, Self::Disabled) {
             return Ok(());
         }
         let removed = dispatch!(self, store => { store.remove(owed); Ok(Ok(())) },
             store.remove(owed).await);
-        removed.unwrap_or_else(|fault| Err(Left::everything(fault, owed)))
+        removed.unwrap_or_else(|fault| Err(EvictionError::everything(fault, owed)))
     }
 }
 
-/// The evictions that the store did not take.
+/// The evictions that failed, and the last fault.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct EvictionError {
     pub(crate) fault: Fault,
     pub(crate) owed: Vec<Owed>,
-    /// No server took any eviction, so further attempts are of no use now.
+    /// All evictions failed, so an immediate retry would most likely fail, too.
     pub(crate) is_everything: bool,
 }
 
-impl Left {
+impl EvictionError {
     fn everything(fault: Fault, owed: &[Owed]) -> Self {
         Self {
             fault,

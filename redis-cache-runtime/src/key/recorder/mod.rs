@@ -1,8 +1,9 @@
-//! Records the requests of a type to a deserializer, as the text of a key.
+//! Records the values that a type reads from a deserializer, as the text of a key.
 //!
-//! Numbers are written in one form. Texts are decoded and then percent-encoded as in a template. The
-//! fields of a struct are sorted by name; a parameter is left out if and only if the struct does not
-//! declare it and ignores its value. Maps and sequences keep their order, because the type sees it.
+//! Numbers are written in one canonical form. Strings are decoded, and then percent-encoded as in a
+//! template. The fields of a struct are sorted by name; a parameter is left out if and only if the
+//! struct does not declare it and ignores its value. Maps and sequences keep their order, because the
+//! type can see their order.
 
 use std::fmt::{self, Write as _};
 
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 use super::fields::field_of;
 use crate::key::part::KeyWriter;
 
-/// Deserializes a type, and appends the values that it asked for.
+/// Deserializes a type, and appends the values that it read to `out`.
 pub(crate) fn record<'de, T, D>(inner: D, out: &mut String) -> Result<(), D::Error>
 where
     T: DeserializeOwned + 'static,
@@ -32,7 +33,7 @@ where
     T::deserialize(recorder).map(drop)
 }
 
-/// A type of which only the requests to a deserializer are recorded.
+/// The recorded text of a deserialized `T`, without the value.
 pub(crate) struct Recorded<T> {
     pub(crate) text: String,
     of: std::marker::PhantomData<fn() -> T>,
@@ -49,10 +50,10 @@ impl<'de, T: DeserializeOwned + 'static> Deserialize<'de> for Recorded<T> {
     }
 }
 
-/// Finds the field that a name, which may be an alias, stands for in the type that is recorded.
+/// A function that returns the field of a declared name, which may be an alias of that field.
 type FieldOf = fn(&'static str, &str, &[&'static str]) -> &'static str;
 
-/// A deserializer that records, and everything else of serde that leads to one.
+/// A recording wrapper around `X`: a deserializer, a visitor, a seed or the access to an enum.
 struct Recorder<'a, X> {
     inner: X,
     out: &'a mut String,
@@ -63,7 +64,7 @@ struct Recorder<'a, X> {
 }
 
 impl<'a, X> Recorder<'a, X> {
-    /// Returns a recorder for the inside of a value.
+    /// Returns a recorder for a value inside another value.
     fn nested(inner: X, out: &'a mut String, field_of: FieldOf) -> Self {
         Self {
             inner,
@@ -74,7 +75,7 @@ impl<'a, X> Recorder<'a, X> {
         }
     }
 
-    /// Records something else in the same place.
+    /// Returns the wrapped object, and a recorder with the same settings around another one.
     fn replace<Y>(self, inner: Y) -> (X, Recorder<'a, Y>) {
         let recorder = Recorder {
             inner,
@@ -86,7 +87,7 @@ impl<'a, X> Recorder<'a, X> {
         (self.inner, recorder)
     }
 
-    /// Records the value that a visitor receives, and marks it as not ignored.
+    /// Returns the wrapped object, and a recorder around the visitor of a value that is not ignored.
     fn split<V>(self, visitor: V) -> (X, Recorder<'a, Recording<V>>) {
         let (inner, mut recorder) = self.replace(Recording {
             visitor,
@@ -97,14 +98,14 @@ impl<'a, X> Recorder<'a, X> {
     }
 }
 
-/// Puts nested values in parentheses.
+/// Appends a parenthesis at the start or the end of a nested value.
 fn enclose(out: &mut String, is_nested: bool, parenthesis: char) {
     if is_nested {
         out.push(parenthesis);
     }
 }
 
-/// A visitor that records, with the fields of a struct if it is of one.
+/// The visitor of a value, with the declared fields if the value is a struct.
 struct Recording<V> {
     visitor: V,
     fields: Option<&'static [&'static str]>,
@@ -360,20 +361,20 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for &mut Elements<'_, A> {
     }
 }
 
-/// The entries of a map, or of a struct that has these fields.
+/// The entries of a map, or of a struct with its declared fields.
 struct Entries<A> {
     inner: A,
     fields: Option<&'static [&'static str]>,
-    /// Name and value of each. Of a value that is to come, there is no text yet.
+    /// The name and the value of each entry. The value is empty until it is read.
     seen: SmallVec<[(String, String); 4]>,
-    /// The type read a name that is not one of its declared fields, so the declaration cannot be relied
-    /// on.
+    /// The type read a name that is not one of its declared fields, so the list of its fields is
+    /// incomplete.
     reads_undeclared: bool,
     field_of: FieldOf,
 }
 
 impl<A> Entries<A> {
-    /// Returns the declared name with this spelling.
+    /// Returns the declared name that is spelled `written` in a key.
     fn declared(&self, written: &str) -> Option<&'static str> {
         let mut fields = self.fields?.iter();
         let is_written = |field: &str| field == written || KeyWriter::is_text(field, written);
@@ -455,7 +456,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Recorder<'_, A> {
     type Error = A::Error;
     type Variant = A::Variant;
 
-    /// Variants with values are recorded by their names alone: no part of a URL can be one.
+    /// Records the name of the variant only: no part of a URL can hold a variant with values.
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,

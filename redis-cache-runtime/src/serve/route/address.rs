@@ -6,9 +6,9 @@ use super::named::{key_of_function, key_of_template, key_of_url};
 use super::read_url::{ReadMode, ReadUrl};
 use super::selected::Selected;
 use crate::engine::Engine;
-use crate::key::asked::Asked;
-use crate::key::reader::{Beyond, UrlValues};
+use crate::key::reader::{UrlExtras, UrlValues};
 use crate::key::registry::Instance;
+use crate::key::request_url::RequestUrl;
 use crate::key::{Address, CacheKey, Eviction, Scope, Selecting, Variant};
 use crate::serve::request::{RequestHead, Url};
 
@@ -25,11 +25,11 @@ impl Route {
         if let KeyKind::Function(_) = self.key {
             return Err(Unidentified::Function);
         }
-        let UrlValues { base, beyond } =
-            self.values(request.kept_url(), self.read, handler, ReadMode::WRITE);
-        let Beyond {
+        let UrlValues { base, extras } =
+            self.values(request.request_url(), self.read, handler, ReadMode::WRITE);
+        let UrlExtras {
             has_failed, names, ..
-        } = beyond.map_or_else(Beyond::default, |it| *it);
+        } = extras.map_or_else(UrlExtras::default, |it| *it);
         let reads_so = handler.reads_by(&names);
         if has_failed || reads_so == Some(false) {
             return Err(Unidentified::OtherValues);
@@ -54,11 +54,11 @@ impl Route {
     ) -> Addressing {
         let url = match std::mem::take(&mut request.url) {
             Url::Read(url) => url,
-            Url::Kept(url) => {
+            Url::Copied(url) => {
                 let read = selected.read.unwrap_or(self.read);
-                self.read_url_of(Asked::Kept(&url), selected.types, read)
+                self.read_url_of(RequestUrl::Copied(&url), selected.types, read)
             }
-            Url::None => self.read_url(request.kept_url()),
+            Url::None => self.read_url(request.request_url()),
         };
         self.make_address(engine, request, selected, url)
     }
@@ -70,7 +70,7 @@ impl Route {
         is_function
             && self
                 .plain()
-                .known_mount(request.kept_url().mount())
+                .known_mount(request.request_url().mount())
                 .is_some()
     }
 
@@ -84,21 +84,21 @@ impl Route {
         selected: Selected,
     ) -> Option<Addressing> {
         let handler = self.plain();
-        let asked = request.kept_url();
+        let url = request.request_url();
         let is_named = selected.key.is_some();
-        let mounted = handler.written_mount(asked.mount(), asked.nest(), is_named)?;
+        let mounted = handler.written_mount(url.mount(), url.nest(), is_named)?;
         // Another handler has the same name, and the entry would be that handler's.
         if handler.is_duplicate() {
             return None;
         }
-        let mut values = self.values(asked, self.read, handler, ReadMode::WRITE);
-        if let Some(beyond) = &mut values.beyond {
-            if beyond.has_other_spellings && !is_named {
+        let mut values = self.values(url, self.read, handler, ReadMode::WRITE);
+        if let Some(extras) = &mut values.extras {
+            if extras.has_other_spellings && !is_named {
                 return None;
             }
             if is_named {
                 // The named values are complete: the URL of the write adds nothing.
-                beyond.rest.clear();
+                extras.rest.clear();
             }
         }
         Some(self.make_address(engine, request, selected, ReadUrl { values, mounted }))
@@ -126,8 +126,8 @@ impl Route {
             // A key of values that extends another key is complete.
             Some(key) if key.base().is_some() => (key, rest_of(values)),
             Some(key) => {
-                let beyond = values.beyond.map_or_else(Beyond::default, |it| *it);
-                (key.extended(&beyond.more), beyond.rest)
+                let extras = values.extras.map_or_else(UrlExtras::default, |it| *it);
+                (key.extended(&extras.more), extras.rest)
             }
             None if key_call.is_some() => (CacheKey::UNKNOWN, rest_of(values)),
             None => key_of_url(values, handler),
@@ -160,7 +160,7 @@ impl Route {
 }
 
 fn rest_of(values: UrlValues) -> String {
-    values.beyond.map_or_else(String::new, |beyond| beyond.rest)
+    values.extras.map_or_else(String::new, |extras| extras.rest)
 }
 
 /// The reason why a write that names a handler does not identify an entry. The write then evicts

@@ -4,10 +4,10 @@ use super::Route;
 use super::key_function::KeyKind;
 use super::read_url::ReadMode;
 use crate::key::CacheKey;
-use crate::key::asked::{Asked, KeptUrl};
 use crate::key::part::Text;
 use crate::key::reader::UrlValues;
 use crate::key::registry::Instance;
+use crate::key::request_url::{RequestUrl, UrlCopy};
 
 impl Route {
     /// Returns the key that a template makes.
@@ -32,8 +32,8 @@ impl Route {
         if let KeyKind::Function(_) = self.key {
             return key_of_function(handler, text);
         }
-        let url = KeptUrl::of_text(text);
-        let values = self.values(Asked::Kept(&url), self.read, handler, ReadMode::READ);
+        let url = UrlCopy::of_text(text);
+        let values = self.values(RequestUrl::Copied(&url), self.read, handler, ReadMode::READ);
         key_of_url(values, handler).0
     }
 }
@@ -42,9 +42,9 @@ impl Route {
 /// a variant.
 pub(super) fn key_of_url(values: UrlValues, handler: &Instance) -> (CacheKey, String) {
     let key = CacheKey::of_handler(values.base, handler.bucket());
-    match values.beyond {
+    match values.extras {
         None => (key, String::new()),
-        Some(beyond) => (key.extended(&beyond.more), beyond.rest),
+        Some(extras) => (key.extended(&extras.more), extras.rest),
     }
 }
 

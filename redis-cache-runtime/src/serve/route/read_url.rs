@@ -7,10 +7,10 @@ use axum::http::header;
 use super::Route;
 use super::key_function::KeyKind;
 use crate::engine::declared_groups;
-use crate::key::asked::Asked;
 use crate::key::normal::QueryRule;
 use crate::key::reader::{UrlReader, UrlValues};
 use crate::key::registry::{Instance, Mounted};
+use crate::key::request_url::RequestUrl;
 
 /// A function that reads the parts of a URL that the arguments of a handler read.
 pub(crate) type ReadArguments = fn(&mut UrlReader<'_>);
@@ -80,27 +80,27 @@ impl Route {
     }
 
     /// Reads a URL as the handler does.
-    pub(crate) fn read_url(&'static self, asked: Asked<'_>) -> ReadUrl {
-        self.read_url_of(asked, Types::none(), self.read)
+    pub(crate) fn read_url(&'static self, url: RequestUrl<'_>) -> ReadUrl {
+        self.read_url_of(url, Types::none(), self.read)
     }
 
     pub(super) fn read_url_of(
         &'static self,
-        asked: Asked<'_>,
+        url: RequestUrl<'_>,
         types: Types,
         read: ReadArguments,
     ) -> ReadUrl {
         let handler = self.instance(types);
-        let mounted = handler.mount(asked.mount());
+        let mounted = handler.mount(url.mount());
         let mode = ReadMode {
             with_names: !mounted.knows_names(),
             ..ReadMode::READ
         };
-        let values = self.values(asked, read, handler, mode);
+        let values = self.values(url, read, handler, mode);
         if mode.with_names {
-            match values.beyond.as_deref() {
+            match values.extras.as_deref() {
                 None => mounted.note(String::new()),
-                Some(beyond) if !beyond.has_failed => mounted.note(beyond.names.clone()),
+                Some(extras) if !extras.has_failed => mounted.note(extras.names.clone()),
                 Some(_) => {}
             }
         }
@@ -109,7 +109,7 @@ impl Route {
 
     pub(super) fn values(
         &self,
-        asked: Asked<'_>,
+        url: RequestUrl<'_>,
         read: ReadArguments,
         handler: &Instance,
         mode: ReadMode,
@@ -119,7 +119,7 @@ impl Route {
             base.reserve(handler.name().len() + 32);
             base.push_str(handler.name());
         }
-        let mut reader = UrlReader::new(asked, base, mode.is_write);
+        let mut reader = UrlReader::new(url, base, mode.is_write);
         read(&mut reader);
         if self.query != QueryRule::None {
             reader.query_text(self.query);

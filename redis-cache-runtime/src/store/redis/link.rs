@@ -40,13 +40,13 @@ struct Opener {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    inner: Arc<Inner>,
+    shared: Arc<SharedConnection>,
     /// The number of bytes that had arrived when this clone was made.
     received: u64,
 }
 
 /// The parts of a connection that its clones share. A lookup carries a clone, which has to be small.
-struct Inner {
+struct SharedConnection {
     health: Health,
     /// The incarnation of the server.
     incarnation: Incarnation,
@@ -95,7 +95,7 @@ impl Link {
 
     /// Records the end of an operation, and replaces a lost connection.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, on: &Connected) {
-        if let Some(loss) = on.inner.health.note(end, purpose, on.received) {
+        if let Some(loss) = on.shared.health.note(end, purpose, on.received) {
             self.reconnecting.lose(on, loss);
         }
     }
@@ -121,13 +121,13 @@ impl Link {
 
 impl Connected {
     fn now(mut self) -> Self {
-        self.received = self.inner.health.received();
+        self.received = self.shared.health.received();
         self
     }
 
     /// Converts a time to milliseconds since the connection was opened.
     pub(super) fn moment(&self, at: Instant) -> u64 {
-        self.inner.health.millis(at)
+        self.shared.health.millis(at)
     }
 
     /// Returns the trust in replies that arrived by a moment.
@@ -135,12 +135,12 @@ impl Connected {
         if self.is_replaced() {
             return Trust::Unattended;
         }
-        self.inner.health.trust_at(moment)
+        self.shared.health.trust_at(moment)
     }
 
     /// Returns the incarnation of the server.
     pub(super) fn incarnation(&self) -> Incarnation {
-        self.inner.incarnation
+        self.shared.incarnation
     }
 
     /// Returns the trust in replies that arrive by a deadline.
@@ -148,20 +148,20 @@ impl Connected {
         if self.is_replaced() {
             return Trust::Unattended;
         }
-        self.inner.health.trust(deadline)
+        self.shared.health.trust(deadline)
     }
 
     /// Returns whether the primary replaced another, which other processes may not know yet.
     fn has_moved(&self) -> bool {
-        self.inner.generation > 1 && self.trust(Instant::now()) == Trust::Doubted(Fault::Settling)
+        self.shared.generation > 1 && self.trust(Instant::now()) == Trust::Doubted(Fault::Settling)
     }
 
     /// Returns whether another connection leads to a newer primary, which may have taken evictions that
     /// this primary has not.
     fn is_replaced(&self) -> bool {
-        self.inner
+        self.shared
             .server_state
-            .has_newer_than(self.inner.generation)
+            .has_newer_than(self.shared.generation)
     }
 }
 
@@ -182,7 +182,7 @@ impl Open for Opener {
         self.server_state.observe_generation(generation);
         Ok(Connected {
             connection,
-            inner: Arc::new(Inner {
+            shared: Arc::new(SharedConnection {
                 health,
                 incarnation,
                 generation,
@@ -194,28 +194,28 @@ impl Open for Opener {
     }
 
     async fn rest(opened: &Connected) {
-        opened.inner.health.rest().await;
+        opened.shared.health.rest().await;
     }
 
     async fn check(&self, opened: &Connected) -> Option<Loss> {
         if opened.trust(Instant::now()) == Trust::Unattended {
             return Some(Loss::Closed);
         }
-        if opened.inner.health.needs_server_info() && self.is_another(opened).await {
+        if opened.shared.health.needs_server_info() && self.is_another(opened).await {
             return Some(Loss::Closed);
         }
         // Pulses must not wait long for the Sentinels.
         let is_current = self
             .server_state
             .finder
-            .is_current(opened.inner.generation, &self.context);
+            .is_current(opened.shared.generation, &self.context);
         let is_current = timeout(self.context.pulse / 4, is_current);
         let (loss, is_current) = join(self.pulse(opened), is_current).await;
         loss.or((is_current == Ok(false)).then_some(Loss::Closed))
     }
 
     fn is_same(one: &Connected, other: &Connected) -> bool {
-        Arc::ptr_eq(&one.inner, &other.inner)
+        Arc::ptr_eq(&one.shared, &other.shared)
     }
 
     fn works(opened: &Connected) -> bool {
@@ -293,41 +293,41 @@ impl Opener {
         let Ok(Ok(Ok(server))) = info.map(|info| info.map(ServerInfo::of_reply)) else {
             return false;
         };
-        on.inner.health.informed();
-        server.incarnation != on.inner.incarnation
+        on.shared.health.informed();
+        server.incarnation != on.shared.incarnation
     }
 
     /// Sends a pulse. Returns the loss of the connection, if there is no answer or a refusal means one.
     async fn pulse(&self, on: &Connected) -> Option<Loss> {
         let mut connection = on.connection.clone();
         let command = self.server_state.pulse.command();
-        let pulse = on.inner.health.pulses();
+        let pulse = on.shared.health.pulses();
         let mut reply: RedisFuture<'_, Value> = connection.req_packed_command(&command);
         let (mut deadline, mut received) = (pulse.deadline, pulse.received);
         let reply = loop {
             match until(deadline, &mut reply).await {
                 Ok(reply) => break reply,
-                Err(_) if on.inner.health.received() == received => return Some(Loss::Hung),
+                Err(_) if on.shared.health.received() == received => return Some(Loss::Hung),
                 // A large reply is arriving.
                 Err(_) => {
-                    received = on.inner.health.received();
+                    received = on.shared.health.received();
                     deadline = Instant::now() + self.context.budget;
                 }
             }
         };
         match Answer::of_reply(reply) {
             Ok(Answer::Accepted) => {
-                if on.inner.health.accepted(&pulse) {
+                if on.shared.health.accepted(&pulse) {
                     self.context.faults.recovered();
                 }
                 None
             }
             Ok(Answer::Refused(code)) => {
-                self.refused(&on.inner.health, &code);
+                self.refused(&on.shared.health, &code);
                 loss_of(&code)
             }
             Ok(Answer::Elsewhere) => {
-                on.inner.health.elsewhere();
+                on.shared.health.elsewhere();
                 None
             }
             Err(_) => Some(Loss::Closed),

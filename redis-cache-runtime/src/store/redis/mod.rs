@@ -43,8 +43,8 @@ use self::replies::Replies;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Left, Nonce, Stamps, Token, WITNESS_TTL,
-    nonce_on,
+    Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token,
+    WITNESS_TTL, nonce_on,
 };
 use crate::key::{Address, Eviction, Names, Owed};
 use crate::observe::PingError;
@@ -68,7 +68,7 @@ impl RedisStore {
         })
     }
 
-    /// Returns a connection for an application.
+    /// Returns a connection for the commands of an application.
     pub(crate) fn connection(&self) -> Redis {
         self.servers.connection()
     }
@@ -81,7 +81,7 @@ impl RedisStore {
         self.servers.ping().await
     }
 
-    /// Reads in one round trip: the entry first, then its nonces, the witness and the lease.
+    /// Reads the entry, then its nonces, the witness and the lease, in one round trip.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         let names = || {
             let lease = holder.then(|| self.names.lease(at));
@@ -142,7 +142,8 @@ impl RedisStore {
             let mut next = || first_value(replies.next()?.0);
             let holder = next().as_ref().and_then(token);
             let there = next();
-            // The command is sent again on a new connection if its result was lost.
+            // If the reply to `SET` was lost, `SET` was sent again on a new connection. Then the
+            // lease may already have the drawn token.
             let is_taken = set == Value::Okay || holder == Some(drawn);
             if !is_taken {
                 // The lease ended between `SET` and `MGET`: report it as held.
@@ -191,7 +192,7 @@ impl RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let (lease_name, entry_name) = (lease.claim.lease(&self.names, at), self.names.entry(at));
-        // Built again for a retry instead of cloned: the entry may be large.
+        // A retry builds the command again instead of cloning it, because the entry may be large.
         let store = || {
             let mut command = match lease.claim {
                 Claim::IfFree | Claim::Alone => eval(FILL, &[lease_name, entry_name]),
@@ -241,8 +242,8 @@ impl RedisStore {
         self.run_seeds(seeds, Purpose::OTHER).await.map(drop)
     }
 
-    /// Runs commands that seed nonces. If they have to be sent again, new nonces are drawn: a nonce that
-    /// was seen and then removed by an eviction must not come back.
+    /// Runs commands that seed nonces. If they have to be sent again, new nonces are drawn, because
+    /// a nonce that an eviction has removed must not come back.
     async fn run_seeds<'a>(
         &self,
         commands: impl Fn() -> Result<Vec<Command<'a>>, Fault>,
@@ -266,8 +267,8 @@ impl RedisStore {
         self.servers.run(name, command).await.map(drop)
     }
 
-    /// Evicts. `Ok(Err(..))`: some nodes did not take their evictions. `Err`: no node took any.
-    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), Left>, Fault> {
+    /// Runs evictions. `Ok(Err(..))`: some of them failed. `Err`: all of them have to be retried.
+    pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), EvictionError>, Fault> {
         let (swept, named): (Vec<_>, Vec<_>) = owed
             .iter()
             .partition(|owed| self.names.is_in_every_slot(&owed.eviction));
@@ -298,7 +299,7 @@ impl RedisStore {
         #[cfg(not(feature = "cluster"))]
         let _ = swept;
         Ok(fault.map_or(Ok(()), |fault| {
-            Err(Left {
+            Err(EvictionError {
                 fault,
                 owed: left,
                 is_everything: false,
@@ -314,7 +315,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-/// Returns a nonce as this incarnation of its server has it.
+/// Parses a nonce, and combines it with the incarnation of its server.
 fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
     match value {
         Value::BulkString(bytes) => bytes

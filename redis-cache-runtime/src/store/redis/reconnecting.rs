@@ -51,10 +51,11 @@ pub(super) enum Loss {
 }
 
 pub(super) struct Reconnecting<O: Open> {
-    inner: Arc<Inner<O>>,
+    shared: Arc<SharedResource<O>>,
 }
 
-struct Inner<O: Open> {
+/// The opener and the availability of a resource, shared with the task that opens and watches it.
+struct SharedResource<O: Open> {
     opener: O,
     availability: watch::Sender<Availability<O::Opened>>,
 }
@@ -74,33 +75,33 @@ pub(super) enum Availability<T> {
 impl<O: Open> Reconnecting<O> {
     pub(super) fn new(opener: O) -> Self {
         let availability = watch::Sender::new(Availability::Idle);
-        let inner = Arc::new(Inner {
+        let shared = Arc::new(SharedResource {
             opener,
             availability,
         });
-        Self { inner }
+        Self { shared }
     }
 
     #[cfg(feature = "cluster")]
     pub(super) fn opener(&self) -> &O {
-        &self.inner.opener
+        &self.shared.opener
     }
 
     /// Returns the resource, if it is open.
     pub(super) fn current(&self) -> Option<O::Opened> {
-        match &*self.inner.availability.borrow() {
+        match &*self.shared.availability.borrow() {
             Availability::Up(opened) => Some(opened.clone()),
             _ => None,
         }
     }
 
     pub(super) fn availability(&self) -> Availability<O::Opened> {
-        self.inner.availability.borrow().clone()
+        self.shared.availability.borrow().clone()
     }
 
     /// Returns whether the availability meets a condition.
     pub(super) fn is(&self, condition: impl FnOnce(&Availability<O::Opened>) -> bool) -> bool {
-        condition(&self.inner.availability.borrow())
+        condition(&self.shared.availability.borrow())
     }
 
     /// Opens the resource for the first time, or waits while it is being opened.
@@ -128,7 +129,7 @@ impl<O: Open> Reconnecting<O> {
         deadline: Instant,
         is_wanted: impl Fn(&O::Opened) -> bool,
     ) -> Result<O::Opened, Fault> {
-        let mut availability = self.inner.availability.subscribe();
+        let mut availability = self.shared.availability.subscribe();
         let settled = availability.wait_for(|availability| match availability {
             Availability::Up(opened) => is_wanted(opened),
             Availability::Down => true,
@@ -146,14 +147,14 @@ impl<O: Open> Reconnecting<O> {
     /// Replaces the resource.
     #[cfg(feature = "cluster")]
     pub(super) fn set(&self, opened: O::Opened) {
-        self.inner
+        self.shared
             .availability
             .send_replace(Availability::Up(opened));
     }
 
     /// Opens a replacement, unless that has begun already.
     pub(super) fn lose(&self, lost: &O::Opened, how: Loss) {
-        Inner::lose(&self.inner, lost, how);
+        SharedResource::lose(&self.shared, lost, how);
     }
 
     fn replace_if(
@@ -161,11 +162,11 @@ impl<O: Open> Reconnecting<O> {
         condition: impl FnOnce(&Availability<O::Opened>) -> bool,
         next: Availability<O::Opened>,
     ) {
-        Inner::replace_if(&self.inner, condition, next);
+        SharedResource::replace_if(&self.shared, condition, next);
     }
 }
 
-impl<O: Open> Inner<O> {
+impl<O: Open> SharedResource<O> {
     fn lose(this: &Arc<Self>, lost: &O::Opened, how: Loss) {
         let is_up = |availability: &Availability<_>| match availability {
             Availability::Up(up) => O::is_same(up, lost),
@@ -210,22 +211,22 @@ impl<O: Open> Inner<O> {
     /// Tries until the resource is open, or nothing uses it any more.
     async fn open(this: Weak<Self>) {
         let mut abandoned = OnAbandon {
-            inner: this.clone(),
+            shared: this.clone(),
             opened: None,
         };
         let mut delay = FIRST_RETRY;
-        while let Some(inner) = this.upgrade() {
-            match inner.attempt().await {
+        while let Some(shared) = this.upgrade() {
+            match shared.attempt().await {
                 Ok(opened) => {
                     tracing::debug!("a connection to Redis is open");
                     if O::works(&opened) {
-                        inner.opener.faults().recovered();
+                        shared.opener.faults().recovered();
                     }
                     abandoned.opened = Some(opened.clone());
-                    inner
+                    shared
                         .availability
                         .send_replace(Availability::Up(opened.clone()));
-                    drop(inner);
+                    drop(shared);
                     return Self::watch(this, opened).await;
                 }
                 Err(fault) => {
@@ -235,11 +236,11 @@ impl<O: Open> Inner<O> {
                     } else {
                         fault
                     };
-                    inner.opener.faults().record(&fault);
-                    inner.give_up_waiting();
+                    shared.opener.faults().record(&fault);
+                    shared.give_up_waiting();
                 }
             }
-            drop(inner);
+            drop(shared);
             sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             delay = LAST_RETRY.min(delay * 2);
         }
@@ -259,16 +260,16 @@ impl<O: Open> Inner<O> {
     async fn watch(this: Weak<Self>, opened: O::Opened) {
         loop {
             O::rest(&opened).await;
-            let Some(inner) = this.upgrade() else { return };
-            let is_in_use = match &*inner.availability.borrow() {
+            let Some(shared) = this.upgrade() else { return };
+            let is_in_use = match &*shared.availability.borrow() {
                 Availability::Up(up) => O::is_same(up, &opened),
                 _ => false,
             };
             if !is_in_use {
                 return;
             }
-            if let Some(loss) = inner.opener.check(&opened).await {
-                return Self::lose(&inner, &opened, loss);
+            if let Some(loss) = shared.opener.check(&opened).await {
+                return Self::lose(&shared, &opened, loss);
             }
         }
     }
@@ -287,15 +288,15 @@ impl<O: Open> Inner<O> {
 /// Lets the next caller start opening again when the task that opened and watched the resource was
 /// dropped with its runtime.
 struct OnAbandon<O: Open> {
-    inner: Weak<Inner<O>>,
+    shared: Weak<SharedResource<O>>,
     /// The resource that the task watches; `None`: it is being opened.
     opened: Option<O::Opened>,
 }
 
 impl<O: Open> Drop for OnAbandon<O> {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.upgrade() {
-            inner.availability.send_if_modified(|availability| {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.availability.send_if_modified(|availability| {
                 let is_abandoned = match (&*availability, &self.opened) {
                     (Availability::Up(up), Some(opened)) => O::is_same(up, opened),
                     (Availability::Up(_), None) => false,

@@ -36,8 +36,8 @@ pub(super) struct Map {
 
 impl Map {
     pub(super) fn primary(&self, slot: u16) -> Option<Arc<Node>> {
-        let place = (*self.layout.slots.get(usize::from(slot))?)?;
-        let (_, node) = self.nodes.get(usize::from(place))?;
+        let index = (*self.layout.slots.get(usize::from(slot))?)?;
+        let (_, node) = self.nodes.get(usize::from(index))?;
         Some(Arc::clone(node))
     }
 
@@ -49,13 +49,13 @@ impl Map {
     }
 
     /// Returns the node that a redirection names.
-    pub(super) fn named(&self, Named { by, place }: &Named) -> Option<Arc<Node>> {
+    pub(super) fn named(&self, Named { by, address }: &Named) -> Option<Arc<Node>> {
         let mut nodes = self.nodes.iter();
-        let is_meant = |location: &Location| match &place.host {
-            Some(host) => location.is_named(host, place.port),
+        let is_meant = |location: &Location| match &address.host {
+            Some(host) => location.is_named(host, address.port),
             None => self.nodes.iter().any(|(its, node)| {
                 let mut hosts = its.hosts();
-                Arc::ptr_eq(node, by) && hosts.any(|host| location.is_named(host, place.port))
+                Arc::ptr_eq(node, by) && hosts.any(|host| location.is_named(host, address.port))
             }),
         };
         let (_, node) = nodes.find(|(location, _)| is_meant(location))?;
@@ -143,9 +143,9 @@ impl Mapper {
 
     /// Builds the map of a layout. A node that the last map lacks counts as a replacement.
     fn map(&self, layout: Layout, last: Option<&Map>) -> Result<Map, Fault> {
-        let node = |(place, location): (usize, &Location)| {
+        let node = |(index, location): (usize, &Location)| {
             let endpoint = &location.endpoint;
-            let pulse = self.pulse(&layout, place);
+            let pulse = self.pulse(&layout, index);
             if let Some(node) = last.and_then(|last| last.node(endpoint)) {
                 node.pulses_at(pulse);
                 return Ok((location.clone(), node));
@@ -153,7 +153,7 @@ impl Mapper {
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
             let server_state = ServerState::new(Finder::Fixed(server), pulse);
             let server_state = match last {
-                None if place < layout.primaries.len() => server_state,
+                None if index < layout.primaries.len() => server_state,
                 // A spare may replace a primary between two maps.
                 _ => server_state.replacement(),
             };
@@ -174,10 +174,10 @@ impl Mapper {
 impl Mapper {
     /// Returns a name for the pulses of a primary, in one of its slots. The slot is random, because a
     /// slot that is migrating proves nothing.
-    fn pulse(&self, layout: &Layout, place: usize) -> String {
+    fn pulse(&self, layout: &Layout, index: usize) -> String {
         let is_its = |slot: &u16| {
             let owner = layout.slots.get(usize::from(*slot)).copied().flatten();
-            owner.is_some_and(|owner| usize::from(owner) == place)
+            owner.is_some_and(|owner| usize::from(owner) == index)
         };
         let slots: Vec<u16> = (0..SLOTS).filter(is_its).collect();
         let slot = fastrand::choice(slots).unwrap_or_default();

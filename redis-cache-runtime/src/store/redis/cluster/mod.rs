@@ -133,7 +133,7 @@ impl Cluster {
                 self.refresh();
                 map.named(named)
             }
-            Next::Asked(named) => map.named(named),
+            Next::Ask(named) => map.named(named),
         }
     }
 

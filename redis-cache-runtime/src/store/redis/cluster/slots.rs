@@ -10,12 +10,12 @@ use crate::settings::Endpoint;
 /// The layout of a cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// The primary of each slot, as its place in `primaries`.
+    /// The primary of each slot, as its index in `primaries`.
     pub(super) slots: Vec<Option<u16>>,
     pub(super) primaries: Vec<Location>,
     /// Primaries without slots, to which slots may be migrating.
     pub(super) spares: Vec<Location>,
-    /// Replicas, and nodes that others have lost.
+    /// Replicas, and nodes that are marked as failed.
     pub(super) others: Vec<Endpoint>,
 }
 
@@ -27,9 +27,10 @@ pub(super) struct Location {
     names: Vec<Endpoint>,
 }
 
-/// A host and a port. `None`: the host is that of the node that names the endpoint.
+/// The address of a node, as another node or a redirection names it. `None`: the host is that of the
+/// node that sent the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ReportedAddress {
     pub(super) host: Option<String>,
     pub(super) port: u16,
 }
@@ -40,14 +41,15 @@ pub(super) struct View {
     pub(super) from: Endpoint,
     /// The reply to `CLUSTER NODES`.
     pub(super) nodes: String,
-    /// The reply to `CLUSTER SLOTS`, which alone has the endpoints that clients should use.
+    /// The reply to `CLUSTER SLOTS`. Only this reply has the preferred endpoints, which clients should
+    /// use.
     pub(super) slots: Value,
 }
 
 /// A line of the reply to `CLUSTER NODES`.
 struct Line<'a> {
     id: &'a str,
-    place: Place,
+    address: ReportedAddress,
     host_name: Option<&'a str>,
     is_primary: bool,
     has_failed: bool,
@@ -57,33 +59,33 @@ struct Line<'a> {
 
 /// A node, merged from all views.
 #[derive(Default)]
-struct Known {
-    /// The endpoints of the node; the first is used.
+struct MergedNode {
+    /// The endpoints of the node. The one with the lowest rank is used.
     endpoints: Vec<(Rank, String, u16)>,
     is_primary: bool,
     has_failed: bool,
     has_slots: bool,
 }
 
-/// The preference among the endpoints of a node.
+/// The rank of an endpoint. The lowest rank is the most preferred one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The name in the certificate of the node.
     Certified,
-    /// The endpoint that the nodes send to clients.
+    /// The preferred endpoint in the reply to `CLUSTER SLOTS`.
     Preferred,
     Address,
-    /// The endpoint at which the node was asked, because it does not know its address.
-    Asked,
+    /// The endpoint to which `CLUSTER NODES` was sent: the node does not know its own address.
+    QueriedAt,
     HostName,
 }
 
 impl Layout {
-    /// Merges the views of several nodes. If two primaries claim a slot, the one with the greater
-    /// configuration epoch has the slot: the nodes decide the same. `None`: no slot has a primary.
+    /// Merges the views of several nodes. If two primaries claim a slot, it belongs to the one with the
+    /// greater configuration epoch, which is also the rule of the nodes. `None`: no slot has a primary.
     pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
         let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
-        let mut known: BTreeMap<&str, Known> = BTreeMap::new();
+        let mut merged: BTreeMap<&str, MergedNode> = BTreeMap::new();
         for view in views {
             let preferred = preferred(&view.slots);
             for line in view.nodes.lines().filter_map(Line::parse) {
@@ -94,23 +96,23 @@ impl Layout {
                         }
                     }
                 }
-                let node = known.entry(line.id).or_default();
+                let node = merged.entry(line.id).or_default();
                 node.is_primary |= line.is_primary;
                 node.has_failed |= line.has_failed;
-                node.learn(&line, preferred.get(line.id), &view.from, by_host_name);
+                node.add_line(&line, preferred.get(line.id), &view.from, by_host_name);
             }
         }
         let mut layout = Self::default();
         for claim in claims {
             let owner = claim.map(|(_, owner)| owner);
-            let place = owner.and_then(|owner| {
-                let node = known.get_mut(owner)?;
+            let index = owner.and_then(|owner| {
+                let node = merged.get_mut(owner)?;
                 node.has_slots = true;
-                layout.place(node.location()?)
+                layout.index_of(node.location()?)
             });
-            layout.slots.push(place);
+            layout.slots.push(index);
         }
-        for node in known.values().filter(|node| !node.has_slots) {
+        for node in merged.values().filter(|node| !node.has_slots) {
             match node.location() {
                 Some(spare) if node.is_primary && !node.has_failed => layout.spares.push(spare),
                 Some(other) => layout.others.push(other.endpoint),
@@ -120,15 +122,15 @@ impl Layout {
         (!layout.primaries.is_empty()).then_some(layout)
     }
 
-    /// Returns the place of a primary in the list. Appends the primary if the list does not have it.
-    fn place(&mut self, primary: Location) -> Option<u16> {
+    /// Returns the index of a primary in `primaries`. Appends the primary if the list lacks it.
+    fn index_of(&mut self, primary: Location) -> Option<u16> {
         let mut known = self.primaries.iter();
-        let place = known.position(|it| it.endpoint == primary.endpoint);
-        let place = place.unwrap_or_else(|| {
+        let index = known.position(|it| it.endpoint == primary.endpoint);
+        let index = index.unwrap_or_else(|| {
             self.primaries.push(primary);
             self.primaries.len() - 1
         });
-        u16::try_from(place).ok()
+        u16::try_from(index).ok()
     }
 }
 
@@ -147,37 +149,37 @@ impl Location {
     }
 }
 
-impl Known {
+impl MergedNode {
     /// Adds the endpoints in a line.
-    fn learn(
+    fn add_line(
         &mut self,
         line: &Line<'_>,
-        preferred: Option<&Place>,
+        preferred: Option<&ReportedAddress>,
         from: &Endpoint,
         by_host_name: bool,
     ) {
-        let port = line.place.port;
-        let asked = match from {
+        let port = line.address.port;
+        let queried = match from {
             Endpoint::Tcp { host, .. } => Some(&**host),
             Endpoint::Unix(_) => None,
         };
         if let Some(preferred) = preferred {
-            let host = preferred.host.as_deref().or(asked);
-            self.add(Rank::Preferred, host, preferred.port);
+            let host = preferred.host.as_deref().or(queried);
+            self.add_endpoint(Rank::Preferred, host, preferred.port);
         }
-        match &line.place.host {
-            Some(host) => self.add(Rank::Address, Some(host), port),
-            None => self.add(Rank::Asked, asked, port),
+        match &line.address.host {
+            Some(host) => self.add_endpoint(Rank::Address, Some(host), port),
+            None => self.add_endpoint(Rank::QueriedAt, queried, port),
         }
         let rank = if by_host_name {
             Rank::Certified
         } else {
             Rank::HostName
         };
-        self.add(rank, line.host_name, port);
+        self.add_endpoint(rank, line.host_name, port);
     }
 
-    fn add(&mut self, rank: Rank, host: Option<&str>, port: u16) {
+    fn add_endpoint(&mut self, rank: Rank, host: Option<&str>, port: u16) {
         let endpoint = host.map(|host| (rank, host.to_owned(), port));
         if let Some(endpoint) = endpoint.filter(|it| !self.endpoints.contains(it)) {
             self.endpoints.push(endpoint);
@@ -196,7 +198,8 @@ impl Known {
     }
 }
 
-/// Parses the first and the last slot of `17` or `0-5460`. A slot that is migrating in is not served.
+/// Parses the first and the last slot of `17` or `0-5460`. Returns `None` for the mark of a migrating
+/// slot, such as `[300->-b]`.
 fn range(slots: &str) -> Option<(usize, usize)> {
     let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
@@ -219,7 +222,7 @@ impl<'a> Line<'a> {
         let (address, _bus) = address.split_once('@').unwrap_or((address, ""));
         Some(Self {
             id,
-            place: Place::parse(address)?,
+            address: ReportedAddress::parse(address)?,
             host_name: (!name.is_empty() && !name.contains('=')).then_some(name),
             is_primary: has("master"),
             has_failed: has("fail"),
@@ -235,9 +238,9 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Returns the endpoints that clients should use, by the ids of their nodes. The reply to `CLUSTER
-/// SLOTS` has `[first, last, [endpoint, port, id, …], …]` for each range of slots.
-fn preferred(slots: &Value) -> HashMap<String, Place> {
+/// Returns the preferred endpoints, by the ids of their nodes. The reply to `CLUSTER SLOTS` has
+/// `[first, last, [endpoint, port, id, …], …]` for each range of slots.
+fn preferred(slots: &Value) -> HashMap<String, ReportedAddress> {
     let ranges = slots.as_sequence().unwrap_or_default().iter();
     let nodes = ranges.flat_map(|range| range.as_sequence().unwrap_or_default().iter().skip(2));
     let node = |node: &Value| {
@@ -250,13 +253,13 @@ fn preferred(slots: &Value) -> HashMap<String, Place> {
         // The node is configured to send its host name, but has none.
         let is_unknown = host.as_deref() == Some("?");
         let host = host.filter(|host| !host.is_empty());
-        (!is_unknown && port != 0).then_some((id, Place { host, port }))
+        (!is_unknown && port != 0).then_some((id, ReportedAddress { host, port }))
     };
     nodes.filter_map(node).collect()
 }
 
-impl Place {
-    /// Parses `host:port`, in which the host may be missing or unknown.
+impl ReportedAddress {
+    /// Parses `host:port`, in which the host may be empty or `?`.
     pub(super) fn parse(address: &str) -> Option<Self> {
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -340,7 +343,7 @@ mod tests {
         }
     }
 
-    /// A node of the reply to `CLUSTER SLOTS`, which serves everything.
+    /// Returns a reply to `CLUSTER SLOTS` in which one node serves all slots.
     fn preferring(endpoint: Value) -> Value {
         let text = |text: &str| Value::BulkString(text.into());
         let node = vec![endpoint, Value::Int(7), text("a"), Value::Array(Vec::new())];
@@ -369,12 +372,12 @@ mod tests {
 
     #[test]
     fn a_redirection_may_name_no_host() {
-        let host = |address| Place::parse(address).unwrap().host;
+        let host = |address| ReportedAddress::parse(address).unwrap().host;
         assert_eq!(host("2001:db8::1:7000").as_deref(), Some("2001:db8::1"));
         assert_eq!(host("one.example:7").as_deref(), Some("one.example"));
         assert_eq!((host("?:7"), host(":7")), (None, None));
         for unknown in ["10.0.0.1:0", "10.0.0.1"] {
-            assert_eq!(Place::parse(unknown), None, "{unknown}");
+            assert_eq!(ReportedAddress::parse(unknown), None, "{unknown}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
-use super::slots::Place;
+use super::slots::ReportedAddress;
 use crate::key::{Name, slot};
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
@@ -33,9 +33,9 @@ impl Task<'_> {
 /// A task under way, or a part of one.
 #[derive(Clone)]
 pub(super) struct Part<'t> {
-    /// The place of the reply to the task.
-    place: usize,
-    /// The place of this part in that reply; `None`: the part is the whole task.
+    /// The index of the task, and of its reply.
+    task: usize,
+    /// The index of the part's value in that reply; `None`: the part is the whole task.
     within: Option<usize>,
     pub(super) slot: u16,
     action: Action<'t>,
@@ -59,7 +59,7 @@ pub(super) enum Next {
     Primary,
     Moved(Named),
     /// The slot is migrating to that node, which takes commands for it only after `ASKING`.
-    Asked(Named),
+    Ask(Named),
 }
 
 /// A node that a redirection names.
@@ -67,7 +67,7 @@ pub(super) enum Next {
 pub(super) struct Named {
     /// The node that sent the redirection. Its host is used if the redirection names none.
     pub(super) by: Arc<Node>,
-    pub(super) place: Place,
+    pub(super) address: ReportedAddress,
 }
 
 impl<'t> Part<'t> {
@@ -75,9 +75,9 @@ impl<'t> Part<'t> {
     /// deletion may find the lease of a fill on one node and the entry on the other, and the fill may
     /// end in between. The second time, the old node has none of the names and redirects to the new
     /// node.
-    pub(super) fn whole((place, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
+    pub(super) fn whole((index, task): (usize, &'t Task<'t>)) -> impl Iterator<Item = Self> {
         let part = Self {
-            place,
+            task: index,
             within: None,
             slot: task.slot(),
             action: match task {
@@ -106,7 +106,7 @@ impl<'t> Part<'t> {
     }
 
     pub(super) fn is_asking(&self) -> bool {
-        matches!(self.next, Next::Asked(_))
+        matches!(self.next, Next::Ask(_))
     }
 
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
@@ -174,13 +174,13 @@ impl Replies {
                 return parts;
             }
         }
-        let named = named(&error).map(|place| Named {
+        let named = named(&error).map(|address| Named {
             by: Arc::clone(by),
-            place,
+            address,
         });
         part.next = match (kind, named) {
             (Some(ServerErrorKind::Moved), Some(named)) => Next::Moved(named),
-            (Some(ServerErrorKind::Ask), Some(named)) => Next::Asked(named),
+            (Some(ServerErrorKind::Ask), Some(named)) => Next::Ask(named),
             _ => {
                 self.fail(&part, Fault::Refused(error.code().to_owned()));
                 return Vec::new();
@@ -199,7 +199,7 @@ impl Replies {
             (Action::Delete(_) | Action::DeleteAgain(_), _) => return,
             (Action::Run(_), _) => Ok(vec![(reply, from)]),
             (Action::Read(_), Some(within)) => {
-                if let Some(Ok(whole)) = self.0.get_mut(part.place)
+                if let Some(Ok(whole)) = self.0.get_mut(part.task)
                     && let Some(value) = whole.get_mut(within)
                 {
                     *value = (first_value(reply).unwrap_or(Value::Nil), from);
@@ -214,14 +214,14 @@ impl Replies {
 
     /// Keeps the first fault of the parts.
     fn set(&mut self, part: &Part<'_>, reply: Result<Answer, Fault>) {
-        if let Some(known) = self.0.get_mut(part.place).filter(|known| known.is_ok()) {
+        if let Some(known) = self.0.get_mut(part.task).filter(|known| known.is_ok()) {
             *known = reply;
         }
     }
 }
 
 /// Parses the node of a redirection, `slot host:port`.
-fn named(error: &ServerError) -> Option<Place> {
+fn named(error: &ServerError) -> Option<ReportedAddress> {
     let (_slot, address) = error.details()?.split_once(' ')?;
-    Place::parse(address)
+    ReportedAddress::parse(address)
 }

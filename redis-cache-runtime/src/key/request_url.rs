@@ -17,27 +17,27 @@ use crate::key::registry::MountPath;
 
 /// The URL of a request, as extractors see it.
 #[derive(Debug)]
-pub(crate) enum Asked<'a> {
-    /// The URL in the head of the request. The head is borrowed mutably, but never changed: axum lends
-    /// the parameters of a path only to extractors.
-    Here(&'a mut Parts),
-    Kept(&'a KeptUrl),
+pub(crate) enum RequestUrl<'a> {
+    /// The URL in the `Parts` of the request. They are borrowed mutably but never changed: only an
+    /// extractor gets the parameters of the path from axum.
+    InParts(&'a mut Parts),
+    Copied(&'a UrlCopy),
 }
 
-impl Asked<'_> {
-    /// The URI without the prefixes of nested routers.
+impl RequestUrl<'_> {
+    /// Returns the URI without the prefixes of nested routers.
     pub(crate) fn uri(&self) -> &Uri {
         match self {
-            Self::Here(parts) => &parts.uri,
-            Self::Kept(url) => &url.uri,
+            Self::InParts(parts) => &parts.uri,
+            Self::Copied(url) => &url.uri,
         }
     }
 
-    /// The URI that extractors see, and the one that came from the client where it is another.
+    /// Returns the URI that extractors see, and the original URI of the client if it differs.
     pub(crate) fn uris(&self) -> impl Iterator<Item = &Uri> {
         let original = match self {
-            Self::Here(parts) => parts.extensions.get().map(|OriginalUri(uri)| uri),
-            Self::Kept(url) => url.original.as_ref(),
+            Self::InParts(parts) => parts.extensions.get().map(|OriginalUri(uri)| uri),
+            Self::Copied(url) => url.original.as_ref(),
         };
         let uri = self.uri();
         let original = original.filter(|original| *original != uri);
@@ -47,8 +47,8 @@ impl Asked<'_> {
     /// Returns the mount of the handler.
     pub(crate) fn mount(&self) -> MountPath<'_> {
         let matched = match self {
-            Self::Here(parts) => parts.extensions.get(),
-            Self::Kept(url) => url.matched.as_ref(),
+            Self::InParts(parts) => parts.extensions.get(),
+            Self::Copied(url) => url.matched.as_ref(),
         };
         match matched {
             Some(matched) => MountPath {
@@ -65,30 +65,32 @@ impl Asked<'_> {
     /// Returns the path at which the router of the handler is nested; empty if it is not nested.
     pub(crate) fn nest(&self) -> &str {
         let nested = match self {
-            Self::Here(parts) => parts.extensions.get(),
-            Self::Kept(url) => url.nested.as_ref(),
+            Self::InParts(parts) => parts.extensions.get(),
+            Self::Copied(url) => url.nested.as_ref(),
         };
         nested.map_or("", NestedPath::as_str)
     }
 
     /// Returns the only parameter of the path, if there is exactly one and it is of that type.
     pub(crate) fn only_param<T: DeserializeOwned + Send>(&mut self) -> Option<T> {
-        let Self::Here(parts) = self else { return None };
+        let Self::InParts(parts) = self else {
+            return None;
+        };
         let extracted = Path::<T>::from_request_parts(parts, &()).now_or_never()?;
         extracted.ok().map(|Path(value)| value)
     }
 
     pub(crate) fn params(&mut self) -> Params {
         match self {
-            Self::Here(parts) => Params::of(parts),
-            Self::Kept(url) => url.params.clone(),
+            Self::InParts(parts) => Params::of(parts),
+            Self::Copied(url) => url.params.clone(),
         }
     }
 }
 
-/// The URL of a request, kept for later.
+/// A copy of the URL of a request.
 #[derive(Debug, Default)]
-pub(crate) struct KeptUrl {
+pub(crate) struct UrlCopy {
     uri: Uri,
     original: Option<Uri>,
     matched: Option<MatchedPath>,
@@ -96,7 +98,7 @@ pub(crate) struct KeptUrl {
     params: Params,
 }
 
-impl KeptUrl {
+impl UrlCopy {
     pub(crate) fn of(parts: &mut Parts) -> Arc<Self> {
         let params = Params::of(parts);
         let original = parts.extensions.get::<OriginalUri>();
@@ -109,7 +111,7 @@ impl KeptUrl {
         })
     }
 
-    /// Returns the URL that a text names, for a handler that reads nothing from the path.
+    /// Parses a path and query, for a handler that reads no parameters of the path.
     pub(crate) fn of_text(text: &str) -> Self {
         Self {
             uri: normalize_percent(text).parse().unwrap_or_default(),
@@ -118,8 +120,8 @@ impl KeptUrl {
     }
 }
 
-/// The parameters of a path, decoded, in the order of the route. Copied, because axum lends them to a
-/// type that it deserializes only; few and short ones need no allocation.
+/// The parameters of a path, decoded, in the order of the route. They are copied, because axum passes
+/// them only to a type that it deserializes. A few short parameters need no allocation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params {
     text: SmallVec<[u8; 32]>,
@@ -188,7 +190,7 @@ impl<'de> Visitor<'de> for ParamsVisitor {
     }
 }
 
-/// Appends a text.
+/// A visitor that appends a string.
 struct Append<'a>(&'a mut SmallVec<[u8; 32]>);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {
