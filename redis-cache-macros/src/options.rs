@@ -248,6 +248,7 @@ fn listed(kind: AttributeKind) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::parse;

@@ -69,7 +69,6 @@ impl Template {
 
 /// Ends a value with `;` if the next text could be taken for a part of it.
 fn separated(pieces: Vec<Piece>) -> Vec<Piece> {
-    let is_of_value = |c: char| c.is_ascii_alphanumeric() || "._-%~,".contains(c);
     let mut rest = pieces.into_iter().peekable();
     let mut out = Vec::new();
     while let Some(piece) = rest.next() {
@@ -77,13 +76,18 @@ fn separated(pieces: Vec<Piece>) -> Vec<Piece> {
         out.push(piece);
         match rest.peek_mut() {
             Some(Piece::Value(_)) if is_value => out.push(Piece::Literal(";".to_owned())),
-            Some(Piece::Literal(text)) if is_value && text.starts_with(is_of_value) => {
+            Some(Piece::Literal(text)) if is_value && text.starts_with(is_in_values) => {
                 text.insert(0, ';');
             }
             _ => {}
         }
     }
     out
+}
+
+/// Returns whether a character can be in the text of a value, as the runtime writes it.
+fn is_in_values(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-%~,".contains(c)
 }
 
 enum Segment {
@@ -186,6 +190,14 @@ mod tests {
         ] {
             let message = read(text);
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_characters_of_values_are_those_that_the_runtime_writes() {
+        for byte in 0..=u8::MAX {
+            let expected = redis_cache_runtime::__private::is_in_values(byte);
+            assert_eq!(is_in_values(char::from(byte)), expected, "{byte}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The names that generated code uses. No other code may use them: they change without notice.
+//! The names that generated code and the tests of the macros use. No other code may use them: they change without notice.
 
 pub use std::sync::LazyLock;
 pub use std::time::Duration;
@@ -18,7 +18,7 @@ pub use crate::attribute::head::Documented;
 pub use crate::attribute::head::{DebugHandlerBelongsBelow, Head, NoUrl, WholeUrl};
 pub use crate::http::cache_control::Declared;
 pub use crate::key::normal::QueryRule;
-pub use crate::key::part::{Any, Kind, KindType, Part, Text, kind_of};
+pub use crate::key::part::{Any, Kind, KindType, Part, Text, is_in_values, kind_of};
 pub use crate::key::reader::UrlReader;
 pub use crate::key::{CacheKey, sorted_groups as sorted};
 pub use crate::serve::evict::{Evictions, evict};

@@ -165,19 +165,14 @@ enum Role {
 fn put<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], put: &Put) -> Layer<'a> {
     let Runtime { WholeUrl, .. } = runtime;
     let path = &put.handler.path;
-    let (of, keep) = match &put.handler.values {
-        None => (
-            select::named_alone(runtime, path),
-            vec![Keep::Write, Keep::Parts, Keep::AllFields],
-        ),
-        Some(_) => {
-            let span = at(last_span(path));
-            let Runtime { Handler, .. } = &runtime.at(span);
-            (
-                quote_spanned!(span=> <#path as #Handler>::route()),
-                vec![Keep::Write, Keep::AllFields],
-            )
-        }
+    let (of, keep) = if put.handler.values.is_none() {
+        let of = select::named_alone(runtime, path);
+        (of, vec![Keep::Write, Keep::Parts, Keep::AllFields])
+    } else {
+        let span = at(last_span(path));
+        let Runtime { Handler, .. } = &runtime.at(span);
+        let of = quote_spanned!(span=> <#path as #Handler>::route());
+        (of, vec![Keep::Write, Keep::AllFields])
     };
     let writer = companion::writer();
     Layer {

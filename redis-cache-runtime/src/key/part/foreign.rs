@@ -6,7 +6,7 @@
     feature = "uuid"
 ))]
 
-use super::{KeyPart, KeyWriter};
+use super::{KeyPart, KeyWriter, kind};
 
 #[cfg(feature = "uuid")]
 impl KeyPart for uuid::Uuid {
@@ -17,7 +17,7 @@ impl KeyPart for uuid::Uuid {
         );
     }
 
-    const KIND: u8 = 30;
+    const KIND: u8 = kind::UUID;
 }
 
 /// Keeps `1.0` and `1.00` apart: they are equal, but a handler can show which one it got.
@@ -27,7 +27,7 @@ impl KeyPart for rust_decimal::Decimal {
         key.display(self);
     }
 
-    const KIND: u8 = 46;
+    const KIND: u8 = kind::DECIMAL;
 }
 
 /// Dates and times as ISO 8601 has them.
@@ -73,7 +73,7 @@ mod of_chrono {
         DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc,
     };
 
-    use super::{KeyPart, KeyWriter, iso};
+    use super::{KeyPart, KeyWriter, iso, kind};
 
     fn date(date: NaiveDate) -> iso::Date {
         iso::Date {
@@ -97,7 +97,7 @@ mod of_chrono {
             key.display(date(*self));
         }
 
-        const KIND: u8 = 31;
+        const KIND: u8 = kind::CHRONO_DATE;
     }
 
     impl KeyPart for NaiveTime {
@@ -105,7 +105,7 @@ mod of_chrono {
             key.display(time(*self));
         }
 
-        const KIND: u8 = 32;
+        const KIND: u8 = kind::CHRONO_TIME;
     }
 
     impl KeyPart for NaiveDateTime {
@@ -113,7 +113,7 @@ mod of_chrono {
             key.display(format_args!("{}T{}", date(self.date()), time(self.time())));
         }
 
-        const KIND: u8 = 33;
+        const KIND: u8 = kind::CHRONO_DATE_TIME;
     }
 
     impl KeyPart for DateTime<Utc> {
@@ -121,7 +121,7 @@ mod of_chrono {
             self.naive_utc().write(key);
         }
 
-        const KIND: u8 = 34;
+        const KIND: u8 = kind::CHRONO_UTC;
     }
 
     /// Writes the time in UTC, because the local time may be out of range, and the offset in seconds.
@@ -131,7 +131,7 @@ mod of_chrono {
             self.offset().local_minus_utc().write(key);
         }
 
-        const KIND: u8 = 35;
+        const KIND: u8 = kind::CHRONO_FIXED_OFFSET;
     }
 }
 
@@ -139,7 +139,7 @@ mod of_chrono {
 mod of_time {
     use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-    use super::{KeyPart, KeyWriter, iso};
+    use super::{KeyPart, KeyWriter, iso, kind};
 
     fn date(date: Date) -> iso::Date {
         iso::Date {
@@ -163,7 +163,7 @@ mod of_time {
             key.display(date(*self));
         }
 
-        const KIND: u8 = 36;
+        const KIND: u8 = kind::TIME_DATE;
     }
 
     impl KeyPart for Time {
@@ -171,7 +171,7 @@ mod of_time {
             key.display(time(*self));
         }
 
-        const KIND: u8 = 37;
+        const KIND: u8 = kind::TIME_TIME;
     }
 
     impl KeyPart for PrimitiveDateTime {
@@ -179,7 +179,7 @@ mod of_time {
             key.display(format_args!("{}T{}", date(self.date()), time(self.time())));
         }
 
-        const KIND: u8 = 38;
+        const KIND: u8 = kind::TIME_DATE_TIME;
     }
 
     /// Writes the local time, because that in UTC may be out of range, and the offset in seconds.
@@ -189,6 +189,6 @@ mod of_time {
             self.offset().whole_seconds().write(key);
         }
 
-        const KIND: u8 = 39;
+        const KIND: u8 = kind::TIME_OFFSET;
     }
 }

@@ -1,6 +1,7 @@
 //! Parts of keys: the values of templates, of `vary_by` and of the URL.
 
 mod foreign;
+mod kind;
 mod std_types;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,9 @@ use std::fmt::{self, Display, Write};
 use crate::key::normal::push_byte;
 use crate::key::spelling::{self, Group};
 
-pub(crate) use typed::is_of_one_parameter;
-pub use typed::{Any, Kind, KindType, Part, kind_of};
+pub(crate) use kind::is_of_one_parameter;
+pub use kind::{Kind, KindType, kind_of};
+pub use typed::{Any, Part};
 
 /// A value that a placeholder of a key template, or `vary_by`, may name.
 ///
@@ -64,7 +66,7 @@ pub trait KeyPart {
     /// Writes the value.
     fn write(&self, key: &mut KeyWriter<'_>);
 
-    /// The number of the type for [`Kind`]; 0: unknown.
+    /// The number of the type for [`Kind`]; 0: it has none.
     #[doc(hidden)]
     const KIND: u8 = 0;
 }
@@ -139,10 +141,19 @@ impl KeyWriter<'_> {
     }
 }
 
+/// Returns whether a byte can be in the text of a value. The macro ends a value with `;` where the text
+/// after it begins with such a byte.
+pub const fn is_in_values(byte: u8) -> bool {
+    is_plain(byte) || matches!(byte, b'%' | b',' | b'~')
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
 fn encode(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        let plain = byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        push_byte(out, *byte, plain);
+        push_byte(out, *byte, is_plain(*byte));
     }
 }
 

@@ -14,8 +14,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::Path;
 
-use super::typed::OPTION;
-use super::{KeyPart, KeyWriter};
+use super::{KeyPart, KeyWriter, kind};
 
 macro_rules! pointers {
     ($([$($param:tt)*] $ty:ty = $kind:expr;)*) => { $(
@@ -45,7 +44,7 @@ impl KeyPart for str {
         key.text(self);
     }
 
-    const KIND: u8 = 1;
+    const KIND: u8 = kind::STRING;
 }
 
 impl KeyPart for String {
@@ -61,7 +60,7 @@ impl KeyPart for char {
         key.text(self.encode_utf8(&mut [0; 4]));
     }
 
-    const KIND: u8 = 2;
+    const KIND: u8 = kind::CHAR;
 }
 
 impl KeyPart for bool {
@@ -69,17 +68,17 @@ impl KeyPart for bool {
         key.text(if *self { "true" } else { "false" });
     }
 
-    const KIND: u8 = 3;
+    const KIND: u8 = kind::BOOL;
 }
 
 macro_rules! integers {
-    ($($kind:literal $non_zero:literal $ty:ty;)*) => { $(
+    ($($ty:ty: $kind:ident $non_zero:ident;)*) => { $(
         impl KeyPart for $ty {
             fn write(&self, key: &mut KeyWriter<'_>) {
                 key.text(itoa::Buffer::new().format(*self));
             }
 
-            const KIND: u8 = $kind;
+            const KIND: u8 = kind::$kind;
         }
 
         impl KeyPart for NonZero<$ty> {
@@ -87,24 +86,24 @@ macro_rules! integers {
                 self.get().write(key);
             }
 
-            const KIND: u8 = $non_zero;
+            const KIND: u8 = kind::$non_zero;
         }
     )* };
 }
 
 integers! {
-    10 40 u8;
-    11 41 u16;
-    12 42 u32;
-    13 43 u64;
-    14 44 u128;
-    15 45 usize;
-    20 50 i8;
-    21 51 i16;
-    22 52 i32;
-    23 53 i64;
-    24 54 i128;
-    25 55 isize;
+    u8: U8 NON_ZERO_U8;
+    u16: U16 NON_ZERO_U16;
+    u32: U32 NON_ZERO_U32;
+    u64: U64 NON_ZERO_U64;
+    u128: U128 NON_ZERO_U128;
+    usize: USIZE NON_ZERO_USIZE;
+    i8: I8 NON_ZERO_I8;
+    i16: I16 NON_ZERO_I16;
+    i32: I32 NON_ZERO_I32;
+    i64: I64 NON_ZERO_I64;
+    i128: I128 NON_ZERO_I128;
+    isize: ISIZE NON_ZERO_ISIZE;
 }
 
 impl KeyPart for IpAddr {
@@ -115,7 +114,7 @@ impl KeyPart for IpAddr {
         }
     }
 
-    const KIND: u8 = 4;
+    const KIND: u8 = kind::IP_ADDR;
 }
 
 impl KeyPart for Ipv4Addr {
@@ -123,7 +122,7 @@ impl KeyPart for Ipv4Addr {
         key.display(self);
     }
 
-    const KIND: u8 = 5;
+    const KIND: u8 = kind::IPV4_ADDR;
 }
 
 impl KeyPart for Ipv6Addr {
@@ -131,7 +130,7 @@ impl KeyPart for Ipv6Addr {
         key.display(self);
     }
 
-    const KIND: u8 = 6;
+    const KIND: u8 = kind::IPV6_ADDR;
 }
 
 impl KeyPart for SocketAddr {
@@ -142,7 +141,7 @@ impl KeyPart for SocketAddr {
         }
     }
 
-    const KIND: u8 = 7;
+    const KIND: u8 = kind::SOCKET_ADDR;
 }
 
 impl KeyPart for SocketAddrV4 {
@@ -150,7 +149,7 @@ impl KeyPart for SocketAddrV4 {
         (self.ip(), self.port()).write(key);
     }
 
-    const KIND: u8 = 8;
+    const KIND: u8 = kind::SOCKET_ADDR_V4;
 }
 
 impl KeyPart for SocketAddrV6 {
@@ -158,7 +157,7 @@ impl KeyPart for SocketAddrV6 {
         (self.ip(), self.port(), self.flowinfo(), self.scope_id()).write(key);
     }
 
-    const KIND: u8 = 9;
+    const KIND: u8 = kind::SOCKET_ADDR_V6;
 }
 
 impl KeyPart for Duration {
@@ -169,7 +168,7 @@ impl KeyPart for Duration {
         }
     }
 
-    const KIND: u8 = 16;
+    const KIND: u8 = kind::DURATION;
 }
 
 impl<T: KeyPart> KeyPart for Option<T> {
@@ -177,11 +176,7 @@ impl<T: KeyPart> KeyPart for Option<T> {
         key.option(self.as_ref());
     }
 
-    const KIND: u8 = match T::KIND {
-        0 => 0,
-        kind if kind & OPTION != 0 => 0,
-        kind => OPTION | kind,
-    };
+    const KIND: u8 = kind::of_option(T::KIND);
 }
 
 /// Writes the number of elements, then each element.

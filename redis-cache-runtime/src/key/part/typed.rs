@@ -3,40 +3,18 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::Path;
 
 use super::KeyPart;
 
-/// The number of the type of a placeholder's value. Signatures cannot name the types that a pattern
-/// binds.
-#[derive(Debug)]
-pub struct Kind<const KIND: u8>;
-
-/// The type that a [`Kind`] stands for.
-pub trait KindType {
-    /// [`Any`] for a type that has no number.
-    type Type: ?Sized;
-}
-
 /// Stands for every type. `Any` does not implement [`KeyPart`], so that its implementation of [`Part`]
 /// does not conflict with those for types that do.
 #[derive(Debug)]
 pub struct Any;
-
-impl KindType for Kind<0> {
-    type Type = Any;
-}
-
-/// Returns the kind of the value that a closure takes out of an argument.
-pub const fn kind_of<T, R: KeyPart>(_: &impl Fn(&T) -> &R) -> u8 {
-    R::KIND
-}
 
 /// A value for a placeholder of type `T`. It writes the same text as a `T`.
 #[diagnostic::on_unimplemented(
@@ -46,55 +24,6 @@ pub const fn kind_of<T, R: KeyPart>(_: &impl Fn(&T) -> &R) -> u8 {
 pub trait Part<T: ?Sized>: KeyPart {}
 
 impl<P: KeyPart> Part<Any> for P {}
-
-/// The difference between the number of a type and that of its `Option`.
-pub(super) const OPTION: u8 = 64;
-
-/// Returns whether a type of that kind always reads one parameter of a path: an integer, `bool`, `char`
-/// or `String`.
-pub(crate) const fn is_of_one_parameter(kind: u8) -> bool {
-    matches!(kind, 1..=3 | 10..=15 | 20..=25)
-}
-
-/// Maps numbers to types, and lets values of each type stand for itself.
-macro_rules! kinds {
-    ($($ty:ty)*) => { $(
-        impl KindType for Kind<{ <$ty as KeyPart>::KIND }> {
-            type Type = $ty;
-        }
-
-        impl KindType for Kind<{ OPTION | <$ty as KeyPart>::KIND }> {
-            type Type = Option<$ty>;
-        }
-
-        impl Part<$ty> for $ty {}
-    )* };
-}
-
-kinds! {
-    String char bool
-    u8 u16 u32 u64 u128 usize
-    i8 i16 i32 i64 i128 isize
-    NonZero<u8> NonZero<u16> NonZero<u32> NonZero<u64> NonZero<u128> NonZero<usize>
-    NonZero<i8> NonZero<i16> NonZero<i32> NonZero<i64> NonZero<i128> NonZero<isize>
-    IpAddr Ipv4Addr Ipv6Addr SocketAddr SocketAddrV4 SocketAddrV6
-    Duration
-}
-
-#[cfg(feature = "uuid")]
-kinds!(uuid::Uuid);
-
-#[cfg(feature = "chrono")]
-kinds! {
-    chrono::NaiveDate chrono::NaiveTime chrono::NaiveDateTime
-    chrono::DateTime<chrono::Utc> chrono::DateTime<chrono::FixedOffset>
-}
-
-#[cfg(feature = "time")]
-kinds!(time::Date time::Time time::PrimitiveDateTime time::OffsetDateTime);
-
-#[cfg(feature = "rust_decimal")]
-kinds!(rust_decimal::Decimal);
 
 /// Lets values of some types stand for those of another: `[parameters] type: other, other;`.
 macro_rules! stand_for {
