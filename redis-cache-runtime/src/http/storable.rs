@@ -11,54 +11,65 @@ use super::fields::list_members;
 use super::freshness::Grant;
 use super::targeted;
 
-/// The reason why a response is not stored. The log names each reason once per route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotStorable {
-    Method,
-    Range,
-    Authorization,
-    RequestNoStore,
-    /// The status of the response. The placeholder for all of them is 200.
-    Status(StatusCode),
-    SetCookie,
-    CacheControl,
-    Vary,
-    ContentRange,
-    AlreadyStale,
-    EventStream,
-    Unless,
-    TooLarge,
-    TooManyStreams,
-    Trailers,
-    Incomplete,
-    Endless,
-    DuplicateName,
-    ReadTooEarly,
+/// Declares [`NotStorable`]: each reason with its name and its text. A reason with data has a value that
+/// stands for all of its kind.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident $(($data:ty: $any:expr))? = $name:literal, $text:literal;)*) => {
+        /// The reason why a response is not stored. The log names each reason once per route.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum NotStorable {
+            $($(#[$doc])* $reason $(($data))?,)*
+        }
+
+        impl NotStorable {
+            pub(crate) const ALL: &[Self] = &[$(Self::$reason $(($any))?),*];
+
+            /// Returns the name for machines, a Token (RFC 9651 §3.3.4).
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason { .. } => $name,)*
+                }
+            }
+
+            /// Returns the text for people.
+            pub(crate) fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$reason { .. } => $text,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Method = "method", "the method is neither GET nor HEAD";
+    Range = "range", "the request asks for a range";
+    Authorization = "authorization",
+        "the request has Authorization, and the key does not tell who asks: say `public`, \
+         `vary(\"authorization\")`, or use a value in `vary_by` or `key` whose extractor \
+         implements `IdentifiesCaller`";
+    RequestNoStore = "request-no-store", "the request says no-store";
+    /// The status of the response.
+    Status(StatusCode: StatusCode::OK) = "status", "the route does not declare the status storable";
+    SetCookie = "set-cookie", "the response sets a cookie";
+    CacheControl = "cache-control", "the response says no-store, private or no-cache";
+    Vary = "vary", "the response varies by a field that the route does not nominate";
+    ContentRange = "content-range", "the response is a part";
+    AlreadyStale = "already-stale", "the response says it is stale already";
+    EventStream = "event-stream", "the response is an event stream";
+    Unless = "unless", "the route's `unless` says so";
+    TooLarge = "too-large", "the body is longer than the limit";
+    TooManyStreams = "too-many-streams",
+        "the copies of streamed bodies take all the memory that REDIS_MAX_STREAMED_BYTES allows";
+    Trailers = "trailers", "the response has trailers";
+    Incomplete = "incomplete", "the body ended in an error or is shorter than its Content-Length";
+    Endless = "endless", "the body is not all there when its head is sent";
+    DuplicateName = "duplicate-name", "another handler has the same name: give one `name = \"..\"`";
+    ReadTooEarly = "read-too-early",
+        "an extractor may have read before an eviction: load the data in the handler";
 }
 
 impl NotStorable {
-    pub(crate) const ALL: [Self; 19] = [
-        Self::Method,
-        Self::Range,
-        Self::Authorization,
-        Self::RequestNoStore,
-        Self::Status(StatusCode::OK),
-        Self::SetCookie,
-        Self::CacheControl,
-        Self::Vary,
-        Self::ContentRange,
-        Self::AlreadyStale,
-        Self::EventStream,
-        Self::Unless,
-        Self::TooLarge,
-        Self::TooManyStreams,
-        Self::Trailers,
-        Self::Incomplete,
-        Self::Endless,
-        Self::DuplicateName,
-        Self::ReadTooEarly,
-    ];
-
     /// Returns the bit of the variant.
     pub(crate) fn bit(self) -> u32 {
         let is_same = |other: &Self| discriminant(other) == discriminant(&self);
@@ -70,63 +81,6 @@ impl NotStorable {
         match self {
             Self::Status(status) => Some(status.as_u16()),
             _ => None,
-        }
-    }
-
-    /// Returns the name for machines, a Token (RFC 9651 §3.3.4).
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            Self::Range => "range",
-            Self::Authorization => "authorization",
-            Self::RequestNoStore => "request-no-store",
-            Self::Status(_) => "status",
-            Self::SetCookie => "set-cookie",
-            Self::CacheControl => "cache-control",
-            Self::Vary => "vary",
-            Self::ContentRange => "content-range",
-            Self::AlreadyStale => "already-stale",
-            Self::EventStream => "event-stream",
-            Self::Unless => "unless",
-            Self::TooLarge => "too-large",
-            Self::TooManyStreams => "too-many-streams",
-            Self::Trailers => "trailers",
-            Self::Incomplete => "incomplete",
-            Self::Endless => "endless",
-            Self::DuplicateName => "duplicate-name",
-            Self::ReadTooEarly => "read-too-early",
-        }
-    }
-
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Method => "the method is neither GET nor HEAD",
-            Self::Range => "the request asks for a range",
-            Self::Authorization => {
-                "the request has Authorization, and the key does not tell who asks: say `public`, \
-                 `vary(\"authorization\")`, or use a value in `vary_by` or `key` whose extractor \
-                 implements `IdentifiesCaller`"
-            }
-            Self::RequestNoStore => "the request says no-store",
-            Self::Status(_) => "the route does not declare the status storable",
-            Self::SetCookie => "the response sets a cookie",
-            Self::CacheControl => "the response says no-store, private or no-cache",
-            Self::Vary => "the response varies by a field that the route does not nominate",
-            Self::ContentRange => "the response is a part",
-            Self::AlreadyStale => "the response says it is stale already",
-            Self::EventStream => "the response is an event stream",
-            Self::Unless => "the route's `unless` says so",
-            Self::TooLarge => "the body is longer than the limit",
-            Self::TooManyStreams => {
-                "the copies of streamed bodies take all the memory that REDIS_MAX_STREAMED_BYTES allows"
-            }
-            Self::Trailers => "the response has trailers",
-            Self::Incomplete => "the body ended in an error or is shorter than its Content-Length",
-            Self::Endless => "the body is not all there when its head is sent",
-            Self::DuplicateName => "another handler has the same name: give one `name = \"..\"`",
-            Self::ReadTooEarly => {
-                "an extractor may have read before an eviction: load the data in the handler"
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 mod address;
 mod cache_key;
 mod eviction;
-mod fields;
+
 mod groups;
 mod names;
 pub(crate) mod normal;
@@ -17,6 +17,7 @@ mod scope;
 mod slots;
 mod spelling;
 mod text;
+mod type_fields;
 mod variant;
 
 pub(crate) use address::Address;

@@ -5,11 +5,11 @@ use axum::http::uri::Authority;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use super::fields::has_one_spelling;
 use super::normal::{QueryRule, normalize_percent, push_text};
 use super::path::PathParams;
 use super::recorder::record;
 use super::request_url::{Params, RequestUrl};
+use super::type_fields::has_one_spelling;
 use crate::key::part::{KeyPart, KeyWriter, is_of_one_parameter};
 
 /// A reader of the URL of a request. Each argument of a handler writes the parts that it reads into the

@@ -1,4 +1,5 @@
-//! Replies to clients. Only this file writes the fields of responses.
+//! Replies to clients: this file writes the fields that tell about a reply. The fields that are stored
+//! with a response (`ETag`, `Vary`, `Age`) come from `handler_response` and `write`.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -14,7 +14,7 @@ use serde::de::{
 };
 use smallvec::SmallVec;
 
-use super::fields::field_of;
+use super::type_fields::field_of;
 use crate::key::part::KeyWriter;
 
 /// Deserializes a type, and appends the values that it read to `out`.

@@ -3,10 +3,10 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
-mod connection;
 mod context;
 mod end;
 mod finder;
+mod handle;
 mod health;
 mod large;
 mod link;
@@ -37,7 +37,7 @@ use smallvec::SmallVec;
 use self::commands::{
     Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, first_value, millis, read, seed,
 };
-pub use self::connection::Redis;
+pub use self::handle::Redis;
 use self::large::LargeEntries;
 use self::replies::Replies;
 use self::request::Purpose;

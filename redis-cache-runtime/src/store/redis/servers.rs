@@ -10,9 +10,9 @@ use tokio::time::Instant;
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, Task};
 use super::commands::{delete, read, values_of};
-use super::connection::Redis;
 use super::context::ClientContext;
 use super::finder::Finder;
+use super::handle::Redis;
 use super::node::{Node, Reply};
 use super::replies::Replies;
 use super::request::{Purpose, Request};

@@ -3,8 +3,8 @@
 //! Every node has connections and a circuit breaker of its own, so that an unreachable node does not
 //! slow the others.
 
-mod client;
 mod map;
+mod shared_client;
 mod slots;
 mod sweep;
 mod task;
@@ -18,8 +18,8 @@ use redis::{Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use self::client::SharedClient;
 use self::map::{Map, Mapper};
+use self::shared_client::SharedClient;
 pub(super) use self::task::Task;
 use self::task::{Answer, Next, Part, Replies};
 use super::commands::values_of;

@@ -1,4 +1,4 @@
-//! The connection that handlers share with the cache.
+//! The handle `Redis`, by which applications use the connections of the cache.
 
 use std::fmt;
 use std::sync::Arc;
