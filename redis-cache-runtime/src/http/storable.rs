@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_bit_of_its_own_whatever_the_status() {
-        let bits: HashSet<u32> = NotStorable::ALL.map(NotStorable::bit).into();
+        let bits: HashSet<u32> = NotStorable::ALL.iter().map(|reason| reason.bit()).collect();
         assert_eq!(bits.len(), NotStorable::ALL.len());
         assert!(bits.iter().all(|bit| bit.is_power_of_two()));
         let of_status = |status| NotStorable::Status(status).bit();

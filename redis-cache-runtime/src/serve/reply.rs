@@ -1,5 +1,5 @@
-//! Replies to clients: this file writes the fields that tell about a reply. The fields that are stored
-//! with a response (`ETag`, `Vary`, `Age`) come from `handler_response` and `write`.
+//! Replies to clients. This file writes the fields that describe a reply. Only `ETag` and `Vary`, which are
+//! stored with a response, are written by `handler_response` and `write`.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

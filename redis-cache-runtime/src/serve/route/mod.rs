@@ -311,9 +311,9 @@ impl Route {
     /// Returns the reasons that were logged.
     pub(crate) fn named_reasons(&self) -> impl Iterator<Item = &'static str> {
         let named = self.refused.load(Ordering::Relaxed);
-        let is_named = move |reason: &NotStorable| named & reason.bit() != 0;
-        let reasons = NotStorable::ALL.into_iter().filter(is_named);
-        reasons.map(NotStorable::reason)
+        let is_named = move |reason: &&NotStorable| named & reason.bit() != 0;
+        let reasons = NotStorable::ALL.iter().filter(is_named);
+        reasons.map(|reason| reason.reason())
     }
 
     /// Counts that something is not stored, and logs the reason the first time.
