@@ -78,8 +78,8 @@ impl Handler {
             .collect()
     }
 
-    /// Returns `::<T, N>` for the generic parameters, so that one which no argument mentions is passed
-    /// on.
+    /// Returns `::<T, N>` for the generic parameters, so that parameters that no argument mentions are
+    /// passed on, too.
     pub(crate) fn turbofish(&self) -> TokenStream {
         let params = self.signature.generics.params.iter();
         let names = params.filter_map(|param| match param {
@@ -100,7 +100,8 @@ impl Handler {
         params.any(|param| !matches!(param, GenericParam::Lifetime(_)))
     }
 
-    /// Returns a type that names the types of a generic handler, as `Types<T, N>` in its body.
+    /// Returns a type with the generic parameters of a handler as its parameters. It is declared in the
+    /// body of the generated function.
     pub(crate) fn types(&self) -> TokenStream {
         let turbofish = self.turbofish();
         quote!(__AxumRedisCacheTypes #turbofish)
@@ -129,8 +130,9 @@ impl Handler {
         })
     }
 
-    /// Returns the generics with the bound that types borrow nothing, which axum requires. The bound
-    /// stands where the type has its others.
+    /// Returns the generics with the bound `'static` on each type, because axum requires types that do
+    /// not borrow. The bound stands next to the other bounds of the type, which may be in the `where`
+    /// clause.
     pub(crate) fn owned_generics(&self) -> Generics {
         let mut generics = self.signature.generics.clone();
         let Generics {
@@ -178,11 +180,13 @@ impl Handler {
         names.collect()
     }
 
-    /// Returns the argument that the head of the request replaces; `None`: a new argument in front.
+    /// Returns the position of the argument whose type is wrapped in `Head`; `None`: a new first
+    /// argument has the type `Head`.
     ///
-    /// `#[debug_handler]` finds the type of the state by arguments spelled `State<..>`, so another
-    /// argument is replaced if there is one. It counts the arguments that it sees, so no argument is
-    /// added if it may stand above.
+    /// `#[debug_handler]` finds the type of the state in an argument that is spelled `State<..>`, so
+    /// such an argument is wrapped only if there is no other. `#[debug_handler]` also counts the
+    /// arguments. It may stand above this attribute if it does not stand below. Then an argument is
+    /// added only to a function that has none.
     pub(crate) fn wrapped(&self, arguments: &[Argument<'_>]) -> Option<usize> {
         let is_state = |argument: &Argument<'_>| match argument.ty {
             Type::Path(path) => path.path.segments.last().is_some_and(|last| {
@@ -262,8 +266,8 @@ impl<'a> Argument<'a> {
 
 fn argument<'a>(position: usize, typed: &'a PatType, generics: &[String]) -> Argument<'a> {
     let bindings = pattern::bindings(&typed.pat);
-    // The generated call does not use a name that begins with an underscore either; an upper-case name
-    // may be a constant.
+    // The generated call must not use a name that begins with an underscore, and an upper-case name may
+    // be a constant. The generated function has other names for such arguments.
     let is_plain = |name: &Ident| {
         !name
             .to_string()
@@ -298,8 +302,8 @@ pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
     last.is_some_and(|last| last.ident.unraw() == name)
 }
 
-/// Returns the name of a generated argument, which lints ignore: `debug_handler` repeats arguments in
-/// code that uses none.
+/// Returns a name with the span of generated code, so that lints ignore the argument: `debug_handler`
+/// repeats the arguments in code that does not use them.
 fn from_an_expansion(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(at(name.span()));

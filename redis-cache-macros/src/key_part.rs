@@ -1,4 +1,4 @@
-//! `#[derive(KeyPart)]`: the name of the variant, if it is an enum, and then every field.
+//! `#[derive(KeyPart)]`: writes the name of the variant, if the type is an enum, and then every field.
 //!
 //! ```text
 //! // Input
@@ -20,8 +20,9 @@
 //! impl<T> Part<Self> for Owner<T> where T: KeyPart {}
 //! ```
 //!
-//! The parts of one value are never a prefix of the parts of another value of its type. That holds for
-//! each field, so it holds for several, and the name of a variant tells how many follow.
+//! The parts of one value are never a prefix of the parts of another value of its type. This is true
+//! for each field, so it is true for a sequence of fields. The name of a variant determines the fields
+//! that follow it.
 
 use darling::{Error, Result};
 use proc_macro2::{Ident, TokenStream};
@@ -94,7 +95,7 @@ fn body(input: &DeriveInput, runtime: &Runtime) -> Result<TokenStream> {
                 #writes
             })
         }
-        // A reference to an enum without variants matches no pattern, the enum itself needs none.
+        // A `match` without arms compiles for an enum without variants, but not for a reference to it.
         Data::Enum(data) if data.variants.is_empty() => Ok(quote!(match *self {})),
         Data::Enum(data) => {
             let variants = data.variants.iter().map(|variant| {
@@ -180,8 +181,8 @@ fn krate(attributes: &[Attribute]) -> Result<Option<Path>> {
     errors.finish_with(krate)
 }
 
-/// Returns the types that must be parts of keys for a generic type to be one: its parameters and their
-/// associated types, as far as they are in fields.
+/// Returns the types that must implement `KeyPart` so that a generic type can: its parameters, and the
+/// associated types of its parameters, if they occur in fields.
 fn bounds(input: &DeriveInput) -> Vec<TypePath> {
     let mut used = Used {
         parameters: input.generics.type_params().map(|it| &it.ident).collect(),
@@ -223,7 +224,7 @@ impl<'ast> Visit<'ast> for Used<'_> {
             }
             return;
         }
-        // The type holds no value of its parameter.
+        // `PhantomData<T>` contains no value of `T`, so `T` needs no bound.
         let last = ty.path.segments.last();
         if last.is_none_or(|last| last.ident != "PhantomData") {
             syn::visit::visit_type_path(self, ty);

@@ -16,8 +16,8 @@ struct OptionRow {
     syntax: Syntax,
     /// The attributes that have the option.
     attributes: &'static [AttributeKind],
-    /// The name stands for the option even in attributes that do not have it, where other names stand
-    /// for handlers.
+    /// An attribute that does not have this option reports the name as a misplaced option. Without this
+    /// flag, it takes the name for that of a handler.
     is_reserved: bool,
 }
 
@@ -33,7 +33,8 @@ enum Syntax {
 use AttributeKind::{CacheEvict, CachePut, Cached};
 use Syntax::{List, Value, Word, WordOrList};
 
-/// The options in the order of messages. `parse` has a field for each.
+/// The options, in the order in which messages list them. The structs in `parse` have a field for each
+/// option.
 const OPTIONS: [OptionRow; 20] = [
     row("name", Value("name = \"get_product\""), &[Cached]),
     row("ttl", Value("ttl = 300"), &[Cached]),
@@ -127,8 +128,8 @@ pub(crate) struct Reference {
     pub(crate) values: Option<Vec<Expr>>,
 }
 
-/// Takes the handlers that an attribute names out of its arguments. The options of `kinds` name no
-/// handlers.
+/// Separates the arguments of an attribute into options and handlers. The names of the options of
+/// `kinds` never stand for handlers.
 pub(crate) fn references(
     args: TokenStream,
     kinds: &[AttributeKind],
@@ -163,7 +164,8 @@ pub(crate) fn references(
     errors.finish_with((items, references))
 }
 
-/// Checks that each argument of an attribute is an option, in its syntax, and not there before.
+/// Checks that each argument of an attribute is one of its options and has the syntax of that option,
+/// and that only options in `repeatable` are repeated.
 pub(crate) fn checked(
     items: Vec<NestedMeta>,
     kind: AttributeKind,
@@ -195,7 +197,7 @@ pub(crate) fn checked(
 }
 
 impl Syntax {
-    /// Returns the syntax to write instead, if an option is written in another.
+    /// Returns an error message with the right syntax, if an option is written in another syntax.
     fn check(self, name: &str, item: &NestedMeta) -> Option<String> {
         let NestedMeta::Meta(meta) = item else {
             return None;

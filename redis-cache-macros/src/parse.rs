@@ -34,7 +34,7 @@ pub(crate) struct CachedArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// The options of `#[cache_put]`, beside the handler that it names.
+/// The options of `#[cache_put]`, without the handler that it names.
 #[derive(FromMeta)]
 pub(crate) struct PutArgs {
     pub(crate) group: Option<Groups>,
@@ -56,12 +56,12 @@ pub(crate) struct EvictArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// Returns the path of this crate, unless `crate = path` names another.
+/// Returns the default path of this crate, which `crate = path` replaces.
 pub(crate) fn default_crate() -> Path {
     parse_quote!(::axum_redis_cache)
 }
 
-/// Returns the path of this crate by the arguments of any attribute.
+/// Returns the path of this crate that the arguments of an attribute declare, or the default path.
 pub(crate) fn krate(args: &TokenStream) -> Path {
     let items = NestedMeta::parse_meta_list(args.clone()).unwrap_or_default();
     let renamed = items.iter().find_map(|item| match item {
@@ -113,7 +113,7 @@ pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
     Ok((reference, args))
 }
 
-/// The name of an option that only the handler has.
+/// Returns the name of an option that `#[cached]` has and `#[cache_put]` does not have.
 fn decided_by_handler(item: &NestedMeta) -> Option<syn::Ident> {
     let NestedMeta::Meta(meta) = item else {
         return None;

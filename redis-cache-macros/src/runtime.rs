@@ -29,7 +29,8 @@ macro_rules! runtime {
                 }
             }
 
-            /// Returns the items with a span, so that errors about them are about the user's code there.
+            /// Returns the items with a span, so that errors about them point at the user's code at
+            /// that span.
             pub(crate) fn at(&self, span: Span) -> Self {
                 Self {
                     $($($item: self.$item.at(span),)+)+

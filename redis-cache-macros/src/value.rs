@@ -67,7 +67,7 @@ impl Value {
                 roots.push((argument, name.clone()));
             }
         });
-        // The names that a macro mentions are not known.
+        // The names that a macro call uses are unknown, so all names of arguments count as used.
         if find_bang(tokens.clone()).is_some() {
             let all = arguments.iter().enumerate();
             let all =
@@ -98,7 +98,7 @@ impl Value {
         self.span
     }
 
-    /// Returns a reference to the value, where names are bound by reference.
+    /// Returns an expression for a reference to the value, for code that binds the names by reference.
     pub(crate) fn reference(&self) -> TokenStream {
         let span = at(self.span);
         let tokens = self.tokens();
@@ -109,7 +109,6 @@ impl Value {
         }
     }
 
-    /// Returns the expression.
     pub(crate) fn tokens(&self) -> TokenStream {
         match &self.expression {
             Expression::FieldPath(fields) => {
@@ -122,7 +121,7 @@ impl Value {
         }
     }
 
-    /// Returns a name for the value that is no path.
+    /// Returns a name for the value without dots, such as `user_id` for `user.id`.
     pub(crate) fn flat_name(&self) -> String {
         let root = self
             .roots
@@ -156,7 +155,7 @@ pub(crate) fn of_placeholder(
     };
     if let Some((name, fields)) = field_path(&expr) {
         let (argument, mut root) = find(&name.unraw().to_string(), arguments).map_err(fail)?;
-        // The name is still the argument's.
+        // Only the location of the name changes: it still resolves to the argument.
         root.set_span(root.span().located_at(literal.span()));
         let fields = fields.into_iter().map(|field| with_span(field, literal));
         return Ok(Value {
@@ -174,7 +173,8 @@ pub(crate) fn of_placeholder(
     })
 }
 
-/// Returns a text in which a keyword is a raw identifier, since it may be a name.
+/// Returns a text in which keywords are raw identifiers, because an argument or a field may have such a
+/// name.
 fn raw(text: &str) -> String {
     let words = text.split('.').map(|word| {
         let is_keyword = syn::parse_str::<Ident>(word).is_err()
@@ -202,7 +202,7 @@ fn field_path(expr: &Expr) -> Option<(Ident, Vec<Member>)> {
     Some((path.get_ident()?.clone(), fields))
 }
 
-/// Visits the identifiers that are no fields, methods or parts of a longer path.
+/// Visits the identifiers, except fields, methods and parts of a longer path.
 fn names(tokens: TokenStream, visit: &mut dyn FnMut(&Ident)) {
     let mut tokens = tokens.into_iter().peekable();
     let mut follows = false;
@@ -226,7 +226,8 @@ fn names(tokens: TokenStream, visit: &mut dyn FnMut(&Ident)) {
     }
 }
 
-/// Parses expressions of a text, with the span of the text and the names of the arguments.
+/// Returns the tokens of an expression in a template, located at the template. Names of arguments
+/// resolve to the arguments.
 fn relocated(tokens: TokenStream, at: Span, arguments: &[Argument<'_>]) -> TokenStream {
     let tokens = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(name) => {

@@ -12,12 +12,13 @@ use crate::handler::Argument;
 use crate::model::{Cached, Key, Put, Query};
 use crate::runtime::Runtime;
 
-/// Items of a constant that is evaluated at once and, where types mention generics, statements that
-/// hold for each instance.
+/// The checks, as generated code. The compiler evaluates types and items once. If the type of an
+/// argument mentions generics, its checks are statements, which the compiler evaluates for each
+/// instance of the function.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// Types that are well-formed if every check passes. They are the fields of one type, which is all
-    /// that the compiler checks for most handlers.
+    /// Types that are well-formed only if their checks pass. The generated code declares one struct
+    /// with a field of each type. Most handlers have no other checks.
     pub(super) types: Vec<TokenStream>,
     pub(super) items: TokenStream,
     pub(super) statements: TokenStream,
@@ -42,7 +43,8 @@ impl Checks {
         }
     }
 
-    /// Returns the tokens. The items come first, where the user's lints want them.
+    /// Returns the tokens. The items come before the statements, because the user may have turned on a
+    /// lint that requires this order.
     pub(super) fn tokens(&self, runtime: &Runtime) -> TokenStream {
         let Runtime { NotDetermined, .. } = runtime;
         let Self {
@@ -62,7 +64,7 @@ impl Checks {
 /// Returns the checks of all arguments of a `#[cached]` handler.
 pub(super) fn checks(runtime: &Runtime, arguments: &[Argument<'_>], cached: &Cached) -> Checks {
     let mut checks = Checks::default();
-    // A key function sees all parts of the request, and decides on the key alone.
+    // A key function sees all parts of the request, and makes the whole key.
     if matches!(cached.key, Key::Function(_)) {
         return checks;
     }
@@ -96,8 +98,8 @@ pub(super) fn probe(runtime: &Runtime, argument: &Argument<'_>) -> TokenStream {
     quote!(#Probe::<#ty>::BY)
 }
 
-/// Returns the names of an argument that the attribute does not mention; `None` if it accounts for the
-/// argument.
+/// Returns the names of an argument that the attribute does not mention. `None`: the argument binds
+/// names, and the attribute mentions all of them.
 fn left<'a>(argument: &'a Argument<'_>, cached: &Cached) -> Option<Vec<&'a Ident>> {
     let is_used = |name: &Ident| cached.used().any(|value| value.uses(name));
     let is_ignored = |name: &Ident| cached.ignored.contains(&name.unraw().to_string());
@@ -108,16 +110,17 @@ fn left<'a>(argument: &'a Argument<'_>, cached: &Cached) -> Option<Vec<&'a Ident
     (argument.bindings.is_empty() || !left.is_empty()).then_some(left)
 }
 
-/// Returns whether an argument compiles only if its type declares its source, which it most likely
-/// does.
+/// Returns whether the generated code checks that the type of an argument declares its source, and the
+/// check most likely passes.
 pub(super) fn is_determined(argument: &Argument<'_>, cached: &Cached) -> bool {
     !matches!(cached.key, Key::Function(_))
         && left(argument, cached).is_some()
         && is_spelled_like_a_determined_one(argument.ty)
 }
 
-/// Checks that the type of an argument declares its source, so that it needs no mention. The trait of
-/// this check is generated for the message, which names the argument.
+/// Checks that the type of an argument declares its source, so that the attribute does not have to
+/// mention the argument. A trait is generated for the check, so that the error message can name the
+/// argument.
 fn accounted(
     checks: &mut Checks,
     runtime: &Runtime,
@@ -163,7 +166,8 @@ fn accounted(
          type"
             .to_owned(),
     ];
-    // A constant of the trait, which the compiler mentions without quoting a bound.
+    // The check uses a constant of the trait. If the check used a bound instead, the compiler would
+    // quote the bound in the error.
     let (first, last) = (at(first_span(ty)), at(last_span(ty)));
     let open = quote_spanned!(first=> <);
     let close = quote_spanned!(last=> as __Accounted>::YES);
@@ -193,8 +197,9 @@ fn accounted(
     }
 }
 
-/// Returns whether a type most likely passes. The compiler still decides. Only the message is not made
-/// for the argument, because a trait for each argument costs several milliseconds of compile time.
+/// Returns whether a type most likely passes the check. The compiler still checks the type, but its
+/// message does not name the argument: a trait for each argument would cost several milliseconds of
+/// compile time.
 fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     let known = [
         "State",
@@ -212,8 +217,9 @@ fn is_spelled_like_a_determined_one(ty: &Type) -> bool {
     last.is_some_and(|last| known.iter().any(|name| last.ident == name))
 }
 
-/// Checks that the values from the URL are in the template. A name for all that an argument reads may
-/// be that of a struct, which has no place in a template unless it is a `KeyPart`.
+/// Checks that the values from the URL are in the template. If one name is bound to everything that an
+/// argument reads, its type may be a struct. A template can contain a struct only if the struct is a
+/// `KeyPart`.
 fn in_template(checks: &mut Checks, runtime: &Runtime, argument: &Argument<'_>, name: &Ident) {
     let by = probe(runtime, argument);
     let name = name.unraw();
@@ -246,8 +252,8 @@ fn in_template(checks: &mut Checks, runtime: &Runtime, argument: &Argument<'_>, 
     checks.assert(argument, span, &holds, &message);
 }
 
-/// Checks that the response depends on the named parameters only: an argument that can see others is
-/// ignored by name.
+/// Checks that the response depends on the named parameters only: the attribute must ignore an argument
+/// that can see other parameters.
 fn query_is_complete(
     checks: &mut Checks,
     runtime: &Runtime,

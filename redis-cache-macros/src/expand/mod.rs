@@ -121,8 +121,8 @@ pub(crate) fn read(handler: &Handler, arguments: &[Argument<'_>], cached: &Cache
 }
 
 /// Expands `#[cache_put]` and `#[cache_evict]`. A handler may have several of them; the first is the
-/// outermost. The paths of the others are mentioned, because the compiler has to see that they are
-/// used.
+/// outermost. The generated code imports `others`, the paths of all attributes except the first, so
+/// that the compiler does not report the user's imports of them as unused.
 pub(crate) fn writes(
     handler: &Handler,
     arguments: &[Argument<'_>],
@@ -155,7 +155,7 @@ pub(crate) fn writes(
     )
 }
 
-/// The work of the generated function around the user's.
+/// The kind of work that the generated function does before and after the user's function.
 enum Role {
     /// Answers from the cache.
     Reader,

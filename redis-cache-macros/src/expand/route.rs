@@ -98,7 +98,8 @@ fn duration(runtime: &Runtime, declared: &DeclaredDuration) -> TokenStream {
     }
 }
 
-/// Sets the groups, or the patterns of their names if requests decide on them.
+/// Sets the groups, unless their names contain values of a request. If some names are not literals,
+/// also sets the patterns of the names.
 fn groups(runtime: &Runtime, cached: &Cached) -> Option<TokenStream> {
     if let Some(names) = cached.fixed_groups() {
         return (!names.is_empty()).then(|| quote!(.groups(&[#(#names),*])));
@@ -122,8 +123,8 @@ fn vary(runtime: &Runtime, names: &[String]) -> TokenStream {
     }))
 }
 
-/// Sets that the key identifies the caller, if it holds a value whose extractor identifies the caller,
-/// or the credentials themselves.
+/// Declares whether the key identifies the caller. It does if it holds the credentials, or a value
+/// whose extractor identifies the caller.
 fn identified(
     runtime: &Runtime,
     arguments: &[Argument<'_>],
@@ -150,8 +151,8 @@ fn used<'a>(
     })
 }
 
-/// Sets that proxies do not see a value in the key. They see the URL and the fields of `vary`, but not
-/// the value of an argument with another source.
+/// Declares whether a value in the key is invisible to proxies. They see the URL and the fields of
+/// `vary`, but not the value of an argument with another source.
 fn selected_unseen(
     runtime: &Runtime,
     arguments: &[Argument<'_>],
@@ -171,8 +172,8 @@ fn selected_unseen(
     })
 }
 
-/// Sets that an argument may have been read from data that can change, before the handler runs: its
-/// source is neither the URL nor the application.
+/// Declares whether an argument may be read, before the handler runs, from data that can change. This
+/// is so if the source of the argument is neither the URL nor the application.
 fn reads_early(
     runtime: &Runtime,
     arguments: &[Argument<'_>],
@@ -184,8 +185,8 @@ fn reads_early(
     may_read_early.map(|it| quote!(.reads_early(#it)))
 }
 
-/// Returns an expression for whether any argument may be read from data that can change; `None`: the
-/// function has no arguments.
+/// Returns a constant expression that is true if an argument may be read from data that can change.
+/// `None`: the function has no arguments.
 pub(super) fn any_reads_early(
     runtime: &Runtime,
     arguments: &[Argument<'_>],
@@ -214,8 +215,8 @@ fn one_reads_early(runtime: &Runtime, arguments: &[Argument<'_>]) -> Option<Toke
     })
 }
 
-/// Returns the pattern of a group's names: NUL stands for a value. A pattern without text would match
-/// every name, so there is none.
+/// Returns the pattern of a group's names: NUL stands for a value. `None`: the name has no literal
+/// text, so the pattern would match every name.
 fn pattern_of(group: &Template) -> Option<String> {
     let pieces = group.pieces.iter().map(|piece| match piece {
         Piece::Literal(text) => text.as_str(),

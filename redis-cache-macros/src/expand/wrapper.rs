@@ -21,7 +21,8 @@ pub(super) struct Layer<'a> {
     pub(super) url: Option<TokenStream>,
     /// The parts of the request that the function needs.
     pub(super) keep: Vec<Keep>,
-    /// A constant: set if the runtime has to prove that nothing was evicted since the extractors ran.
+    /// A constant expression: true if the runtime has to prove that nothing was evicted since the
+    /// extractors ran.
     pub(super) proof: Option<TokenStream>,
     /// The arguments of the function, after the request.
     pub(super) arguments: Vec<Bound>,
@@ -140,7 +141,8 @@ pub(super) fn wrapper(
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(body.span());
     let attributes = attributes::of_wrapper(handler);
-    // With the user's own tokens at both ends the compiler warns of an unused handler.
+    // The function begins and ends with tokens of the user, so that the compiler warns if the handler
+    // is unused.
     let (asyncness, fn_token) = (&signature.asyncness, &signature.fn_token);
     let (name, generics) = (&signature.ident, handler.owned_generics());
     let where_clause = &generics.where_clause;
@@ -152,7 +154,8 @@ pub(super) fn wrapper(
     }
 }
 
-/// Returns the call before the handler. With several attributes, each gets the request.
+/// Returns the call of the runtime before the handler. If there are several attributes, the call for
+/// each of them gets the request.
 fn begin(
     layer: &Layer<'_>,
     arguments: &[Argument<'_>],
@@ -194,7 +197,8 @@ fn answer(
     let call = |run: TokenStream, method: &str, argument: &Ident| {
         let method = Ident::new(method, span);
         if handler.has_lifetimes() {
-            // A future that borrows cannot move to another task, which method resolution does not see.
+            // A future that borrows cannot move to another task. Method resolution ignores lifetimes,
+            // so the code names the trait whose methods keep the future in its task.
             quote_spanned!(span=> #InPlace::#method(#run, #argument))
         } else {
             quote_spanned!(span=> #run.#method(#argument))
@@ -242,7 +246,8 @@ fn inputs(
     let proof = layers.iter().find_map(|layer| layer.proof.as_ref());
     let proof = proof.map(|proof| quote!(#proof_if(#proof)));
     let flags: Vec<_> = flags.chain(proof).collect();
-    // A constant in a type is one more body to compile, so there is none without flags.
+    // The compiler compiles a constant in a type as one more body, so the constant is omitted if there
+    // are no flags.
     let keep = (!flags.is_empty()).then(|| quote!(, { #(#flags)|* }));
     let url = layers.iter().find_map(|layer| layer.url.clone());
     let url = url.unwrap_or_else(|| quote!(#NoUrl));

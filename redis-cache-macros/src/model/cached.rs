@@ -117,7 +117,7 @@ impl Cached {
         Some(names)
     }
 
-    /// Returns whether a group is made of values of a request.
+    /// Returns whether the name of a group contains a value of a request.
     pub(crate) fn has_made_groups(&self) -> bool {
         let mut values = self.groups.iter().flat_map(Template::values);
         values.any(|value| !value.roots.is_empty())
@@ -170,7 +170,7 @@ fn key(
     })
 }
 
-/// Returns a name with which keys can begin.
+/// Returns the name of a handler, which is the beginning of its keys. Other texts are an error.
 fn handler_name(name: &Expr) -> Result<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     if let Expr::Lit(ExprLit {
@@ -188,7 +188,7 @@ fn handler_name(name: &Expr) -> Result<String> {
     Err(Error::custom(message).with_span(name))
 }
 
-/// Returns the names of arguments, with the places at which they are named.
+/// Returns the names in `ignore(..)`, each with its expression, at which an error can point.
 fn ignored(exprs: &[Expr], arguments: &[Argument<'_>]) -> Result<Vec<(String, Expr)>> {
     let mut out: Vec<(String, Expr)> = Vec::new();
     let mut errors = Error::accumulator();
@@ -232,7 +232,7 @@ fn ignored_and_used(
     }
 }
 
-/// Removes repeats.
+/// Sorts names and removes duplicates.
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
@@ -246,7 +246,7 @@ fn collected<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     errors.finish_with(out)
 }
 
-/// Refuses options that contradict each other about clients.
+/// Reports options that contradict each other.
 fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
     if args.private.is_present() && args.public.is_present() {
         let message = "`private` and `public` contradict each other: remove one";

@@ -10,13 +10,13 @@ use crate::parse::{EvictArgs, PutArgs, ungroup};
 use crate::template::Template;
 use crate::value::Value;
 
-/// The decisions of `#[cache_put]`; the named handler makes all others.
+/// The decisions of `#[cache_put]`. For all other options, those of the named handler apply.
 pub(crate) struct Put {
     pub(crate) krate: Path,
     pub(crate) companion: bool,
     pub(crate) handler: HandlerKey,
     pub(crate) vary_by: Vec<Value>,
-    /// Instead of the handler's.
+    /// The groups of the entry. If there are none, the groups of the named handler apply.
     pub(crate) groups: Vec<Template>,
 }
 
@@ -28,14 +28,14 @@ pub(crate) struct Evict {
     pub(crate) always: bool,
 }
 
-/// The entries that an option of `#[cache_evict]` drops.
+/// The entries that an argument of `#[cache_evict]` evicts.
 pub(crate) enum Eviction {
     Handler(HandlerKey),
     Group(Template),
     All,
 }
 
-/// A handler, and the values of its key, if they are not those of the request.
+/// A handler, and the values of its key. `None`: the values are those of the request.
 pub(crate) struct HandlerKey {
     pub(crate) path: Path,
     pub(crate) values: Option<Vec<Expr>>,
@@ -102,7 +102,7 @@ impl HandlerKey {
     }
 }
 
-/// Refuses a literal that looks like a template.
+/// Returns the literal if a value is a text that looks like a template.
 fn text_with_braces(value: &Expr) -> Option<&LitStr> {
     match ungroup(value) {
         Expr::Lit(ExprLit {

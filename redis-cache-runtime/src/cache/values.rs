@@ -67,15 +67,14 @@ impl From<Duration> for Ttl {
 /// # });
 /// ```
 ///
-/// The group is part of the key: a value is found only through the group that it was stored
-/// through. Keys of values never equal those of responses. A group may hold both, and its eviction
-/// removes both.
+/// The group is part of the key: a value is found only in the group in which it was stored. Keys of
+/// values never equal those of responses. A group may hold both, and its eviction removes both.
 ///
 /// Values have the same guarantees as responses. A value that was made before an eviction or a
 /// [`set`](Self::set) of its key is never returned after that. If the store is unreachable, no value is
-/// found and no call fails. When the call returns, an eviction applies to every process. If it does not
-/// reach the store, it is retried until it does. Until then, this process does not use the evicted
-/// values, but other processes may.
+/// found and no call fails. An eviction applies to every process as soon as its call returns. The
+/// exception is an eviction that does not reach the store: it is retried until it does. Until then,
+/// this process does not use the evicted values, but other processes may.
 #[derive(Clone, Debug)]
 pub struct Values {
     engine: Engine,
@@ -104,8 +103,8 @@ impl Values {
         }
     }
 
-    /// Returns a view through which stored values stay fresh for `ttl`: whole seconds or a
-    /// [`Duration`]; zero: no expiry.
+    /// Returns a view of the same values. Values that are stored through the view stay fresh for `ttl`:
+    /// whole seconds or a [`Duration`]; zero: no expiry.
     #[must_use]
     pub fn ttl(&self, ttl: impl Into<Ttl>) -> Self {
         Self {

@@ -42,7 +42,7 @@ pub(crate) enum Begun {
     /// The lease is taken. The entry is the current one, which another fill may have stored since
     /// the lookup.
     Fill(Box<Fill>, Option<Entry>),
-    /// The data may have been read before an eviction. The entry is the current one.
+    /// The request may have read its data before an eviction. The entry is the current one.
     ReadTooEarly(Option<Entry>),
     /// Another fill has the lease.
     Held(Token),
@@ -263,8 +263,8 @@ impl Work {
         let HeldLease {
             client, at, lease, ..
         } = &self.held;
-        // The handler may have granted a longer lifetime than the route declared when the nonces
-        // were seeded.
+        // The nonces were seeded for the lifetime that the route declares, but the handler may have
+        // granted a longer one.
         if outlasts(ttl, self.kept_for) {
             let _ = client.prolong(at, ttl).await;
         }

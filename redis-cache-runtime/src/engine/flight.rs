@@ -28,7 +28,7 @@ use crate::store::entry::Entry;
 /// be shared.
 const UNSHARED: Duration = Duration::from_secs(1);
 
-/// The largest number of these addresses that are recorded.
+/// The largest number of addresses in `Flights::unshared`.
 const MAX_UNSHARED: usize = 1024;
 
 /// The runs under way in this process, by their addresses.
@@ -341,8 +341,8 @@ impl Lead {
     }
 }
 
-/// Renews the lease of a run and confirms its followers, until its response can no longer be
-/// stored. Requests that arrive after that start a new run.
+/// Renews the lease of a run and confirms its followers, until its response can no longer be stored.
+/// Later requests start a new run.
 async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease) {
     let end = held.end();
     let mut beat = Instant::now() + BEAT;

@@ -51,8 +51,8 @@ pub(crate) trait Sought {
         false
     }
 
-    /// Returns the tick after which the request may have read data, before its run begins. `None`:
-    /// the request has read no data.
+    /// Returns the tick of the logical clock after which the extractors of the request may have read
+    /// data. `None`: they have read no data.
     fn read_since(&self) -> Option<Tick> {
         None
     }
@@ -82,8 +82,8 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If this request was collapsed with the run of another request, the reason
-    /// for forwarding it.
+    /// A stored entry. The second field is set if this request was collapsed with the run of another
+    /// request: it is the reason for forwarding this request.
     Stored(T, Option<Forward>),
     /// The reason for running the handler, and the plan for the run.
     Run(Forward, Plan<T>),
@@ -401,8 +401,8 @@ impl<'a, S: Sought> Search<'a, S> {
                             return Ok(answer);
                         }
                         Waited::NotStored => {}
-                        // Another request may wait longer, so this request gives up the lead.
-                        // Requests that no longer wait share a run.
+                        // Another request may wait longer, so this request gives up the lead. Requests
+                        // that have given up waiting share a run whose response is not stored.
                         Waited::GaveUp => {
                             drop(lead);
                             return self.unstored().await;
@@ -449,7 +449,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Continues after the run that this request followed has failed.
+    /// Continues when the leader of this request has failed.
     async fn without_leader(&mut self) -> StoredOrPlan<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
@@ -489,9 +489,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Reuses the current entry, or waits for a turn to run the handler. The response is not
-    /// stored, because the arguments may have been read before an eviction. Meanwhile another
-    /// request may have stored an entry, so the address is looked up again.
+    /// Reuses the current entry, or waits for a turn to run the handler. The response is not stored,
+    /// because the arguments may have been read before an eviction. During the wait, another request
+    /// may have stored an entry, so the address is looked up again.
     async fn too_early(&mut self, there: Option<Entry>) -> StoredOrPlan<S::Stored> {
         let there = there.filter(|_| !self.forces_a_run());
         if let Some((_, answer)) = self.already_there(there) {

@@ -81,7 +81,8 @@ macro_rules! refuse {
     )* };
 }
 
-/// Methods that need no parameter.
+/// Methods for units, which read no parameter, and for newtypes, which read what their inner type
+/// reads.
 macro_rules! units {
     () => {
         fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {

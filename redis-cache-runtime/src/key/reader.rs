@@ -296,8 +296,9 @@ impl<'a> UrlReader<'a> {
     /// Finishes the reading. Parameters of the path that no argument has read select a variant.
     pub(crate) fn finish(mut self, with_names: bool) -> UrlValues {
         let mut names = String::new();
-        // Skipped if all parameters count as read and were not copied: none is left to write, and a
-        // single parameter needs no name.
+        // Skipped if all parameters count as read and none was copied. Then no parameter is left to
+        // write. The names are not needed either: the path has a single parameter, or a key function
+        // makes the key.
         if self.params.is_some() || self.read != u64::MAX {
             let params = self.take_params();
             self.write_unread(&params);

@@ -148,7 +148,6 @@ struct HandlerRun {
     kind: RunKind,
 }
 
-/// The kind of a run.
 enum RunKind {
     /// The request bypasses the cache. The evictions are run if the handler succeeds.
     Bypass(CacheStatus, Vec<Eviction>),

@@ -214,8 +214,8 @@ impl Settings {
         self
     }
 
-    /// Turns TLS to the Sentinels on or off. Files and checks are the same as for Redis. *Default:* the
-    /// value of [`ssl`](Self::ssl).
+    /// Turns TLS to the Sentinels on or off. The certificate files and the verification are the same as
+    /// for Redis. *Default:* the value of [`ssl`](Self::ssl).
     #[must_use]
     pub fn sentinel_ssl(mut self, tls: bool) -> Self {
         self.sentinel_ssl = Some(tls);
@@ -253,9 +253,10 @@ impl Settings {
     }
 
     /// Sets the time for which stored entries are served after Redis has proved that it executes
-    /// evictions. The proof is the deletion of a key that does not exist, four times in that time and
-    /// at least twice a second. If Redis refuses evictions or hangs, no process serves an evicted entry
-    /// for longer than that time. The minimum is half a second, the maximum one minute. *Default:* 1 s.
+    /// evictions. To prove it, the cache deletes a key that does not exist: four times within this
+    /// time, and at least twice a second. If Redis refuses evictions or hangs, no process serves an
+    /// evicted entry for longer than this time. The minimum is half a second, the maximum one minute.
+    /// *Default:* 1 s.
     ///
     /// # Errors
     ///
@@ -385,9 +386,9 @@ impl Settings {
     /// * `hit`: the client gets a stored response.
     /// * `fwd`: the handler was needed, for one of these reasons: no response is stored for the key
     ///   (`uri-miss`) or for this variant of it (`miss`); the stored response is `stale`; the
-    ///   directives of the request exclude the stored response, or any (`request`); the method is not
-    ///   cached (`method`); the cache is not used, as for every write, and for every read while the
-    ///   store is unreachable (`bypass`).
+    ///   directives of the request do not allow this stored response, or do not allow any stored
+    ///   response (`request`); the method is not cached (`method`); the cache is not used, as for every
+    ///   write, and for every read while the store is unreachable (`bypass`).
     /// * `fwd-status`: the status code of the handler, if the client gets another one: a 304 because
     ///   its precondition is false, or a stored response because the handler failed (`stale_if_error`).
     ///   A panic counts as 500.
@@ -396,10 +397,10 @@ impl Settings {
     /// * `collapsed`: the run for another request made the response.
     /// * `detail`: the reason why the response is not stored, as one word. The log explains it.
     ///
-    /// The field never contains the key. Members of caches behind the handler are kept and stored with
-    /// the response. On a `hit`, the members before the last describe the request that stored the
-    /// response (RFC 9211 §3). A 504 for `only-if-cached` has no member of this cache, because no
-    /// handler ran.
+    /// The field never contains the key. Members of the field that caches behind the handler have added
+    /// are kept, and are stored with the response. On a `hit`, the members before the last describe the
+    /// request that stored the response (RFC 9211 §3). A 504 for `only-if-cached` has no member of this
+    /// cache, because no handler ran.
     #[must_use]
     pub fn cache_status(mut self, send: bool) -> Self {
         self.cache_status = send;

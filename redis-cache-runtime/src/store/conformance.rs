@@ -217,7 +217,7 @@ async fn a_lease_has_one_holder_until_it_is_put_or_released(store: Store) {
         .unwrap();
     assert!(
         lease(&store, &place, Claim::IfFree).await.is_none(),
-        "not the first one's"
+        "the first token does not release the second lease"
     );
     assert!(put(&store, &place, &second, "x").await);
     assert!(
@@ -373,7 +373,7 @@ async fn a_write_that_lost_its_lease_drops_the_entry(store: Store) {
     assert_eq!(store.get(&place, false).await.unwrap().entry, None);
     assert!(
         !put(&store, &place, &second, "second").await,
-        "nobody knows which came last"
+        "it is unknown which write came last"
     );
 }
 

@@ -1,10 +1,11 @@
 //! The store protocol: entries, leases and nonces.
 //!
-//! An entry is stamped with the nonces that its groups had before its handler ran. The entry is reused
-//! only while all these nonces are current. To store an entry, a fill needs a lease that was taken
-//! before the handler ran. The eviction of a key deletes its entry and its lease. So if a fill began
-//! before an eviction, its response is never served after the eviction: its stamps no longer match, or
-//! its lease is lost.
+//! A nonce is a random value in the store. The eviction of a group deletes the nonce of the group, and
+//! the next lease draws a new one. An entry is stamped with the nonces that its groups had before its
+//! handler ran. The entry is reused only while all these nonces are current. To store an entry, a fill
+//! needs a lease that was taken before the handler ran. The eviction of a key deletes its entry and its
+//! lease. So if a fill began before an eviction, its response is never served after the eviction: its
+//! stamps no longer match, or its lease is lost.
 //!
 //! While a lease is held, other processes wait for its fill. The lease is short and is renewed while
 //! the handler runs, so that no process waits long for one that died. The lease of a write or of a
@@ -290,9 +291,9 @@ pub(crate) struct LeaseTerms {
 
 impl LeaseTerms {
     /// Returns the lifetime of a nonce. A nonce outlives the entries that are stamped with it, and an
-    /// entry may be stored until the lease ends. If the name of the nonce holds a value of a request,
-    /// its lifetime is extended only when an entry is stored, so that a request whose response is not
-    /// stored does not leave a nonce for long.
+    /// entry may be stored until the lease ends. The name of a nonce may contain a value of a request
+    /// (`holds_value`). Such a nonce gets the lifetime of the entry only when the entry is stored.
+    /// Otherwise a request whose response is not stored would leave a nonce for a long time.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
         match self.entry {
@@ -396,7 +397,7 @@ impl Store {
     }
 
     /// Stores an entry if the lease is still held, and releases the lease. `false`: the lease was lost.
-    /// The lease of a write also evicts the other variants of its key; if it was lost, it evicts the
+    /// A write also evicts the other variants of its key. A write that has lost its lease evicts the
     /// whole key.
     pub(crate) async fn put(
         &self,

@@ -50,7 +50,8 @@ impl<'de, T: DeserializeOwned + 'static> Deserialize<'de> for Recorded<T> {
     }
 }
 
-/// A function that returns the field of a declared name, which may be an alias of that field.
+/// A function that returns the name of the field for a declared name, because a declared name may be an
+/// alias of a field.
 type FieldOf = fn(&'static str, &str, &[&'static str]) -> &'static str;
 
 /// A recording wrapper around `X`: a deserializer, a visitor, a seed or the access to an enum.
@@ -344,7 +345,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for &mut Elements<'_, A> {
         let element = self.inner.next_element_seed(recorder)?;
         match element {
             Some(_) if self.is_first => {
-                // A sequence of one empty text differs from an empty sequence.
+                // Marks an empty first element, so that a sequence of one empty text differs from an
+                // empty sequence.
                 self.is_first = false;
                 if self.out.len() == before {
                     self.out.push('*');

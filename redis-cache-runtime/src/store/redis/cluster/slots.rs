@@ -7,7 +7,6 @@ use redis::{FromRedisValue, Value};
 use crate::key::SLOTS;
 use crate::settings::Endpoint;
 
-/// The layout of a cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     /// The primary of each slot, as its index in `primaries`.
@@ -19,7 +18,6 @@ pub(super) struct Layout {
     pub(super) others: Vec<Endpoint>,
 }
 
-/// The location of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) endpoint: Endpoint,
@@ -27,8 +25,8 @@ pub(super) struct Location {
     names: Vec<Endpoint>,
 }
 
-/// The address of a node, as another node or a redirection names it. `None`: the host is that of the
-/// node that sent the address.
+/// The address of a node, as another node or a redirection names it. If `host` is `None`, the host is
+/// that of the node that sent the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReportedAddress {
     pub(super) host: Option<String>,
@@ -82,7 +80,7 @@ enum Rank {
 
 impl Layout {
     /// Merges the views of several nodes. If two primaries claim a slot, it belongs to the one with the
-    /// greater configuration epoch, which is also the rule of the nodes. `None`: no slot has a primary.
+    /// greater configuration epoch. The nodes follow the same rule. `None`: no slot has a primary.
     pub(super) fn merge(views: &[View], by_host_name: bool) -> Option<Self> {
         let mut claims: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         let mut merged: BTreeMap<&str, MergedNode> = BTreeMap::new();
