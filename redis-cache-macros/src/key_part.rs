@@ -167,7 +167,7 @@ fn krate(attributes: &[Attribute]) -> Result<Option<Path>> {
                 return Err(syn::Error::new_spanned(&option.path, message));
             }
             if krate.is_some() {
-                let message = "`crate` is there twice: remove one";
+                let message = "`crate` occurs twice: remove one";
                 return Err(syn::Error::new_spanned(&option.path, message));
             }
             let value = option.value()?;

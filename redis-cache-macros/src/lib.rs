@@ -101,7 +101,7 @@ fn expand(kind: AttributeKind, args: TokenStream, mut handler: Handler) -> Resul
     for (other, attribute) in take_siblings(&mut handler) {
         if kind == AttributeKind::Cached || other == AttributeKind::Cached {
             let message = if kind == other {
-                "`#[cached]` is there twice: remove one"
+                "`#[cached]` occurs twice: remove one"
             } else {
                 "a handler is `#[cached]` or it writes: only `#[cache_evict]` and `#[cache_put]` can \
                  stand together"

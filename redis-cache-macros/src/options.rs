@@ -182,7 +182,7 @@ pub(crate) fn checked(
         match option(&name).filter(|option| option.is_of(kind)) {
             None => errors.push(Error::custom(unknown(&name, kind)).with_span(path)),
             Some(_) if seen.contains(&name) && !repeatable.contains(&&*name) => {
-                let message = format!("`{name}` is there twice: remove one");
+                let message = format!("`{name}` occurs twice: remove one");
                 errors.push(Error::custom(message).with_span(path));
             }
             Some(option) => {

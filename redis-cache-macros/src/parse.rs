@@ -88,7 +88,7 @@ pub(crate) fn put(args: TokenStream) -> Result<(Reference, PutArgs)> {
                       its values, such as `get_product(id)`"
                     .to_owned()
             }
-            _ => format!("the handler that is named decides about `{name}`: remove it here"),
+            _ => format!("the named handler has the option `{name}`: remove it here"),
         };
         errors.push(Error::custom(message).with_span(&name));
     }
@@ -129,8 +129,8 @@ pub(crate) fn evict(args: TokenStream) -> Result<(Vec<Reference>, EvictArgs)> {
     let mut errors = Error::accumulator();
     for key in &keys {
         let message = "a key begins with the name of the handler that reads it: write the handler, \
-                       such as `get_product`, or the handler and its values, `get_product(id)`; what \
-                       several handlers drop together is a group";
+                       such as `get_product`, or the handler and its values, `get_product(id)`; to evict \
+                       entries of several handlers together, give them a group";
         errors.push(Error::custom(message).with_span(key));
     }
     errors.finish()?;

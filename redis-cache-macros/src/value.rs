@@ -299,7 +299,9 @@ pub(crate) fn find(
     let names: Vec<String> = bindings.map(|it| it.unraw().to_string()).collect();
     Err(match nearest(name, names.iter().map(String::as_str)) {
         Some(nearest) => format!("no argument binds `{name}`: did you mean `{nearest}`?"),
-        None if names.is_empty() => format!("no argument binds `{name}`: none binds any name"),
+        None if names.is_empty() => {
+            format!("no argument binds `{name}`: the arguments bind no names")
+        }
         None => format!(
             "no argument binds `{name}`: they bind `{}`",
             names.join("`, `")

@@ -292,8 +292,8 @@ pub(super) fn inherited(runtime: &Runtime, put: &Put) -> TokenStream {
     let span = at(last_span(path));
     let Runtime { Handler, .. } = &runtime.at(span);
     let count = put.vary_by.len();
-    let vary_by = "the handler's responses are selected by `vary_by`: say it here too, with as many \
-                   values in the same order";
+    let vary_by =
+        "the handler has `vary_by`: repeat it here, with as many values in the same order";
     let vary_by = quote_spanned!(span=>
         const _: () = ::core::assert!(<#path as #Handler>::VARY_BY == #count, #vary_by);
     );

@@ -104,8 +104,9 @@ fn of_values(companion: &Companion<'_>, read: &[&Argument<'_>]) -> TokenStream {
     for argument in read {
         let ty = argument.ty;
         if !is_spelled(ty, &["Path", "Query", "Form"]) {
-            let message = "this handler reads the URL in a way that values cannot tell: name it alone \
-                           in an attribute, or give it a `key` of values";
+            let message = "values in parentheses cannot make the key of this handler, because of the way in \
+                           which it reads the URL: name it alone in an attribute, or give it a `key` of \
+                           values";
             checks.push(quote!(::core::assert!(!#is_by_url(#Probe::<#ty>::BY), #message);));
             continue;
         }

@@ -158,8 +158,8 @@ fn key(
     Ok(match (source, query) {
         (Some(KeySource::Function(path)), _) => Key::Function(path),
         (Some(KeySource::Template(text)), _) if text.value().starts_with('/') => {
-            let message = "a key that starts with `/` looks like a path, which it is not: omit `key`, and \
-                           the key holds the values of the path, or start it with a name, such as \
+            let message = "a key is not a path, so it does not start with `/`: omit `key`, and the key \
+                           holds the values of the path, or start it with a name, such as \
                            \"product:{id}\"";
             return Err(Error::custom(message).with_span(&text));
         }
@@ -253,7 +253,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
         errors.push(Error::custom(message).with_span(&args.public.span()));
     }
     if let (Some(query), Some(_)) = (&args.query, &args.key) {
-        let message = "`query` says what of it the default key holds, and `key` replaces that: \
+        let message = "`query` adds parameters to the default key, and `key` replaces the default key: \
                        remove one";
         errors.push(Error::custom(message).with_span(&query.span()));
     }
@@ -271,8 +271,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
         for (name, span) in windows {
             if let Some(span) = span {
                 let message = format!(
-                    "with `ttl = 0` a response never becomes stale, which leaves `{name}` nothing \
-                     to say: remove one"
+                    "with `ttl = 0` a response never becomes stale, so `{name}` has no effect: remove one"
                 );
                 errors.push(Error::custom(message).with_span(&span));
             }
@@ -294,7 +293,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
     ];
     for (name, span) in others {
         if let Some(span) = span {
-            let message = format!("`no_store` leaves `{name}` nothing to say: remove one");
+            let message = format!("beside `no_store`, `{name}` has no effect: remove one");
             errors.push(Error::custom(message).with_span(&span));
         }
     }
