@@ -21,7 +21,7 @@ pub(crate) struct Handler {
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: TokenStream,
-    /// The response is documented by the return type of the function, which aide needs.
+    /// The return type of the function documents the response. Only aide needs this documentation.
     pub(crate) is_documented: bool,
 }
 
@@ -185,8 +185,8 @@ impl Handler {
     ///
     /// `#[debug_handler]` finds the type of the state in an argument that is spelled `State<..>`, so
     /// such an argument is wrapped only if there is no other. `#[debug_handler]` also counts the
-    /// arguments. It may stand above this attribute if it does not stand below. Then an argument is
-    /// added only to a function that has none.
+    /// arguments. If it does not stand below this attribute, it may stand above it. So, without a
+    /// `#[debug_handler]` below, an argument is added only to a function without arguments.
     pub(crate) fn wrapped(&self, arguments: &[Argument<'_>]) -> Option<usize> {
         let is_state = |argument: &Argument<'_>| match argument.ty {
             Type::Path(path) => path.path.segments.last().is_some_and(|last| {

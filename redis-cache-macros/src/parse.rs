@@ -56,12 +56,13 @@ pub(crate) struct EvictArgs {
     pub(crate) krate: Option<PathValue>,
 }
 
-/// Returns the default path of this crate, which `crate = path` replaces.
+/// Returns the default path of the crate `axum_redis_cache`, which `crate = path` replaces.
 pub(crate) fn default_crate() -> Path {
     parse_quote!(::axum_redis_cache)
 }
 
-/// Returns the path of this crate that the arguments of an attribute declare, or the default path.
+/// Returns the path of the crate `axum_redis_cache` that the arguments of an attribute declare, or the
+/// default path.
 pub(crate) fn krate(args: &TokenStream) -> Path {
     let items = NestedMeta::parse_meta_list(args.clone()).unwrap_or_default();
     let renamed = items.iter().find_map(|item| match item {

@@ -92,7 +92,8 @@ pub(super) fn checks(runtime: &Runtime, arguments: &[Argument<'_>], cached: &Cac
     checks
 }
 
-/// Returns the source of an argument, as its type declares it; needs `NotDetermined` in scope.
+/// Returns an expression for the source of an argument: the URL or the application, as the type of the
+/// argument declares, or neither. The expression needs `NotDetermined` in scope.
 pub(super) fn probe(runtime: &Runtime, argument: &Argument<'_>) -> TokenStream {
     let (Runtime { Probe, .. }, ty) = (runtime, argument.ty);
     quote!(#Probe::<#ty>::BY)

@@ -1,4 +1,4 @@
-//! The decisions of `#[cached]`.
+//! Checks the options of `#[cached]`, and turns them into the decisions that the expansion follows.
 
 use darling::error::Accumulator;
 use darling::util::SpannedValue;
@@ -13,7 +13,7 @@ use crate::parse::{CachedArgs, ExprValue, KeySource, QueryOption, ungroup};
 use crate::template::Template;
 use crate::value::{Value, find};
 
-/// The decisions of `#[cached]`.
+/// The checked options of `#[cached]`, as the decisions that the expansion follows.
 pub(crate) struct Cached {
     pub(crate) name: Option<String>,
     pub(crate) krate: Path,

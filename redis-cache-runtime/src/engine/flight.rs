@@ -48,8 +48,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The run refreshes a stale response in the background. A request follows it only if it has no
-    /// stale response to use.
+    /// The run refreshes a stale response in the background. A request follows this run only if the
+    /// request has no stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -210,7 +210,7 @@ impl Flights {
         });
     }
 
-    /// Summarizes the state that later steps depend on.
+    /// Summarizes the state that later steps of the model checker depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let table = self.table();

@@ -82,8 +82,8 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. The second field is set if this request was collapsed with the run of another
-    /// request: it is the reason for forwarding this request.
+    /// A stored entry. If this request was collapsed with the run of another request, the second field
+    /// holds the reason for forwarding this request. Otherwise it is `None`.
     Stored(T, Option<Forward>),
     /// The reason for running the handler, and the plan for the run.
     Run(Forward, Plan<T>),
@@ -123,8 +123,8 @@ enum Waited<T> {
     Stored(u64, Entry, T),
     /// The fill ended without storing.
     NotStored,
-    /// The deadline has passed, the holder of the lease is not waited for, or the store had a
-    /// fault.
+    /// The deadline has passed, the lease now has a holder for which no request waits, or the store
+    /// had a fault.
     GaveUp,
 }
 
@@ -410,8 +410,8 @@ impl<'a, S: Sought> Search<'a, S> {
                     }
                 }
                 Begun::ReadTooEarly(there) => {
-                    // The followers may have read their data after the eviction, so one of them can
-                    // lead.
+                    // This request may have read its data before an eviction. The followers may have
+                    // read theirs after the eviction, so one of the followers can lead.
                     drop(lead);
                     return self.too_early(there).await;
                 }
@@ -509,9 +509,9 @@ impl<'a, S: Sought> Search<'a, S> {
         self.judge(found).map_err(|_| plan)
     }
 
-    /// Prepares the lead of a run that begins now. If its arguments were extracted earlier, only
-    /// the followers that had joined before the claim of the lease are confirmed. A later check of
-    /// the store can confirm more followers.
+    /// Prepares the lead of a run that begins now. If the extractors of this request may have read
+    /// data before the lease was claimed, only the followers that had joined before the claim are
+    /// confirmed. A later check of the store can confirm more followers.
     fn prepared(&self, mut lead: Lead, joined: u64) -> Lead {
         if self.sought.read_since().is_some() {
             lead.confirm_only_joined(joined);

@@ -142,8 +142,8 @@ impl<'a> UrlReader<'a> {
         });
     }
 
-    /// Reads the parameters of the path as a type. If `read` returns `false`, they do not parse, and
-    /// are written as they were sent.
+    /// Reads the parameters of the path as a type. If `read` returns `false`, the parameters do not
+    /// parse as the type, and each is written as its decoded text.
     fn read_path(&mut self, read: impl FnOnce(&mut PathParams<'_>, &mut String) -> bool) {
         let kept = self.take_params();
         let pairs: SmallVec<[_; 4]> = kept.iter().collect();
@@ -161,7 +161,7 @@ impl<'a> UrlReader<'a> {
         }
     }
 
-    /// Writes the parameters of the path as they were sent.
+    /// Writes the decoded text of each parameter of the path, because the parameters do not parse.
     fn raw_path(&mut self) {
         self.has_failed = true;
         self.base.push('*');

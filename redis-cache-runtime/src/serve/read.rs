@@ -24,7 +24,8 @@ use crate::http::storable::{NotStorable, is_non_error};
 use crate::key::{Address, Eviction};
 use crate::observe::Writes;
 
-/// The future of the reply to a read, or of the run of its handler.
+/// A future that returns the reply to a read. If the handler must run first, the future returns an
+/// error, which holds all that the run needs.
 pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
 
 /// Looks for a response to reuse. If there is none, returns the run of the handler.
@@ -84,7 +85,7 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
     })
 }
 
-/// Forwards a request that may not use the cache to the handler.
+/// Forwards a request to the handler, because the request is not allowed to use the cache.
 fn bypass(
     engine: Engine,
     request: ReadRequest,

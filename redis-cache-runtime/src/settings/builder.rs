@@ -237,8 +237,9 @@ impl Settings {
     }
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
-    /// cache. A lookup gets half of the budget: a later reply may predate an eviction whose sender has
-    /// timed out. The maximum is one day. *Default:* 250 ms.
+    /// cache. A lookup gets half of the budget: if its reply arrives later, Redis may have made the
+    /// reply before an eviction, although the sender of the eviction has timed out already. The maximum
+    /// is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
@@ -390,8 +391,8 @@ impl Settings {
     ///   response (`request`); the method is not cached (`method`); the cache is not used, as for every
     ///   write, and for every read while the store is unreachable (`bypass`).
     /// * `fwd-status`: the status code of the handler, if the client gets another one: a 304 because
-    ///   its precondition is false, or a stored response because the handler failed (`stale_if_error`).
-    ///   A panic counts as 500.
+    ///   the precondition of the request is false, or the status of a stored response because the
+    ///   handler failed (`stale_if_error`). A panic counts as 500.
     /// * `ttl`: the remaining freshness lifetime in seconds; negative if the response is stale.
     /// * `stored`: the response is stored. Missing for streams, whose length is not known in advance.
     /// * `collapsed`: the run for another request made the response.

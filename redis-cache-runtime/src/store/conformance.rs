@@ -115,7 +115,8 @@ fn evict_key(at: &Address) -> Eviction {
     Eviction::Key(at.key.clone())
 }
 
-/// Returns the stored entry, if its stamps are current, as a lookup does.
+/// Returns the stored entry, if the stamps of its lease are current. A lookup returns an entry under
+/// the same condition.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);

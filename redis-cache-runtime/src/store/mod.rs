@@ -78,8 +78,8 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
-    /// handler are extracted before the lease is taken and may read data (`reads_early`), the last
-    /// nonce is the one that every eviction removes.
+    /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
+    /// appends the nonce that every eviction removes. The client takes this nonce out again.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the current read lease, if it was requested and is held.
     pub(crate) holder: Option<Token>,
@@ -235,7 +235,7 @@ impl Lease {
         })
     }
 
-    /// Returns the stamps as current nonces.
+    /// Returns the stamps in the form in which a lookup returns the current nonces.
     pub(crate) fn nonces(&self) -> impl ExactSizeIterator<Item = Option<Nonce>> {
         self.stamps.iter().copied().map(Some)
     }
