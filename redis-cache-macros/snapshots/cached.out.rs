@@ -39,7 +39,7 @@ impl get_product {
                 !
                 ::axum_redis_cache::__private::is_by_url(::axum_redis_cache::__private::Probe::
                 < State < Db > > ::BY),
-                "this handler reads the URL in a way that values cannot tell: name it alone in an attribute, or give it a `key` of values"
+                "values in parentheses cannot make the key of this handler, because of the way in which it reads the URL: name it alone in an attribute, or give it a `key` of values"
             );
         }
         <Self as ::axum_redis_cache::__private::Handler>::route()

@@ -34,7 +34,7 @@ async fn rename(
         const _: () = ::core::assert!(
             < repos::list as ::axum_redis_cache::__private::Handler > ::VARY_BY ==
             0usize,
-            "the handler's responses are selected by `vary_by`: say it here too, with as many values in the same order"
+            "the handler has `vary_by`: repeat it here, with as many values in the same order"
         );
         const _: () = ::core::assert!(
             < repos::list as ::axum_redis_cache::__private::Handler > ::GROUPS_BY_KEY,

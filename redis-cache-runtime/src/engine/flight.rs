@@ -293,8 +293,8 @@ impl Lead {
         self.confirmed_at_start = Some(joined);
     }
 
-    /// Runs the handler. All followers that have joined so far are confirmed, because the run begins
-    /// after they joined. Meanwhile a task renews the lease and confirms new followers, even while the
+    /// Runs the handler. The followers that have joined so far are confirmed, because the run begins after
+    /// they joined, unless [`confirm_only_joined`](Self::confirm_only_joined) limits them. Meanwhile a task renews the lease and confirms new followers, even while the
     /// handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight

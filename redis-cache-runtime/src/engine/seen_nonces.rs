@@ -93,7 +93,7 @@ impl SeenNonces {
         by_address || by_everything == Some(true)
     }
 
-    /// Summarizes the state that later steps depend on.
+    /// Summarizes the state that later steps of the model checker depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> impl std::hash::Hash {
         let seen = self.seen.lock().unwrap();

@@ -189,7 +189,7 @@ impl Turns {
         }
     }
 
-    /// Summarizes the state that later steps depend on.
+    /// Summarizes the state that later steps of the model checker depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
         let queues = self.queues();

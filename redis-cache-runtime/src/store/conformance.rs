@@ -18,8 +18,8 @@ const TIMES: LeaseTerms = LeaseTerms {
 };
 const TTL: Duration = Duration::from_secs(5);
 
-/// Makes a test of each function for each store. Tests share no entries, because each has its own prefix
-/// or store.
+/// Makes a test of each function for each store. Tests share no entries, because each has its own
+/// prefix or store.
 macro_rules! on_every_store {
     ($($promise:ident),* $(,)?) => { $(
         mod $promise {

@@ -62,8 +62,8 @@ impl Purpose {
         self.is_repeatable
     }
 
-    /// Returns the time budget. Lookups get half of it: a later reply may predate an eviction whose
-    /// sender has already timed out.
+    /// Returns the time budget. A lookup gets half of it. Otherwise a lookup that Redis has processed just
+    /// before an eviction could still wait for its reply when the sender of the eviction has timed out.
     pub(super) fn budget(self, budget: Duration) -> Duration {
         if self.is_lookup { budget / 2 } else { budget }
     }
