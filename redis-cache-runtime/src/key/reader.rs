@@ -350,7 +350,8 @@ impl<'a> UrlReader<'a> {
     }
 
     /// Returns the names of the parameters that were read, in their order. Empty if the values are
-    /// unambiguous: no parameter was read, or the path has only one.
+    /// unambiguous without the names: no parameter was read or the path has only one, and no type needs
+    /// the names.
     fn names(&self, params: &Params) -> String {
         let read = params.iter().enumerate();
         let read = read.filter(|(at, _)| self.has_read(*at));
