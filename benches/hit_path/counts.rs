@@ -2,10 +2,10 @@
 
 use test_support::RedisServer;
 
+use crate::load::WARM_UP;
 use crate::server::{self, Candidate};
 use crate::{CONNECTIONS, SIZES, load};
 
-const WARM_UP: usize = 4;
 const COUNTED: usize = 40;
 
 pub(crate) fn print() {

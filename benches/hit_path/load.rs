@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// The number of requests on each connection after which every response must be a HIT.
+pub(crate) const WARM_UP: usize = 4;
+
 const REQUEST: &[u8] = b"GET /products/42 HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 pub(crate) struct Sample {
@@ -73,10 +76,19 @@ async fn one_connection(address: SocketAddr, go_on: impl Fn(usize) -> bool) -> V
                 total = response_length(&buffer[..filled]).unwrap_or(usize::MAX);
             }
         }
+        assert!(
+            latencies.len() < WARM_UP || is_hit(&buffer[..filled]),
+            "not a HIT"
+        );
         assert_eq!(filled, total, "more than one response");
         latencies.push(sent.elapsed());
     }
     latencies
+}
+
+fn is_hit(response: &[u8]) -> bool {
+    const HIT: &[u8] = b"x-redis-cache: HIT\r\n";
+    response.windows(HIT.len()).any(|field| field == HIT)
 }
 
 /// The length of the response at the start of a buffer, once its head is complete.

@@ -1,6 +1,7 @@
 //! The candidates, each in a process of its own.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
@@ -131,7 +132,9 @@ pub(crate) fn serve(candidate: &str, size: &str, redis: &str) {
         let settings = Settings::from_url(redis)
             .unwrap()
             .prefix(format!("bench{size}"))
-            .unwrap();
+            .unwrap()
+            // Under valgrind, replies take longer than the default time budget.
+            .socket_timeout(Duration::from_secs(10));
         let (route, cache) = match candidate {
             Candidate::Bare => (get(bare), Cache::in_memory()),
             Candidate::Get => (get(by_get), Cache::in_memory()),

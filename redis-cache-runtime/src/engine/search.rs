@@ -141,11 +141,17 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Finds a stored entry, or decides how the handler runs.
-    pub(crate) async fn run(mut self) -> Searched<S::Stored> {
-        let found = match self.engine.observer().span(Operation::Get) {
-            Some(span) => Box::pin(self.search_in_span(span)).await,
-            None => self.search().await,
-        };
+    pub(crate) async fn run(&mut self) -> Searched<S::Stored> {
+        // Only a search in a span holds the span, so that the future of a hit stays small.
+        if let Some(span) = self.engine.observer().span(Operation::Get) {
+            let found = Box::pin(self.search_in_span(span)).await;
+            return self.searched(found);
+        }
+        let found = self.search().await;
+        self.searched(found)
+    }
+
+    fn searched(&self, found: StoredOrPlan<S::Stored>) -> Searched<S::Stored> {
         match found {
             Ok(stored) => Searched::Stored(stored, self.collapsed.then_some(self.forward)),
             Err(plan) => Searched::Run(self.forward, plan),

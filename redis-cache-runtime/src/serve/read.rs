@@ -58,24 +58,24 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 ///
 /// This is not an `async fn`, because its future would hold the arguments twice.
 fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
-    let route = request.route;
-    let mut addressing = route.address(&engine, &mut request.head, selected);
+    let mut addressing = request.route.address(&engine, &mut request.head, selected);
     Box::pin(async move {
         let at = addressing.complete(&request.head).await;
         match Search::new(&engine, at, &request).run().await {
             Searched::Stored(stored, collapsed) => {
-                let mut reply = Reply::stored(stored, route, request.head.fields.as_deref());
+                let mut reply =
+                    Reply::stored(stored, request.route, request.head.fields.as_deref());
                 if let Some(forward) = collapsed {
                     reply.status = reply.status.collapsed(forward);
                 }
                 let groups = cache_groups(&engine, &at.groups);
-                Ok(reply.finish(&engine, route.name(), groups))
+                Ok(reply.finish(&engine, request.route.name(), groups))
             }
             Searched::Run(forward, Plan::Run(Destination::Nowhere))
                 if request.head.only_if_cached() =>
             {
                 let reply = Reply::not_cached(forward.outcome());
-                Ok(reply.finish(&engine, route.name(), None))
+                Ok(reply.finish(&engine, request.route.name(), None))
             }
             Searched::Run(forward, plan) => {
                 let at = addressing.into_address();
