@@ -293,9 +293,10 @@ impl Lead {
         self.confirmed_at_start = Some(joined);
     }
 
-    /// Runs the handler. The followers that have joined so far are confirmed, because the run begins after
-    /// they joined, unless [`confirm_only_joined`](Self::confirm_only_joined) limits them. Meanwhile a task renews the lease and confirms new followers, even while the
-    /// handler blocks its thread.
+    /// Runs the handler. First confirms the followers that have joined so far, because the run begins
+    /// after they joined. If [`confirm_only_joined`](Self::confirm_only_joined) was called, confirms
+    /// only the followers that it allows. During the run, a task renews the lease and confirms new
+    /// followers, even while the handler blocks its thread.
     pub(super) async fn run<T>(&self, held: &HeldLease, handler: impl Future<Output = T>) -> T {
         self.flight
             .confirm(self.confirmed_at_start.unwrap_or_else(|| self.joined()));

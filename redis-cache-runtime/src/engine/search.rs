@@ -142,7 +142,8 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Finds a stored entry, or decides how the handler runs.
     pub(crate) async fn run(&mut self) -> Searched<S::Stored> {
-        // Only a search in a span holds the span, so that the future of a hit stays small.
+        // The span is held by a boxed future, not by this one. So the future of a hit needs no room
+        // for a span, and stays small.
         if let Some(span) = self.engine.observer().span(Operation::Get) {
             let found = Box::pin(self.search_in_span(span)).await;
             return self.searched(found);

@@ -237,9 +237,9 @@ impl Settings {
     }
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
-    /// cache. A lookup gets half of the budget: if its reply arrives later, Redis may have made the
-    /// reply before an eviction, although the sender of the eviction has timed out already. The maximum
-    /// is one day. *Default:* 250 ms.
+    /// cache. A lookup gets only half of the budget. With the whole budget, a lookup could still accept
+    /// a reply that Redis made before an eviction, after the sender of this eviction has timed out. The
+    /// maximum is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
