@@ -93,6 +93,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_group_is_new_once_unless_its_name_or_a_pattern_is_declared() {
+        declare("by name");
+        declare_patterns(&["by pattern:\0"]);
+        for (name, expected) in [
+            ("by name", [false, false]),
+            ("by pattern:7", [false, false]),
+            ("by nobody", [true, false]),
+        ] {
+            let is_new = [is_new_and_undeclared(name), is_new_and_undeclared(name)];
+            assert_eq!(is_new, expected, "{name}");
+        }
+    }
+
+    #[test]
     fn a_name_matches_a_pattern_by_what_is_between_the_values() {
         for (pattern, name, expected) in [
             ("books", "books", true),
