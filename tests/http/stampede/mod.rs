@@ -4,6 +4,8 @@ mod processes;
 mod slow;
 mod without_client;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::http::StatusCode;
@@ -14,7 +16,9 @@ use test_support::{Client, Gate, Reply};
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use crate::support::{App, Arrivals, Store, answer, on_every_store, serve, serve_counted};
+use crate::support::{
+    App, Arrivals, Store, answer, on_every_store, serve, serve_counted, settings,
+};
 
 #[cached(ttl = 30, group = "g")]
 async fn read(State(app): State<App>) -> Response {
@@ -274,7 +278,9 @@ async fn after_a_server_error_requests_share_the_next_run() {
 async fn requests_do_not_wait_for_a_run_that_will_probably_not_be_shared() {
     let gate = Gate::new();
     let handler = gate.clone();
-    let app = App::new(Store::Redis.cache(), move |run| {
+    // Longer than the test waits for anything.
+    let settings = settings().lease_ttl(Duration::from_secs(300));
+    let app = App::new(Store::Redis.cache_with(settings), move |run| {
         let gate = handler.clone();
         async move {
             gate.pass().await;
