@@ -312,3 +312,30 @@ impl fmt::Debug for Turn {
         f.write_str("Turn")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::key::{CacheKey, Groups};
+
+    #[tokio::test]
+    async fn a_queue_ends_with_the_last_of_its_requests() {
+        let turns = Arc::new(Turns::default());
+        let at = Address {
+            key: CacheKey::of_handler("key".to_owned(), 0),
+            variant: None,
+            groups: Groups::Made(Vec::new()),
+            mounted: None,
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let shared = turns.share(&at, deadline).await;
+        let alone = turns.alone(&at, deadline).await;
+        assert!(matches!(shared, ShareResult::Turn(_)) && alone.is_some());
+        drop(shared);
+        assert_eq!(turns.queues().len(), 1);
+        drop(alone);
+        assert!(turns.queues().is_empty());
+    }
+}
