@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum_redis_cache::{Cache, Settings, cached};
+use axum_redis_cache::{Cache, Settings, cache_evict, cached};
 use test_support::{Client, Log, RedisServer};
 
 #[derive(Clone, FromRef)]
@@ -30,6 +30,9 @@ async fn not_found() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
+#[cache_evict(plain, group = "of the plain")]
+async fn evicts_twice() {}
+
 /// One test, because the log is one for the process.
 #[tokio::test]
 async fn the_log_names_each_reason_and_each_fault_once_and_no_secret() {
@@ -48,7 +51,7 @@ async fn the_log_names_each_reason_and_each_fault_once_and_no_secret() {
     let router = Router::new()
         .route("/cookie", get(sets_a_cookie))
         .route("/missing", get(not_found))
-        .route("/plain", get(plain));
+        .route("/plain", get(plain).delete(evicts_twice));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, router.with_state(state.clone())).into_future());
@@ -61,6 +64,7 @@ async fn the_log_names_each_reason_and_each_fault_once_and_no_secret() {
         client.get("/plain").await;
         let no_json = HashMap::from([((1, 2), "hunter2")]);
         state.cache.set("hunter2", &no_json).await;
+        client.send("DELETE", "/plain", &[]).await;
     }
     let log = log.text();
     let named = |text: &str| log.lines().filter(|line| line.contains(text)).count();
@@ -71,6 +75,9 @@ async fn the_log_names_each_reason_and_each_fault_once_and_no_secret() {
     assert_eq!(named(not_found), 1, "{log}");
     assert_eq!(named("Redis refused the credentials"), 1, "{log}");
     assert_eq!(named("a value is not stored"), 1, "{log}");
+    let first = "further evictions by this handler are logged at debug";
+    assert_eq!(named(first), 2, "a line for each target: {log}");
+    assert_eq!(named("evicts by=\"log::evicts_twice\""), 4, "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     assert!(!debug.contains("hunter2"), "{debug}");
 }

@@ -15,8 +15,17 @@ async fn read(State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// Its route nominates no field.
+#[cached(ttl = 30)]
+async fn plain(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 fn router(app: App) -> Router {
-    Router::new().route("/read", get(read)).with_state(app)
+    Router::new()
+        .route("/read", get(read))
+        .route("/plain", get(plain))
+        .with_state(app)
 }
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -43,6 +52,7 @@ on_every_store!(
     the_tag_made_from_the_body_validates_everywhere,
     only_a_response_that_would_be_200_becomes_304,
     head_is_validated_too,
+    a_304_tells_the_length_of_the_content_where_the_version_of_http_allows_it,
     a_304_has_no_content_below_a_layer_that_compresses,
 );
 
@@ -116,11 +126,12 @@ async fn another_tag_is_answered_in_full(store: Store) {
 
 async fn a_date_counts_when_there_is_no_tag(store: Store) {
     let client = serve(router(dated(store))).await;
-    for outcome in ["MISS", "HIT"] {
-        let reply = client
-            .get_with("/read", &[("if-modified-since", MODIFIED)])
-            .await;
-        assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome));
+    for path in ["/read", "/plain"] {
+        for outcome in ["MISS", "HIT"] {
+            let fields = [("if-modified-since", MODIFIED)];
+            let reply = client.get_with(path, &fields).await;
+            assert_eq!((reply.status.as_u16(), reply.outcome()), (304, outcome));
+        }
     }
     let earlier = [("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")];
     assert_eq!(
@@ -162,6 +173,17 @@ async fn head_is_validated_too(store: Store) {
             Some("4"),
             "of what a GET gets"
         );
+    }
+}
+
+async fn a_304_tells_the_length_of_the_content_where_the_version_of_http_allows_it(store: Store) {
+    let client = serve(router(dated(store))).await;
+    let fields = [("if-none-match", "\"v1\"")];
+    for _ in ["MISS", "HIT"] {
+        let one = client.get_with("/read", &fields).await;
+        let two = client.send_by_http_2("GET", "/read", &fields).await;
+        let lengths = [one.field("content-length"), two.field("content-length")];
+        assert_eq!(lengths, [None, Some("4")]);
     }
 }
 

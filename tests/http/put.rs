@@ -31,8 +31,19 @@ async fn write_variant(State(app): State<App>) -> Response {
     app.run().await
 }
 
+#[cached(ttl = 30, query, vary("x-variant"))]
+async fn read_page() -> &'static str {
+    "read"
+}
+
+#[cache_put(read_page)]
+async fn write_page(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 fn router(app: App) -> Router {
     Router::new()
+        .route("/page", get(read_page).put(write_page))
         .route("/item", get(read).put(write))
         .route("/variant", get(read_variant).put(write_variant))
         .with_state(app)
@@ -64,6 +75,7 @@ on_every_store!(
     a_failure_leaves_the_entry_alone,
     a_write_with_authorization_evicts_instead_of_storing,
     a_write_drops_the_other_variants,
+    a_write_with_a_query_is_the_next_response_to_its_variant,
     a_write_that_did_not_finish_evicts,
     a_write_without_the_field_that_a_read_varies_by_is_for_reads_without_it,
     a_written_entry_is_in_its_groups,
@@ -205,6 +217,19 @@ async fn a_write_that_did_not_finish_evicts(store: Store) {
         })
         .await;
     }
+}
+
+async fn a_write_with_a_query_is_the_next_response_to_its_variant(store: Store) {
+    let app = App::counting(store.cache());
+    let client = serve(router(app)).await;
+    let (one, two) = ([("x-variant", "1")], [("x-variant", "2")]);
+    client.get_with("/page?number=2", &one).await;
+    client.get_with("/page?number=2", &two).await;
+    client.send("PUT", "/page?number=2", &one).await;
+    let reply = client.get_with("/page?number=2", &one).await;
+    assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
+    let other = client.get_with("/page?number=2", &two).await;
+    assert_eq!(other.outcome(), "MISS");
 }
 
 async fn a_write_without_the_field_that_a_read_varies_by_is_for_reads_without_it(store: Store) {
