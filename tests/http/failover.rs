@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::routing::get;
-use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cached};
+use axum_redis_cache::{Cache, ConnectionState, Settings, cache_evict, cache_put, cached};
 use test_support::{Client, RedisCluster, RedisSentinels, RedisServer, until};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -230,14 +230,19 @@ fn of_sentinels(servers: &RedisSentinels) -> Settings {
         .unwrap()
 }
 
+#[cache_put(item(id))]
+async fn replace(Path(id): Path<usize>) -> &'static str {
+    "replaced"
+}
+
 /// Other processes may still read from the primary that was there before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_eviction_on_a_new_primary_is_pending_until_the_others_have_moved_too() {
+async fn a_write_on_a_new_primary_is_pending_until_the_others_have_moved_too() {
     let mut servers = RedisSentinels::start();
     let settings = of_sentinels(&servers).prefix(RedisServer::unique_prefix());
     let cache = Cache::connect(settings.unwrap()).unwrap();
     let router = Router::new()
-        .route("/items/{id}", get(item).put(change))
+        .route("/items/{id}", get(item).put(change).post(replace))
         .with_state(Shop {
             cache: cache.clone(),
             items: Arc::default(),
@@ -253,9 +258,13 @@ async fn an_eviction_on_a_new_primary_is_pending_until_the_others_have_moved_too
     let mut pending = 0;
     until("an eviction on the new primary is done", async || {
         let was_settling = is_settling();
+        let replaced = client.send("POST", "/items/1", &[]).await;
         let reply = client.send("PUT", "/items/1", &[]).await;
         if was_settling && is_settling() {
-            assert_eq!(reply.outcome(), "PENDING");
+            assert_eq!(
+                (replaced.outcome(), reply.outcome()),
+                ("PENDING", "PENDING")
+            );
             pending += 1;
         }
         reply.outcome() == "EVICTED"

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
@@ -236,6 +237,34 @@ async fn a_hit_is_one_command_and_an_eviction_is_one_del() {
 #[cached(ttl = 30, group = "g")]
 async fn of_names(State(app): State<App>) -> Response {
     app.run().await
+}
+
+#[cached(ttl = 3600, group = "g:{id}")]
+async fn of_a_value(Path(id): Path<u64>) -> Result<&'static str, StatusCode> {
+    if id == 0 {
+        Err(StatusCode::NOT_FOUND)
+    } else {
+        Ok("body")
+    }
+}
+
+/// Clients choose the values, so the names must not stay.
+#[tokio::test]
+async fn names_of_values_expire_soon_if_nothing_is_stored_under_them() {
+    let redis = RedisServer::start();
+    let cache = Store::Redis.cache_with(patient(&redis));
+    let router = Router::new().route("/{id}", get(of_a_value));
+    let client = serve(router.with_state(cache)).await;
+    assert_eq!(client.get("/0").await.status, StatusCode::NOT_FOUND);
+    stored(&client, "/1").await;
+    let left = |name: &str| -> i64 {
+        let mut pttl = redis::cmd("PTTL");
+        pttl.arg(name).query(&mut redis.connection()).unwrap()
+    };
+    let unused = left("redis:axum:cache:g:g:0");
+    assert!(unused <= 30_000 && unused != -1, "a lease: {unused}");
+    let used = left("redis:axum:cache:g:g:1");
+    assert!(used >= 3_590_000, "the entry: {used}");
 }
 
 #[tokio::test]
