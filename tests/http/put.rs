@@ -4,8 +4,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum_redis_cache::{cache_put, cached};
 use test_support::{Gate, until};
 
@@ -41,8 +42,24 @@ async fn write_page(State(app): State<App>) -> Response {
     app.run().await
 }
 
+fn by_tenant(parts: &Parts) -> String {
+    format!("{:?}", parts.headers.get("x-tenant"))
+}
+
+#[cached(ttl = 30, key = by_tenant)]
+async fn read_tenant() -> &'static str {
+    "read"
+}
+
+#[cache_put(read_tenant)]
+async fn write_tenant(State(app): State<App>) -> Response {
+    app.run().await
+}
+
 fn router(app: App) -> Router {
     Router::new()
+        .route("/tenant", get(read_tenant).put(write_tenant))
+        .route("/elsewhere", post(write_tenant))
         .route("/page", get(read_page).put(write_page))
         .route("/item", get(read).put(write))
         .route("/variant", get(read_variant).put(write_variant))
@@ -76,6 +93,7 @@ on_every_store!(
     a_write_with_authorization_evicts_instead_of_storing,
     a_write_drops_the_other_variants,
     a_write_with_a_query_is_the_next_response_to_its_variant,
+    a_write_with_a_key_function_is_stored_only_where_the_handler_is_mounted,
     a_write_that_did_not_finish_evicts,
     a_write_without_the_field_that_a_read_varies_by_is_for_reads_without_it,
     a_written_entry_is_in_its_groups,
@@ -230,6 +248,19 @@ async fn a_write_with_a_query_is_the_next_response_to_its_variant(store: Store) 
     assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
     let other = client.get_with("/page?number=2", &two).await;
     assert_eq!(other.outcome(), "MISS");
+}
+
+async fn a_write_with_a_key_function_is_stored_only_where_the_handler_is_mounted(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let tenant = [("x-tenant", "a")];
+    client.get_with("/tenant", &tenant).await;
+    let put = client.send("PUT", "/tenant", &tenant).await;
+    let reply = client.get_with("/tenant", &tenant).await;
+    assert_eq!(put.outcome(), "STORED");
+    assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
+    let elsewhere = client.send("POST", "/elsewhere", &tenant).await;
+    assert_eq!(elsewhere.outcome(), "EVICTED");
+    assert_eq!(client.get_with("/tenant", &tenant).await.outcome(), "MISS");
 }
 
 async fn a_write_without_the_field_that_a_read_varies_by_is_for_reads_without_it(store: Store) {
