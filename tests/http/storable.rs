@@ -154,6 +154,7 @@ on_every_store!(
     a_vary_that_the_route_nominates_is_stored,
     bodies_with_trailers_pass_through,
     bodies_over_the_limit_pass_through,
+    a_body_as_long_as_its_content_length_is_stored,
     directives_of_a_route_are_on_responses_that_are_not_stored_too,
     a_response_with_a_key_that_proxies_do_not_see_is_private_unless_the_route_is_public,
     a_body_of_known_length_that_breaks_is_passed_on_and_not_stored,
@@ -241,6 +242,18 @@ async fn bodies_over_the_limit_pass_through(store: Store) {
     ] {
         let reply = client.get("/plain").await;
         assert_eq!((reply.outcome(), reply.body.len()), (outcome, length));
+    }
+}
+
+async fn a_body_as_long_as_its_content_length_is_stored(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        ([("content-length", "4")], "body")
+    });
+    let client = serve(router(app)).await;
+    for outcome in ["MISS", "HIT"] {
+        let reply = client.get("/plain").await;
+        assert_eq!((reply.outcome(), reply.text()), (outcome, "body"));
+        assert_eq!(reply.field("content-length"), Some("4"));
     }
 }
 
