@@ -317,18 +317,35 @@ impl fmt::Debug for Turn {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::key::{CacheKey, Groups};
 
-    #[tokio::test]
-    async fn a_queue_ends_with_the_last_of_its_requests() {
-        let turns = Arc::new(Turns::default());
-        let at = Address {
+    fn address() -> Address {
+        Address {
             key: CacheKey::of_handler("key".to_owned(), 0),
             variant: None,
             groups: Groups::Made(Vec::new()),
             mounted: None,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_leaves_the_queue_before_its_run_begins_holds_up_no_other() {
+        let (turns, at) = (Arc::new(Turns::default()), address());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let first = turns.share(&at, deadline).await;
+        assert!(turns.share(&at, deadline).now_or_never().is_none());
+        let mut next = Box::pin(turns.share(&at, deadline));
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(matches!(next.await, ShareResult::Turn(_)));
+    }
+
+    #[tokio::test]
+    async fn a_queue_ends_with_the_last_of_its_requests() {
+        let (turns, at) = (Arc::new(Turns::default()), address());
         let deadline = Instant::now() + Duration::from_secs(60);
         let shared = turns.share(&at, deadline).await;
         let alone = turns.alone(&at, deadline).await;
