@@ -1,5 +1,9 @@
 //! The kinds of attributes.
 
+use syn::Attribute;
+
+use crate::handler::is_named;
+
 /// The kind of an attribute.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum AttributeKind {
@@ -9,7 +13,11 @@ pub(crate) enum AttributeKind {
 }
 
 impl AttributeKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Cached, Self::CachePut, Self::CacheEvict];
+    /// Returns the kind of an attribute; `None`: it is none of ours.
+    pub(crate) fn of(attribute: &Attribute) -> Option<Self> {
+        let mut kinds = [Self::Cached, Self::CachePut, Self::CacheEvict].into_iter();
+        kinds.find(|kind| is_named(attribute, kind.name()))
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -154,8 +154,7 @@ fn take_siblings(handler: &mut Handler) -> Vec<(AttributeKind, Attribute)> {
     let attributes = std::mem::take(&mut handler.attributes);
     let mut siblings = Vec::new();
     for attribute in attributes {
-        let mut kinds = AttributeKind::ALL.into_iter();
-        match kinds.find(|kind| handler::is_named(&attribute, kind.name())) {
+        match AttributeKind::of(&attribute) {
             Some(kind) => siblings.push((kind, attribute)),
             None => handler.attributes.push(attribute),
         }

@@ -114,12 +114,8 @@ fn names(kind: AttributeKind) -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns an example of an option.
-pub(crate) fn example(name: &str) -> String {
-    let option = option(name);
-    option.map_or_else(
-        || name.to_owned(),
-        |it| it.syntax.example(it.name).to_owned(),
-    )
+pub(crate) fn example(name: &'static str) -> &'static str {
+    option(name).map_or(name, |option| option.syntax.example(name))
 }
 
 /// A handler that an attribute names: alone, or with the values of its key.
@@ -274,12 +270,7 @@ mod tests {
     fn each_attribute_takes_its_options_as_the_examples_write_them() {
         for option in &OPTIONS {
             for kind in option.attributes {
-                assert_eq!(
-                    errors(*kind, &example(option.name)),
-                    None,
-                    "{}",
-                    option.name
-                );
+                assert_eq!(errors(*kind, example(option.name)), None, "{}", option.name);
             }
         }
     }
@@ -292,7 +283,7 @@ mod tests {
                     let is_handler = kind == CacheEvict
                         && !option.is_reserved
                         && !matches!(option.syntax, Value(_));
-                    let error = errors(kind, &example(option.name));
+                    let error = errors(kind, example(option.name));
                     assert_eq!(error.is_none(), is_handler, "{}: {error:?}", option.name);
                 }
             }

@@ -284,7 +284,7 @@ impl FromMeta for Statuses {
 }
 
 /// Returns the texts in the list of an option.
-fn texts(items: &[NestedMeta], option: &str, expected: &str) -> Result<Vec<LitStr>> {
+fn texts(items: &[NestedMeta], option: &'static str, expected: &str) -> Result<Vec<LitStr>> {
     let text = |item: &NestedMeta| match item {
         NestedMeta::Lit(Lit::Str(text)) => Ok(text.clone()),
         other => Err(Error::custom(expected).with_span(other)),
@@ -293,7 +293,7 @@ fn texts(items: &[NestedMeta], option: &str, expected: &str) -> Result<Vec<LitSt
     items.iter().map(text).collect()
 }
 
-fn at_least_one(items: &[NestedMeta], option: &str) -> Result<()> {
+fn at_least_one(items: &[NestedMeta], option: &'static str) -> Result<()> {
     if items.is_empty() {
         let message = format!("nothing in the list: write `{}`", example(option));
         return Err(Error::custom(message));

@@ -10,7 +10,7 @@ use quote::ToTokens;
 use syn::Meta;
 
 use crate::attribute_kind::AttributeKind;
-use crate::handler::{Handler, is_named};
+use crate::handler::Handler;
 use crate::{expand, key_part};
 
 #[test]
@@ -43,8 +43,7 @@ fn expanded(input: &str) -> String {
     }
     let mut handler: Handler = syn::parse_str(input).unwrap();
     let attribute = handler.attributes.remove(0);
-    let mut kinds = AttributeKind::ALL.into_iter();
-    let kind = kinds.find(|kind| is_named(&attribute, kind.name()));
+    let kind = AttributeKind::of(&attribute);
     let Meta::List(list) = attribute.meta else {
         panic!("an attribute with arguments")
     };

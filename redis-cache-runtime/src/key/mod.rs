@@ -3,7 +3,6 @@
 mod address;
 mod cache_key;
 mod eviction;
-
 mod groups;
 mod names;
 pub(crate) mod normal;
