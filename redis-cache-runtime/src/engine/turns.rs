@@ -339,8 +339,18 @@ mod tests {
         assert!(turns.share(&at, deadline).now_or_never().is_none());
         let mut next = Box::pin(turns.share(&at, deadline));
         assert!(next.as_mut().now_or_never().is_none());
+        let mut follower = Box::pin(turns.share(&at, deadline));
+        assert!(follower.as_mut().now_or_never().is_none());
         drop(first);
-        assert!(matches!(next.await, ShareResult::Turn(_)));
+        let ShareResult::Turn(next) = next.await else {
+            panic!("the next request gets the turn");
+        };
+        let mut is_shared = false;
+        next.share(|| {
+            is_shared = true;
+            None
+        });
+        assert!(is_shared);
     }
 
     #[tokio::test]
