@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 /// The number of requests on each connection after which every response must be a HIT.
 pub(crate) const WARM_UP: usize = 4;
 
-const REQUEST: &[u8] = b"GET /products/42 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+/// The number of products. Each connection requests one of its own.
+pub(crate) const PRODUCTS: usize = 256;
 
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
@@ -49,7 +50,7 @@ fn run(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let tasks = (0..connections).map(|_| tokio::spawn(one_connection(address, go_on)));
+        let tasks = (0..connections).map(|id| tokio::spawn(one_connection(address, id, go_on)));
         let mut latencies = Vec::new();
         for task in tasks.collect::<Vec<_>>() {
             latencies.extend(task.await.unwrap());
@@ -58,14 +59,20 @@ fn run(
     })
 }
 
-async fn one_connection(address: SocketAddr, go_on: impl Fn(usize) -> bool) -> Vec<Duration> {
+async fn one_connection(
+    address: SocketAddr,
+    id: usize,
+    go_on: impl Fn(usize) -> bool,
+) -> Vec<Duration> {
+    let id = id % PRODUCTS;
+    let request = format!("GET /products/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 128 * 1024];
     let mut latencies = Vec::new();
     while go_on(latencies.len()) {
         let sent = Instant::now();
-        stream.write_all(REQUEST).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut filled = 0;
         let mut total = usize::MAX;
         while filled < total {

@@ -30,7 +30,10 @@ use server::Candidate;
 use test_support::RedisServer;
 
 const SIZES: [usize; 2] = [1024, 64 * 1024];
-const CONNECTIONS: usize = 32;
+/// The sizes of responses and the numbers of connections with which throughput is measured.
+const LOADS: [(usize, usize); 4] = [(1024, 1), (1024, 32), (1024, 128), (64 * 1024, 32)];
+/// The connections with which instructions are counted.
+const CONNECTIONS: usize = 8;
 const GENERATIONS: usize = 10;
 const ROUNDS: usize = 4;
 const ROUND: Duration = Duration::from_millis(250);
@@ -55,19 +58,20 @@ fn main() {
 
 fn throughput() {
     let redis = RedisServer::start();
-    for size in SIZES {
+    for (size, connections) in LOADS {
         let mut samples: [Vec<Sample>; Candidate::ALL.len()] = Default::default();
         // Processes of the same program differ by where their memory happens to lie, so every
         // candidate is started anew several times.
         for _ in 0..GENERATIONS {
-            one_generation(size, &redis, &mut samples);
+            one_generation(size, connections, &redis, &mut samples);
         }
-        print_throughput(size, &samples);
+        print_throughput(size, connections, &samples);
     }
 }
 
 fn one_generation(
     size: usize,
+    connections: usize,
     redis: &RedisServer,
     samples: &mut [Vec<Sample>; Candidate::ALL.len()],
 ) {
@@ -76,7 +80,7 @@ fn one_generation(
         // Each round starts with another candidate, so that none always follows the same one.
         for turn in 0..servers.len() {
             let candidate = (round + turn) % servers.len();
-            let sample = load::for_duration(servers[candidate].address(), CONNECTIONS, ROUND);
+            let sample = load::for_duration(servers[candidate].address(), connections, ROUND);
             // The first round warms everything up.
             if round > 0 {
                 samples[candidate].push(sample);
@@ -85,9 +89,13 @@ fn one_generation(
     }
 }
 
-fn print_throughput(size: usize, samples: &[Vec<Sample>; Candidate::ALL.len()]) {
+fn print_throughput(
+    size: usize,
+    connections: usize,
+    samples: &[Vec<Sample>; Candidate::ALL.len()],
+) {
     println!(
-        "\nHIT of {size} bytes, {CONNECTIONS} connections, medians of {} rounds",
+        "\nHIT of {size} bytes, {connections} connections, medians of {} rounds",
         GENERATIONS * ROUNDS
     );
     println!(

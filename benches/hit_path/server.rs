@@ -14,6 +14,8 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::{RedisServer, ServerProcess};
 
+use crate::load::PRODUCTS;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Candidate {
     Bare,
@@ -127,7 +129,10 @@ pub(crate) fn serve(candidate: &str, size: &str, redis: &str) {
             .await
             .unwrap();
         let nonce: [u8; 16] = *b"0123456789abcdef";
-        let () = connection.set("bench:product:42", &body[..]).await.unwrap();
+        for id in 0..PRODUCTS {
+            let name = format!("bench:product:{id}");
+            let () = connection.set(name, &body[..]).await.unwrap();
+        }
         let () = connection.set("bench:nonce", &nonce).await.unwrap();
         let settings = Settings::from_url(redis)
             .unwrap()

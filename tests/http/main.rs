@@ -31,6 +31,7 @@ mod restarts;
 mod rights;
 mod seed;
 mod shapes;
+mod sharing;
 mod stacking;
 mod stale;
 mod stampede;

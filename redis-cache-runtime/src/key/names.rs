@@ -114,6 +114,20 @@ impl Names {
         }
     }
 
+    /// Returns the names that a lookup reads: the entry, its nonces, the witness and, if `holder` is set,
+    /// the lease.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn looked_up<'a>(
+        &'a self,
+        at: &'a Address,
+        holder: bool,
+    ) -> impl Iterator<Item = Name<'a>> {
+        std::iter::once(self.entry(at))
+            .chain(self.nonces(at))
+            .chain(self.witness_of(at))
+            .chain(holder.then(|| self.lease(at)))
+    }
+
     /// Returns the names of the nonces of an entry, in the order of its stamps.
     pub(crate) fn nonces<'a>(&'a self, at: &'a Address) -> impl Iterator<Item = Name<'a>> {
         self.nonces_by_origin(at).map(|(name, _)| name)

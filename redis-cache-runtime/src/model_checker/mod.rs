@@ -212,6 +212,44 @@ fn names_that_the_store_loses_while_reads_join() {
 }
 
 #[test]
+fn lookups_that_share_commands() {
+    let sharing = |requests: Scenario| Scenario {
+        shares_lookups: true,
+        filled: true,
+        ..requests
+    };
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&sharing(one_process(&[Read, Read, write])));
+        holds(&Scenario {
+            losses: 1,
+            ..sharing(one_process(&[Read, write]))
+        });
+    }
+    holds(&sharing(processes(&[Read, Read, EvictKey])));
+    holds(&Scenario {
+        leaves: 1,
+        ..sharing(one_process(&[Read, Read, EvictKey]))
+    });
+    holds(&Scenario {
+        failures: 1,
+        ..sharing(one_process(&[Read, EvictKey]))
+    });
+}
+
+#[test]
+fn when_lookups_join_a_sent_command_a_stale_response_is_found() {
+    is_broken(&Scenario {
+        shares_lookups: true,
+        filled: true,
+        broken: Broken {
+            joins_sent_lookups: true,
+            ..Broken::default()
+        },
+        ..one_process(&[Read, Read, EvictKey])
+    });
+}
+
+#[test]
 fn commands_that_the_store_does_not_take_and_replies_that_are_lost() {
     for write in [EvictKey, EvictGroup, Put] {
         for filled in [false, true] {

@@ -24,9 +24,9 @@ use crate::serve::route::selected::Selected;
 use crate::serve::step::Step;
 use crate::serve::write::write_through;
 use crate::serve::writer::Writer;
+use crate::store::Store;
 use crate::store::gate::Gate;
 use crate::store::interleaved::{Broken, InterleavedStore};
-use crate::store::{MemoryStore, Store};
 
 static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
@@ -80,6 +80,8 @@ pub(crate) struct Scenario {
     pub(crate) losses: usize,
     /// The number of commands that may fail, or whose replies may be lost.
     pub(crate) failures: usize,
+    /// The lookups of a process share commands.
+    pub(crate) shares_lookups: bool,
     pub(crate) broken: Broken,
 }
 
@@ -119,15 +121,14 @@ struct Shared {
 impl World {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let gate = Gate::default();
-        let store = InterleavedStore {
-            memory: Arc::new(MemoryStore::new("p", 1 << 20)),
-            gate: gate.clone(),
-            broken: scenario.broken,
-        };
+        let store = InterleavedStore::new(gate.clone(), scenario.broken);
         let last = scenario.requests.iter().map(|(process, _)| *process).max();
         let process = |_| {
-            let store = Store::Interleaved(store.clone());
-            let cache = Cache::on(store);
+            let mut store = store.clone();
+            if scenario.shares_lookups {
+                store = store.sharing_lookups();
+            }
+            let cache = Cache::on(Store::Interleaved(store));
             let joins = &cache.engine().flights().join_by_key_only;
             joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
             let proves = &cache.engine().client().seen_nonces().proves_everything;
@@ -194,6 +195,7 @@ impl Hash for World {
         for process in &self.processes {
             process.engine().flights().summary().hash(hasher);
             process.engine().turns().summary().hash(hasher);
+            process.engine().client().store().summary().hash(hasher);
             process
                 .engine()
                 .client()

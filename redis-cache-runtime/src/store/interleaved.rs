@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::Instrument;
 
+use super::shared_lookups::{Flight, Place, SharedLookups, Ticket};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,
 };
@@ -47,6 +50,8 @@ pub(crate) struct Broken {
     pub(crate) joins_by_key_only: bool,
     /// Runs store data that they read early even if an eviction came in between.
     pub(crate) stores_without_proof: bool,
+    /// A lookup joins a command that was sent before it arrived.
+    pub(crate) joins_sent_lookups: bool,
 }
 
 /// The store that the processes of a search share.
@@ -55,17 +60,106 @@ pub(crate) struct InterleavedStore {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) gate: Gate,
     pub(crate) broken: Broken,
+    /// The lookups of a process, if they share commands.
+    lookups: Option<Arc<SharedLookups<BatchReply>>>,
+    /// The last command for lookups.
+    sent: Arc<Mutex<Option<Arc<Ticket<BatchReply>>>>>,
 }
 
+/// The values of a batch.
+type BatchReply = Result<Vec<Option<Bytes>>, Fault>;
+
 impl InterleavedStore {
+    pub(crate) fn new(gate: Gate, broken: Broken) -> Self {
+        Self {
+            memory: Arc::new(MemoryStore::new("p", 1 << 20)),
+            gate,
+            broken,
+            lookups: None,
+            sent: Arc::default(),
+        }
+    }
+
+    /// Makes the store of a process whose lookups share commands.
+    pub(crate) fn sharing_lookups(mut self) -> Self {
+        self.lookups = Some(SharedLookups::new(1));
+        self.sent = Arc::default();
+        self
+    }
+
     /// The node of the entry and those of the nonces may answer at different times.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        if let Some(lookups) = &self.lookups {
+            return self.get_together(lookups, at, holder).await;
+        }
         let mut found = self
             .command("get entry", || self.memory.get(at, holder))
             .await?;
         let nonces = || self.memory.get(at, false).nonces;
         found.nonces = self.command("get nonces", nonces).await?;
         Ok(found)
+    }
+
+    /// Looks up an entry with other lookups, as on Redis.
+    async fn get_together(
+        &self,
+        lookups: &Arc<SharedLookups<BatchReply>>,
+        at: &Address,
+        holder: bool,
+    ) -> Result<Found, Fault> {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let names = self.memory.names();
+        let looked_up = names.looked_up(at, holder).map(|name| (0, name));
+        let sent = self.sent.lock().unwrap().clone();
+        let ticket = match sent.filter(|_| self.broken.joins_sent_lookups) {
+            Some(sent) => sent,
+            None => {
+                let (ticket, flight) = lookups.join(looked_up, deadline);
+                let ticket = Arc::new(ticket);
+                if let Some(flight) = flight {
+                    *self.sent.lock().unwrap() = Some(Arc::clone(&ticket));
+                    self.gate.observe("sends a lookup");
+                    // Steps of a flight are known by the request that sent it.
+                    let flight = self.clone().send_lookups(flight);
+                    tokio::spawn(flight.in_current_span());
+                } else {
+                    self.gate.observe("waits for a lookup");
+                }
+                ticket
+            }
+        };
+        let reply = ticket.wait(deadline).await.ok_or(Fault::Timeout)?;
+        let values = reply.as_ref().map_err(Clone::clone)?;
+        let value = |place: &Place| (values[place.index].clone(), Incarnation::default());
+        let found = Found::of_values(ticket.places.iter().map(value), (at, holder), names);
+        self.gate.observe(&format!("{found:?}"));
+        Ok(found)
+    }
+
+    async fn send_lookups(self, first: Flight<BatchReply>) {
+        let mut next = Some(first);
+        while let Some(flight) = next {
+            let names: Vec<_> = flight.names().commands().flatten().map(Vec::from).collect();
+            let reply = self.read_names(&names).await;
+            *self.sent.lock().unwrap() = None;
+            next = flight.land(reply, 0);
+        }
+    }
+
+    async fn read_names(&self, names: &[Vec<u8>]) -> BatchReply {
+        let read = || {
+            let contents = self.memory.contents();
+            let values = names.iter().map(|name| contents.get(name).cloned());
+            values.collect::<Vec<_>>()
+        };
+        let entries = self.command("get entries", read).await?;
+        let others = self.command("get nonces", read).await?;
+        let both = names.iter().zip(entries.into_iter().zip(others));
+        let value = |(name, (entry, other)): (&Vec<u8>, _)| {
+            let is_entry = name.starts_with(b"p:cache:e:");
+            if is_entry { entry } else { other }
+        };
+        Ok(both.map(value).collect())
     }
 
     pub(crate) async fn lease(
@@ -158,6 +252,12 @@ impl InterleavedStore {
             .ok_or(Fault::Timeout);
         self.gate.observe(&format!("{seen:?}"));
         seen
+    }
+
+    /// Summarizes the lookups of the process that later steps depend on.
+    pub(crate) fn summary(&self) -> String {
+        let lookups = self.lookups.as_ref();
+        lookups.map_or_else(String::new, |lookups| lookups.summary())
     }
 
     /// Returns the names that can be lost.

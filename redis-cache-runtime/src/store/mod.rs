@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod conformance;
 pub(crate) mod entry;
+mod found;
 #[cfg(test)]
 pub(crate) mod gate;
 #[cfg(test)]
@@ -22,6 +23,8 @@ pub(crate) mod interleaved;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "redis", test))]
+pub(crate) mod shared_lookups;
 mod stamps;
 
 use std::time::Duration;
@@ -30,7 +33,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
-use self::entry::Entry;
 use crate::key::{Address, Eviction, Name, Names, Owed};
 use crate::observe::fault::Fault;
 use crate::observe::status::ServerStatus;
@@ -45,6 +47,7 @@ pub(crate) use redis::RedisStore;
 #[cfg(not(any(feature = "redis", feature = "memory")))]
 compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
+pub(crate) use self::found::Found;
 pub(crate) use crate::key::Nonce;
 pub(crate) use stamps::Stamps;
 
@@ -71,44 +74,6 @@ pub(crate) fn random_nonce() -> Result<Nonce, Fault> {
     let mut nonce = Nonce::default();
     getrandom::fill(&mut nonce).map_err(|_| Fault::Entropy)?;
     Ok(nonce)
-}
-
-/// The result of one lookup. All values from one node are from the same moment.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) entry: Option<Bytes>,
-    /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
-    /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
-    /// appends the nonce that every eviction removes. The client takes this nonce out again.
-    pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
-    /// The token of the current read lease, if it was requested and is held.
-    pub(crate) holder: Option<Token>,
-}
-
-impl Found {
-    /// Returns the entry, if it decodes and all its stamps are current.
-    pub(crate) fn into_entry(self) -> Option<Entry> {
-        self.into_current().ok().flatten()
-    }
-
-    /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
-    /// only its last stamp differs, which is that of the mount of the handler.
-    pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
-        let Some(entry) = self.entry.and_then(Entry::parse) else {
-            return Ok(None);
-        };
-        if entry.is_stamped_with(self.nonces.iter().copied()) {
-            return Ok(Some(entry));
-        }
-        let (Some((_, nonces)), mut stamps) = (self.nonces.split_last(), entry.stamps()) else {
-            return Err(false);
-        };
-        let _mount = stamps.next_back();
-        let current = nonces
-            .iter()
-            .map(|nonce| nonce.as_ref().map(|nonce| &nonce[..]));
-        Err(stamps.map(Some).eq(current))
-    }
 }
 
 /// The secret of the holder of a lease.
@@ -371,6 +336,15 @@ impl Store {
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.servers(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Summarizes the lookups on their way, for the model checker.
+    #[cfg(test)]
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Self::Interleaved(store) => store.summary(),
+            _ => String::new(),
         }
     }
 

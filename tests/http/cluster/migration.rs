@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::get;
 use axum_redis_cache::Cache;
+use futures_util::future::join_all;
 use test_support::{Gate, RedisCluster, until};
 
 use super::{ITEMS, expect, item, outcome, patient, start};
@@ -167,6 +168,31 @@ async fn a_lease_from_before_a_slot_moved_stores_nothing_old() {
         expect(&other, &path, "HIT").await;
         moving.end();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_has_moved_costs_the_lookups_beside_it_nothing() {
+    let cluster = RedisCluster::start();
+    let (_, client) = start(&patient(&cluster)).await;
+    let path = |id: u32| format!("/items/{id}");
+    for id in ITEMS {
+        stored(&client, &path(id)).await;
+    }
+    let moving = Moving::begin(&cluster, "{item 0}", next);
+    moving.moves("");
+    for _ in 0..20 {
+        let outcomes = ITEMS.map(|id| {
+            let (client, path) = (client.clone(), path(id));
+            async move { outcome(&client, &path).await }
+        });
+        let outcomes = join_all(outcomes).await;
+        assert!(
+            outcomes[1..].iter().all(|outcome| outcome == "HIT"),
+            "{outcomes:?}"
+        );
+    }
+    expect(&client, &path(0), "HIT").await;
+    moving.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 
 use crate::key::Name;
@@ -86,23 +87,32 @@ pub(super) fn seed(name: Name<'_>, ttl: Option<Duration>) -> Result<Cmd, Fault> 
 }
 
 /// Reads strings. `MGET` returns nothing for values of other types; `GET` would be refused.
-pub(super) fn read<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
+pub(super) fn read(names: impl IntoIterator<Item = impl ToRedisArgs>) -> Cmd {
     about("MGET", names)
 }
 
 /// Deletes names.
 pub(super) fn delete<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
-    about("DEL", names)
+    about("DEL", names.into_iter().map(Arg))
 }
 
-fn about<'a>(command: &str, names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
+fn about(command: &str, names: impl IntoIterator<Item = impl ToRedisArgs>) -> Cmd {
     let names = names.into_iter();
-    let mut cmd = Cmd::with_capacity(1 + names.size_hint().0, 160);
+    let arguments = 1 + names.size_hint().0;
+    let mut cmd = Cmd::with_capacity(arguments, arguments * 64);
     cmd.arg(command);
     for name in names {
-        cmd.arg(Arg(name));
+        cmd.arg(name);
     }
     cmd
+}
+
+/// Returns the bytes of a value, if it is a string.
+pub(super) fn bytes(value: Value) -> Option<Bytes> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        _ => None,
+    }
 }
 
 /// Returns the values of a reply to several names, or to several commands.

@@ -10,6 +10,7 @@ mod handle;
 mod health;
 mod large;
 mod link;
+mod lookups;
 #[cfg(feature = "cluster")]
 mod migrating_slot;
 mod node;
@@ -32,10 +33,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError, Value};
-use smallvec::SmallVec;
 
 use self::commands::{
-    Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, eval, first_value, millis, read, seed,
+    Arg, FILL, RELEASE, RENEW, WRITE_THROUGH, bytes, eval, first_value, millis, read, seed,
 };
 pub use self::handle::Redis;
 use self::large::LargeEntries;
@@ -83,28 +83,13 @@ impl RedisStore {
 
     /// Reads the entry, then its nonces, the witness and the lease, in one round trip.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
-        let names = || {
-            let lease = holder.then(|| self.names.lease(at));
-            std::iter::once(self.names.entry(at))
-                .chain(self.names.nonces(at))
-                .chain(self.names.witness_of(at))
-                .chain(lease)
-        };
+        let names = || self.names.looked_up(at, holder);
         let purpose = self.large.lookup(self.names.entry(at));
-        let mut replies = self.servers.read(names, purpose).await?;
-        let entry = replies.next().and_then(|(value, _)| bytes(value));
-        let length = entry.as_ref().map_or(0, Bytes::len);
+        let values = self.servers.read(names, purpose).await?.into_iter();
+        let found = Found::of_values(values, (at, holder), &self.names);
+        let length = found.entry.as_ref().map_or(0, Bytes::len);
         self.large.note(self.names.entry(at), length);
-        let holder = holder.then(|| replies.next_back()).flatten();
-        let mut nonces: SmallVec<_> = replies.map(nonce).collect();
-        if at.reads_early() && self.names.witness().is_none() {
-            nonces.push(None);
-        }
-        Ok(Found {
-            entry,
-            nonces,
-            holder: holder.and_then(|(value, _)| token(&value)),
-        })
+        Ok(found)
     }
 
     pub(crate) async fn lease(
@@ -128,7 +113,7 @@ impl RedisStore {
         let commands = || {
             let mut commands: Vec<Command<'_>> = vec![(name, set.clone())];
             if claim != Claim::Override {
-                commands.extend([(name, read([name])), (entry, read([entry]))]);
+                commands.extend([name, entry].map(|name| (name, read([Arg(name)]))));
             }
             for (name, ttl) in terms.nonces(&self.names, at) {
                 commands.push((name, seed(name, ttl)?));
@@ -308,21 +293,13 @@ impl RedisStore {
     }
 }
 
-fn bytes(value: Value) -> Option<Bytes> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes.into()),
-        _ => None,
-    }
-}
-
 /// Parses a nonce, and combines it with the incarnation of its server.
 fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
     match value {
-        Value::BulkString(bytes) => bytes
-            .as_slice()
-            .try_into()
-            .ok()
-            .map(|nonce| nonce_on(nonce, from)),
+        Value::BulkString(bytes) => {
+            let nonce = bytes.as_slice().try_into().ok()?;
+            Some(nonce_on(nonce, from))
+        }
         _ => None,
     }
 }

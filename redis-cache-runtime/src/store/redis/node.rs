@@ -12,11 +12,13 @@ use super::context::ClientContext;
 use super::end::result;
 use super::health::Trust;
 use super::link::{Connected, Link};
+use super::lookups::BatchReply;
 use super::request::{Purpose, Request, refuses_all, until};
 use super::server_state::ServerState;
 use crate::observe::fault::Fault;
 use crate::observe::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
+use crate::store::shared_lookups::SharedLookups;
 
 pub(super) struct Node {
     /// The name in `Status`.
@@ -25,6 +27,7 @@ pub(super) struct Node {
     /// The connection for large entries.
     large: Link,
     next: AtomicUsize,
+    pub(super) lookups: Arc<SharedLookups<BatchReply>>,
     #[cfg(feature = "cluster")]
     server_state: Arc<ServerState>,
 }
@@ -49,6 +52,7 @@ impl Node {
             links: (0..context.connections).map(link).collect(),
             large: link(0),
             next: AtomicUsize::new(0),
+            lookups: SharedLookups::new(context.connections),
             #[cfg(feature = "cluster")]
             server_state,
         }

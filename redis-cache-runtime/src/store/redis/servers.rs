@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, Task};
-use super::commands::{delete, read, values_of};
+use super::commands::{Arg, delete, read, values_of};
 use super::context::ClientContext;
 use super::finder::Finder;
 use super::handle::Redis;
+use super::lookups::Values;
 use super::node::{Node, Reply};
 use super::replies::Replies;
 use super::request::{Purpose, Request};
@@ -20,9 +21,9 @@ use super::request::{Purpose, Request};
 use super::sentinel::Sentinels;
 use super::server::Server;
 use super::server_state::ServerState;
-use crate::key::{Name, Names};
 #[cfg(feature = "cluster")]
-use crate::key::{Slots, slot};
+use crate::key::Slots;
+use crate::key::{Name, Names};
 use crate::observe::PingError;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::ServerStatus;
@@ -88,29 +89,33 @@ impl Servers {
         }
     }
 
-    /// Reads values, in the order of their names. One server gets one command. A cluster gets one
-    /// command for each slot, sent to all nodes at the same time. `names` builds the names here, so that
-    /// they are not kept in the future until the reply.
+    /// Reads values, in the order of their names. Lookups share commands, except those of large entries.
+    /// `names` builds the names here, so that they are not kept in the future until the reply.
     pub(super) async fn read<'a, N>(
         &self,
         names: impl FnOnce() -> N,
         purpose: Purpose,
-    ) -> Result<Replies, Fault>
+    ) -> Result<Values, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
+        let deadline = Instant::now() + purpose.budget(self.context.budget);
         match &self.kind {
+            Kind::One(node) if purpose.is_large() => {
+                let command = read(names().map(Arg));
+                // Boxed, so that the future of an ordinary lookup stays small.
+                Box::pin(node.read_alone(command, purpose, deadline)).await
+            }
+            // The slots of one server are not told apart.
             Kind::One(node) => {
-                let mget = read(names());
-                let request = Request::One(&mget, purpose);
-                let reply = self.send(node, request).await?;
-                Ok(Replies::of_one(values_of(reply.value)?, reply.from))
+                let names = names().map(|name| (0, name));
+                node.look_up(names, deadline).await?
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
                 let names: Vec<_> = names().collect();
                 // Boxed, so that the future of a lookup on one server stays small.
-                Box::pin(read_in_slots(cluster, &names, purpose)).await
+                Box::pin(cluster.read(&names, purpose, deadline)).await
             }
         }
     }
@@ -263,39 +268,6 @@ impl Servers {
         let Reply { value, from } = node.send(request, deadline).await?;
         refuse_errors(value).map(|value| Reply { value, from })
     }
-}
-
-/// Reads values in a cluster, with one command for each slot.
-#[cfg(feature = "cluster")]
-async fn read_in_slots(
-    cluster: &Cluster,
-    names: &[Name<'_>],
-    purpose: Purpose,
-) -> Result<Replies, Fault> {
-    let mut by_slot: Vec<(u16, Vec<Name<'_>>)> = Vec::new();
-    let mut places = Vec::with_capacity(names.len());
-    for name in names {
-        let slot = slot(*name);
-        let known = by_slot.iter().position(|(known, _)| *known == slot);
-        let place = known.unwrap_or_else(|| {
-            by_slot.push((slot, Vec::new()));
-            by_slot.len() - 1
-        });
-        by_slot[place].1.push(*name);
-        places.push(place);
-    }
-    let tasks = by_slot.into_iter().map(|(_, names)| Task::Read(names));
-    let tasks: Vec<_> = tasks.collect();
-    let mut values = Vec::with_capacity(tasks.len());
-    for reply in cluster.run_all(&tasks, purpose).await? {
-        values.push(reply?.into_iter());
-    }
-    let value = |place: usize| values[place].next().ok_or(Fault::Protocol);
-    let values = places
-        .into_iter()
-        .map(value)
-        .collect::<Result<_, Fault>>()?;
-    Ok(Replies::of_many(values))
 }
 
 fn refuse_errors(value: Value) -> Result<Value, Fault> {

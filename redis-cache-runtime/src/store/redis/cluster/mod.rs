@@ -3,6 +3,7 @@
 //! Every node has connections and a circuit breaker of its own, so that an unreachable node does not
 //! slow the others.
 
+mod lookups;
 mod map;
 mod shared_client;
 mod slots;
@@ -179,10 +180,7 @@ impl Cluster {
                     next.extend(pairs.flat_map(take));
                 }
                 Err(fault) => {
-                    // Another node may have its slots by now.
-                    if fault.is_absence() || fault.is_doubt() || is_down(&fault) {
-                        self.refresh();
-                    }
+                    self.refresh_after(&fault);
                     for part in &batch {
                         replies.fail(part, fault.clone());
                     }
@@ -190,6 +188,13 @@ impl Cluster {
             }
         }
         next
+    }
+
+    /// Refreshes the map after a fault of a node, because another node may have its slots by now.
+    fn refresh_after(&self, fault: &Fault) {
+        if fault.is_absence() || fault.is_doubt() || is_down(fault) {
+            self.refresh();
+        }
     }
 
     /// Refreshes the map in the background, unless a refresh is under way.

@@ -8,7 +8,7 @@ use super::slots::ReportedAddress;
 use crate::key::{Name, slot};
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
-use crate::store::redis::commands::{delete, first_value, read, values_of};
+use crate::store::redis::commands::{Arg, delete, first_value, read, values_of};
 use crate::store::redis::node::Node;
 
 /// A command for one slot.
@@ -111,7 +111,7 @@ impl<'t> Part<'t> {
 
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
         pipeline.add_command(match self.action {
-            Action::Read(names) => read(names.iter().copied()),
+            Action::Read(names) => read(names.iter().copied().map(Arg)),
             Action::Delete(names) => delete(names.iter().copied()),
             Action::DeleteAgain(names) => delete(names.first().copied()),
             Action::Run(command) => command.clone(),

@@ -1,0 +1,73 @@
+//! The result of a lookup.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::entry::Entry;
+#[cfg(any(feature = "redis", test))]
+use super::{Incarnation, nonce_on};
+use super::{Nonce, Token};
+#[cfg(any(feature = "redis", test))]
+use crate::key::{Address, Names};
+
+/// The result of one lookup. All values from one node are from the same moment.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) entry: Option<Bytes>,
+    /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
+    /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
+    /// appends the nonce that every eviction removes. The client takes this nonce out again.
+    pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
+    /// The token of the current read lease, if it was requested and is held.
+    pub(crate) holder: Option<Token>,
+}
+
+impl Found {
+    /// Builds the result from the values of [`Names::looked_up`], each with its server.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn of_values(
+        mut values: impl DoubleEndedIterator<Item = (Option<Bytes>, Incarnation)>,
+        (at, holder): (&Address, bool),
+        names: &Names,
+    ) -> Self {
+        let entry = values.next().and_then(|(value, _)| value);
+        let holder = holder.then(|| values.next_back()?.0).flatten();
+        let nonce = |(value, from): (Option<Bytes>, _)| {
+            let nonce = value?.as_ref().try_into().ok()?;
+            Some(nonce_on(nonce, from))
+        };
+        let mut nonces: SmallVec<_> = values.map(nonce).collect();
+        if at.reads_early() && names.witness().is_none() {
+            nonces.push(None);
+        }
+        Self {
+            entry,
+            nonces,
+            holder: holder.as_deref().map(Token::of_bytes),
+        }
+    }
+
+    /// Returns the entry, if it decodes and all its stamps are current.
+    pub(crate) fn into_entry(self) -> Option<Entry> {
+        self.into_current().ok().flatten()
+    }
+
+    /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
+    /// only its last stamp differs, which is that of the mount of the handler.
+    pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
+        let Some(entry) = self.entry.and_then(Entry::parse) else {
+            return Ok(None);
+        };
+        if entry.is_stamped_with(self.nonces.iter().copied()) {
+            return Ok(Some(entry));
+        }
+        let (Some((_, nonces)), mut stamps) = (self.nonces.split_last(), entry.stamps()) else {
+            return Err(false);
+        };
+        let _mount = stamps.next_back();
+        let current = nonces
+            .iter()
+            .map(|nonce| nonce.as_ref().map(|nonce| &nonce[..]));
+        Err(stamps.map(Some).eq(current))
+    }
+}

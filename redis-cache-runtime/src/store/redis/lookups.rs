@@ -1,0 +1,119 @@
+//! Lookups on one server. Lookups that arrive while others are on their way share commands.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redis::{Cmd, Pipeline, Value};
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::commands::{bytes, read, values_of};
+use super::node::{Node, Reply};
+use super::request::{Purpose, Request};
+use crate::key::Name;
+use crate::observe::fault::Fault;
+use crate::store::Incarnation;
+use crate::store::shared_lookups::{Flight, Place, Ticket};
+
+/// The values of names, each with the server that answered.
+pub(super) type Values = SmallVec<[(Option<Bytes>, Incarnation); 4]>;
+
+/// The reply to the commands of a batch.
+pub(super) type BatchReply = Result<Answers, Fault>;
+
+/// The answers to the commands of a batch, and the server that answered.
+pub(super) struct Answers {
+    /// The values of each command, or the reason why the server refused it.
+    commands: Vec<Result<Vec<Option<Bytes>>, Fault>>,
+    from: Incarnation,
+}
+
+impl Node {
+    /// Reads names, each with its slot. `Ok(Err(..))`: the server refused the command for a slot.
+    pub(super) async fn look_up<'a>(
+        self: &Arc<Self>,
+        names: impl Iterator<Item = (u16, Name<'a>)>,
+        deadline: Instant,
+    ) -> Result<Result<Values, Fault>, Fault> {
+        let (ticket, flight) = self.lookups.join(names, deadline);
+        if let Some(flight) = flight {
+            tokio::spawn(Arc::clone(self).send_lookups(flight));
+        }
+        match ticket.wait(deadline).await {
+            Some(Ok(answers)) => Ok(answers.values(&ticket)),
+            Some(Err(fault)) => Err(fault.clone()),
+            None => Err(Fault::Timeout),
+        }
+    }
+
+    /// Reads names in a command of their own.
+    pub(super) async fn read_alone(
+        &self,
+        command: Cmd,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Values, Fault> {
+        let request = Request::One(&command, purpose);
+        let Reply { value, from } = self.send(request, deadline).await?;
+        let values = answer(value)?;
+        Ok(values.into_iter().map(|value| (value, from)).collect())
+    }
+
+    /// Sends the lookups of a flight, and then those that have arrived meanwhile.
+    async fn send_lookups(self: Arc<Self>, first: Flight<BatchReply>) {
+        let mut next = Some(first);
+        while let Some(flight) = next {
+            let reply = self.send_batch(&flight).await;
+            let length = reply.as_ref().map_or(0, Answers::length);
+            next = flight.land(reply, length);
+        }
+    }
+
+    async fn send_batch(&self, flight: &Flight<BatchReply>) -> BatchReply {
+        let mut commands = flight.names().commands();
+        if commands.len() == 1 {
+            let command = read(commands.next().into_iter().flatten());
+            let request = Request::One(&command, Purpose::LOOKUP);
+            let Reply { value, from } = self.send(request, flight.deadline()).await?;
+            let commands = vec![answer(value)];
+            return Ok(Answers { commands, from });
+        }
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for names in commands {
+            pipeline.add_command(read(names));
+        }
+        let request = Request::Many(&pipeline, Purpose::LOOKUP);
+        let Reply { value, from } = self.send(request, flight.deadline()).await?;
+        let commands = values_of(value)?.into_iter().map(answer).collect();
+        Ok(Answers { commands, from })
+    }
+}
+
+impl Answers {
+    /// Returns the values of one lookup.
+    fn values(&self, ticket: &Ticket<BatchReply>) -> Result<Values, Fault> {
+        let value = |place: &Place| match self.commands.get(place.command) {
+            Some(Ok(values)) => {
+                let value = values.get(place.index).ok_or(Fault::Protocol)?;
+                Ok((value.clone(), self.from))
+            }
+            Some(Err(fault)) => Err(fault.clone()),
+            None => Err(Fault::Protocol),
+        };
+        ticket.places.iter().map(value).collect()
+    }
+
+    /// Returns the number of bytes of the values.
+    fn length(&self) -> usize {
+        let values = self.commands.iter().flatten().flatten().flatten();
+        values.map(Bytes::len).sum()
+    }
+}
+
+/// Returns the values in the reply to one command.
+fn answer(reply: Value) -> Result<Vec<Option<Bytes>>, Fault> {
+    if let Value::ServerError(error) = reply {
+        return Err(Fault::Refused(error.code().to_owned()));
+    }
+    Ok(values_of(reply)?.into_iter().map(bytes).collect())
+}

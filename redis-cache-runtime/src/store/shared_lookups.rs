@@ -1,0 +1,455 @@
+//! Lookups that share commands. A lookup leaves at once if no other is on its way. Otherwise it waits,
+//! and leaves with those that arrive meanwhile as soon as a reply is there.
+//!
+//! Each name is read once by a command, and only by a command that was not sent when the lookup arrived:
+//! a command on its way may have read the name before an eviction that the lookup must see.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use tokio::sync::SetOnce;
+use tokio::time::{Instant, timeout_at};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::key::Name;
+
+/// The largest number of lookups in a batch.
+const MAX_LOOKUPS: usize = 64;
+
+/// The number of bytes of names after which a batch is full.
+const MAX_NAMES: usize = 64 * 1024;
+
+/// The expected length of a reply at which a batch is full, in bytes. The first lookup of a longer
+/// reply would be late because of the others.
+const MAX_REPLY: usize = 256 * 1024;
+
+/// The lookups that wait for a reply of one server. `R` is the reply to a batch.
+pub(crate) struct SharedLookups<R> {
+    /// The number of batches that are on their way at the same time before lookups wait.
+    max_flights: usize,
+    state: Mutex<State<R>>,
+}
+
+struct State<R> {
+    flights: usize,
+    waiting: Option<Batch<R>>,
+    /// The mean length of the reply to a lookup, in bytes.
+    mean_reply: usize,
+}
+
+/// Lookups that leave together.
+struct Batch<R> {
+    names: BatchNames,
+    lookups: usize,
+    /// The latest deadline of the lookups.
+    deadline: Instant,
+    reply: Arc<SetOnce<R>>,
+}
+
+/// A batch on its way. A task of its own sends it, so that it does not depend on any of the requests.
+pub(crate) struct Flight<R> {
+    lookups: Arc<SharedLookups<R>>,
+    batch: Batch<R>,
+    is_over: bool,
+}
+
+/// The part of a lookup in the reply to its batch.
+pub(crate) struct Ticket<R> {
+    reply: Arc<SetOnce<R>>,
+    pub(crate) places: SmallVec<[Place; 4]>,
+}
+
+/// The place of a name in a batch: the index of its command, and its index in that command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) command: usize,
+    pub(crate) index: usize,
+}
+
+/// The names of a batch, each once, in one command for each slot of a cluster.
+#[derive(Default)]
+pub(crate) struct BatchNames {
+    bytes: Vec<u8>,
+    names: Vec<BatchName>,
+    /// The indices in `names`, by the hash of the name.
+    by_hash: HashTable<usize>,
+    commands: Vec<SlotNames>,
+}
+
+struct BatchName {
+    hash: u64,
+    start: usize,
+    end: usize,
+    place: Place,
+}
+
+struct SlotNames {
+    slot: u16,
+    /// Indices in `names`.
+    names: Vec<usize>,
+}
+
+impl<R> SharedLookups<R> {
+    pub(crate) fn new(max_flights: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max_flights,
+            state: Mutex::new(State {
+                flights: 0,
+                waiting: None,
+                mean_reply: 0,
+            }),
+        })
+    }
+
+    /// Adds a lookup of names, each with its slot. If a flight is returned, the caller spawns a task that
+    /// sends it.
+    pub(crate) fn join<'a>(
+        self: &Arc<Self>,
+        names: impl Iterator<Item = (u16, Name<'a>)>,
+        deadline: Instant,
+    ) -> (Ticket<R>, Option<Flight<R>>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let batch = state.waiting.get_or_insert_with(|| Batch::new(deadline));
+        batch.lookups += 1;
+        batch.deadline = batch.deadline.max(deadline);
+        let ticket = Ticket {
+            places: names
+                .map(|(slot, name)| batch.names.add(slot, name))
+                .collect(),
+            reply: Arc::clone(&batch.reply),
+        };
+        let leaves = state.flights < self.max_flights || batch.is_full(state.mean_reply);
+        let flight = state
+            .waiting
+            .take_if(|_| leaves)
+            .map(|batch| self.flight(batch));
+        state.flights += usize::from(flight.is_some());
+        (ticket, flight)
+    }
+
+    fn flight(self: &Arc<Self>, batch: Batch<R>) -> Flight<R> {
+        Flight {
+            lookups: Arc::clone(self),
+            batch,
+            is_over: false,
+        }
+    }
+
+    /// Summarizes the state that later steps of the model checker depend on.
+    #[cfg(test)]
+    pub(crate) fn summary(&self) -> String {
+        let state = self.state();
+        let waiting = state.waiting.as_ref().map(|batch| batch.lookups);
+        format!("{} {waiting:?}", state.flights)
+    }
+
+    /// Locks the state. A panic in a critical section leaves it consistent.
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Batch<R> {
+    fn new(deadline: Instant) -> Self {
+        Self {
+            names: BatchNames::default(),
+            lookups: 0,
+            deadline,
+            reply: Arc::new(SetOnce::new()),
+        }
+    }
+
+    fn is_full(&self, mean_reply: usize) -> bool {
+        self.lookups >= MAX_LOOKUPS
+            || self.names.bytes.len() >= MAX_NAMES
+            || self.lookups.saturating_mul(mean_reply) >= MAX_REPLY
+    }
+}
+
+impl<R> Flight<R> {
+    pub(crate) fn names(&self) -> &BatchNames {
+        &self.batch.names
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.batch.deadline
+    }
+
+    /// Gives the lookups their reply, of a length in bytes. Returns the flight of those that have
+    /// arrived meanwhile.
+    pub(crate) fn land(mut self, reply: R, length: usize) -> Option<Self> {
+        // A batch is given one reply.
+        let _ = self.batch.reply.set(reply);
+        let mut state = self.lookups.state();
+        let mean = length / self.batch.lookups.max(1);
+        state.mean_reply = (state.mean_reply * 7 + mean) / 8;
+        let next = if state.flights > self.lookups.max_flights {
+            None
+        } else {
+            state.waiting.take()
+        };
+        state.flights -= usize::from(next.is_none());
+        drop(state);
+        self.is_over = true;
+        next.map(|batch| self.lookups.flight(batch))
+    }
+}
+
+impl<R> Drop for Flight<R> {
+    /// Lets the next lookup leave, if the task was dropped with its runtime.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.lookups.state().flights -= 1;
+        }
+    }
+}
+
+impl<R> Ticket<R> {
+    /// Waits for the reply until a deadline. `None`: the reply is late, for this lookup only.
+    pub(crate) async fn wait(&self, deadline: Instant) -> Option<&R> {
+        match timeout_at(deadline, self.reply.wait()).await {
+            Ok(reply) => Some(reply),
+            Err(_) => self.if_arrived().await,
+        }
+    }
+
+    /// Returns a reply that arrived while this process had no time to read it.
+    async fn if_arrived(&self) -> Option<&R> {
+        // For the tasks that read from the socket, dispatch the reply and end the flight.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        self.reply.get()
+    }
+}
+
+impl BatchNames {
+    /// Adds a name, unless the batch has it.
+    fn add(&mut self, slot: u16, name: Name<'_>) -> Place {
+        let start = self.bytes.len();
+        for piece in name {
+            self.bytes.extend_from_slice(piece.as_bytes());
+        }
+        let (known, added) = self.bytes.split_at(start);
+        let hash = xxh3_64(added);
+        let is_added = |index: &usize| {
+            let name = &self.names[*index];
+            name.hash == hash && &known[name.start..name.end] == added
+        };
+        if let Some(index) = self.by_hash.find(hash, is_added) {
+            let place = self.names[*index].place;
+            self.bytes.truncate(start);
+            return place;
+        }
+        let index = self.names.len();
+        let place = self.place(slot, index);
+        self.names.push(BatchName {
+            hash,
+            start,
+            end: self.bytes.len(),
+            place,
+        });
+        let names = &self.names;
+        self.by_hash
+            .insert_unique(hash, index, |index| names[*index].hash);
+        place
+    }
+
+    /// Appends a name to the command for its slot.
+    fn place(&mut self, slot: u16, name: usize) -> Place {
+        let known = self
+            .commands
+            .iter()
+            .position(|command| command.slot == slot);
+        let command = known.unwrap_or_else(|| {
+            self.commands.push(SlotNames {
+                slot,
+                names: Vec::new(),
+            });
+            self.commands.len() - 1
+        });
+        let names = &mut self.commands[command].names;
+        names.push(name);
+        Place {
+            command,
+            index: names.len() - 1,
+        }
+    }
+
+    /// Returns the names of each command.
+    pub(crate) fn commands(
+        &self,
+    ) -> impl ExactSizeIterator<Item = impl ExactSizeIterator<Item = &[u8]>> {
+        let bytes = |index: &usize| {
+            let name = &self.names[*index];
+            &self.bytes[name.start..name.end]
+        };
+        self.commands
+            .iter()
+            .map(move |command| command.names.iter().map(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Lookups = Arc<SharedLookups<Vec<String>>>;
+    type Landed = (Ticket<Vec<String>>, Option<Flight<Vec<String>>>);
+
+    fn join(lookups: &Lookups, names: &[&str]) -> Landed {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let names = names.iter().map(|name| (0, [*name, "", "", ""]));
+        lookups.join(names, deadline)
+    }
+
+    fn names<R>(flight: &Flight<R>) -> Vec<String> {
+        let names = flight.names().commands().flatten();
+        names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
+    }
+
+    /// Answers a flight with its names as values.
+    fn echo(flight: Flight<Vec<String>>, length: usize) -> Option<Flight<Vec<String>>> {
+        let values = names(&flight);
+        flight.land(values, length)
+    }
+
+    #[test]
+    fn a_lookup_that_is_alone_leaves_at_once() {
+        let lookups = SharedLookups::new(1);
+        for _ in 0..2 {
+            let (_, flight) = join(&lookups, &["a"]);
+            assert!(echo(flight.unwrap(), 0).is_none());
+        }
+    }
+
+    #[test]
+    fn lookups_that_arrive_during_a_flight_leave_together_with_each_name_once() {
+        let lookups = SharedLookups::new(1);
+        let (_, flight) = join(&lookups, &["a", "nonce"]);
+        let (_, none) = join(&lookups, &["a", "nonce"]);
+        assert!(none.is_none());
+        let (ticket, none) = join(&lookups, &["b", "nonce"]);
+        assert!(none.is_none());
+        let next = echo(flight.unwrap(), 0).unwrap();
+        assert_eq!(names(&next), ["a", "nonce", "b"]);
+        assert!(echo(next, 0).is_none());
+        let values = ticket.reply.get().unwrap();
+        let places = ticket.places.iter();
+        let own: Vec<_> = places.map(|place| values[place.index].as_str()).collect();
+        assert_eq!(own, ["b", "nonce"]);
+    }
+
+    #[test]
+    fn a_full_batch_leaves_without_a_wait() {
+        let lookups = SharedLookups::new(1);
+        let (_, first) = join(&lookups, &["a"]);
+        let flights = |count| (0..count).filter_map(|_| join(&lookups, &["b"]).1);
+        let full: Vec<_> = flights(3 * MAX_LOOKUPS + 5).collect();
+        assert_eq!(full.len(), 3);
+        // Only the last flight takes those that wait.
+        assert!(full.into_iter().all(|flight| echo(flight, 0).is_none()));
+        let rest = echo(first.unwrap(), 0).unwrap();
+        assert_eq!(rest.batch.lookups, 5);
+    }
+
+    #[test]
+    fn a_batch_with_many_bytes_of_names_leaves_without_a_wait() {
+        let lookups = SharedLookups::new(1);
+        let (_, first) = join(&lookups, &["a"]);
+        let half = "x".repeat(MAX_NAMES / 2);
+        assert!(join(&lookups, &[&half]).1.is_none());
+        let other_half = "y".repeat(MAX_NAMES / 2);
+        assert!(join(&lookups, &[&other_half]).1.is_some());
+        drop(first);
+    }
+
+    #[test]
+    fn a_batch_whose_reply_would_be_long_leaves_without_a_wait() {
+        let lookups = SharedLookups::new(1);
+        let (_, first) = join(&lookups, &["a"]);
+        // Eight replies of this mean length are too long.
+        assert!(echo(first.unwrap(), MAX_REPLY).is_none());
+        let (_, first) = join(&lookups, &["a"]);
+        let flights = (0..16).filter_map(|_| join(&lookups, &["b"]).1);
+        assert_eq!(flights.count(), 2);
+        drop(first);
+    }
+
+    #[test]
+    fn lookups_go_on_after_a_flight_that_was_dropped() {
+        let lookups = SharedLookups::new(1);
+        let (_, flight) = join(&lookups, &["a"]);
+        assert!(join(&lookups, &["b"]).1.is_none());
+        drop(flight);
+        let (_, flight) = join(&lookups, &["c"]);
+        assert_eq!(names(&flight.unwrap()), ["b", "c"]);
+    }
+
+    #[test]
+    fn as_many_flights_as_there_are_connections_leave_at_once() {
+        let lookups = SharedLookups::new(2);
+        let (_, first) = join(&lookups, &["a"]);
+        let (_, second) = join(&lookups, &["b"]);
+        assert!(join(&lookups, &["c"]).1.is_none());
+        assert!(echo(first.unwrap(), 0).is_some_and(|next| names(&next) == ["c"]));
+        assert!(echo(second.unwrap(), 0).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_is_late_leaves_without_the_others() {
+        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (ticket, flight) = join(&lookups, &["a"]);
+        let soon = Instant::now() + Duration::from_millis(10);
+        assert!(ticket.wait(soon).await.is_none());
+        let (other, _) = join(&lookups, &["b"]);
+        let next = echo(flight.unwrap(), 0).unwrap();
+        drop(ticket);
+        assert!(echo(next, 0).is_none());
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(other.wait(later).await.unwrap(), &["b"]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_lookup_finds_the_values_of_its_own_names(
+            all in prop::collection::vec(prop::collection::vec("[ab]{0,2}", 1..5), 1..20),
+        ) {
+            let lookups = SharedLookups::<Vec<Vec<String>>>::new(1);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])), deadline);
+            // A name belongs to one slot.
+            let slot = |name: &str| name.len() as u16;
+            let tickets: Vec<_> = all.iter().map(|names| {
+                let names = names.iter().map(|name| (slot(name), [name.as_str(), "", "", ""]));
+                lookups.join(names, deadline).0
+            }).collect();
+            let next = first.unwrap().land(Vec::new(), 0).unwrap();
+            let values: Vec<Vec<_>> = next
+                .names()
+                .commands()
+                .map(|names| names.map(|name| String::from_utf8(name.to_vec()).unwrap()).collect())
+                .collect();
+            let mut once: Vec<_> = values.iter().flatten().collect();
+            once.sort();
+            once.dedup();
+            prop_assert_eq!(once.len(), values.iter().flatten().count());
+            prop_assert!(next.land(values, 0).is_none());
+            for (names, ticket) in all.iter().zip(tickets) {
+                let values = ticket.reply.get().unwrap();
+                prop_assert_eq!(names.len(), ticket.places.len());
+                for (name, place) in names.iter().zip(&ticket.places) {
+                    prop_assert_eq!(name, &values[place.command][place.index]);
+                }
+            }
+        }
+    }
+}
