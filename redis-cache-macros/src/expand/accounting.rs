@@ -157,11 +157,12 @@ fn accounted(
     let message = format!("the response may depend on {called}, which the key does not hold");
     let notes = [
         format!(
-            "if it does, {hint}say on what: `vary_by({name}.field)`, or a placeholder in `key`"
+            "if the response depends on {called}, {hint}say on which value: \
+             `vary_by({name}.field)`, or a placeholder in `key`"
         ),
         format!(
-            "if it does not: {hint}`ignore({name})`, which nothing checks; beside \
-             `vary(\"field-name\")` it is right only if the argument reads nothing but that field"
+            "if it does not, {hint}write `ignore({name})`; the compiler does not check this: with \
+             `vary(\"field-name\")`, the handler must read no other field of `{name}`"
         ),
         "if nothing but the URL or the application can change it: implement `Determined` for its \
          type"
