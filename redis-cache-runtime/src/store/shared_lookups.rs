@@ -34,6 +34,8 @@ pub(crate) struct SharedLookups<R> {
 struct State<R> {
     flights: usize,
     waiting: Option<Batch<R>>,
+    /// The memory of an earlier batch, for the names of the next one.
+    spare: BatchNames,
     /// The mean length of the reply to a lookup, in bytes.
     mean_reply: usize,
 }
@@ -74,7 +76,7 @@ pub(crate) struct BatchNames {
     names: Vec<BatchName>,
     /// The indices in `names`, by the hash of the name.
     by_hash: HashTable<usize>,
-    commands: Vec<SlotNames>,
+    commands: SmallVec<[SlotCommand; 1]>,
 }
 
 struct BatchName {
@@ -84,10 +86,11 @@ struct BatchName {
     place: Place,
 }
 
-struct SlotNames {
+/// The command for a slot.
+struct SlotCommand {
     slot: u16,
-    /// Indices in `names`.
-    names: Vec<usize>,
+    /// The number of its names.
+    names: usize,
 }
 
 impl<R> SharedLookups<R> {
@@ -97,13 +100,34 @@ impl<R> SharedLookups<R> {
             state: Mutex::new(State {
                 flights: 0,
                 waiting: None,
+                spare: BatchNames::default(),
                 mean_reply: 0,
             }),
         })
     }
 
-    /// Adds a lookup of names, each with its slot. If a flight is returned, the caller spawns a task that
-    /// sends it.
+    /// Returns whether a lookup may leave alone, in a command of its own: no other is on its way. The
+    /// caller calls [`end`](Self::end) when the lookup has ended or was dropped.
+    pub(crate) fn leave(&self) -> bool {
+        let mut state = self.state();
+        let is_alone = state.flights < self.max_flights && state.waiting.is_none();
+        state.flights += usize::from(is_alone);
+        is_alone
+    }
+
+    /// Records the end of a flight. Returns the flight of the lookups that have arrived meanwhile, unless
+    /// another flight is still on its way. The caller spawns a task that sends it.
+    pub(crate) fn end(self: &Arc<Self>) -> Option<Flight<R>> {
+        let mut state = self.state();
+        let is_last = state.flights <= self.max_flights;
+        let next = state.waiting.take_if(|_| is_last);
+        state.flights -= usize::from(next.is_none());
+        drop(state);
+        next.map(|batch| self.flight(batch))
+    }
+
+    /// Adds a lookup of names, each with its slot, to those that wait. If a flight is returned, the caller
+    /// spawns a task that sends it.
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
@@ -111,7 +135,8 @@ impl<R> SharedLookups<R> {
     ) -> (Ticket<R>, Option<Flight<R>>) {
         let mut guard = self.state();
         let state = &mut *guard;
-        let batch = state.waiting.get_or_insert_with(|| Batch::new(deadline));
+        let State { waiting, spare, .. } = state;
+        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare), deadline));
         batch.lookups += 1;
         batch.deadline = batch.deadline.max(deadline);
         let ticket = Ticket {
@@ -152,9 +177,9 @@ impl<R> SharedLookups<R> {
 }
 
 impl<R> Batch<R> {
-    fn new(deadline: Instant) -> Self {
+    fn new(names: BatchNames, deadline: Instant) -> Self {
         Self {
-            names: BatchNames::default(),
+            names,
             lookups: 0,
             deadline,
             reply: Arc::new(SetOnce::new()),
@@ -185,15 +210,10 @@ impl<R> Flight<R> {
         let mut state = self.lookups.state();
         let mean = length / self.batch.lookups.max(1);
         state.mean_reply = (state.mean_reply * 7 + mean) / 8;
-        let next = if state.flights > self.lookups.max_flights {
-            None
-        } else {
-            state.waiting.take()
-        };
-        state.flights -= usize::from(next.is_none());
+        state.spare = std::mem::take(&mut self.batch.names).emptied();
         drop(state);
         self.is_over = true;
-        next.map(|batch| self.lookups.flight(batch))
+        self.lookups.end()
     }
 }
 
@@ -243,8 +263,8 @@ impl BatchNames {
             self.bytes.truncate(start);
             return place;
         }
+        let place = self.append_to_command(slot);
         let index = self.names.len();
-        let place = self.place(slot, index);
         self.names.push(BatchName {
             hash,
             start,
@@ -257,38 +277,36 @@ impl BatchNames {
         place
     }
 
-    /// Appends a name to the command for its slot.
-    fn place(&mut self, slot: u16, name: usize) -> Place {
-        let known = self
-            .commands
-            .iter()
-            .position(|command| command.slot == slot);
+    /// Returns the place of the next name in the command for a slot.
+    fn append_to_command(&mut self, slot: u16) -> Place {
+        let mut commands = self.commands.iter();
+        let known = commands.position(|command| command.slot == slot);
         let command = known.unwrap_or_else(|| {
-            self.commands.push(SlotNames {
-                slot,
-                names: Vec::new(),
-            });
+            self.commands.push(SlotCommand { slot, names: 0 });
             self.commands.len() - 1
         });
         let names = &mut self.commands[command].names;
-        names.push(name);
-        Place {
-            command,
-            index: names.len() - 1,
-        }
+        let index = *names;
+        *names += 1;
+        Place { command, index }
     }
 
     /// Returns the names of each command.
-    pub(crate) fn commands(
-        &self,
-    ) -> impl ExactSizeIterator<Item = impl ExactSizeIterator<Item = &[u8]>> {
-        let bytes = |index: &usize| {
-            let name = &self.names[*index];
-            &self.bytes[name.start..name.end]
-        };
-        self.commands
-            .iter()
-            .map(move |command| command.names.iter().map(bytes))
+    pub(crate) fn commands(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = &[u8]>> {
+        (0..self.commands.len()).map(|command| {
+            let names = self.names.iter();
+            let names = names.filter(move |name| name.place.command == command);
+            names.map(|name| &self.bytes[name.start..name.end])
+        })
+    }
+
+    /// Removes all names. The memory stays, for the next batch.
+    fn emptied(mut self) -> Self {
+        self.bytes.clear();
+        self.names.clear();
+        self.by_hash.clear();
+        self.commands.clear();
+        self
     }
 }
 
@@ -329,6 +347,19 @@ mod tests {
             let (_, flight) = join(&lookups, &["a"]);
             assert!(echo(flight.unwrap(), 0).is_none());
         }
+    }
+
+    #[test]
+    fn lookups_wait_for_one_that_left_alone() {
+        let lookups = SharedLookups::new(1);
+        assert!(lookups.leave());
+        assert!(!lookups.leave());
+        assert!(join(&lookups, &["a"]).1.is_none());
+        let next = lookups.end().unwrap();
+        assert!(!lookups.leave());
+        assert!(echo(next, 0).is_none());
+        assert!(lookups.leave());
+        assert!(lookups.end().is_none());
     }
 
     #[test]

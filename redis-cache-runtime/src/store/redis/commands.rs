@@ -98,8 +98,9 @@ pub(super) fn delete<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
 
 fn about(command: &str, names: impl IntoIterator<Item = impl ToRedisArgs>) -> Cmd {
     let names = names.into_iter();
-    let arguments = 1 + names.size_hint().0;
-    let mut cmd = Cmd::with_capacity(arguments, arguments * 64);
+    let (lower, upper) = names.size_hint();
+    let arguments = 1 + upper.unwrap_or(lower);
+    let mut cmd = Cmd::with_capacity(arguments, arguments * 96);
     cmd.arg(command);
     for name in names {
         cmd.arg(name);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use smallvec::SmallVec;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::commands::{bytes, read, values_of};
@@ -28,8 +29,28 @@ pub(super) struct Answers {
     from: Incarnation,
 }
 
+/// A lookup that has left alone. When it is dropped, those that have arrived meanwhile leave.
+pub(super) struct Departure<'a>(&'a Arc<Node>);
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        // Without a runtime, the lookups that wait are late.
+        if let Some(next) = self.0.lookups.end()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(Arc::clone(self.0).send_lookups(next));
+        }
+    }
+}
+
 impl Node {
-    /// Reads names, each with its slot. `Ok(Err(..))`: the server refused the command for a slot.
+    /// Marks a lookup that leaves alone; `None`: others are on their way.
+    pub(super) fn depart(self: &Arc<Self>) -> Option<Departure<'_>> {
+        self.lookups.leave().then(|| Departure(self))
+    }
+
+    /// Reads names, each with its slot, in a command that lookups share. `Ok(Err(..))`: the server refused
+    /// the command for a slot.
     pub(super) async fn look_up<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
@@ -55,8 +76,8 @@ impl Node {
     ) -> Result<Values, Fault> {
         let request = Request::One(&command, purpose);
         let Reply { value, from } = self.send(request, deadline).await?;
-        let values = answer(value)?;
-        Ok(values.into_iter().map(|value| (value, from)).collect())
+        let values = accepted(value)?.into_iter();
+        Ok(values.map(|value| (bytes(value), from)).collect())
     }
 
     /// Sends the lookups of a flight, and then those that have arrived meanwhile.
@@ -110,10 +131,15 @@ impl Answers {
     }
 }
 
-/// Returns the values in the reply to one command.
+/// Returns the strings in the reply to one command.
 fn answer(reply: Value) -> Result<Vec<Option<Bytes>>, Fault> {
-    if let Value::ServerError(error) = reply {
-        return Err(Fault::Refused(error.code().to_owned()));
+    Ok(accepted(reply)?.into_iter().map(bytes).collect())
+}
+
+/// Returns the values in the reply to one command.
+fn accepted(reply: Value) -> Result<Vec<Value>, Fault> {
+    match reply {
+        Value::ServerError(error) => Err(Fault::Refused(error.code().to_owned())),
+        reply => values_of(reply),
     }
-    Ok(values_of(reply)?.into_iter().map(bytes).collect())
 }
