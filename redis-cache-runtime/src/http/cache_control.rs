@@ -56,6 +56,10 @@ impl ClientPolicy {
         }
     }
 
+    fn has_windows(&self) -> bool {
+        self.stale_while_revalidate.is_some() || self.stale_if_error.is_some()
+    }
+
     /// The directive that keeps others from storing a response, if there is one.
     pub(crate) fn restriction(&self) -> Option<&'static str> {
         let no_store = self.no_store.then_some("no-store");
@@ -93,6 +97,18 @@ pub(crate) fn cache_control(
     if let Some(left) = remaining.filter(|_| grant.s_maxage && !is_ending) {
         list.push_seconds("s-maxage=", left.as_secs());
     }
+    if !grant.directives.is_empty() {
+        push_own(&mut list, policy, grant, freshness);
+    }
+    if remaining.is_some() && !is_ending && policy.has_windows() && grant.may_be_stale() {
+        push_windows(&mut list, policy, grant, freshness);
+    }
+    // Everything in it came from fields, or is ASCII.
+    HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
+}
+
+/// Appends the directives of the handler.
+fn push_own(list: &mut List, policy: &ClientPolicy, grant: &Grant, freshness: Freshness) {
     for directive in split_list(&grant.directives) {
         let contradicts = ["public", "private"].contains(&directive) && policy.visibility.is_some();
         if contradicts {
@@ -106,11 +122,6 @@ pub(crate) fn cache_control(
             None => list.push(directive),
         }
     }
-    if remaining.is_some() && !is_ending && grant.may_be_stale() {
-        push_windows(&mut list, policy, grant, freshness);
-    }
-    // Everything in it came from fields, or is ASCII.
-    HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
 }
 
 /// The time for which a client may use the response; `None`: nothing says it. A lifetime that a handler
@@ -120,9 +131,11 @@ fn client_lifetime(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -
         .max_age
         .map(|seconds| Duration::from_secs(seconds).saturating_sub(freshness.age()));
     let declared = policy.max_age.map(Declared::get).or(own);
-    let is_for_clients = declared.is_some() || !grant.s_maxage;
-    let remaining = freshness.remaining().filter(|_| is_for_clients);
-    declared.into_iter().chain(remaining).min()
+    match (declared, freshness.remaining()) {
+        (Some(declared), Some(remaining)) => Some(declared.min(remaining)),
+        (None, Some(_)) if grant.s_maxage => None,
+        (declared, remaining) => declared.or(remaining),
+    }
 }
 
 /// A window in which a stale response may be used, if a directive of the handler grants one (RFC 5861).

@@ -239,15 +239,15 @@ impl Entry {
     /// Decodes the response. Field values and body are slices of the entry. `None`: the entry is a
     /// value.
     pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
-        let mut rest = self.bytes.slice(self.stamps_end..self.header);
+        let mut rest = &self.bytes[self.stamps_end..self.header];
         let directives = rest.try_get_u16().ok()?;
-        let directives = take(&mut rest, directives.into())?;
+        let directives = rest.split_off(..directives.into())?;
         let grant = Grant {
             lifetime: self.lifetime(),
             max_age: u64_at(&self.bytes, 36).filter(|seconds| *seconds != NONE),
             s_maxage: self.bytes[46] & 1 != 0,
             is_targeted: self.bytes[46] & 2 != 0,
-            directives: std::str::from_utf8(&directives).ok()?.to_owned(),
+            directives: std::str::from_utf8(directives).ok()?.to_owned(),
         };
         let status = StatusCode::from_u16(self.status()).ok()?;
         // Room for the usual fields and the fields that the cache adds. A growth would double the map.
@@ -256,12 +256,13 @@ impl Entry {
             let name = match rest.get_u8() {
                 0 => {
                     let len = rest.try_get_u16().ok()?;
-                    HeaderName::from_bytes(&take(&mut rest, len.into())?).ok()?
+                    HeaderName::from_bytes(rest.split_off(..len.into())?).ok()?
                 }
                 code => COMMON_NAMES.get(usize::from(code) - 1)?.clone(),
             };
             let len = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-            let value = HeaderValue::from_maybe_shared(take(&mut rest, len)?).ok()?;
+            let value = self.bytes.slice_ref(rest.split_off(..len)?);
+            let value = HeaderValue::from_maybe_shared(value).ok()?;
             fields.try_append(name, value).ok()?;
         }
         let generated = self.generated();
@@ -281,10 +282,6 @@ impl Entry {
 fn checksum(bytes: &[u8]) -> u32 {
     let [_, _, _, _, low @ ..] = xxh3_64(bytes).to_be_bytes();
     u32::from_be_bytes(low)
-}
-
-fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
-    (rest.len() >= len).then(|| rest.split_to(len))
 }
 
 fn millis(duration: Duration) -> u64 {
