@@ -99,7 +99,7 @@ impl Server {
         self.proxy.hang();
         let before = self.arrived.load(Ordering::SeqCst);
         let request = |id| {
-            let client = self.client.clone();
+            let client = self.client;
             tokio::spawn(async move { client.get(&format!("/items/{id}")).await })
         };
         let requests = (0..ITEMS).map(request).collect();

@@ -8,7 +8,7 @@ mod search;
 mod world;
 
 use search::search;
-use world::{Action, Scenario};
+use world::{Action, Handler, Scenario};
 
 use crate::store::interleaved::Broken;
 
@@ -101,7 +101,7 @@ fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {
         let scenario = |requests: Scenario| Scenario {
             filled,
-            pages: true,
+            handler: Handler::Pages,
             ..requests
         };
         holds(&scenario(one_process(&[Read, Read, EvictKey])));
@@ -110,7 +110,7 @@ fn an_eviction_of_a_handler_whose_key_holds_more() {
     }
     holds(&Scenario {
         filled: true,
-        pages: true,
+        handler: Handler::Pages,
         losses: 1,
         ..processes(&[Read, EvictKey])
     });
@@ -119,7 +119,7 @@ fn an_eviction_of_a_handler_whose_key_holds_more() {
 #[test]
 fn reads_whose_extractor_reads_the_row() {
     let early = |requests: Scenario| Scenario {
-        reads_early: true,
+        handler: Handler::Early,
         ..requests
     };
     holds(&early(one_process(&[Read, Read, EvictKey])));
@@ -241,10 +241,7 @@ fn when_lookups_join_a_sent_command_a_stale_response_is_found() {
     is_broken(&Scenario {
         shares_lookups: true,
         filled: true,
-        broken: Broken {
-            joins_sent_lookups: true,
-            ..Broken::default()
-        },
+        broken: Broken::JoinsSentLookups,
         ..one_process(&[Read, Read, EvictKey])
     });
 }
@@ -270,10 +267,7 @@ fn commands_that_the_store_does_not_take_and_replies_that_are_lost() {
 #[test]
 fn without_the_check_of_the_lease_a_stale_response_is_found() {
     is_broken(&Scenario {
-        broken: Broken {
-            lease_is_not_checked: true,
-            ..Broken::default()
-        },
+        broken: Broken::LeaseIsNotChecked,
         ..processes(&[Read, EvictKey])
     });
 }
@@ -282,10 +276,7 @@ fn without_the_check_of_the_lease_a_stale_response_is_found() {
 fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
     for evict in [EvictKey, EvictGroup] {
         is_broken(&Scenario {
-            broken: Broken {
-                joins_by_key_only: true,
-                ..Broken::default()
-            },
+            broken: Broken::JoinsByKeyOnly,
             ..one_process(&[Read, Read, evict])
         });
     }
@@ -295,11 +286,8 @@ fn when_reads_join_by_their_key_only_a_stale_response_is_found() {
 fn when_responses_are_stored_without_a_proof_a_stale_response_is_found() {
     for evict in [EvictKey, EvictGroup] {
         is_broken(&Scenario {
-            reads_early: true,
-            broken: Broken {
-                stores_without_proof: true,
-                ..Broken::default()
-            },
+            handler: Handler::Early,
+            broken: Broken::StoresWithoutProof,
             ..processes(&[Read, evict])
         });
     }

@@ -64,16 +64,24 @@ pub(crate) enum Action {
     Delete,
 }
 
+/// The handler of the reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Handler {
+    #[default]
+    Plain,
+    /// Its key holds the query, and evictions name the handler.
+    Pages,
+    /// An extractor reads the row.
+    Early,
+}
+
 /// The requests, each with the number of its process, and the failures that may happen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scenario {
     pub(crate) requests: Vec<(usize, Action)>,
     /// A response is stored before they start.
     pub(crate) filled: bool,
-    /// The handler's key holds the query, and evictions name the handler.
-    pub(crate) pages: bool,
-    /// The row is read by an extractor.
-    pub(crate) reads_early: bool,
+    pub(crate) handler: Handler,
     /// The number of clients that may disconnect before they get their response.
     pub(crate) leaves: usize,
     /// The number of names that the store may lose.
@@ -130,21 +138,20 @@ impl World {
             }
             let cache = Cache::on(Store::Interleaved(store));
             let joins = &cache.engine().flights().join_by_key_only;
-            joins.store(scenario.broken.joins_by_key_only, Ordering::Relaxed);
+            let is_broken = |how| scenario.broken == how;
+            joins.store(is_broken(Broken::JoinsByKeyOnly), Ordering::Relaxed);
             let proves = &cache.engine().client().seen_nonces().proves_everything;
-            proves.store(scenario.broken.stores_without_proof, Ordering::Relaxed);
+            proves.store(is_broken(Broken::StoresWithoutProof), Ordering::Relaxed);
             cache
         };
         Self {
             processes: (0..=last.unwrap_or(0)).map(process).collect(),
             gate,
             store,
-            route: match scenario {
-                Scenario { pages: true, .. } => &PAGES,
-                Scenario {
-                    reads_early: true, ..
-                } => &EARLY,
-                _ => &ROUTE,
+            route: match scenario.handler {
+                Handler::Plain => &ROUTE,
+                Handler::Pages => &PAGES,
+                Handler::Early => &EARLY,
             },
             shared: Arc::default(),
             clients: Vec::new(),

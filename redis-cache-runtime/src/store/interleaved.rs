@@ -42,16 +42,18 @@ pub(super) fn next_nonce() -> Option<Nonce> {
 }
 
 /// A deliberate break of the protocol.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Broken {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Broken {
+    #[default]
+    Nothing,
     /// A fill is stored even if its lease was lost.
-    pub(crate) lease_is_not_checked: bool,
+    LeaseIsNotChecked,
     /// A read gets the response of another run even if an eviction came in between.
-    pub(crate) joins_by_key_only: bool,
+    JoinsByKeyOnly,
     /// Runs store data that they read early even if an eviction came in between.
-    pub(crate) stores_without_proof: bool,
+    StoresWithoutProof,
     /// A lookup joins a command that was sent before it arrived.
-    pub(crate) joins_sent_lookups: bool,
+    JoinsSentLookups,
 }
 
 /// The store that the processes of a search share.
@@ -89,14 +91,20 @@ impl InterleavedStore {
 
     /// The node of the entry and those of the nonces may answer at different times.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        let mut departure = None;
         if let Some(lookups) = &self.lookups {
-            return self.get_together(lookups, at, holder).await;
+            let leaves = self.broken != Broken::JoinsSentLookups && lookups.leave();
+            if !leaves {
+                return self.get_together(lookups, at, holder).await;
+            }
+            departure = Some(Departure(self, lookups));
         }
         let mut found = self
             .command("get entry", || self.memory.get(at, holder))
             .await?;
         let nonces = || self.memory.get(at, false).nonces;
         found.nonces = self.command("get nonces", nonces).await?;
+        drop(departure);
         Ok(found)
     }
 
@@ -111,29 +119,31 @@ impl InterleavedStore {
         let names = self.memory.names();
         let looked_up = names.looked_up(at, holder).map(|name| (0, name));
         let sent = self.sent.lock().unwrap().clone();
-        let ticket = match sent.filter(|_| self.broken.joins_sent_lookups) {
-            Some(sent) => sent,
-            None => {
-                let (ticket, flight) = lookups.join(looked_up, deadline);
-                let ticket = Arc::new(ticket);
-                if let Some(flight) = flight {
-                    *self.sent.lock().unwrap() = Some(Arc::clone(&ticket));
-                    self.gate.observe("sends a lookup");
-                    // Steps of a flight are known by the request that sent it.
-                    let flight = self.clone().send_lookups(flight);
-                    tokio::spawn(flight.in_current_span());
-                } else {
-                    self.gate.observe("waits for a lookup");
-                }
-                ticket
+        let sent = sent.filter(|_| self.broken == Broken::JoinsSentLookups);
+        let ticket = sent.unwrap_or_else(|| {
+            let (ticket, flight) = lookups.join(looked_up, deadline);
+            let ticket = Arc::new(ticket);
+            if let Some(flight) = flight {
+                self.gate.observe("sends a lookup");
+                *self.sent.lock().unwrap() = Some(Arc::clone(&ticket));
+                self.spawn_lookups(flight);
+            } else {
+                self.gate.observe("waits for a lookup");
             }
-        };
+            ticket
+        });
         let reply = ticket.wait(deadline).await.ok_or(Fault::Timeout)?;
         let values = reply.as_ref().map_err(Clone::clone)?;
         let value = |place: &Place| (values[place.index].clone(), Incarnation::default());
         let found = Found::of_values(ticket.places.iter().map(value), (at, holder), names);
         self.gate.observe(&format!("{found:?}"));
         Ok(found)
+    }
+
+    /// Sends the lookups of a flight. Its steps are known by the request that sent it.
+    fn spawn_lookups(&self, flight: Flight<BatchReply>) {
+        let flight = self.clone().send_lookups(flight);
+        tokio::spawn(flight.in_current_span());
     }
 
     async fn send_lookups(self, first: Flight<BatchReply>) {
@@ -197,7 +207,7 @@ impl InterleavedStore {
         ttl: Option<Duration>,
     ) -> Result<bool, Fault> {
         let stored = || {
-            if self.broken.lease_is_not_checked {
+            if self.broken == Broken::LeaseIsNotChecked {
                 // The lease is taken, whoever has it.
                 let (claim, token) = (Claim::Override, lease.token);
                 let _ = self.memory.claim(at, claim, token, Duration::MAX);
@@ -267,6 +277,18 @@ impl InterleavedStore {
 
     pub(crate) fn lose(&self, name: &[u8]) {
         self.memory.lose(name);
+    }
+}
+
+/// A lookup that has left alone. When it is dropped, those that have arrived meanwhile leave.
+struct Departure<'a>(&'a InterleavedStore, &'a Arc<SharedLookups<BatchReply>>);
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        let Self(store, lookups) = self;
+        if let Some(next) = lookups.end() {
+            store.spawn_lookups(next);
+        }
     }
 }
 

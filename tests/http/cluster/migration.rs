@@ -182,7 +182,7 @@ async fn a_name_that_has_moved_costs_the_lookups_beside_it_nothing() {
     moving.moves("");
     for _ in 0..20 {
         let outcomes = ITEMS.map(|id| {
-            let (client, path) = (client.clone(), path(id));
+            let path = path(id);
             async move { outcome(&client, &path).await }
         });
         let outcomes = join_all(outcomes).await;

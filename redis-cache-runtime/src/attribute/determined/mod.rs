@@ -59,7 +59,7 @@ pub use values::{ElementOf, UrlPart, ValueOf};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known to be determined by the URL or by the application",
-    note = "if the response depends on it, say on what: `vary_by(..)`, or a placeholder in `key`; if \
+    note = "if the response depends on it, say on which value: `vary_by(..)`, or a placeholder in `key`; if \
             it does not: `ignore(..)`",
     note = "implement `Determined` for an extractor of your own if nothing else of a request can \
             change its value",
