@@ -288,7 +288,7 @@ impl Lead {
         self.flight.joined()
     }
 
-    /// Limits the followers that are confirmed when the run begins to the first `joined`.
+    /// Lets the beginning of the run confirm only the first `joined` followers.
     pub(crate) fn confirm_only_joined(&mut self, joined: u64) {
         self.confirmed_at_start = Some(joined);
     }
@@ -359,8 +359,8 @@ async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease)
         match flight.confirm_joined(&held).await {
             Some(true) => {}
             Some(false) => break,
-            // The store has a fault: the followers that are not confirmed run the handler
-            // themselves, and the fill may continue.
+            // The store has a fault: the followers that are not confirmed look the address up again,
+            // and the fill may continue.
             None => flights.supersede(&flight),
         }
     }

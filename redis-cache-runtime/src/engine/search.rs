@@ -251,8 +251,8 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Waits for a turn to run the handler, or for the response of the request that has the turn.
-    /// The response is not stored.
+    /// Waits for a turn to run the handler, or for the response of a run that begins after this call.
+    /// Neither response is stored.
     async fn unstored(&mut self) -> StoredOrPlan<S::Stored> {
         // Without a Tokio runtime, no request can wait.
         if self.only_if_cached() || Handle::try_current().is_err() {
@@ -471,8 +471,9 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Runs the handler without waiting and without followers. The response is stored if no other
-    /// request holds the lease.
+    /// Plans a run that has no followers. The response is stored if no other request holds the lease.
+    /// Waits for a turn only if the store has a fault, or if data may have been read before an
+    /// eviction.
     async fn alone(&mut self) -> StoredOrPlan<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await

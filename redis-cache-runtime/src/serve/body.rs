@@ -82,7 +82,7 @@ pub(crate) fn capture(
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
-            // The body differs from its declared length.
+            // The declared length does not describe this body.
             replay.left = None;
             let reason = if broken {
                 NotStorable::Incomplete
@@ -116,7 +116,8 @@ struct Replay {
     /// anyway.
     room: Option<Room>,
     rest: Body,
-    /// The length of the remaining data; `None`: the body differs from its declared length.
+    /// The length of the remaining data; `None`: the declared length does not describe the body, or
+    /// trailers follow the data.
     left: Option<u64>,
 }
 

@@ -237,8 +237,8 @@ impl Settings {
     }
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
-    /// cache. A lookup gets only half of the budget. With the whole budget, a lookup could still accept
-    /// a reply that Redis made before an eviction, after the sender of this eviction has timed out. The
+    /// cache. A lookup gets only half of the budget. With the whole budget, the sender of an eviction
+    /// could time out while a lookup still waits for a reply that Redis made before the eviction. The
     /// maximum is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
@@ -346,8 +346,9 @@ impl Settings {
 
     /// Sets the memory for copies of streamed bodies, in bytes, for all requests together. If the
     /// memory is used up, a stream is sent to its client without being stored. A copy is kept until it
-    /// is stored or its client disconnects. If other streams need the memory, a copy is kept for
-    /// [`lease_ttl`](Self::lease_ttl) at most. 0: no stream is stored. *Default:* 64 MiB.
+    /// is stored. If the client disconnects, the copy is dropped, unless the length of the body is
+    /// declared: then the rest is read in the background. If other streams need the memory, a copy is
+    /// kept for [`lease_ttl`](Self::lease_ttl) at most. 0: no stream is stored. *Default:* 64 MiB.
     #[must_use]
     pub fn max_streamed_bytes(mut self, bytes: usize) -> Self {
         self.max_streamed_bytes = bytes;
@@ -394,7 +395,8 @@ impl Settings {
     ///   the precondition of the request is false, or the status of a stored response because the
     ///   handler failed (`stale_if_error`). A panic counts as 500.
     /// * `ttl`: the remaining freshness lifetime in seconds; negative if the response is stale.
-    /// * `stored`: the response is stored. Missing for streams, whose length is not known in advance.
+    /// * `stored`: the response is stored. Missing for streams, because the header is sent before the
+    ///   body is stored.
     /// * `collapsed`: the run for another request made the response.
     /// * `detail`: the reason why the response is not stored, as one word. The log explains it.
     ///

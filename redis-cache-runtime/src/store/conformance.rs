@@ -115,8 +115,8 @@ fn evict_key(at: &Address) -> Eviction {
     Eviction::Key(at.key.clone())
 }
 
-/// Returns the stored entry, if the stamps of its lease are current. A lookup returns an entry under
-/// the same condition.
+/// Returns the stored entry, if the stamps of its lease are current. `Found::into_entry` applies the
+/// same condition to an entry.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
@@ -256,7 +256,7 @@ async fn a_lease_is_held_for_longer_while_it_is_renewed(store: Store) {
     assert!(put(&store, &place, &held, "x").await);
     assert!(
         !store.renew(&place, &held, held.token, TTL).await.unwrap(),
-        "it is over"
+        "a put ends the lease, so it cannot be renewed"
     );
 }
 
@@ -270,7 +270,7 @@ async fn who_holds_a_lease_and_whether_to_wait_for_it_is_seen(store: Store) {
         .await
         .unwrap();
     let Claimed::Held(holder) = claimed else {
-        panic!("it is held");
+        panic!("the second claim must find the lease held");
     };
     assert!(holder == held.token && holder.is_awaited());
     let found = store.get(&place, true).await.unwrap();
@@ -298,7 +298,7 @@ async fn a_claim_sees_what_was_stored_since_the_lookup(store: Store) {
         .await
         .unwrap();
     let Claimed::Taken(_, there) = claimed else {
-        panic!("it is free");
+        panic!("the lease must be free");
     };
     assert_eq!(there.unwrap(), "x");
 }
@@ -497,6 +497,9 @@ async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
         let lease = lease(&store, &huge, Claim::IfFree).await.unwrap();
         let entry = "x".repeat(length).into();
         store.put(&huge, &lease, entry, None).await.unwrap();
-        assert!(!is_found(100).await, "more than half of the memory");
+        assert!(
+            !is_found(100).await,
+            "an entry larger than half of the memory is not stored"
+        );
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Found {
     /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
     /// appends the nonce that every eviction removes. The client takes this nonce out again.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
-    /// The token of the current read lease, if it was requested and is held.
+    /// The token of the lease of the address, if the token was requested and the lease is held.
     pub(crate) holder: Option<Token>,
 }
 

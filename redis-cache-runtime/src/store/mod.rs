@@ -137,8 +137,8 @@ pub(crate) enum Claim {
 }
 
 impl Claim {
-    /// Returns the name of the lease. A write takes the lease of the key without a variant, which an
-    /// eviction of the key removes.
+    /// Returns the name of the lease. A write takes the lease of the key itself, not that of a variant,
+    /// because an eviction of the key removes this lease.
     fn lease<'a>(self, names: &'a Names, at: &'a Address) -> Name<'a> {
         match self {
             Self::IfFree | Self::Alone => names.lease(at),
@@ -159,7 +159,7 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Returns the index of the nonce that all variants of a key share, in the stamps of a variant.
+/// Returns the index, within the stamps of a variant, of the nonce that all variants of a key share.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())
 }
@@ -419,7 +419,7 @@ impl Store {
         self.remove_owed(&owed).await
     }
 
-    /// Retries evictions that failed in the store, or in some slots of a cluster.
+    /// Runs evictions that are still to be sent, each everywhere or only in some slots of a cluster.
     pub(crate) async fn remove_owed(&self, owed: &[Owed]) -> Result<(), EvictionError> {
         if matches!(self, Self::Disabled) {
             return Ok(());

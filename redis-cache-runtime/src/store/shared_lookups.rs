@@ -1,8 +1,9 @@
 //! Lookups that share commands. A lookup leaves at once if no other is on its way. Otherwise it waits,
 //! and leaves with those that arrive meanwhile as soon as a reply is there.
 //!
-//! Each name is read once by a command, and only by a command that was not sent when the lookup arrived:
-//! a command on its way may have read the name before an eviction that the lookup must see.
+//! A command reads each name only once. A lookup uses only a command that was not yet sent when the
+//! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
+//! see.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,8 +21,8 @@ const MAX_LOOKUPS: usize = 64;
 /// The number of bytes of names after which a batch is full.
 const MAX_NAMES: usize = 64 * 1024;
 
-/// The expected length of a reply at which a batch is full, in bytes. The first lookup of a longer
-/// reply would be late because of the others.
+/// The expected length of a reply at which a batch is full, in bytes. If the reply were longer, the
+/// first lookup of the batch could be late because of the others.
 const MAX_REPLY: usize = 256 * 1024;
 
 /// The lookups that wait for a reply of one server. `R` is the reply to a batch.
@@ -56,7 +57,7 @@ pub(crate) struct Flight<R> {
     is_over: bool,
 }
 
-/// The part of a lookup in the reply to its batch.
+/// The access of one lookup to its values in the reply to the batch.
 pub(crate) struct Ticket<R> {
     reply: Arc<SetOnce<R>>,
     pub(crate) places: SmallVec<[Place; 4]>,
@@ -106,8 +107,9 @@ impl<R> SharedLookups<R> {
         })
     }
 
-    /// Returns whether a lookup may leave alone, in a command of its own: no other is on its way. The
-    /// caller calls [`end`](Self::end) when the lookup has ended or was dropped.
+    /// Lets a lookup leave alone, in a command of its own, if no lookup waits and fewer than
+    /// `max_flights` flights are on their way. After `true`, the caller calls [`end`](Self::end) when
+    /// the lookup has ended or was dropped.
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.state();
         let is_alone = state.flights < self.max_flights && state.waiting.is_none();
@@ -115,8 +117,9 @@ impl<R> SharedLookups<R> {
         is_alone
     }
 
-    /// Records the end of a flight. Returns the flight of the lookups that have arrived meanwhile, unless
-    /// another flight is still on its way. The caller spawns a task that sends it.
+    /// Records the end of a flight. Returns the flight of the lookups that have arrived meanwhile,
+    /// unless more than `max_flights` flights were on their way. The caller spawns a task that sends
+    /// it.
     pub(crate) fn end(self: &Arc<Self>) -> Option<Flight<R>> {
         let mut state = self.state();
         let is_last = state.flights <= self.max_flights;
@@ -202,8 +205,8 @@ impl<R> Flight<R> {
         self.batch.deadline
     }
 
-    /// Gives the lookups their reply, of a length in bytes. Returns the flight of those that have
-    /// arrived meanwhile.
+    /// Gives the lookups their reply, which is `length` bytes long. Returns the flight of the lookups
+    /// that have arrived meanwhile.
     pub(crate) fn land(mut self, reply: R, length: usize) -> Option<Self> {
         // A batch is given one reply.
         let _ = self.batch.reply.set(reply);
@@ -237,7 +240,7 @@ impl<R> Ticket<R> {
 
     /// Returns a reply that arrived while this process had no time to read it.
     async fn if_arrived(&self) -> Option<&R> {
-        // For the tasks that read from the socket, dispatch the reply and end the flight.
+        // Yields to the tasks that read from the socket, dispatch the reply and end the flight.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }

@@ -326,7 +326,7 @@ mod tests {
             let layout = layout(&views).unwrap();
             let primary = usize::from(layout.slots[7].unwrap());
             assert_eq!(layout.primaries[primary].endpoint, at(2));
-            assert!(layout.spares.is_empty(), "it has failed");
+            assert!(layout.spares.is_empty(), "a failed primary is not a spare");
         }
     }
 
