@@ -69,7 +69,7 @@ impl Program {
              [workspace]\n\n\
              [dependencies]\n\
              axum = {{ version = \"0.8\", features = [\"macros\"] }}\n\
-             axum-redis-cache = {{ path = {root:?} }}\n\
+             axum-redis-cache = {{ path = \"../../..\" }}\n\
              serde = {{ version = \"1\", features = [\"derive\"] }}\n",
         );
         fs::write(self.path.join("Cargo.toml"), manifest).unwrap();
