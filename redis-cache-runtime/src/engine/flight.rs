@@ -83,7 +83,7 @@ pub(crate) enum Landing {
     Stored(Entry),
     /// The follower may not use the response, or there is none: it looks the address up again.
     LookUpAgain,
-    /// The run failed, or its response cannot be shared.
+    /// The run failed, its response cannot be shared, or the deadline has passed.
     Failed,
 }
 
@@ -197,8 +197,8 @@ impl Flights {
         }
     }
 
-    /// Lets requests that arrive from now on start a new run. A run that has ended already keeps
-    /// its result.
+    /// Lets requests that arrive from now on start a new run. A run that has already ended keeps its
+    /// result.
     fn supersede(&self, flight: &Arc<Flight>) {
         self.leave(flight);
         flight.progress.send_if_modified(|progress| {

@@ -26,8 +26,8 @@ use crate::observe::{Operation, Span};
 use crate::store::entry::Entry;
 use crate::store::{Claim, Found};
 
-/// The largest number of attempts to follow or to lead a run. After that, the request runs the
-/// handler alone.
+/// The largest number of attempts to follow a run, to lead one, or to take its lease. After that, the
+/// request no longer waits for a run that fills the address.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The longest wait for another process if the search is part of a run itself. Runs in several
@@ -252,7 +252,7 @@ impl<'a, S: Sought> Search<'a, S> {
     }
 
     /// Waits for a turn to run the handler, or for the response of a run that begins after this call.
-    /// Neither response is stored.
+    /// In both cases the response is not stored.
     async fn unstored(&mut self) -> StoredOrPlan<S::Stored> {
         // Without a Tokio runtime, no request can wait.
         if self.only_if_cached() || Handle::try_current().is_err() {

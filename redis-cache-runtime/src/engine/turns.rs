@@ -1,9 +1,9 @@
 //! Queues for runs whose responses are not stored, because the store has a fault or another process
 //! holds the lease for too long. One request for an address runs the handler at a time.
 //!
-//! Requests that arrive during a run share the next run, which begins after all of them have
-//! arrived. So no request gets a response that is older than itself. If a run cannot be shared, a
-//! few handlers run at a time.
+//! Requests that arrive during a run share the next run, which begins after all of them have arrived.
+//! So no request gets the response of a run that began before the request arrived. If a run cannot be
+//! shared, a few handlers run at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -69,7 +69,7 @@ pub(crate) enum ShareResult {
 pub(crate) struct Turn {
     request: QueuedRequest,
     kind: TurnKind,
-    /// The run around this one, if there is one, waits for it.
+    /// Records that the surrounding run, if there is one, waits for the run of this turn.
     _waited_for: Option<Wait>,
 }
 
@@ -92,7 +92,7 @@ enum Position {
     Next(Turn, watch::Receiver<Phase>, Wait),
     /// Another request runs the handler when the current run has ended.
     Follower(QueuedRequest, watch::Receiver<Phase>, Wait),
-    /// The run that the request would wait for waits for the request.
+    /// The run to wait for already waits for this request, so the request must not wait for it.
     Cycle,
 }
 
@@ -297,8 +297,8 @@ impl Drop for Turn {
             return;
         };
         self.request.turns.leave(&self.request.at, shared.run);
-        // After a panic no follower runs in turn: the handler would most likely panic for each of
-        // them.
+        // After a panic, the followers do not wait for each other: the handler would most likely panic
+        // for each of them.
         self.close(if std::thread::panicking() {
             Phase::Failed
         } else {

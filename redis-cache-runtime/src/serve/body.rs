@@ -82,7 +82,7 @@ pub(crate) fn capture(
         let trailers = frame.as_ref().is_ok_and(Frame::is_trailers);
         replay.frames.push_back(frame);
         if broken || trailers {
-            // The declared length does not describe this body.
+            // The size hint does not describe the data, or trailers follow it.
             replay.left = None;
             let reason = if broken {
                 NotStorable::Incomplete
@@ -116,8 +116,8 @@ struct Replay {
     /// anyway.
     room: Option<Room>,
     rest: Body,
-    /// The length of the remaining data; `None`: the declared length does not describe the body, or
-    /// trailers follow the data.
+    /// The length of the remaining data; `None`: the size hint does not describe the data, or trailers
+    /// follow it.
     left: Option<u64>,
 }
 

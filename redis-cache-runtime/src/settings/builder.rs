@@ -16,9 +16,8 @@ const SENTINEL_PORT: u16 = 26379;
 
 impl Settings {
     /// Sets the address and credentials of Redis: `redis://[user[:password]@]host[:port][/db]`,
-    /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Special characters in
-    /// credentials are percent-encoded. `?db=3` also selects a database. *Default:*
-    /// `redis://localhost`.
+    /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Percent-encode special
+    /// characters in credentials. `?db=3` also selects a database. *Default:* `redis://localhost`.
     ///
     /// For a [cluster](Self::cluster), the URL may name several nodes, which share the credentials.
     ///
@@ -254,10 +253,10 @@ impl Settings {
     }
 
     /// Sets the time for which stored entries are served after Redis has proved that it executes
-    /// evictions. To prove it, the cache deletes a key that does not exist: four times within this
-    /// time, and at least twice a second. If Redis refuses evictions or hangs, no process serves an
-    /// evicted entry for longer than this time. The minimum is half a second, the maximum one minute.
-    /// *Default:* 1 s.
+    /// evictions. For this proof, the cache asks Redis to delete a key that does not exist, at
+    /// intervals of at most a quarter of this time, and of at most half a second. If Redis refuses
+    /// evictions or hangs, no process serves an evicted entry for longer than this time. The minimum is
+    /// half a second, the maximum one minute. *Default:* 1 s.
     ///
     /// # Errors
     ///
@@ -299,9 +298,9 @@ impl Settings {
         self
     }
 
-    /// Logs a warning at startup if responses without expiry are stored in a Redis that never evicts
-    /// them, because `maxmemory` is not set or `maxmemory-policy` does not evict keys without expiry.
-    /// *Default:* true.
+    /// Logs a warning when the first connection is opened, if responses without expiry are stored in a
+    /// Redis that never evicts them, because `maxmemory` is not set or `maxmemory-policy` does not
+    /// evict keys without expiry. *Default:* true.
     #[must_use]
     pub fn warn_unbounded_cache(mut self, warn: bool) -> Self {
         self.warn_unbounded_cache = warn;
@@ -400,10 +399,10 @@ impl Settings {
     /// * `collapsed`: the run for another request made the response.
     /// * `detail`: the reason why the response is not stored, as one word. The log explains it.
     ///
-    /// The field never contains the key. Members of the field that caches behind the handler have added
-    /// are kept, and are stored with the response. On a `hit`, the members before the last describe the
-    /// request that stored the response (RFC 9211 §3). A 504 for `only-if-cached` has no member of this
-    /// cache, because no handler ran.
+    /// The field never contains the key. If other caches behind the handler have added members to the
+    /// field, these members are kept and are stored with the response. On a `hit`, the members before
+    /// the last describe the request that stored the response (RFC 9211 §3). A 504 for `only-if-cached`
+    /// has no member of this cache, because no handler ran.
     #[must_use]
     pub fn cache_status(mut self, send: bool) -> Self {
         self.cache_status = send;

@@ -82,7 +82,9 @@ impl Settings {
 
     fn sentinel_deployment(&self) -> Result<Deployment, SettingsError> {
         if self.url.is_some() {
-            return Err(self.wrong_url("none, because {sentinel} is true: see {sentinel_nodes}"));
+            return Err(
+                self.wrong_url("no URL, because {sentinel} is true: set {sentinel_nodes} instead")
+            );
         }
         if self.sentinel_nodes.is_empty() {
             let expected = "at least one host, because {sentinel} is true";
@@ -459,7 +461,7 @@ mod tests {
         let error = refusal(&settings.url("redis://a").unwrap());
         assert_eq!(
             error,
-            "url=redis://…: expected none, because sentinel is true: see sentinel_nodes"
+            "url=redis://…: expected no URL, because sentinel is true: set sentinel_nodes instead"
         );
     }
 

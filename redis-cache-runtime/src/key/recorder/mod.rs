@@ -191,7 +191,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Recorder<'_, D> {
         inner.deserialize_enum(name, variants, visitor)
     }
 
-    /// Records ignored values too, except those that a struct does not declare.
+    /// Records ignored values too, except those that a struct does not declare, and except the
+    /// outermost value: a type that ignores its whole input reads nothing.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         if let Some(ignored) = self.ignored {
             *ignored = true;
@@ -369,8 +370,8 @@ struct Entries<A> {
     fields: Option<&'static [&'static str]>,
     /// The name and the value of each entry. The value is empty until it is read.
     seen: SmallVec<[(String, String); 4]>,
-    /// The type read a name that is not one of its declared fields, so the list of its fields is
-    /// incomplete.
+    /// The type has read the value of a name that is not one of its declared fields, so its list of
+    /// fields is incomplete.
     reads_undeclared: bool,
     field_of: FieldOf,
 }

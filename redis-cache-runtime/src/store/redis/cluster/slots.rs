@@ -65,7 +65,7 @@ struct MergedNode {
     has_slots: bool,
 }
 
-/// The rank of an endpoint. The lowest rank is the most preferred one.
+/// The rank of an endpoint. Of the endpoints of a node, the one with the lowest rank is used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The name in the certificate of the node.
