@@ -91,20 +91,14 @@ impl InterleavedStore {
 
     /// The node of the entry and those of the nonces may answer at different times.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
-        let mut departure = None;
         if let Some(lookups) = &self.lookups {
-            let leaves = self.broken != Broken::JoinsSentLookups && lookups.leave();
-            if !leaves {
-                return self.get_together(lookups, at, holder).await;
-            }
-            departure = Some(Departure(self, lookups));
+            return self.get_together(lookups, at, holder).await;
         }
         let mut found = self
             .command("get entry", || self.memory.get(at, holder))
             .await?;
         let nonces = || self.memory.get(at, false).nonces;
         found.nonces = self.command("get nonces", nonces).await?;
-        drop(departure);
         Ok(found)
     }
 
@@ -121,7 +115,7 @@ impl InterleavedStore {
         let sent = self.sent.lock().unwrap().clone();
         let sent = sent.filter(|_| self.broken == Broken::JoinsSentLookups);
         let ticket = sent.unwrap_or_else(|| {
-            let (ticket, flight) = lookups.join(looked_up, deadline);
+            let (ticket, flight) = lookups.join(looked_up);
             let ticket = Arc::new(ticket);
             if let Some(flight) = flight {
                 self.gate.observe("sends a lookup");
@@ -152,7 +146,7 @@ impl InterleavedStore {
             let names: Vec<_> = flight.names().commands().flatten().map(Vec::from).collect();
             let reply = self.read_names(&names).await;
             *self.sent.lock().unwrap() = None;
-            next = flight.land(reply, 0);
+            next = flight.land(reply, None);
         }
     }
 
@@ -277,18 +271,6 @@ impl InterleavedStore {
 
     pub(crate) fn lose(&self, name: &[u8]) {
         self.memory.lose(name);
-    }
-}
-
-/// A lookup that has left alone. When it is dropped, those that have arrived meanwhile leave.
-struct Departure<'a>(&'a InterleavedStore, &'a Arc<SharedLookups<BatchReply>>);
-
-impl Drop for Departure<'_> {
-    fn drop(&mut self) {
-        let Self(store, lookups) = self;
-        if let Some(next) = lookups.end() {
-            store.spawn_lookups(next);
-        }
     }
 }
 

@@ -45,8 +45,6 @@ struct State<R> {
 struct Batch<R> {
     names: BatchNames,
     lookups: usize,
-    /// The latest deadline of the lookups.
-    deadline: Instant,
     reply: Arc<SetOnce<R>>,
 }
 
@@ -90,8 +88,8 @@ struct BatchName {
 /// The command for a slot.
 struct SlotCommand {
     slot: u16,
-    /// The number of its names.
-    names: usize,
+    /// Indices in `names`.
+    names: Vec<usize>,
 }
 
 impl<R> SharedLookups<R> {
@@ -107,20 +105,10 @@ impl<R> SharedLookups<R> {
         })
     }
 
-    /// Lets a lookup leave alone, in a command of its own, if no lookup waits and fewer than
-    /// `max_flights` flights are on their way. After `true`, the caller calls [`end`](Self::end) when
-    /// the lookup has ended or was dropped.
-    pub(crate) fn leave(&self) -> bool {
-        let mut state = self.state();
-        let is_alone = state.flights < self.max_flights && state.waiting.is_none();
-        state.flights += usize::from(is_alone);
-        is_alone
-    }
-
     /// Records the end of a flight. Returns the flight of the lookups that have arrived meanwhile,
     /// unless more than `max_flights` flights were on their way. The caller spawns a task that sends
     /// it.
-    pub(crate) fn end(self: &Arc<Self>) -> Option<Flight<R>> {
+    fn end(self: &Arc<Self>) -> Option<Flight<R>> {
         let mut state = self.state();
         let is_last = state.flights <= self.max_flights;
         let next = state.waiting.take_if(|_| is_last);
@@ -134,14 +122,12 @@ impl<R> SharedLookups<R> {
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
-        deadline: Instant,
     ) -> (Ticket<R>, Option<Flight<R>>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let State { waiting, spare, .. } = state;
-        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare), deadline));
+        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare)));
         batch.lookups += 1;
-        batch.deadline = batch.deadline.max(deadline);
         let ticket = Ticket {
             places: names
                 .map(|(slot, name)| batch.names.add(slot, name))
@@ -180,11 +166,10 @@ impl<R> SharedLookups<R> {
 }
 
 impl<R> Batch<R> {
-    fn new(names: BatchNames, deadline: Instant) -> Self {
+    fn new(names: BatchNames) -> Self {
         Self {
             names,
             lookups: 0,
-            deadline,
             reply: Arc::new(SetOnce::new()),
         }
     }
@@ -201,18 +186,17 @@ impl<R> Flight<R> {
         &self.batch.names
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
-        self.batch.deadline
-    }
-
     /// Gives the lookups their reply, which is `length` bytes long. Returns the flight of the lookups
     /// that have arrived meanwhile.
-    pub(crate) fn land(mut self, reply: R, length: usize) -> Option<Self> {
+    pub(crate) fn land(mut self, reply: R, length: Option<usize>) -> Option<Self> {
         // A batch is given one reply.
         let _ = self.batch.reply.set(reply);
         let mut state = self.lookups.state();
-        let mean = length / self.batch.lookups.max(1);
-        state.mean_reply = (state.mean_reply * 7 + mean) / 8;
+        // A fault tells nothing about the length of replies.
+        if let Some(length) = length {
+            let mean = length / self.batch.lookups.max(1);
+            state.mean_reply = (state.mean_reply * 7 + mean) / 8;
+        }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
         drop(state);
         self.is_over = true;
@@ -266,8 +250,8 @@ impl BatchNames {
             self.bytes.truncate(start);
             return place;
         }
-        let place = self.append_to_command(slot);
         let index = self.names.len();
+        let place = self.append_to_command(slot, index);
         self.names.push(BatchName {
             hash,
             start,
@@ -280,27 +264,32 @@ impl BatchNames {
         place
     }
 
-    /// Returns the place of the next name in the command for a slot.
-    fn append_to_command(&mut self, slot: u16) -> Place {
+    /// Appends a name to the command for its slot.
+    fn append_to_command(&mut self, slot: u16, name: usize) -> Place {
         let mut commands = self.commands.iter();
         let known = commands.position(|command| command.slot == slot);
         let command = known.unwrap_or_else(|| {
-            self.commands.push(SlotCommand { slot, names: 0 });
+            self.commands.push(SlotCommand {
+                slot,
+                names: Vec::new(),
+            });
             self.commands.len() - 1
         });
         let names = &mut self.commands[command].names;
-        let index = *names;
-        *names += 1;
+        names.push(name);
+        let index = names.len() - 1;
         Place { command, index }
     }
 
     /// Returns the names of each command.
     pub(crate) fn commands(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = &[u8]>> {
-        (0..self.commands.len()).map(|command| {
-            let names = self.names.iter();
-            let names = names.filter(move |name| name.place.command == command);
-            names.map(|name| &self.bytes[name.start..name.end])
-        })
+        let bytes = |index: &usize| {
+            let name = &self.names[*index];
+            &self.bytes[name.start..name.end]
+        };
+        self.commands
+            .iter()
+            .map(move |command| command.names.iter().map(bytes))
     }
 
     /// Removes all names. The memory stays, for the next batch.
@@ -325,9 +314,7 @@ mod tests {
     type Landed = (Ticket<Vec<String>>, Option<Flight<Vec<String>>>);
 
     fn join(lookups: &Lookups, names: &[&str]) -> Landed {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let names = names.iter().map(|name| (0, [*name, "", "", ""]));
-        lookups.join(names, deadline)
+        lookups.join(names.iter().map(|name| (0, [*name, "", "", ""])))
     }
 
     fn names<R>(flight: &Flight<R>) -> Vec<String> {
@@ -340,7 +327,7 @@ mod tests {
     /// Answers a flight with its names as values.
     fn echo(flight: Flight<Vec<String>>, length: usize) -> Option<Flight<Vec<String>>> {
         let values = names(&flight);
-        flight.land(values, length)
+        flight.land(values, Some(length))
     }
 
     #[test]
@@ -350,19 +337,6 @@ mod tests {
             let (_, flight) = join(&lookups, &["a"]);
             assert!(echo(flight.unwrap(), 0).is_none());
         }
-    }
-
-    #[test]
-    fn lookups_wait_for_one_that_left_alone() {
-        let lookups = SharedLookups::new(1);
-        assert!(lookups.leave());
-        assert!(!lookups.leave());
-        assert!(join(&lookups, &["a"]).1.is_none());
-        let next = lookups.end().unwrap();
-        assert!(!lookups.leave());
-        assert!(echo(next, 0).is_none());
-        assert!(lookups.leave());
-        assert!(lookups.end().is_none());
     }
 
     #[test]
@@ -458,15 +432,14 @@ mod tests {
             all in prop::collection::vec(prop::collection::vec("[ab]{0,2}", 1..5), 1..20),
         ) {
             let lookups = SharedLookups::<Vec<Vec<String>>>::new(1);
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])), deadline);
+            let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])));
             // A name belongs to one slot.
             let slot = |name: &str| u16::from(name.ends_with('b'));
             let tickets: Vec<_> = all.iter().map(|names| {
                 let names = names.iter().map(|name| (slot(name), [name.as_str(), "", "", ""]));
-                lookups.join(names, deadline).0
+                lookups.join(names).0
             }).collect();
-            let next = first.unwrap().land(Vec::new(), 0).unwrap();
+            let next = first.unwrap().land(Vec::new(), Some(0)).unwrap();
             let values: Vec<Vec<_>> = next
                 .names()
                 .commands()
@@ -476,7 +449,7 @@ mod tests {
             once.sort();
             once.dedup();
             prop_assert_eq!(once.len(), values.iter().flatten().count());
-            prop_assert!(next.land(values, 0).is_none());
+            prop_assert!(next.land(values, Some(0)).is_none());
             for (names, ticket) in all.iter().zip(tickets) {
                 let values = ticket.reply.get().unwrap();
                 prop_assert_eq!(names.len(), ticket.places.len());

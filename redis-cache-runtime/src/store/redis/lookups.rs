@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use smallvec::SmallVec;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::commands::{bytes, read, values_of};
@@ -29,26 +28,7 @@ pub(super) struct Answers {
     from: Incarnation,
 }
 
-/// A lookup that has left alone. When it is dropped, those that have arrived meanwhile leave.
-pub(super) struct Departure<'a>(&'a Arc<Node>);
-
-impl Drop for Departure<'_> {
-    fn drop(&mut self) {
-        // Without a runtime, the lookups that wait are late.
-        if let Some(next) = self.0.lookups.end()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(Arc::clone(self.0).send_lookups(next));
-        }
-    }
-}
-
 impl Node {
-    /// Marks a lookup that leaves alone; `None`: others are on their way.
-    pub(super) fn depart(self: &Arc<Self>) -> Option<Departure<'_>> {
-        self.lookups.leave().then(|| Departure(self))
-    }
-
     /// Reads names, each with its slot, in a command that lookups share. `Ok(Err(..))`: the server refused
     /// the command for a slot.
     pub(super) async fn look_up<'a>(
@@ -56,7 +36,7 @@ impl Node {
         names: impl Iterator<Item = (u16, Name<'a>)>,
         deadline: Instant,
     ) -> Result<Result<Values, Fault>, Fault> {
-        let (ticket, flight) = self.lookups.join(names, deadline);
+        let (ticket, flight) = self.lookups.join(names);
         if let Some(flight) = flight {
             tokio::spawn(Arc::clone(self).send_lookups(flight));
         }
@@ -85,26 +65,30 @@ impl Node {
         let mut next = Some(first);
         while let Some(flight) = next {
             let reply = self.send_batch(&flight).await;
-            let length = reply.as_ref().map_or(0, Answers::length);
+            let length = reply.as_ref().ok().map(Answers::length);
             next = flight.land(reply, length);
         }
     }
 
+    /// Sends the lookups of a flight. The budget of the command begins now: a lookup that has waited for
+    /// long may be late, but the server is not to blame for that.
     async fn send_batch(&self, flight: &Flight<BatchReply>) -> BatchReply {
+        let deadline = Instant::now() + self.lookup_budget;
         let mut commands = flight.names().commands();
-        if commands.len() == 1 {
-            let command = read(commands.next().into_iter().flatten());
+        if let (1, Some(names)) = (commands.len(), commands.next()) {
+            let command = read(names);
             let request = Request::One(&command, Purpose::LOOKUP);
-            let Reply { value, from } = self.send(request, flight.deadline()).await?;
+            let Reply { value, from } = self.send(request, deadline).await?;
             let commands = vec![answer(value)];
             return Ok(Answers { commands, from });
         }
+        let commands = flight.names().commands();
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for names in commands {
             pipeline.add_command(read(names));
         }
         let request = Request::Many(&pipeline, Purpose::LOOKUP);
-        let Reply { value, from } = self.send(request, flight.deadline()).await?;
+        let Reply { value, from } = self.send(request, deadline).await?;
         let commands = values_of(value)?.into_iter().map(answer).collect();
         Ok(Answers { commands, from })
     }

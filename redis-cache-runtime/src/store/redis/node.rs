@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
@@ -28,6 +29,8 @@ pub(super) struct Node {
     large: Link,
     next: AtomicUsize,
     pub(super) lookups: Arc<SharedLookups<BatchReply>>,
+    /// The time budget of a lookup, from its command on.
+    pub(super) lookup_budget: Duration,
     #[cfg(feature = "cluster")]
     server_state: Arc<ServerState>,
 }
@@ -53,6 +56,7 @@ impl Node {
             large: link(0),
             next: AtomicUsize::new(0),
             lookups: SharedLookups::new(context.connections),
+            lookup_budget: Purpose::LOOKUP.budget(context.budget),
             #[cfg(feature = "cluster")]
             server_state,
         }

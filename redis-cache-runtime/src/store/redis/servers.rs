@@ -101,16 +101,12 @@ impl Servers {
     {
         let deadline = Instant::now() + purpose.budget(self.context.budget);
         match &self.kind {
+            Kind::One(node) if purpose.is_large() => {
+                let command = read(names().map(Arg));
+                // Boxed, so that the future of an ordinary lookup stays small.
+                Box::pin(node.read_alone(command, purpose, deadline)).await
+            }
             Kind::One(node) => {
-                let departure = if purpose.is_large() {
-                    None
-                } else {
-                    node.depart()
-                };
-                if purpose.is_large() || departure.is_some() {
-                    let command = read(names().map(Arg));
-                    return node.read_alone(command, purpose, deadline).await;
-                }
                 // The slots of one server are not told apart.
                 let names = names().map(|name| (0, name));
                 node.look_up(names, deadline).await?
