@@ -66,7 +66,7 @@ impl Server {
         let redis = RedisServer::start();
         let proxy = Proxy::start(redis.address().into()).await;
         let settings = Settings::from_url(proxy.url()).unwrap();
-        // No pulse is due, and no lookup is late, while the proxy holds the replies.
+        // Neither a lookup nor a pulse is late while the proxy holds the replies.
         let settings = settings.socket_timeout(Duration::from_secs(20));
         let arrived = Arc::new(AtomicUsize::new(0));
         let state = Counted {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::entry::Entry;
 #[cfg(any(feature = "redis", test))]
-use super::{Incarnation, nonce_on};
+use super::{Incarnation, stored_nonce};
 use super::{Nonce, Token};
 #[cfg(any(feature = "redis", test))]
 use crate::key::{Address, Names};
@@ -32,10 +32,7 @@ impl Found {
     ) -> Self {
         let entry = values.next().and_then(|(value, _)| value);
         let holder = holder.then(|| values.next_back()?.0).flatten();
-        let nonce = |(value, from): (Option<Bytes>, _)| {
-            let nonce = value?.as_ref().try_into().ok()?;
-            Some(nonce_on(nonce, from))
-        };
+        let nonce = |(value, from): (Option<Bytes>, _)| stored_nonce(&value?, from);
         let mut nonces: SmallVec<_> = values.map(nonce).collect();
         if at.reads_early() && names.witness().is_none() {
             nonces.push(None);

@@ -62,6 +62,13 @@ pub(crate) fn nonce_on(mut nonce: Nonce, server: Incarnation) -> Nonce {
     nonce
 }
 
+/// Parses a nonce, and combines it with the incarnation of its server.
+#[cfg(any(feature = "redis", test))]
+fn stored_nonce(bytes: &[u8], server: Incarnation) -> Option<Nonce> {
+    let nonce = bytes.try_into().ok()?;
+    Some(nonce_on(nonce, server))
+}
+
 /// The longest pause before a retry of pending evictions.
 pub(crate) const LAST_EVICTION_RETRY: Duration = Duration::from_millis(250);
 

@@ -52,7 +52,6 @@ struct Batch<R> {
 pub(crate) struct Flight<R> {
     lookups: Arc<SharedLookups<R>>,
     batch: Batch<R>,
-    is_over: bool,
 }
 
 /// The access of one lookup to its values in the reply to the batch.
@@ -105,18 +104,6 @@ impl<R> SharedLookups<R> {
         })
     }
 
-    /// Records the end of a flight. Returns the flight of the lookups that have arrived meanwhile,
-    /// unless more than `max_flights` flights were on their way. The caller spawns a task that sends
-    /// it.
-    fn end(self: &Arc<Self>) -> Option<Flight<R>> {
-        let mut state = self.state();
-        let is_last = state.flights <= self.max_flights;
-        let next = state.waiting.take_if(|_| is_last);
-        state.flights -= usize::from(next.is_none());
-        drop(state);
-        next.map(|batch| self.flight(batch))
-    }
-
     /// Adds a lookup of names, each with its slot, to those that wait. If a flight is returned, the caller
     /// spawns a task that sends it.
     pub(crate) fn join<'a>(
@@ -147,7 +134,6 @@ impl<R> SharedLookups<R> {
         Flight {
             lookups: Arc::clone(self),
             batch,
-            is_over: false,
         }
     }
 
@@ -186,28 +172,30 @@ impl<R> Flight<R> {
         &self.batch.names
     }
 
-    /// Gives the lookups their reply, which is `length` bytes long. Returns the flight of the lookups
-    /// that have arrived meanwhile.
+    /// Gives the lookups their reply, which is `length` bytes long; `None`: a fault, which tells nothing
+    /// about the length of replies. Returns the flight of the lookups that have arrived meanwhile, unless
+    /// more than `max_flights` flights were on their way.
     pub(crate) fn land(mut self, reply: R, length: Option<usize>) -> Option<Self> {
         // A batch is given one reply.
         let _ = self.batch.reply.set(reply);
         let mut state = self.lookups.state();
-        // A fault tells nothing about the length of replies.
         if let Some(length) = length {
             let mean = length / self.batch.lookups.max(1);
             state.mean_reply = (state.mean_reply * 7 + mean) / 8;
         }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
+        let is_last = state.flights <= self.lookups.max_flights;
+        let next = state.waiting.take_if(|_| is_last);
+        state.flights -= usize::from(next.is_none());
         drop(state);
-        self.is_over = true;
-        self.lookups.end()
+        next.map(|batch| self.lookups.flight(batch))
     }
 }
 
 impl<R> Drop for Flight<R> {
     /// Lets the next lookup leave, if the task was dropped with its runtime.
     fn drop(&mut self) {
-        if !self.is_over {
+        if self.batch.reply.get().is_none() {
             self.lookups.state().flights -= 1;
         }
     }

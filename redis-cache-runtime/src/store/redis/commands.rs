@@ -98,14 +98,21 @@ pub(super) fn delete<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Cmd {
 
 fn about(command: &str, names: impl IntoIterator<Item = impl ToRedisArgs>) -> Cmd {
     let names = names.into_iter();
-    let (lower, upper) = names.size_hint();
-    let arguments = 1 + upper.unwrap_or(lower);
+    let arguments = 1 + names.size_hint().0;
     let mut cmd = Cmd::with_capacity(arguments, arguments * 96);
     cmd.arg(command);
     for name in names {
         cmd.arg(name);
     }
     cmd
+}
+
+/// Returns a reply, unless the server refused the command.
+pub(super) fn refuse_errors(value: Value) -> Result<Value, Fault> {
+    match value {
+        Value::ServerError(error) => Err(Fault::Refused(error.code().to_owned())),
+        value => Ok(value),
+    }
 }
 
 /// Returns the bytes of a value, if it is a string.

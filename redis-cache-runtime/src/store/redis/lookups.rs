@@ -7,7 +7,7 @@ use redis::{Cmd, Pipeline, Value};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::commands::{bytes, read, values_of};
+use super::commands::{bytes, read, refuse_errors, values_of};
 use super::node::{Node, Reply};
 use super::request::{Purpose, Request};
 use crate::key::Name;
@@ -56,8 +56,8 @@ impl Node {
     ) -> Result<Values, Fault> {
         let request = Request::One(&command, purpose);
         let Reply { value, from } = self.send(request, deadline).await?;
-        let values = accepted(value)?.into_iter();
-        Ok(values.map(|value| (bytes(value), from)).collect())
+        let values = answer(value)?;
+        Ok(values.into_iter().map(|value| (value, from)).collect())
     }
 
     /// Sends the lookups of a flight, and then those that have arrived meanwhile.
@@ -117,13 +117,6 @@ impl Answers {
 
 /// Returns the strings in the reply to one command.
 fn answer(reply: Value) -> Result<Vec<Option<Bytes>>, Fault> {
-    Ok(accepted(reply)?.into_iter().map(bytes).collect())
-}
-
-/// Returns the values in the reply to one command.
-fn accepted(reply: Value) -> Result<Vec<Value>, Fault> {
-    match reply {
-        Value::ServerError(error) => Err(Fault::Refused(error.code().to_owned())),
-        reply => values_of(reply),
-    }
+    let values = values_of(refuse_errors(reply)?)?;
+    Ok(values.into_iter().map(bytes).collect())
 }

@@ -44,7 +44,7 @@ use self::request::Purpose;
 use self::servers::{Command, Servers};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token,
-    WITNESS_TTL, nonce_on,
+    WITNESS_TTL, stored_nonce,
 };
 use crate::key::{Address, Eviction, Names, Owed};
 use crate::observe::PingError;
@@ -293,15 +293,8 @@ impl RedisStore {
     }
 }
 
-/// Parses a nonce, and combines it with the incarnation of its server.
 fn nonce((value, from): (Value, Incarnation)) -> Option<Nonce> {
-    match value {
-        Value::BulkString(bytes) => {
-            let nonce = bytes.as_slice().try_into().ok()?;
-            Some(nonce_on(nonce, from))
-        }
-        _ => None,
-    }
+    stored_nonce(&bytes(value)?, from)
 }
 
 fn token(value: &Value) -> Option<Token> {

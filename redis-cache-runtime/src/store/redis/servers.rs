@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, Task};
-use super::commands::{Arg, delete, read, values_of};
+use super::commands::{Arg, delete, read, refuse_errors, values_of};
 use super::context::ClientContext;
 use super::finder::Finder;
 use super::handle::Redis;
@@ -267,12 +267,5 @@ impl Servers {
         let deadline = Instant::now() + request.purpose().budget(self.context.budget);
         let Reply { value, from } = node.send(request, deadline).await?;
         refuse_errors(value).map(|value| Reply { value, from })
-    }
-}
-
-fn refuse_errors(value: Value) -> Result<Value, Fault> {
-    match value {
-        Value::ServerError(error) => Err(Fault::Refused(error.code().to_owned())),
-        value => Ok(value),
     }
 }

@@ -35,7 +35,7 @@ impl Cluster {
     }
 
     /// Reads values in commands that lookups share. `None`: a slot has no known primary, or its node
-    /// redirects to another.
+    /// refuses the command, for example because it redirects to another node.
     async fn look_up(
         &self,
         names: &[Name<'_>],
