@@ -75,8 +75,8 @@ pub use redis_cache_macros::KeyPart;
 pub use redis_cache_runtime::Redis;
 pub use redis_cache_runtime::{
     Cache, CacheKey, CertReqs, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
-    KeyWriter, LeaseState, PingError, ReadsRequest, ServerStatus, Settings, SettingsError, Source,
-    Status, StoredEntry, Ttl, UrlReader, Values, X_REDIS_CACHE,
+    KeyWriter, LeaseState, NearCacheStatus, PingError, ReadsRequest, ServerStatus, Settings,
+    SettingsError, Source, Status, StoredEntry, Ttl, UrlReader, Values, X_REDIS_CACHE,
 };
 
 #[doc(hidden)]

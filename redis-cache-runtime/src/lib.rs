@@ -23,7 +23,7 @@ pub use key::CacheKey;
 pub use key::part::{KeyPart, KeyWriter};
 pub use key::reader::UrlReader;
 pub use observe::PingError;
-pub use observe::status::{ConnectionState, ServerStatus, Status};
+pub use observe::status::{ConnectionState, NearCacheStatus, ServerStatus, Status};
 pub use serve::explanation::{Explanation, LeaseState, StoredEntry};
 pub use settings::{CertReqs, Settings, SettingsError};
 #[cfg(feature = "redis")]

@@ -19,6 +19,7 @@ mod freshness;
 mod keys;
 mod layers;
 mod lifetimes;
+mod near;
 mod nested;
 mod nginx;
 mod outage;

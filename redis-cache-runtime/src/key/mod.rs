@@ -32,7 +32,7 @@ pub(crate) use slots::Slots;
 pub(crate) use slots::slot_of_key;
 #[cfg(feature = "cluster")]
 pub(crate) use slots::{SLOTS, slot, tag};
-#[cfg(test)]
+#[cfg(any(feature = "redis", test))]
 pub(crate) use spelling::hex;
 pub(crate) use spelling::{Group, Name, group, is_group, is_hashed, unscoped};
 pub(crate) use variant::{Selecting, Variant};

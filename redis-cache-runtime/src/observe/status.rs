@@ -25,6 +25,20 @@ pub struct Status {
     pub pending_evictions: usize,
     /// The number of failed operations since the cache was created.
     pub faults: u64,
+    /// The near cache, if one is on.
+    pub near_cache: Option<NearCacheStatus>,
+}
+
+/// The state of a near cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NearCacheStatus {
+    /// The number of copies, with those that are no longer served.
+    pub entries: usize,
+    /// The estimated memory of the copies, in bytes.
+    pub bytes: usize,
+    /// The largest memory of the copies, in bytes.
+    pub max_bytes: usize,
 }
 
 /// The state of the connections to one server.

@@ -7,7 +7,8 @@ use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
 use super::variables::{
-    CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NODES, PORT, PREFIX, PULSE, is_pulse,
+    CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NEAR_BYTES, NODES, PORT, PREFIX, PULSE, WINDOW,
+    is_near_cache, is_pulse, is_window,
 };
 use super::{CertReqs, Settings, SettingsError};
 
@@ -360,6 +361,41 @@ impl Settings {
     pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
         self.max_memory_bytes = bytes;
         self
+    }
+
+    /// Turns on a near cache of this size: copies of the entries in Redis, in this process. A HIT in the
+    /// near cache contacts nobody. If the copies exceed this size, those that are used least are removed.
+    /// Entries longer than 256 KiB are not kept. 0: no near cache. The minimum is 4 MiB. *Default:* 0.
+    ///
+    /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 6.0 and later), and an
+    /// eviction waits until each process has applied it. So when the response to an eviction starts, no
+    /// process serves the old entry, as without near caches. If Redis does not track reads, and in a
+    /// Redis Cluster, the near cache is off, and the log says so once.
+    ///
+    /// # Errors
+    ///
+    /// The size is too small.
+    pub fn near_cache_bytes(mut self, bytes: usize) -> Result<Self, SettingsError> {
+        check("near_cache_bytes", bytes, NEAR_BYTES, is_near_cache(bytes))?;
+        self.near_cache_bytes = bytes;
+        Ok(self)
+    }
+
+    /// Sets the time for which copies in a near cache are served after a reply of Redis has proved that
+    /// they are current. While copies are served, the process sends four commands in this time. If a
+    /// process does not answer, for example because it has died, evictions of all processes wait for its
+    /// window before they give it up. Use the same value in all processes, with and without a near
+    /// cache: if Redis loses the list of the processes with near caches, evictions wait for their own
+    /// window. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
+    ///
+    /// # Errors
+    ///
+    /// The time is out of range.
+    pub fn near_cache_window(mut self, window: Duration) -> Result<Self, SettingsError> {
+        let allowed = is_window(window);
+        check("near_cache_window", window.as_secs_f64(), WINDOW, allowed)?;
+        self.near_cache_window = window;
+        Ok(self)
     }
 
     /// Applies the `Cache-Control` directives of requests (RFC 9111 §5.2.1). If this is false, clients

@@ -27,6 +27,9 @@ pub(super) const PULSE: &str = "a number of seconds from 0.5 to 60";
 /// The longest time limit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
+pub(super) const WINDOW: &str = "a number of seconds from 0.01 to 1";
+pub(super) const NEAR_BYTES: &str =
+    "a number of bytes, at least 4194304; 0 turns the near cache off";
 const RUNS: &str = "a number of runs";
 const BYTES: &str = "a number of bytes";
 const CERT_REQS: &str = "required or none";
@@ -60,7 +63,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 36] = [
+pub(super) const VARIABLES: [Variable; 38] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -94,6 +97,8 @@ pub(super) const VARIABLES: [Variable; 36] = [
     variable!(max_body_bytes, BYTES, number),
     variable!(max_streamed_bytes, BYTES, number),
     variable!(max_memory_bytes, BYTES, number),
+    variable!(near_cache_bytes?, NEAR_BYTES, number),
+    variable!(near_cache_window?, WINDOW, seconds),
     variable!(request_directives, BOOLEAN, boolean),
     variable!(cache_status, BOOLEAN, boolean),
     variable!(cache_groups, BOOLEAN, boolean),
@@ -126,6 +131,16 @@ pub(super) fn is_wait(duration: Duration) -> bool {
 /// Returns whether the interval of pulses is allowed.
 pub(super) fn is_pulse(duration: Duration) -> bool {
     (Duration::from_millis(500)..=Duration::from_secs(60)).contains(&duration)
+}
+
+/// Returns whether the window of a near cache is allowed.
+pub(super) fn is_window(duration: Duration) -> bool {
+    (Duration::from_millis(10)..=Duration::from_secs(1)).contains(&duration)
+}
+
+/// Returns whether a near cache may have that size. A smaller one would have no room for long entries.
+pub(super) fn is_near_cache(bytes: usize) -> bool {
+    bytes == 0 || bytes >= 4 * 1024 * 1024
 }
 
 fn whole_seconds(text: &str) -> Option<Duration> {

@@ -11,7 +11,7 @@ use super::{Nonce, Token};
 use crate::key::{Address, Names};
 
 /// The result of one lookup. All values from one node are from the same moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
@@ -42,6 +42,19 @@ impl Found {
             nonces,
             holder: holder.as_deref().map(Token::of_bytes),
         }
+    }
+
+    /// Returns the result without the nonce that every eviction removes: it may have changed when the
+    /// result is used again.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn without_witness(&self, at: &Address) -> Self {
+        let mut found = self.clone();
+        if at.reads_early()
+            && let Some(witness) = found.nonces.last_mut()
+        {
+            *witness = None;
+        }
+        found
     }
 
     /// Returns the entry, if it decodes and all its stamps are current.

@@ -21,6 +21,8 @@ pub(crate) mod gate;
 pub(crate) mod interleaved;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(any(feature = "redis", test))]
+pub(crate) mod near;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", test))]
@@ -35,7 +37,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::key::{Address, Eviction, Name, Names, Owed};
 use crate::observe::fault::Fault;
-use crate::observe::status::ServerStatus;
+use crate::observe::status::{NearCacheStatus, ServerStatus};
 
 #[cfg(feature = "memory")]
 pub(crate) use memory::MemoryStore;
@@ -343,6 +345,15 @@ impl Store {
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.servers(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Returns the state of the near cache, if one is on.
+    pub(crate) fn near_cache(&self) -> Option<NearCacheStatus> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.near_cache(),
+            _ => None,
         }
     }
 

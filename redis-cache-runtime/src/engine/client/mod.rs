@@ -89,6 +89,7 @@ impl StoreClient {
             servers: self.store.servers(),
             pending_evictions: self.queue.len(),
             faults: self.faults.count(),
+            near_cache: self.store.near_cache(),
         }
     }
 

@@ -10,7 +10,8 @@ use crate::key::Name;
 use crate::observe::fault::Fault;
 use crate::store::random_nonce;
 
-/// Reads a nonce or seeds it, and makes it last at least as long as asked.
+/// Reads a nonce or seeds it, and makes it last at least as long as asked. A nonce that is prolonged lasts
+/// half as long again: each prolongation invalidates the copies in near caches.
 /// KEYS: nonce. ARGV: fresh nonce, milliseconds (0: for ever).
 const SEED: &str = "\
 local nonce = redis.pcall('GET', KEYS[1])
@@ -24,7 +25,7 @@ end
 local left = redis.call('PTTL', KEYS[1])
 if left >= 0 then
   if ttl == 0 then redis.call('PERSIST', KEYS[1])
-  elseif left < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+  elseif left < ttl then redis.call('PEXPIRE', KEYS[1], ttl + math.floor(ttl / 2)) end
 end
 return nonce";
 

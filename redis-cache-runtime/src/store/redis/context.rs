@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 
+use super::near::NearNames;
 use super::reconnecting::LAST_RETRY;
 use super::server_info::ServerInfo;
-use crate::observe::fault::FaultLog;
-use crate::settings::Settings;
+use crate::observe::fault::{Fault, FaultLog};
+use crate::settings::{Deployment, Settings};
 use crate::store::LAST_EVICTION_RETRY;
+use crate::store::near::NearCache;
 
 /// The time that a process needs after it has connected to send its pending evictions.
 const SENDING_EVICTIONS: Duration = Duration::from_millis(250);
@@ -45,12 +47,24 @@ pub(super) struct ClientContext {
     /// The time for which a server is trusted after it accepted a pulse.
     pub(super) pulse: Duration,
     pub(super) faults: Arc<FaultLog>,
+    /// The near cache, if there is one.
+    pub(super) near_cache: Option<Arc<NearCache>>,
+    /// The time for which copies in a near cache are served after a proof.
+    pub(super) near_window: Duration,
+    pub(super) near_names: NearNames,
     /// Set until the log has warned that entries without a `ttl` are kept without limit.
     warns_of_unbounded: AtomicBool,
+    /// Set until the log has warned that the server does not track reads.
+    warns_of_tracking: AtomicBool,
 }
 
 impl ClientContext {
-    pub(super) fn new(settings: &Settings, db: i64, faults: Arc<FaultLog>) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        db: i64,
+        deployment: &Deployment,
+        faults: Arc<FaultLog>,
+    ) -> Self {
         let config = AsyncConnectionConfig::new()
             // The attempt as a whole has its own time limit.
             .set_connection_timeout(None)
@@ -69,6 +83,10 @@ impl ClientContext {
             settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
             pulse: settings.pulse,
             faults,
+            near_cache: near_cache(settings, deployment),
+            near_window: settings.near_cache_window,
+            near_names: NearNames::new(&settings.prefix),
+            warns_of_tracking: AtomicBool::new(true),
             warns_of_unbounded: AtomicBool::new(
                 settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
             ),
@@ -83,6 +101,16 @@ impl ClientContext {
         }
     }
 
+    /// Warns once that the server does not track reads, so that the near cache stays empty.
+    pub(super) fn warn_of_tracking(&self, fault: &Fault) {
+        if self.warns_of_tracking.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                %fault,
+                "the near cache is off: this Redis does not offer RESP3 and CLIENT TRACKING"
+            );
+        }
+    }
+
     /// Warns once if entries without a `ttl` would be kept without limit.
     pub(super) fn warn_of_unbounded(&self, server: &ServerInfo) {
         if server.keeps_for_ever && self.warns_of_unbounded.swap(false, Ordering::Relaxed) {
@@ -92,4 +120,19 @@ impl ClientContext {
             );
         }
     }
+}
+
+/// Returns the near cache, if the settings turn one on.
+fn near_cache(settings: &Settings, deployment: &Deployment) -> Option<Arc<NearCache>> {
+    if settings.near_cache_bytes == 0 {
+        return None;
+    }
+    #[cfg(feature = "cluster")]
+    if matches!(deployment, Deployment::Cluster(_)) {
+        tracing::warn!("the near cache is off: it does not support clusters");
+        return None;
+    }
+    #[cfg(not(feature = "cluster"))]
+    let _ = deployment;
+    Some(NearCache::new(settings.near_cache_bytes))
 }

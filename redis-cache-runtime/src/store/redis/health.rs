@@ -114,6 +114,11 @@ impl Health {
         }
     }
 
+    /// Returns the time at which the connection was opened.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Returns the number of bytes that have arrived.
     pub(super) fn received(&self) -> u64 {
         self.received.bytes()

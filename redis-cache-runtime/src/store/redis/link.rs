@@ -4,27 +4,30 @@
 //! After Redis was unreachable, lookups are ignored for a while: in that time the other processes send
 //! their pending evictions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{RedisFuture, Value};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::context::ClientContext;
 use super::end::End;
 use super::health::{Health, Trust, loss_of};
+use super::near::{self, Pushes};
 use super::pulse::Answer;
 use super::reconnecting::{Availability, Loss, Open, Reconnecting};
 use super::request::{Purpose, until};
-use super::server::Opened;
+use super::server::{Opened, Server};
 use super::server_info::ServerInfo;
 use super::server_state::ServerState;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::ConnectionState;
 use crate::store::Incarnation;
+use crate::store::near::connection::TrackedConnection;
 
 pub(super) struct Link {
     reconnecting: Reconnecting<Opener>,
@@ -33,6 +36,8 @@ pub(super) struct Link {
 struct Opener {
     context: Arc<ClientContext>,
     server_state: Arc<ServerState>,
+    /// The server tracks what is read on the connection, for the near cache.
+    is_tracked: bool,
     /// Redis was unreachable since the last connection.
     was_away: AtomicBool,
 }
@@ -46,21 +51,40 @@ pub(super) struct Connected {
 }
 
 /// The parts of a connection that its clones share. A lookup carries a clone, which has to be small.
-struct SharedConnection {
+pub(super) struct SharedConnection {
+    context: Arc<ClientContext>,
     health: Health,
     /// The incarnation of the server.
     incarnation: Incarnation,
     /// The generation number of the primary.
     generation: u64,
     server_state: Arc<ServerState>,
-    _opened: Opened,
+    /// The connection as the near cache knows it, if the server tracks what is read on it.
+    tracked: Option<Arc<TrackedConnection>>,
+    /// The task that attends to the tracked connection.
+    attendant: OnceLock<AbortOnDropHandle<()>>,
+    opened: Opened,
 }
 
 impl Link {
     pub(super) fn new(context: Arc<ClientContext>, server_state: Arc<ServerState>) -> Self {
+        Self::open_by(context, server_state, false)
+    }
+
+    /// Returns a connection for a near cache.
+    pub(super) fn tracked(context: Arc<ClientContext>, server_state: Arc<ServerState>) -> Self {
+        Self::open_by(context, server_state, true)
+    }
+
+    fn open_by(
+        context: Arc<ClientContext>,
+        server_state: Arc<ServerState>,
+        is_tracked: bool,
+    ) -> Self {
         let reconnecting = Reconnecting::new(Opener {
             context,
             server_state,
+            is_tracked,
             was_away: AtomicBool::new(false),
         });
         Self { reconnecting }
@@ -95,6 +119,9 @@ impl Link {
 
     /// Records the end of an operation, and replaces a lost connection.
     pub(super) fn note<T>(&self, end: &End<T>, purpose: Purpose, on: &Connected) {
+        if !matches!(end, Ok(Ok(_))) {
+            on.disprove();
+        }
         if let Some(loss) = on.shared.health.note(end, purpose, on.received) {
             self.reconnecting.lose(on, loss);
         }
@@ -138,6 +165,22 @@ impl Connected {
         self.shared.health.trust_at(moment)
     }
 
+    /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
+    pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
+        self.shared.tracked.as_ref()
+    }
+
+    fn disprove(&self) {
+        if let Some(tracked) = self.tracked() {
+            tracked.disprove();
+        }
+    }
+
+    /// Returns the time at which the connection was opened.
+    pub(super) fn since(&self) -> Instant {
+        self.shared.health.since()
+    }
+
     /// Returns the incarnation of the server.
     pub(super) fn incarnation(&self) -> Incarnation {
         self.shared.incarnation
@@ -145,10 +188,7 @@ impl Connected {
 
     /// Returns the trust in replies that arrive by a deadline.
     pub(super) fn trust(&self, deadline: Instant) -> Trust {
-        if self.is_replaced() {
-            return Trust::Unattended;
-        }
-        self.shared.health.trust(deadline)
+        self.shared.trust(deadline)
     }
 
     /// Returns whether the primary replaced another, which other processes may not know yet.
@@ -156,12 +196,40 @@ impl Connected {
         self.shared.generation > 1 && self.trust(Instant::now()) == Trust::Doubted(Fault::Settling)
     }
 
+    fn is_replaced(&self) -> bool {
+        self.shared.is_replaced()
+    }
+}
+
+impl SharedConnection {
+    pub(super) fn context(&self) -> &ClientContext {
+        &self.context
+    }
+
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.opened.connection.clone()
+    }
+
+    fn trust(&self, deadline: Instant) -> Trust {
+        if self.is_replaced() {
+            return Trust::Unattended;
+        }
+        self.health.trust(deadline)
+    }
+
+    /// Returns the reason why a reply that has arrived just now is not trusted, if there is one.
+    pub(super) fn check_trust(&self) -> Result<(), Fault> {
+        match self.trust(Instant::now()) {
+            Trust::Trusted => Ok(()),
+            Trust::Doubted(fault) => Err(fault),
+            Trust::Unattended => Err(Fault::Late),
+        }
+    }
+
     /// Returns whether another connection leads to a newer primary, which may have taken evictions that
     /// this primary has not.
     fn is_replaced(&self) -> bool {
-        self.shared
-            .server_state
-            .has_newer_than(self.shared.generation)
+        self.server_state.has_newer_than(self.generation)
     }
 }
 
@@ -171,7 +239,7 @@ impl Open for Opener {
     /// Opens a connection to a primary that answers in time.
     async fn open(&self) -> Result<Connected, Fault> {
         let (server, generation) = self.server_state.finder.find(&self.context).await?;
-        let opened = server.connect(&self.context).await?;
+        let (opened, tracked) = self.connect(&server).await?;
         let health = Health::new(self.context.terms(), opened.received.clone());
         let mut connection = opened.connection.clone();
         let informed = timeout(
@@ -180,15 +248,25 @@ impl Open for Opener {
         );
         let incarnation = informed.await.map_err(|_| Fault::Timeout)??;
         self.server_state.observe_generation(generation);
+        let shared = Arc::new(SharedConnection {
+            context: Arc::clone(&self.context),
+            health,
+            incarnation,
+            generation,
+            server_state: Arc::clone(&self.server_state),
+            tracked,
+            attendant: OnceLock::new(),
+            opened,
+        });
+        if let Some(tracked) = &shared.tracked {
+            let attendant = near::attend(Arc::downgrade(&shared), Arc::clone(tracked));
+            let attendant = AbortOnDropHandle::new(tokio::spawn(attendant));
+            // A connection has one attendant.
+            let _ = shared.attendant.set(attendant);
+        }
         Ok(Connected {
             connection,
-            shared: Arc::new(SharedConnection {
-                health,
-                incarnation,
-                generation,
-                server_state: Arc::clone(&self.server_state),
-                _opened: opened,
-            }),
+            shared,
             received: 0,
         })
     }
@@ -240,6 +318,33 @@ impl Open for Opener {
 }
 
 impl Opener {
+    /// Connects, and asks the server to track what is read if the connection is for a near cache. A
+    /// server that cannot do so gets an ordinary connection.
+    async fn connect(
+        &self,
+        server: &Server,
+    ) -> Result<(Opened, Option<Arc<TrackedConnection>>), Fault> {
+        let pushes = self
+            .is_tracked
+            .then(|| Pushes::new(&self.context))
+            .flatten();
+        let Some(pushes) = pushes else {
+            return Ok((server.connect(&self.context, None).await?, None));
+        };
+        match server.connect(&self.context, Some(pushes.clone())).await {
+            Ok(mut opened) => {
+                let tracked = pushes.start(&mut opened.connection).await;
+                Ok((opened, tracked))
+            }
+            Err(fault) if fault.is_absence() => Err(fault),
+            Err(fault) => {
+                let opened = server.connect(&self.context, None).await?;
+                self.context.warn_of_tracking(&fault);
+                Ok((opened, None))
+            }
+        }
+    }
+
     /// Reads the server info and sends the first pulse. A replica is refused, and so is a server that is
     /// still loading its data.
     async fn read_server_info(
@@ -324,6 +429,7 @@ impl Opener {
             }
             Ok(Answer::Refused(code)) => {
                 self.refused(&on.shared.health, &code);
+                on.disprove();
                 loss_of(&code)
             }
             Ok(Answer::Elsewhere) => {

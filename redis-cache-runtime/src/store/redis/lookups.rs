@@ -13,6 +13,7 @@ use super::request::{Purpose, Request};
 use crate::key::Name;
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
+use crate::store::near::connection::TrackedConnection;
 use crate::store::shared_lookups::{Flight, Place, Ticket};
 
 /// The values of names, each with the server that answered.
@@ -21,11 +22,19 @@ pub(super) type Values = SmallVec<[(Option<Bytes>, Incarnation); 4]>;
 /// The reply to the commands of a batch.
 pub(super) type BatchReply = Result<Answers, Fault>;
 
+/// The values of a lookup, and the connection on which the server tracks them for the near cache, if it
+/// does.
+pub(super) struct LookedUp {
+    pub(super) values: Values,
+    pub(super) tracked: Option<Arc<TrackedConnection>>,
+}
+
 /// The answers to the commands of a batch, and the server that answered.
 pub(super) struct Answers {
     /// The values of each command, or the reason why the server refused it.
     commands: Vec<Result<Vec<Option<Bytes>>, Fault>>,
     from: Incarnation,
+    tracked: Option<Arc<TrackedConnection>>,
 }
 
 impl Node {
@@ -35,7 +44,7 @@ impl Node {
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
         deadline: Instant,
-    ) -> Result<Result<Values, Fault>, Fault> {
+    ) -> Result<Result<LookedUp, Fault>, Fault> {
         let (ticket, flight) = self.lookups.join(names);
         if let Some(flight) = flight {
             tokio::spawn(Arc::clone(self).send_lookups(flight));
@@ -53,11 +62,12 @@ impl Node {
         command: Cmd,
         purpose: Purpose,
         deadline: Instant,
-    ) -> Result<Values, Fault> {
+    ) -> Result<LookedUp, Fault> {
         let request = Request::One(&command, purpose);
-        let Reply { value, from } = self.send(request, deadline).await?;
-        let values = answer(value)?;
-        Ok(values.into_iter().map(|value| (value, from)).collect())
+        let Reply { value, from, .. } = self.send(request, deadline).await?;
+        let values = answer(value)?.into_iter();
+        let values = values.map(|value| (value, from)).collect();
+        Ok(LookedUp::untracked(values))
     }
 
     /// Sends the lookups of a flight, and then those that have arrived meanwhile.
@@ -77,26 +87,44 @@ impl Node {
         let mut commands = flight.names().commands();
         if let (1, Some(names)) = (commands.len(), commands.next()) {
             let command = read(names);
-            let request = Request::One(&command, Purpose::LOOKUP);
-            let Reply { value, from } = self.send(request, deadline).await?;
-            let commands = vec![answer(value)];
-            return Ok(Answers { commands, from });
+            let request = Request::One(&command, Purpose::SHARED_LOOKUPS);
+            let reply = self.send(request, deadline).await?;
+            let commands = vec![answer(reply.value)];
+            return Ok(Answers {
+                commands,
+                from: reply.from,
+                tracked: reply.tracked,
+            });
         }
         let commands = flight.names().commands();
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for names in commands {
             pipeline.add_command(read(names));
         }
-        let request = Request::Many(&pipeline, Purpose::LOOKUP);
-        let Reply { value, from } = self.send(request, deadline).await?;
-        let commands = values_of(value)?.into_iter().map(answer).collect();
-        Ok(Answers { commands, from })
+        let request = Request::Many(&pipeline, Purpose::SHARED_LOOKUPS);
+        let reply = self.send(request, deadline).await?;
+        let commands = values_of(reply.value)?.into_iter().map(answer);
+        Ok(Answers {
+            commands: commands.collect(),
+            from: reply.from,
+            tracked: reply.tracked,
+        })
+    }
+}
+
+impl LookedUp {
+    /// Returns values that a near cache must not keep.
+    pub(super) fn untracked(values: Values) -> Self {
+        Self {
+            values,
+            tracked: None,
+        }
     }
 }
 
 impl Answers {
     /// Returns the values of one lookup.
-    fn values(&self, ticket: &Ticket<BatchReply>) -> Result<Values, Fault> {
+    fn values(&self, ticket: &Ticket<BatchReply>) -> Result<LookedUp, Fault> {
         let value = |place: &Place| match self.commands.get(place.command) {
             Some(Ok(values)) => {
                 let value = values.get(place.index).ok_or(Fault::Protocol)?;
@@ -105,7 +133,10 @@ impl Answers {
             Some(Err(fault)) => Err(fault.clone()),
             None => Err(Fault::Protocol),
         };
-        ticket.places.iter().map(value).collect()
+        Ok(LookedUp {
+            values: ticket.places.iter().map(value).collect::<Result<_, _>>()?,
+            tracked: self.tracked.clone(),
+        })
     }
 
     /// Returns the number of bytes of the values.

@@ -13,6 +13,7 @@ mod link;
 mod lookups;
 #[cfg(feature = "cluster")]
 mod migrating_slot;
+mod near;
 mod node;
 mod pulse;
 mod reconnecting;
@@ -39,9 +40,12 @@ use self::commands::{
 };
 pub use self::handle::Redis;
 use self::large::LargeEntries;
+use self::lookups::LookedUp;
 use self::replies::Replies;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
+use super::near::NearCache;
+use super::near::connection::TrackedConnection;
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token,
     WITNESS_TTL, stored_nonce,
@@ -49,7 +53,7 @@ use super::{
 use crate::key::{Address, Eviction, Names, Owed};
 use crate::observe::PingError;
 use crate::observe::fault::{Fault, FaultLog};
-use crate::observe::status::ServerStatus;
+use crate::observe::status::{NearCacheStatus, ServerStatus};
 use crate::settings::{Settings, SettingsError};
 
 pub(crate) struct RedisStore {
@@ -77,19 +81,46 @@ impl RedisStore {
         self.servers.status()
     }
 
+    pub(crate) fn near_cache(&self) -> Option<NearCacheStatus> {
+        self.servers.near_cache().map(NearCache::status)
+    }
+
     pub(crate) async fn ping(&self) -> Result<(), PingError> {
         self.servers.ping().await
     }
 
     /// Reads the entry, then its nonces, the witness and the lease, in one round trip.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        let near_cache = self.servers.near_cache().filter(|_| !holder);
+        let Some(near_cache) = near_cache else {
+            return self.read(at, holder).await.map(|(found, _)| found);
+        };
+        if let Some(found) = near_cache.get(at) {
+            return Ok(found);
+        }
+        let names = std::iter::once(self.names.entry(at)).chain(self.names.nonces(at));
+        let token = near_cache.token(names);
+        // Boxed, so that the future of a lookup in the near cache stays small.
+        let (found, tracked) = Box::pin(self.read(at, holder)).await?;
+        if let Some(tracked) = tracked {
+            near_cache.keep(at, &found, token, &tracked);
+        }
+        Ok(found)
+    }
+
+    /// Reads from Redis. Also returns the connection on which Redis tracks what was read, if it does.
+    async fn read(
+        &self,
+        at: &Address,
+        holder: bool,
+    ) -> Result<(Found, Option<Arc<TrackedConnection>>), Fault> {
         let names = || self.names.looked_up(at, holder);
         let purpose = self.large.lookup(self.names.entry(at));
-        let values = self.servers.read(names, purpose).await?.into_iter();
-        let found = Found::of_values(values, (at, holder), &self.names);
+        let LookedUp { values, tracked } = self.servers.read(names, purpose).await?;
+        let found = Found::of_values(values.into_iter(), (at, holder), &self.names);
         let length = found.entry.as_ref().map_or(0, Bytes::len);
         self.large.note(self.names.entry(at), length);
-        Ok(found)
+        Ok((found, tracked))
     }
 
     pub(crate) async fn lease(
@@ -215,6 +246,9 @@ impl RedisStore {
         };
         if lease.claim == Claim::Override {
             self.servers.has_every_reader()?;
+            let key = Eviction::Key(at.key.clone());
+            let names = self.names.evicted(&key).into_iter();
+            self.servers.replaced(names.chain([entry_name])).await;
         }
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }

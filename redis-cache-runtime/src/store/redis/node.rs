@@ -14,11 +14,12 @@ use super::end::result;
 use super::health::Trust;
 use super::link::{Connected, Link};
 use super::lookups::BatchReply;
-use super::request::{Purpose, Request, refuses_all, until};
+use super::request::{Line, Purpose, Request, refuses_all, until};
 use super::server_state::ServerState;
 use crate::observe::fault::Fault;
 use crate::observe::status::{ConnectionState, ServerStatus};
 use crate::store::Incarnation;
+use crate::store::near::{self, connection::TrackedConnection};
 use crate::store::shared_lookups::SharedLookups;
 
 pub(super) struct Node {
@@ -27,6 +28,8 @@ pub(super) struct Node {
     links: Box<[Link]>,
     /// The connection for large entries.
     large: Link,
+    /// The connection for lookups, if there is a near cache.
+    near: Option<Link>,
     next: AtomicUsize,
     pub(super) lookups: Arc<SharedLookups<BatchReply>>,
     /// The time budget of a lookup, from its command on.
@@ -40,6 +43,10 @@ pub(super) struct Reply {
     pub(super) value: Value,
     /// The server that answered.
     pub(super) from: Incarnation,
+    /// The time at which the connection was opened.
+    pub(super) connected_at: Instant,
+    /// The connection as the near cache knows it, if the server tracks what is read on it.
+    pub(super) tracked: Option<Arc<TrackedConnection>>,
 }
 
 impl Node {
@@ -54,6 +61,10 @@ impl Node {
             name,
             links: (0..context.connections).map(link).collect(),
             large: link(0),
+            near: context
+                .near_cache
+                .as_ref()
+                .map(|_| Link::tracked(Arc::clone(context), Arc::clone(&server_state))),
             next: AtomicUsize::new(0),
             lookups: SharedLookups::new(context.connections),
             lookup_budget: Purpose::LOOKUP.budget(context.budget),
@@ -71,10 +82,10 @@ impl Node {
         request: Request<'a>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Reply, Fault>> + 'a {
-        let link = if request.purpose().is_large() {
-            &self.large
-        } else {
-            self.link()
+        let link = match (request.purpose().line(), &self.near) {
+            (Line::Large, _) => &self.large,
+            (Line::SharedLookups, Some(near)) => near,
+            (Line::SharedLookups, None) | (Line::Ordinary, _) => self.link(),
         };
         async move {
             let Some(mut connected) = link.connected() else {
@@ -149,10 +160,11 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> ServerStatus {
-        let large = Some(self.large.state()).filter(|state| *state != ConnectionState::Idle);
+        let others = self.near.iter().chain([&self.large]).map(Link::state);
+        let others = others.filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),
-            connections: self.links.iter().map(Link::state).chain(large).collect(),
+            connections: self.links.iter().map(Link::state).chain(others).collect(),
         }
     }
 }
@@ -166,6 +178,7 @@ async fn send_on(
 ) -> Result<Reply, Fault> {
     let purpose = request.purpose();
     let moment = connected.moment(deadline);
+    let sent = connected.tracked().map(|_| near::now());
     let mut reply = request.send(&mut connected.connection);
     let end = until(deadline, &mut reply).await.map(refused_by_all);
     drop(reply);
@@ -178,9 +191,15 @@ async fn send_on(
             Trust::Unattended => return Err(Fault::Late),
         }
     }
+    let tracked = connected.tracked().cloned();
+    if let (Some(tracked), Some(sent)) = (&tracked, sent) {
+        tracked.prove(sent);
+    }
     Ok(Reply {
         value,
         from: connected.incarnation(),
+        connected_at: connected.since(),
+        tracked,
     })
 }
 

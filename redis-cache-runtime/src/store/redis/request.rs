@@ -17,13 +17,23 @@ pub(super) enum Request<'a> {
     Many(&'a Pipeline, Purpose),
 }
 
-/// The purpose of a request. The reply to a lookup counts only if Redis is trusted. Large entries have a
-/// connection of their own, so that no small one waits behind them.
+/// The purpose of a request. The reply to a lookup counts only if Redis is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Purpose {
     is_lookup: bool,
-    is_large: bool,
+    line: Line,
     is_repeatable: bool,
+}
+
+/// The connection for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Ordinary,
+    /// Large entries have a connection of their own, so that no small one waits behind them.
+    Large,
+    /// Lookups that share a command. If there is a near cache, they have a connection of their own, and
+    /// the near cache may keep what they read.
+    SharedLookups,
 }
 
 impl Purpose {
@@ -34,12 +44,18 @@ impl Purpose {
 
     pub(super) const OTHER: Self = Self {
         is_lookup: false,
-        is_large: false,
+        line: Line::Ordinary,
         is_repeatable: true,
     };
 
+    pub(super) const SHARED_LOOKUPS: Self = Self {
+        line: Line::SharedLookups,
+        ..Self::LOOKUP
+    };
+
     pub(super) fn of_large(self, is_large: bool) -> Self {
-        Self { is_large, ..self }
+        let line = if is_large { Line::Large } else { self.line };
+        Self { line, ..self }
     }
 
     /// Marks a request that must not be sent again as it is.
@@ -55,7 +71,11 @@ impl Purpose {
     }
 
     pub(super) fn is_large(self) -> bool {
-        self.is_large
+        self.line == Line::Large
+    }
+
+    pub(super) fn line(self) -> Line {
+        self.line
     }
 
     pub(super) fn is_repeatable(self) -> bool {

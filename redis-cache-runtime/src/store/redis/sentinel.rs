@@ -93,7 +93,7 @@ impl Sentinels {
     }
 
     async fn ask_anew(&self, sentinel: usize, context: &ClientContext) -> Result<Endpoint, Fault> {
-        let opened = self.asked[sentinel].connect(context).await?;
+        let opened = self.asked[sentinel].connect(context, None).await?;
         let endpoint = self.ask_over(&opened, context).await?;
         let mut last_reply = self.last_reply();
         last_reply.sentinel = sentinel;

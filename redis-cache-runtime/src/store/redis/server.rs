@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError};
+use redis::{Client, ProtocolVersion, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::ClientContext;
+use super::near::Pushes;
 use crate::observe::fault::Fault;
 #[cfg(feature = "tls")]
 use crate::settings::Tls;
@@ -61,13 +62,22 @@ impl Server {
         })
     }
 
-    pub(super) async fn connect(&self, context: &ClientContext) -> Result<Opened, Fault> {
-        let connecting = Box::pin(self.connect_by_kind(context));
+    /// Connects and logs in. With a receiver of pushes, the connection uses RESP3.
+    pub(super) async fn connect(
+        &self,
+        context: &ClientContext,
+        pushes: Option<Pushes>,
+    ) -> Result<Opened, Fault> {
+        let connecting = Box::pin(self.connect_by_kind(context, pushes));
         let opened = timeout(context.connect_timeout, connecting).await;
         opened.map_err(|_| Fault::Timeout)?
     }
 
-    async fn connect_by_kind(&self, context: &ClientContext) -> Result<Opened, Fault> {
+    async fn connect_by_kind(
+        &self,
+        context: &ClientContext,
+        pushes: Option<Pushes>,
+    ) -> Result<Opened, Fault> {
         match &self.endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = TcpStream::connect((&**host, *port)).await;
@@ -77,22 +87,27 @@ impl Server {
                 if let Some(tls) = &self.tls {
                     let stream = tls.connect(host, stream).await;
                     let stream = stream.map_err(|error| fault_of_tls(&error))?;
-                    return self.log_in(stream, context).await;
+                    return self.log_in(stream, context, pushes).await;
                 }
-                self.log_in(stream, context).await
+                self.log_in(stream, context, pushes).await
             }
             #[cfg(unix)]
             Endpoint::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| Fault::Disconnected)?;
-                self.log_in(stream, context).await
+                self.log_in(stream, context, pushes).await
             }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => Err(Fault::Disconnected),
         }
     }
 
-    async fn log_in<S>(&self, stream: S, context: &ClientContext) -> Result<Opened, Fault>
+    async fn log_in<S>(
+        &self,
+        stream: S,
+        context: &ClientContext,
+        pushes: Option<Pushes>,
+    ) -> Result<Opened, Fault>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -101,9 +116,13 @@ impl Server {
             stream,
             received: received.clone(),
         };
-        let login = self.client.get_connection_info().redis_settings();
-        let config = context.config.clone();
-        let opened = MultiplexedConnection::new_with_config(login, stream, config).await;
+        let mut login = self.client.get_connection_info().redis_settings().clone();
+        let mut config = context.config.clone();
+        if let Some(pushes) = pushes {
+            login = login.set_protocol(ProtocolVersion::RESP3);
+            config = config.set_push_sender(pushes);
+        }
+        let opened = MultiplexedConnection::new_with_config(&login, stream, config).await;
         let (connection, driver) = opened.map_err(|error| self.fault_of(&error))?;
         Ok(Opened {
             connection,

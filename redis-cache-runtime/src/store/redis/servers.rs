@@ -13,7 +13,8 @@ use super::commands::{Arg, delete, read, refuse_errors, values_of};
 use super::context::ClientContext;
 use super::finder::Finder;
 use super::handle::Redis;
-use super::lookups::Values;
+use super::lookups::LookedUp;
+use super::near::{self, OnNode};
 use super::node::{Node, Reply};
 use super::replies::Replies;
 use super::request::{Purpose, Request};
@@ -28,6 +29,8 @@ use crate::observe::PingError;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::ServerStatus;
 use crate::settings::{Deployment, Settings, SettingsError};
+use crate::store::near::NearCache;
+use crate::store::near::eviction::{Registry, await_near_caches};
 
 pub(super) struct Servers {
     context: Arc<ClientContext>,
@@ -49,7 +52,8 @@ impl Servers {
         // Contradictions are reported before files are read.
         let deployment = settings.deployment()?;
         let access = settings.access()?;
-        let context = Arc::new(ClientContext::new(settings, access.db(), faults));
+        let context = ClientContext::new(settings, access.db(), &deployment, faults);
+        let context = Arc::new(context);
         let node = |name, finder| {
             let server_state = ServerState::new(finder, format!("{}:cache:pulse", context.prefix));
             Kind::One(Arc::new(Node::new(name, &context, server_state)))
@@ -89,13 +93,17 @@ impl Servers {
         }
     }
 
+    pub(super) fn near_cache(&self) -> Option<&NearCache> {
+        self.context.near_cache.as_deref()
+    }
+
     /// Reads values, in the order of their names. Lookups share commands, except those of large entries.
     /// `names` builds the names here, so that they are not kept in the future until the reply.
     pub(super) async fn read<'a, N>(
         &self,
         names: impl FnOnce() -> N,
         purpose: Purpose,
-    ) -> Result<Values, Fault>
+    ) -> Result<LookedUp, Fault>
     where
         N: Iterator<Item = Name<'a>>,
     {
@@ -128,9 +136,21 @@ impl Servers {
     ) -> Result<Vec<Result<(), Fault>>, Fault> {
         match &self.kind {
             Kind::One(node) => {
-                let del = delete(sets.iter().flatten().copied());
-                let deleted = self.send(node, Request::One(&del, Purpose::OTHER));
-                deleted.await?;
+                let mut commands = Pipeline::with_capacity(2);
+                commands.add_command(delete(sets.iter().flatten().copied()));
+                commands.add_command(self.context.near_names.read_registry());
+                let request = Request::Many(&commands, Purpose::OTHER);
+                let Reply {
+                    value,
+                    connected_at,
+                    ..
+                } = self.send(node, request).await?;
+                let mut replies = values_of(value)?.into_iter();
+                refuse_errors(replies.next().ok_or(Fault::Protocol)?)?;
+                self.invalidate(sets.iter().flatten().copied());
+                let registry = replies.next().ok_or(Fault::Protocol);
+                let registry = registry.and_then(near::registry);
+                self.await_near_caches(node, registry, connected_at).await;
                 Ok(vec![Ok(()); sets.len()])
             }
             #[cfg(feature = "cluster")]
@@ -140,6 +160,54 @@ impl Servers {
                 Ok(replies.into_iter().map(|reply| reply.map(drop)).collect())
             }
         }
+    }
+
+    /// Waits until no process serves what depends on replaced names from its near cache.
+    pub(super) async fn replaced(&self, names: impl Iterator<Item = Name<'_>>) {
+        match &self.kind {
+            Kind::One(node) => {
+                self.invalidate(names);
+                let read = self.context.near_names.read_registry();
+                let reply = self.send(node, Request::One(&read, Purpose::OTHER)).await;
+                let (connected_at, registry) = match reply {
+                    Ok(reply) => (reply.connected_at, near::registry(reply.value)),
+                    Err(fault) => (Instant::now(), Err(fault)),
+                };
+                self.await_near_caches(node, registry, connected_at).await;
+            }
+            // There are no near caches.
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => {}
+        }
+    }
+
+    /// Drops the copies in this process that depend on names.
+    fn invalidate<'a>(&self, names: impl Iterator<Item = Name<'a>>) {
+        if let Some(cache) = &self.context.near_cache {
+            for name in names {
+                cache.invalidate(name.concat().as_bytes());
+            }
+        }
+    }
+
+    /// Waits for the near caches of all processes. `registry` was read after the names were deleted.
+    async fn await_near_caches(
+        &self,
+        node: &Node,
+        registry: Result<Registry, Fault>,
+        connected_at: Instant,
+    ) {
+        let context = &*self.context;
+        let is_new = connected_at.elapsed() < context.near_window;
+        let commands = OnNode { node, context };
+        // Boxed, because the wait is rare.
+        Box::pin(await_near_caches(
+            &commands,
+            registry,
+            context.near_window,
+            is_new,
+        ))
+        .await;
     }
 
     /// Deletes names in each of the given slots of a cluster, or in all. The error has the fault and the
@@ -265,7 +333,8 @@ impl Servers {
 
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
         let deadline = Instant::now() + request.purpose().budget(self.context.budget);
-        let Reply { value, from } = node.send(request, deadline).await?;
-        refuse_errors(value).map(|value| Reply { value, from })
+        let mut reply = node.send(request, deadline).await?;
+        reply.value = refuse_errors(reply.value)?;
+        Ok(reply)
     }
 }

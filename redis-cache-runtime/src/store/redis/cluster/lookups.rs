@@ -11,7 +11,7 @@ use crate::key::{Name, slot};
 use crate::observe::fault::Fault;
 use crate::store::Incarnation;
 use crate::store::redis::commands::bytes;
-use crate::store::redis::lookups::Values;
+use crate::store::redis::lookups::{LookedUp, Values};
 use crate::store::redis::node::Node;
 use crate::store::redis::request::Purpose;
 
@@ -25,13 +25,14 @@ impl Cluster {
         names: &[Name<'_>],
         purpose: Purpose,
         deadline: Instant,
-    ) -> Result<Values, Fault> {
+    ) -> Result<LookedUp, Fault> {
         if !purpose.is_large()
             && let Some(values) = self.look_up(names, deadline).await?
         {
-            return Ok(values);
+            return Ok(LookedUp::untracked(values));
         }
-        self.read_slots(names, purpose, deadline).await
+        let values = self.read_slots(names, purpose, deadline).await?;
+        Ok(LookedUp::untracked(values))
     }
 
     /// Reads values in commands that lookups share. `None`: a slot has no known primary, or its node
@@ -64,7 +65,7 @@ impl Cluster {
             let Ok(found) = found else {
                 return Ok(None);
             };
-            for ((index, ..), value) in names.iter().zip(found) {
+            for ((index, ..), value) in names.iter().zip(found.values) {
                 values[*index] = value;
             }
         }

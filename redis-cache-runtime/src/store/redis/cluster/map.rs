@@ -119,7 +119,7 @@ impl Mapper {
     async fn ask(&self, endpoint: Endpoint) -> Result<View, Fault> {
         let asked = async {
             let server = Server::new(&self.access, &endpoint).map_err(|_| Fault::Protocol)?;
-            let mut opened = server.connect(&self.context).await?;
+            let mut opened = server.connect(&self.context, None).await?;
             let mut commands = Pipeline::with_capacity(2);
             commands.cmd("CLUSTER").arg("NODES");
             commands.cmd("CLUSTER").arg("SLOTS");

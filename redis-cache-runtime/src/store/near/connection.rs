@@ -1,0 +1,180 @@
+//! The connection on which a near cache reads.
+//!
+//! It proves that its copies are current, is a member of the registry, and acknowledges the evictions of
+//! all processes.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::clock::{Moment, nanos, now};
+use crate::observe::fault::Fault;
+
+/// The number of times that the connection is used in one window, while copies are served.
+const ROUNDS: u32 = 4;
+
+/// A connection whose server tracks the names that are read on it.
+pub(crate) struct TrackedConnection {
+    /// The start of the names by which the registry knows the connection.
+    id: String,
+    /// The number of the current name. A name that was removed is not used again.
+    generation: AtomicU32,
+    window: Duration,
+    /// The time at which the newest command that has a reply was sent.
+    proved: AtomicU64,
+    /// The number of changes of the registry that were pushed.
+    changes: AtomicU64,
+    /// The number of changes before the last read that found this connection in the registry, plus one;
+    /// 0: none did.
+    member_at: AtomicU64,
+    /// A copy was served since the last round.
+    is_used: AtomicBool,
+    used: Notify,
+    changed: Notify,
+}
+
+/// A number that each eviction increments. It counts within one era: if the store loses the number, the
+/// next number has another era.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bell {
+    pub(crate) era: Vec<u8>,
+    pub(crate) number: u64,
+}
+
+/// What a connection reads about itself, on itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    /// The registry has the name, and no process has given it up.
+    pub(crate) is_member: bool,
+    pub(crate) bell: Option<Bell>,
+}
+
+/// The commands of a connection that keeps copies. They are sent on the connection itself.
+pub(crate) trait MemberCommands: Sync {
+    /// Reads the registry and the bell. Their changes are pushed from then on.
+    fn observe(&self, name: &str) -> impl Future<Output = Result<Observed, Fault>> + Send;
+
+    /// Adds a name to the registry in place of another.
+    fn register(
+        &self,
+        name: &str,
+        instead_of: &str,
+        window: Duration,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Acknowledges that all invalidations before a number were applied.
+    fn acknowledge(
+        &self,
+        name: &str,
+        bell: &Bell,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+impl TrackedConnection {
+    pub(crate) fn new(id: String, window: Duration) -> Self {
+        Self {
+            id,
+            generation: AtomicU32::new(0),
+            window,
+            proved: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            member_at: AtomicU64::new(0),
+            is_used: AtomicBool::new(false),
+            used: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Returns whether copies that were read on this connection may be served.
+    pub(super) fn proves(&self, now: Moment) -> bool {
+        let until = self
+            .proved
+            .load(Ordering::SeqCst)
+            .saturating_add(nanos(self.window));
+        let proves = now < until && self.is_member();
+        if proves && !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+            self.used.notify_one();
+        }
+        proves
+    }
+
+    /// Returns whether the registry has this connection, as far as pushes tell.
+    pub(super) fn is_member(&self) -> bool {
+        let member_at = self.member_at.load(Ordering::SeqCst);
+        member_at == self.changes.load(Ordering::SeqCst) + 1
+    }
+
+    /// Records that a command has a reply, and when it was sent.
+    pub(crate) fn prove(&self, sent: Moment) {
+        self.proved.fetch_max(sent, Ordering::SeqCst);
+    }
+
+    /// Ends the proof, because the server is not trusted any more.
+    pub(crate) fn disprove(&self) {
+        self.proved.store(0, Ordering::SeqCst);
+    }
+
+    /// Records that a change of the registry was pushed.
+    pub(crate) fn registry_changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Records that an eviction has rung the bell.
+    pub(crate) fn bell_rung(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until the next round is due.
+    pub(crate) async fn rest(&self) {
+        if self.is_used.swap(false, Ordering::Relaxed) {
+            let pause = tokio::time::sleep(self.window / ROUNDS);
+            tokio::select! {
+                () = pause => {}
+                () = self.changed.notified() => {}
+            }
+        } else {
+            tokio::select! {
+                () = self.used.notified() => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Reads the registry and the bell, registers the connection if needed, and acknowledges evictions
+    /// after those in `acknowledged`.
+    pub(crate) async fn attend(
+        &self,
+        commands: &impl MemberCommands,
+        acknowledged: &mut Option<Bell>,
+    ) -> Result<(), Fault> {
+        loop {
+            let changes = self.changes.load(Ordering::SeqCst);
+            let name = self.name();
+            let sent = now();
+            let observed = commands.observe(&name).await?;
+            self.prove(sent);
+            if let Some(bell) = observed
+                .bell
+                .filter(|bell| acknowledged.as_ref() != Some(bell))
+            {
+                commands.acknowledge(&name, &bell).await?;
+                *acknowledged = Some(bell);
+            }
+            if observed.is_member {
+                self.member_at.store(changes + 1, Ordering::SeqCst);
+                return Ok(());
+            }
+            self.generation.fetch_add(1, Ordering::SeqCst);
+            commands.register(&self.name(), &name, self.window).await?;
+            *acknowledged = None;
+        }
+    }
+
+    /// Returns the name by which the registry knows the connection.
+    fn name(&self) -> String {
+        format!("{}-{}", self.id, self.generation.load(Ordering::SeqCst))
+    }
+}

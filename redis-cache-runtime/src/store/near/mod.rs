@@ -1,0 +1,149 @@
+//! The near cache: copies of entries in this process, which Redis keeps coherent.
+//!
+//! When the response to an eviction starts, no process serves the evicted entry from its near cache:
+//!
+//! * Redis remembers the names that are read on a connection, and pushes an invalidation when the value
+//!   of one of them changes. A push is applied before any later reply on the connection is used. So a
+//!   reply proves that the invalidations of all changes before its command have been applied.
+//! * A copy is served only while its connection has a proof: a reply whose command was sent less than a
+//!   window ago. Only values that were read on such a connection are kept, and only if none of their
+//!   names was invalidated since before the read.
+//! * The connection is a member of a registry in Redis, and keeps and serves copies only while it knows
+//!   that.
+//! * The process that evicts reads the registry after it has deleted the names, and waits until each
+//!   member has acknowledged that it has applied the invalidations, or until the window has passed.
+//!
+//! [`connection`] is the part of the process that keeps copies, [`eviction`] that of the process that
+//! evicts. The model checker runs both.
+
+mod clock;
+pub(crate) mod connection;
+mod epochs;
+pub(crate) mod eviction;
+
+use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use self::connection::TrackedConnection;
+use self::epochs::Epochs;
+pub(crate) use self::epochs::Token;
+use super::Found;
+use crate::key::{Address, Name};
+use crate::observe::status::NearCacheStatus;
+
+pub(crate) use self::clock::now;
+#[cfg(test)]
+pub(crate) use self::clock::use_ticks;
+
+/// The memory of a copy besides its entry: its key, and the bookkeeping of the cache.
+const OVERHEAD: usize = 512;
+
+/// The longest entry that is kept, in bytes. Redis sends longer ones on a connection of their own, on
+/// which nothing is tracked.
+pub(crate) const LONGEST_ENTRY: usize = 256 * 1024;
+
+/// The number of entries of the greatest length that a shard of the cache has room for.
+const SHARD_ENTRIES: usize = 8;
+
+const MAX_SHARDS: usize = 64;
+
+/// The copies of one process.
+pub(crate) struct NearCache {
+    copies: Cache<Address, Arc<Copy>, Weight, DefaultHashBuilder>,
+    epochs: Epochs,
+    limit: usize,
+}
+
+/// The result of a lookup, and what it takes to serve it again.
+struct Copy {
+    found: Found,
+    names: Token,
+    on: Arc<TrackedConnection>,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Address, Arc<Copy>> for Weight {
+    fn weight(&self, at: &Address, copy: &Arc<Copy>) -> u64 {
+        let entry = copy.found.entry.as_ref().map_or(0, bytes::Bytes::len);
+        (OVERHEAD + at.key.text().len() + entry) as u64
+    }
+}
+
+impl NearCache {
+    /// Creates a near cache that takes `limit` bytes at most.
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        let items = limit / (2 * OVERHEAD);
+        // A shard refuses an entry that is longer than itself.
+        let shards = limit / (SHARD_ENTRIES * LONGEST_ENTRY);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(items)
+            .weight_capacity(limit as u64)
+            .shards(shards.clamp(1, MAX_SHARDS))
+            .build();
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let copies = match options {
+            Ok(options) => Cache::with_options(options, Weight, hasher, lifecycle),
+            Err(_) => Cache::with(items, limit as u64, Weight, hasher, lifecycle),
+        };
+        Arc::new(Self {
+            copies,
+            epochs: Epochs::default(),
+            limit,
+        })
+    }
+
+    /// Returns the copy of a lookup, if it is proved to be current.
+    pub(crate) fn get(&self, at: &Address) -> Option<Found> {
+        let copy = self.copies.get(at)?;
+        let is_proved = copy.on.proves(now());
+        (is_proved && self.epochs.are_current(&copy.names)).then(|| copy.found.clone())
+    }
+
+    /// Returns a token for a read of names that is sent after this call.
+    pub(crate) fn token<'a>(&self, names: impl Iterator<Item = Name<'a>>) -> Token {
+        self.epochs.token(names)
+    }
+
+    /// Keeps the result of a lookup that was sent after its token was taken, unless one of its names was
+    /// invalidated since then.
+    pub(crate) fn keep(
+        &self,
+        at: &Address,
+        found: &Found,
+        names: Token,
+        on: &Arc<TrackedConnection>,
+    ) {
+        let length = found.entry.as_ref().map_or(usize::MAX, bytes::Bytes::len);
+        if length <= LONGEST_ENTRY && on.is_member() && self.epochs.are_current(&names) {
+            let copy = Copy {
+                found: found.without_witness(at),
+                names,
+                on: Arc::clone(on),
+            };
+            self.copies.insert(at.clone(), Arc::new(copy));
+        }
+    }
+
+    /// Drops the copies that depend on a name.
+    pub(crate) fn invalidate(&self, name: &[u8]) {
+        self.epochs.invalidate(name);
+    }
+
+    /// Drops all copies.
+    pub(crate) fn invalidate_all(&self) {
+        self.epochs.invalidate_all();
+    }
+
+    pub(crate) fn status(&self) -> NearCacheStatus {
+        NearCacheStatus {
+            entries: self.copies.len(),
+            bytes: usize::try_from(self.copies.weight()).unwrap_or(usize::MAX),
+            max_bytes: self.limit,
+        }
+    }
+}

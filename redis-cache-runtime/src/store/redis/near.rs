@@ -1,0 +1,406 @@
+//! The commands of the near cache on Redis, and the pushes on a tracked connection.
+//!
+//! A hash is the registry of the connections that keep copies, another is the bell that evictions ring,
+//! and a third has the last bell that each connection has acknowledged.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection, SendError};
+use redis::{Cmd, Pipeline, PushInfo, PushKind, Value};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::commands::{bytes, eval, refuse_errors, values_of};
+use super::context::ClientContext;
+use super::link::SharedConnection;
+use super::node::Node;
+use super::request::{Purpose, Request};
+use crate::key::{Name, hex};
+use crate::observe::fault::Fault;
+use crate::store::near::NearCache;
+use crate::store::near::connection::{Bell, MemberCommands, Observed, TrackedConnection};
+use crate::store::near::eviction::{EvictionCommands, Member, Registry};
+use crate::store::random_nonce;
+
+/// The fields of the registry that are no names of connections.
+const FOUNDED: &str = "founded";
+const FOUNDING: &str = "founding";
+
+/// The fields of the bell.
+const ERA: &str = "era";
+const NUMBER: &str = "number";
+
+/// The end of the value of a member that was given up.
+const GIVEN_UP: &str = " given up";
+
+/// Founds the registry, unless it was lost since the attempt began. KEYS: registry. ARGV: attempt.
+const FOUND: &str = "\
+if redis.call('HGET', KEYS[1], 'founding') == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'founded', '')
+end
+return 0";
+
+/// The number of acknowledgements that are read without a pause.
+const EAGER_READS: u32 = 4;
+
+/// The longest pause between two reads of acknowledgements.
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+
+/// The names of the three hashes.
+pub(super) struct NearNames {
+    registry: String,
+    bell: String,
+    acknowledged: String,
+}
+
+impl NearNames {
+    pub(super) fn new(prefix: &str) -> Self {
+        let name = |kind| format!("{prefix}:cache:near:{kind}");
+        Self {
+            registry: name("registry"),
+            bell: name("bell"),
+            acknowledged: name("acknowledged"),
+        }
+    }
+
+    /// Returns the command that reads the registry.
+    pub(super) fn read_registry(&self) -> Cmd {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(&self.registry);
+        command
+    }
+
+    pub(super) fn registry(&self) -> Name<'_> {
+        [&self.registry, "", "", ""]
+    }
+}
+
+/// Parses the registry.
+pub(super) fn registry(reply: Value) -> Result<Registry, Fault> {
+    let fields: Vec<(String, String)> = match refuse_errors(reply)? {
+        value @ (Value::Array(_) | Value::Map(_)) => {
+            redis::from_redis_value(value).map_err(|_| Fault::Protocol)?
+        }
+        _ => return Err(Fault::Protocol),
+    };
+    let mut registry = Registry::default();
+    for (name, value) in fields {
+        match name.as_str() {
+            FOUNDED => registry.is_founded = true,
+            FOUNDING => {}
+            _ => registry
+                .members
+                .push(member(name, &value).ok_or(Fault::Protocol)?),
+        }
+    }
+    Ok(registry)
+}
+
+fn member(name: String, value: &str) -> Option<Member> {
+    let window = value.strip_suffix(GIVEN_UP);
+    let is_given_up = window.is_some();
+    let window = Duration::from_millis(window.unwrap_or(value).parse().ok()?);
+    Some(Member {
+        name,
+        window,
+        is_given_up,
+    })
+}
+
+/// Applies the pushes of a connection. redis-rs calls it in the task that reads the connection, before
+/// it reads a later reply.
+#[derive(Clone)]
+pub(super) struct Pushes {
+    context: Arc<ClientContext>,
+    cache: Arc<NearCache>,
+    connection: Arc<TrackedConnection>,
+}
+
+impl Pushes {
+    /// Returns the receiver of the pushes of a new connection; `None`: there is no near cache.
+    pub(super) fn new(context: &Arc<ClientContext>) -> Option<Self> {
+        let cache = Arc::clone(context.near_cache.as_ref()?);
+        let id = hex(&random_nonce().ok()?);
+        Some(Self {
+            context: Arc::clone(context),
+            cache,
+            connection: Arc::new(TrackedConnection::new(id, context.near_window)),
+        })
+    }
+
+    /// Asks the server to track what is read on a connection. `None`: the server cannot.
+    pub(super) async fn start(
+        self,
+        connection: &mut MultiplexedConnection,
+    ) -> Option<Arc<TrackedConnection>> {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("TRACKING").arg("ON");
+        let reply = connection.req_packed_command(&command);
+        match timeout(self.context.budget, reply).await {
+            Ok(Ok(Value::Okay)) => Some(self.connection),
+            Ok(Err(error)) => {
+                self.context.warn_of_tracking(&Fault::from(&error));
+                None
+            }
+            Ok(Ok(_)) | Err(_) => None,
+        }
+    }
+
+    fn apply(&self, name: &[u8]) {
+        let names = &self.context.near_names;
+        if name == names.registry.as_bytes() {
+            self.connection.registry_changed();
+        } else if name == names.bell.as_bytes() {
+            self.connection.bell_rung();
+        } else {
+            self.cache.invalidate(name);
+        }
+    }
+}
+
+impl AsyncPushSender for Pushes {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        if push.kind != PushKind::Invalidate {
+            return Ok(());
+        }
+        for data in push.data {
+            if let Value::Array(names) = data {
+                for name in names {
+                    if let Value::BulkString(name) = name {
+                        self.apply(&name);
+                    }
+                }
+            } else {
+                // The server does not know any more what it tracked.
+                self.cache.invalidate_all();
+                self.connection.registry_changed();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Attends to a tracked connection until it is dropped.
+pub(super) async fn attend(shared: Weak<SharedConnection>, connection: Arc<TrackedConnection>) {
+    let mut acknowledged = None;
+    loop {
+        let Some(commands) = shared.upgrade().map(OnConnection) else {
+            return;
+        };
+        let ended = connection.attend(&commands, &mut acknowledged).await;
+        drop(commands);
+        if ended.is_err() {
+            // Without a proof, no copy is served. Lookups go on, and notice if the connection is lost.
+            sleep(LONGEST_PAUSE).await;
+        }
+        connection.rest().await;
+    }
+}
+
+/// The commands that are sent on the connection itself.
+struct OnConnection(Arc<SharedConnection>);
+
+impl OnConnection {
+    async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let context = self.0.context();
+        let mut connection = self.0.connection();
+        let replies = connection.req_packed_commands(commands, 0, commands.len());
+        let replies = timeout(context.budget, replies)
+            .await
+            .map_err(|_| Fault::Timeout)?
+            .map_err(|error| Fault::from(&error))?;
+        self.0.check_trust()?;
+        replies.into_iter().map(refuse_errors).collect()
+    }
+}
+
+impl MemberCommands for OnConnection {
+    async fn observe(&self, name: &str) -> Result<Observed, Fault> {
+        let names = &self.0.context().near_names;
+        let mut commands = redis::pipe();
+        commands.cmd("HGET").arg(&names.registry).arg(name);
+        let bell = commands.cmd("HMGET").arg(&names.bell);
+        bell.arg(ERA).arg(NUMBER);
+        let [member, bell]: [Value; 2] = self
+            .run(&commands)
+            .await?
+            .try_into()
+            .map_err(|_| Fault::Protocol)?;
+        let is_member = bytes(member).is_some_and(|value| !value.ends_with(GIVEN_UP.as_bytes()));
+        let bell: (Option<Vec<u8>>, Option<u64>) =
+            redis::from_redis_value(bell).map_err(|_| Fault::Protocol)?;
+        let bell = match bell {
+            (Some(era), Some(number)) => Some(Bell { era, number }),
+            _ => None,
+        };
+        Ok(Observed { is_member, bell })
+    }
+
+    async fn register(&self, name: &str, instead_of: &str, window: Duration) -> Result<(), Fault> {
+        let names = &self.0.context().near_names;
+        let mut commands = redis::pipe();
+        commands.cmd("HDEL").arg(&names.registry).arg(instead_of);
+        commands
+            .cmd("HDEL")
+            .arg(&names.acknowledged)
+            .arg(instead_of);
+        let register = commands.cmd("HSET").arg(&names.registry);
+        register.arg(name).arg(window_in_registry(window));
+        self.run(&commands).await.map(drop)
+    }
+
+    async fn acknowledge(&self, name: &str, bell: &Bell) -> Result<(), Fault> {
+        let names = &self.0.context().near_names;
+        let mut commands = redis::pipe();
+        let acknowledge = commands.cmd("HSET").arg(&names.acknowledged);
+        acknowledge.arg(name).arg(acknowledgement(bell));
+        self.run(&commands).await.map(drop)
+    }
+}
+
+/// Returns the window in milliseconds, rounded up.
+fn window_in_registry(window: Duration) -> u128 {
+    window.as_micros().div_ceil(1000)
+}
+
+/// Returns the acknowledgement of a bell: its number, then its era.
+fn acknowledgement(bell: &Bell) -> Vec<u8> {
+    let mut text = format!("{} ", bell.number).into_bytes();
+    text.extend_from_slice(&bell.era);
+    text
+}
+
+/// Returns whether an acknowledgement is one of a bell, or of a later one.
+fn acknowledges(text: &[u8], bell: &Bell) -> bool {
+    let mut parts = text.splitn(2, |byte| *byte == b' ');
+    let number = parts
+        .next()
+        .and_then(|number| std::str::from_utf8(number).ok());
+    let number: Option<u64> = number.and_then(|number| number.parse().ok());
+    number.is_some_and(|number| number >= bell.number) && parts.next() == Some(&bell.era[..])
+}
+
+/// The commands of an eviction.
+pub(super) struct OnNode<'a> {
+    pub(super) node: &'a Node,
+    pub(super) context: &'a ClientContext,
+}
+
+impl OnNode<'_> {
+    async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let deadline = Instant::now() + self.context.budget;
+        let request = Request::Many(commands, Purpose::OTHER);
+        let reply = self.node.send(request, deadline).await?;
+        let values = values_of(reply.value)?.into_iter();
+        values.map(refuse_errors).collect()
+    }
+
+    async fn run_one(&self, command: Cmd) -> Result<Value, Fault> {
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        self.run(&commands).await?.pop().ok_or(Fault::Protocol)
+    }
+}
+
+impl EvictionCommands for OnNode<'_> {
+    async fn ring(&self) -> Result<Bell, Fault> {
+        let bell = &self.context.near_names.bell;
+        let mut commands = redis::pipe();
+        let era = hex(&random_nonce()?);
+        commands.cmd("HSETNX").arg(bell).arg(ERA).arg(era);
+        commands.cmd("HINCRBY").arg(bell).arg(NUMBER).arg(1);
+        commands.cmd("HGET").arg(bell).arg(ERA);
+        let [_, number, era]: [Value; 3] = self
+            .run(&commands)
+            .await?
+            .try_into()
+            .map_err(|_| Fault::Protocol)?;
+        let number = redis::from_redis_value(number).map_err(|_| Fault::Protocol)?;
+        let era = bytes(era).ok_or(Fault::Protocol)?.to_vec();
+        Ok(Bell { era, number })
+    }
+
+    async fn await_acknowledgements(
+        &self,
+        members: &[Member],
+        bell: &Bell,
+        window: Duration,
+    ) -> Vec<Member> {
+        let until = Instant::now() + with_reserve(window);
+        let mut silent = members.to_vec();
+        for turn in 0_u32.. {
+            let mut command = redis::cmd("HMGET");
+            command.arg(&self.context.near_names.acknowledged);
+            for member in &silent {
+                command.arg(&member.name);
+            }
+            if let Ok(Value::Array(texts)) = self.run_one(command).await {
+                let mut texts = texts.into_iter().map(bytes);
+                silent.retain(|_| {
+                    let text = texts.next().flatten();
+                    !text.is_some_and(|text| acknowledges(&text, bell))
+                });
+            }
+            let now = Instant::now();
+            if silent.is_empty() || now >= until {
+                break;
+            }
+            let pause = match turn.checked_sub(EAGER_READS) {
+                None => Duration::ZERO,
+                Some(turn) => LONGEST_PAUSE.min(Duration::from_millis(1) * (turn + 1)),
+            };
+            sleep(pause.min(until - now)).await;
+        }
+        silent
+    }
+
+    async fn pause(&self, window: Duration) {
+        sleep(with_reserve(window)).await;
+    }
+
+    async fn give_up(&self, members: &[Member]) {
+        let mut commands = redis::pipe();
+        let command = commands.cmd("HSET").arg(&self.context.near_names.registry);
+        for member in members {
+            let window = window_in_registry(member.window);
+            command.arg(&member.name).arg(format!("{window}{GIVEN_UP}"));
+        }
+        // If this fails, the next eviction waits for them, too.
+        let _ = self.run(&commands).await;
+    }
+
+    async fn remove(&self, members: &[Member]) {
+        let near_names = &self.context.near_names;
+        let mut commands = redis::pipe();
+        for hash in [&near_names.registry, &near_names.acknowledged] {
+            let command = commands.cmd("HDEL").arg(hash);
+            for member in members {
+                command.arg(&member.name);
+            }
+        }
+        let _ = self.run(&commands).await;
+    }
+
+    async fn begin_founding(&self) -> Result<Vec<u8>, Fault> {
+        let registry = &self.context.near_names.registry;
+        let mut commands = redis::pipe();
+        let attempt = hex(&random_nonce()?);
+        let begin = commands.cmd("HSETNX").arg(registry);
+        begin.arg(FOUNDING).arg(attempt);
+        commands.cmd("HGET").arg(registry).arg(FOUNDING);
+        let mut replies = self.run(&commands).await?;
+        let attempt = replies.pop().and_then(bytes).ok_or(Fault::Protocol)?;
+        Ok(attempt.to_vec())
+    }
+
+    async fn found(&self, attempt: &[u8]) {
+        let mut command = eval(FOUND, &[self.context.near_names.registry()]);
+        command.arg(attempt);
+        let _ = self.run_one(command).await;
+    }
+}
+
+/// Returns a window and one per cent, because two clocks do not run at exactly the same speed.
+fn with_reserve(window: Duration) -> Duration {
+    window + window / 100 + Duration::from_millis(1)
+}
