@@ -48,6 +48,11 @@ fn near(url: &str) -> Settings {
     settings.near_cache_window(WINDOW).unwrap()
 }
 
+/// The URL for the user `shop`.
+fn url_of_shop(redis: &RedisServer) -> String {
+    format!("redis://shop:secret@{}", redis.address())
+}
+
 /// A process of an application, whose handler answers `run 0`, `run 1` and so on.
 async fn process(settings: Settings) -> (Client, App) {
     let app = App::counting(Cache::connect(settings).unwrap());
@@ -229,8 +234,7 @@ async fn without_tracking_lookups_go_to_redis() {
         "+@all",
         "-client|tracking",
     ]);
-    let settings = near(&redis.url()).username("shop").password("secret");
-    let (client, app) = process(settings).await;
+    let (client, app) = process(near(&url_of_shop(&redis))).await;
     assert_eq!(stored(&client, "/items/1").await, "run 0");
     let before = lookups(&redis);
     for _ in 0..5 {
@@ -250,8 +254,7 @@ async fn an_evictor_that_cannot_read_the_registry_waits_for_the_window() {
     let patient = near(&proxy.url());
     let (deaf, _) = process(patient.socket_timeout(Duration::from_millis(250))).await;
     near_hit(&redis, &deaf, "/items/1").await;
-    let settings = near(&redis.url()).username("shop").password("secret");
-    let (writer, _) = process(settings).await;
+    let (writer, _) = process(near(&url_of_shop(&redis))).await;
     proxy.hang();
     let said = in_time("an eviction", writer.send("DELETE", "/items/1", &[])).await;
     assert_eq!(said.outcome(), "EVICTED");

@@ -333,7 +333,7 @@ impl Opener {
         };
         match server.connect(&self.context, Some(pushes.clone())).await {
             Ok(mut opened) => {
-                let tracked = pushes.start(&mut opened.connection).await;
+                let tracked = pushes.start(&mut opened.connection).await?;
                 Ok((opened, tracked))
             }
             Err(fault) if fault.is_absence() => Err(fault),

@@ -43,6 +43,9 @@ return 0";
 /// The number of acknowledgements that are read without a pause.
 const EAGER_READS: u32 = 4;
 
+/// The pause before a connection reads the registry again if it could not.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// The longest pause between two reads of acknowledgements.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
@@ -128,21 +131,25 @@ impl Pushes {
         })
     }
 
-    /// Asks the server to track what is read on a connection. `None`: the server cannot.
+    /// Asks the server to track what is read on a connection. `None`: the server refuses.
     pub(super) async fn start(
         self,
         connection: &mut MultiplexedConnection,
-    ) -> Option<Arc<TrackedConnection>> {
+    ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
         let mut command = redis::cmd("CLIENT");
         command.arg("TRACKING").arg("ON");
         let reply = connection.req_packed_command(&command);
-        match timeout(self.context.budget, reply).await {
-            Ok(Ok(Value::Okay)) => Some(self.connection),
-            Ok(Err(error)) => {
-                self.context.warn_of_tracking(&Fault::from(&error));
-                None
+        let reply = timeout(self.context.budget, reply).await;
+        let reply = reply.map_err(|_| Fault::Timeout)?;
+        let reply = reply.map_err(|error| Fault::from(&error));
+        match reply.and_then(refuse_errors) {
+            Ok(Value::Okay) => Ok(Some(self.connection)),
+            Ok(_) => Err(Fault::Protocol),
+            Err(fault @ Fault::Refused(_)) => {
+                self.context.warn_of_tracking(&fault);
+                Ok(None)
             }
-            Ok(Ok(_)) | Err(_) => None,
+            Err(fault) => Err(fault),
         }
     }
 
@@ -189,11 +196,11 @@ pub(super) async fn attend(shared: Weak<SharedConnection>, connection: Arc<Track
         };
         let ended = connection.attend(&commands, &mut acknowledged).await;
         drop(commands);
-        if ended.is_err() {
-            // Without a proof, no copy is served. Lookups go on, and notice if the connection is lost.
-            sleep(LONGEST_PAUSE).await;
+        match ended {
+            Ok(()) => connection.rest().await,
+            // Without a proof, no copy is served. Lookups notice if the connection is lost.
+            Err(_) => sleep(RETRY).await,
         }
-        connection.rest().await;
     }
 }
 
