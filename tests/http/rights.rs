@@ -32,7 +32,8 @@ fn grant(connection: &mut Connection, numbers: &[usize]) {
 const ALWAYS: usize = 0;
 const OTHER_DATABASE: usize = 1;
 const CLUSTER: usize = 2;
-const SENTINEL: usize = 3;
+const NEAR_CACHE: usize = 3;
+const SENTINEL: usize = 4;
 
 /// The commands that were refused, and their users.
 fn refusals(connection: &mut Connection) -> Vec<String> {
@@ -145,6 +146,25 @@ async fn another_database_needs_one_right_more() {
     let url = format!("redis://shop:secret@{}/3", redis.address());
     everything_works(Settings::from_url(url).unwrap()).await;
     assert_eq!(refusals(&mut redis.connection()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_near_cache_needs_four_rights_more_and_no_others() {
+    let redis = server_with(&[ALWAYS, NEAR_CACHE]);
+    let url = format!("redis://shop:secret@{}", redis.address());
+    let settings = Settings::from_url(url).unwrap();
+    let settings = settings.near_cache_bytes(16 * 1024 * 1024).unwrap();
+    everything_works(settings).await;
+    assert_eq!(refusals(&mut redis.connection()), [""; 0]);
+    let used = redis.command_counts();
+    let is_used = |name: &str| used.iter().any(|(used, count)| used == name && *count > 0);
+    for command in grants()[NEAR_CACHE]
+        .iter()
+        .filter_map(|it| it.strip_prefix('+'))
+    {
+        // `hdel` removes a process that has died.
+        assert!(is_used(command) || command == "hdel", "{command}");
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ pub(super) struct ClientContext {
     warns_of_unbounded: AtomicBool,
     /// Set until the log has warned that the server does not track reads.
     warns_of_tracking: AtomicBool,
+    /// Set until the log has warned that the registry of near caches cannot be read.
+    warns_of_registry: AtomicBool,
 }
 
 impl ClientContext {
@@ -87,6 +89,7 @@ impl ClientContext {
             near_window: settings.near_cache_window,
             near_names: NearNames::new(&settings.prefix),
             warns_of_tracking: AtomicBool::new(true),
+            warns_of_registry: AtomicBool::new(true),
             warns_of_unbounded: AtomicBool::new(
                 settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
             ),
@@ -107,6 +110,17 @@ impl ClientContext {
             tracing::warn!(
                 %fault,
                 "the near cache is off: this Redis does not offer RESP3 and CLIENT TRACKING"
+            );
+        }
+    }
+
+    /// Warns once that evictions have to wait, because the registry of near caches cannot be read.
+    pub(super) fn warn_of_registry(&self, fault: &Fault) {
+        if self.warns_of_registry.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                %fault,
+                "evictions wait for REDIS_NEAR_CACHE_WINDOW: Redis does not tell which processes have a \
+                 near cache"
             );
         }
     }

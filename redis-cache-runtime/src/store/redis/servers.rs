@@ -198,6 +198,9 @@ impl Servers {
         connected_at: Instant,
     ) {
         let context = &*self.context;
+        if let Err(fault @ Fault::Refused(_)) = &registry {
+            context.warn_of_registry(fault);
+        }
         let is_new = connected_at.elapsed() < context.near_window;
         let commands = OnNode { node, context };
         // Boxed, because the wait is rare.
