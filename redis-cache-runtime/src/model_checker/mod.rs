@@ -246,6 +246,61 @@ fn when_lookups_join_a_sent_command_a_stale_response_is_found() {
     });
 }
 
+/// Adds near caches to some processes of a scenario whose response is stored.
+fn with_near_caches(near_caches: &[usize], requests: Scenario) -> Scenario {
+    Scenario {
+        near_caches: near_caches.to_vec(),
+        filled: true,
+        ..requests
+    }
+}
+
+#[test]
+fn near_caches_while_another_process_evicts() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&with_near_caches(&[0], processes(&[Read, write])));
+    }
+}
+
+#[test]
+fn near_caches_while_their_own_process_evicts() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&with_near_caches(&[0], one_process(&[Read, write])));
+    }
+}
+
+#[test]
+fn without_acknowledgements_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        broken: Broken::AcknowledgementsAreNotAwaited,
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+    });
+}
+
+#[test]
+fn without_the_check_of_tokens_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        broken: Broken::TokensAreNotChecked,
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+    });
+}
+
+#[test]
+fn when_proofs_do_not_end_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        broken: Broken::ProofsDoNotEnd,
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+    });
+}
+
+#[test]
+fn when_members_are_not_registered_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        broken: Broken::MembersAreNotRegistered,
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+    });
+}
+
 #[test]
 fn commands_that_the_store_does_not_take_and_replies_that_are_lost() {
     for write in [EvictKey, EvictGroup, Put] {

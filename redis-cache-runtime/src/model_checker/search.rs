@@ -69,6 +69,8 @@ enum Event {
     Step(usize, Fate),
     Leave(usize),
     Lose(Vec<u8>),
+    /// The next push reaches the connection of a near cache.
+    Push(usize),
 }
 
 fn run(scenario: &Scenario, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
@@ -109,9 +111,15 @@ impl<'a> Run<'a> {
     }
 
     async fn await_end(mut self, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
+        self.world.attend_near_caches();
+        self.let_all_through().await;
         if self.scenario.filled {
             self.world.send(0, self.scenario.reads());
             self.let_all_through().await;
+            for process in &self.scenario.near_caches {
+                self.world.send(*process, self.scenario.reads());
+                self.let_all_through().await;
+            }
         }
         let first = self.world.clients.len();
         for (process, action) in &self.scenario.requests {
@@ -150,6 +158,9 @@ impl<'a> Run<'a> {
         let mut events: Vec<_> = (0..waiting.len())
             .map(|position| Event::Step(position, Fate::Happens))
             .collect();
+        if let Some(tracking) = &self.world.tracking {
+            events.extend(tracking.pushed_to().into_iter().map(Event::Push));
+        }
         if events.is_empty() {
             return events;
         }
@@ -166,7 +177,7 @@ impl<'a> Run<'a> {
             events.extend(there.map(|(number, _)| Event::Leave(number)));
         }
         if self.losses > 0 {
-            events.extend(self.world.store.names().into_iter().map(Event::Lose));
+            events.extend(self.world.names().into_iter().map(Event::Lose));
         }
         events
     }
@@ -188,11 +199,15 @@ impl<'a> Run<'a> {
                 self.leaves -= 1;
                 self.world.clients[*number].abort();
             }
+            Event::Push(number) => {
+                self.order.steps.push(format!("a push reaches {number}"));
+                self.world.tracking.as_ref().unwrap().deliver(*number);
+            }
             Event::Lose(name) => {
                 let name_text = String::from_utf8_lossy(name);
                 self.order.steps.push(format!("{name_text} is lost"));
                 self.losses -= 1;
-                self.world.store.lose(name);
+                self.world.lose(name);
             }
         }
     }
@@ -200,10 +215,15 @@ impl<'a> Run<'a> {
     async fn let_all_through(&self) {
         loop {
             sleep(QUIET).await;
-            if self.world.gate.waiting().is_empty() {
-                return;
+            if !self.world.gate.waiting().is_empty() {
+                self.world.gate.let_through(0, Fate::Happens);
+                continue;
             }
-            self.world.gate.let_through(0, Fate::Happens);
+            let tracking = self.world.tracking.as_ref();
+            match tracking.and_then(|tracking| tracking.pushed_to().into_iter().next()) {
+                Some(number) => self.world.tracking.as_ref().unwrap().deliver(number),
+                None => return,
+            }
         }
     }
 

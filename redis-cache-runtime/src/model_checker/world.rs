@@ -26,7 +26,7 @@ use crate::serve::write::write_through;
 use crate::serve::writer::Writer;
 use crate::store::Store;
 use crate::store::gate::Gate;
-use crate::store::interleaved::{Broken, InterleavedStore};
+use crate::store::interleaved::{Broken, InterleavedStore, Tracking};
 
 static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
@@ -90,6 +90,8 @@ pub(crate) struct Scenario {
     pub(crate) failures: usize,
     /// The lookups of a process share commands.
     pub(crate) shares_lookups: bool,
+    /// The processes that have a near cache, with the stored response in it if there is one.
+    pub(crate) near_caches: Vec<usize>,
     pub(crate) broken: Broken,
 }
 
@@ -109,6 +111,7 @@ impl Scenario {
 pub(crate) struct World {
     pub(crate) gate: Gate,
     pub(crate) store: InterleavedStore,
+    pub(crate) tracking: Option<Arc<Tracking>>,
     processes: Vec<Cache>,
     route: &'static Route,
     shared: Arc<Shared>,
@@ -131,8 +134,12 @@ impl World {
         let gate = Gate::default();
         let store = InterleavedStore::new(gate.clone(), scenario.broken);
         let last = scenario.requests.iter().map(|(process, _)| *process).max();
-        let process = |_| {
+        let tracking = (!scenario.near_caches.is_empty()).then(Tracking::new);
+        let process = |number| {
             let mut store = store.clone();
+            if let Some(tracking) = &tracking {
+                store = store.near(tracking, scenario.near_caches.contains(&number));
+            }
             if scenario.shares_lookups {
                 store = store.sharing_lookups();
             }
@@ -148,6 +155,7 @@ impl World {
             processes: (0..=last.unwrap_or(0)).map(process).collect(),
             gate,
             store,
+            tracking,
             route: match scenario.handler {
                 Handler::Plain => &ROUTE,
                 Handler::Pages => &PAGES,
@@ -155,6 +163,30 @@ impl World {
             },
             shared: Arc::default(),
             clients: Vec::new(),
+        }
+    }
+
+    /// Returns the names that the store can lose.
+    pub(crate) fn names(&self) -> Vec<Vec<u8>> {
+        let mut names = self.store.names();
+        if let Some(tracking) = &self.tracking {
+            names.extend(tracking.names().map(Vec::from));
+        }
+        names
+    }
+
+    /// Removes a name, as `maxmemory` or a restart may.
+    pub(crate) fn lose(&self, name: &[u8]) {
+        self.store.lose(name);
+        if let Some(tracking) = &self.tracking {
+            tracking.lose(name);
+        }
+    }
+
+    /// Lets the connections of near caches register.
+    pub(crate) fn attend_near_caches(&self) {
+        for process in &self.processes {
+            process.engine().client().store().attend();
         }
     }
 

@@ -357,6 +357,14 @@ impl Store {
         }
     }
 
+    /// Attends to the connection of the near cache in the model checker.
+    #[cfg(test)]
+    pub(crate) fn attend(&self) {
+        if let Self::Interleaved(store) = self {
+            store.attend();
+        }
+    }
+
     /// Summarizes the lookups on their way, for the model checker.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> String {

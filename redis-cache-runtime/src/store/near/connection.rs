@@ -143,6 +143,23 @@ impl TrackedConnection {
         }
     }
 
+    /// Waits until a change of the registry or the bell is pushed.
+    #[cfg(test)]
+    pub(crate) async fn change_is_pushed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Summarizes the state that later steps of the model checker depend on.
+    #[cfg(test)]
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} {} {}",
+            self.name(),
+            self.is_member(),
+            self.proves(now())
+        )
+    }
+
     /// Reads the registry and the bell, registers the connection if needed, and acknowledges evictions
     /// after those in `acknowledged`.
     pub(crate) async fn attend(

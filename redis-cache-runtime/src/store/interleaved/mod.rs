@@ -1,5 +1,7 @@
 //! The store protocol in single commands. The model checker decides when each command happens.
 
+mod near;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +12,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use self::near::NearProcess;
+pub(crate) use self::near::Tracking;
 use super::shared_lookups::{Flight, Place, SharedLookups, Ticket};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,
 };
-use crate::key::{Address, Owed};
+use crate::key::{Address, Eviction, Owed};
 use crate::observe::fault::Fault;
 use crate::store::gate::{Actor, Fate, Gate, actor};
 
@@ -54,6 +58,14 @@ pub(crate) enum Broken {
     StoresWithoutProof,
     /// A lookup joins a command that was sent before it arrived.
     JoinsSentLookups,
+    /// Evictions do not wait for near caches.
+    AcknowledgementsAreNotAwaited,
+    /// A near cache keeps what it read before an invalidation.
+    TokensAreNotChecked,
+    /// A proof lasts for ever.
+    ProofsDoNotEnd,
+    /// A connection keeps copies although the registry does not have it.
+    MembersAreNotRegistered,
 }
 
 /// The store that the processes of a search share.
@@ -66,6 +78,7 @@ pub(crate) struct InterleavedStore {
     lookups: Option<Arc<SharedLookups<BatchReply>>>,
     /// The last command for lookups.
     sent: Arc<Mutex<Option<Arc<Ticket<BatchReply>>>>>,
+    near: Option<NearProcess>,
 }
 
 /// The values of a batch.
@@ -79,6 +92,7 @@ impl InterleavedStore {
             broken,
             lookups: None,
             sent: Arc::default(),
+            near: None,
         }
     }
 
@@ -91,6 +105,9 @@ impl InterleavedStore {
 
     /// The node of the entry and those of the nonces may answer at different times.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
+        if !holder && let Some(found) = self.get_near(at).await? {
+            return Ok(found);
+        }
         if let Some(lookups) = &self.lookups {
             return self.get_together(lookups, at, holder).await;
         }
@@ -209,7 +226,12 @@ impl InterleavedStore {
             let entry = Bytes::copy_from_slice(entry);
             self.memory.put(at, lease, entry, ttl)
         };
-        self.command("put", stored).await
+        let is_stored = self.command("put", stored).await?;
+        if lease.claim == Claim::Override {
+            let eviction = Eviction::Key(at.key.clone());
+            self.await_copies(&[Owed::whole(eviction)]).await?;
+        }
+        Ok(is_stored)
     }
 
     pub(crate) async fn renew(
@@ -240,7 +262,9 @@ impl InterleavedStore {
 
     pub(crate) async fn remove(&self, owed: &[Owed]) -> Result<Result<(), EvictionError>, Fault> {
         let removed = || self.memory.remove(owed);
-        self.command("remove", removed).await.map(Ok)
+        self.command("remove", removed).await?;
+        self.await_copies(owed).await?;
+        Ok(Ok(()))
     }
 
     /// Runs a command when its turn comes.
@@ -249,19 +273,34 @@ impl InterleavedStore {
         name: &'static str,
         command: impl FnOnce() -> T,
     ) -> Result<T, Fault> {
-        let fate = self.gate.step(name).await;
-        let reply = (fate != Fate::Fails).then(command);
-        let seen = reply
-            .filter(|_| fate == Fate::Happens)
-            .ok_or(Fault::Timeout);
+        let seen = self.silent_command(name, command).await;
         self.gate.observe(&format!("{seen:?}"));
         seen
     }
 
+    /// Runs a command when its turn comes. Its reply is not yet seen.
+    async fn silent_command<T>(
+        &self,
+        name: &'static str,
+        command: impl FnOnce() -> T,
+    ) -> Result<T, Fault> {
+        let fate = self.gate.step(name).await;
+        let before = self.near.as_ref().map(|_| self.memory.contents());
+        let reply = (fate != Fate::Fails).then(command);
+        if let (Some(near), Some(before)) = (&self.near, before) {
+            near.tracking
+                .change(changed(before, self.memory.contents()));
+        }
+        reply
+            .filter(|_| fate == Fate::Happens)
+            .ok_or(Fault::Timeout)
+    }
+
     /// Summarizes the lookups of the process that later steps depend on.
     pub(crate) fn summary(&self) -> String {
-        let lookups = self.lookups.as_ref();
-        lookups.map_or_else(String::new, |lookups| lookups.summary())
+        let lookups = self.lookups.as_ref().map(|lookups| lookups.summary());
+        let near = self.near.as_ref().map(|near| near.tracking.summary());
+        format!("{lookups:?} {near:?}")
     }
 
     /// Returns the names that can be lost.
@@ -272,6 +311,19 @@ impl InterleavedStore {
     pub(crate) fn lose(&self, name: &[u8]) {
         self.memory.lose(name);
     }
+}
+
+/// Returns the names whose values differ.
+fn changed(
+    before: BTreeMap<Vec<u8>, Bytes>,
+    mut after: BTreeMap<Vec<u8>, Bytes>,
+) -> impl Iterator<Item = Vec<u8>> {
+    let mut names: Vec<_> = before
+        .into_iter()
+        .filter_map(|(name, value)| (after.remove(&name) != Some(value)).then_some(name))
+        .collect();
+    names.extend(after.into_keys());
+    names.into_iter()
 }
 
 impl fmt::Debug for InterleavedStore {
