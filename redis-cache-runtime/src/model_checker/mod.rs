@@ -246,12 +246,22 @@ fn when_lookups_join_a_sent_command_a_stale_response_is_found() {
     });
 }
 
-/// Adds near caches to some processes of a scenario whose response is stored.
+/// Adds near caches to some processes of a scenario, with copies of the stored response.
 fn with_near_caches(near_caches: &[usize], requests: Scenario) -> Scenario {
     Scenario {
         near_caches: near_caches.to_vec(),
+        copied: true,
         filled: true,
         ..requests
+    }
+}
+
+/// The copy of a near cache is made while another process evicts.
+fn with_an_empty_near_cache() -> Scenario {
+    Scenario {
+        copied: false,
+        requests: vec![(0, Read), (0, Read), (1, EvictKey)],
+        ..with_near_caches(&[0], Scenario::default())
     }
 }
 
@@ -260,6 +270,8 @@ fn near_caches_while_another_process_evicts() {
     for write in [EvictKey, EvictGroup, Put] {
         holds(&with_near_caches(&[0], processes(&[Read, write])));
     }
+    holds(&with_near_caches(&[0, 1], processes(&[Read, EvictKey])));
+    holds(&with_an_empty_near_cache());
 }
 
 #[test]
@@ -267,6 +279,57 @@ fn near_caches_while_their_own_process_evicts() {
     for write in [EvictKey, EvictGroup, Put] {
         holds(&with_near_caches(&[0], one_process(&[Read, write])));
     }
+}
+
+#[test]
+fn near_caches_whose_lookups_share_commands() {
+    holds(&Scenario {
+        shares_lookups: true,
+        ..with_an_empty_near_cache()
+    });
+}
+
+#[test]
+fn near_caches_while_clients_leave_and_commands_fail() {
+    for write in [EvictKey, Put] {
+        holds(&Scenario {
+            leaves: 1,
+            ..with_near_caches(&[0], processes(&[Read, write]))
+        });
+        // The other processes may serve the old response while an eviction is pending.
+        holds(&Scenario {
+            failures: 1,
+            ..with_near_caches(&[0], one_process(&[Read, write]))
+        });
+    }
+}
+
+#[test]
+fn near_caches_while_the_store_loses_names() {
+    for write in [EvictKey, Put] {
+        holds(&Scenario {
+            losses: 1,
+            ..with_near_caches(&[0], processes(&[Read, write]))
+        });
+    }
+}
+
+#[test]
+fn near_caches_while_two_processes_evict() {
+    let requests = vec![(0, Read), (1, EvictKey), (2, EvictKey)];
+    holds(&Scenario {
+        requests,
+        ..with_near_caches(&[0], Scenario::default())
+    });
+}
+
+#[test]
+fn when_silent_members_are_removed_at_once_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        requests: vec![(0, Read), (0, Read), (1, EvictKey), (2, EvictKey)],
+        broken: Broken::SilentMembersAreRemoved,
+        ..with_near_caches(&[0], Scenario::default())
+    });
 }
 
 #[test]
@@ -281,7 +344,7 @@ fn without_acknowledgements_a_stale_copy_is_found() {
 fn without_the_check_of_tokens_a_stale_copy_is_found() {
     is_broken(&Scenario {
         broken: Broken::TokensAreNotChecked,
-        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+        ..with_an_empty_near_cache()
     });
 }
 

@@ -116,6 +116,8 @@ impl<'a> Run<'a> {
         if self.scenario.filled {
             self.world.send(0, self.scenario.reads());
             self.let_all_through().await;
+        }
+        if self.scenario.copied {
             for process in &self.scenario.near_caches {
                 self.world.send(*process, self.scenario.reads());
                 self.let_all_through().await;

@@ -90,8 +90,10 @@ pub(crate) struct Scenario {
     pub(crate) failures: usize,
     /// The lookups of a process share commands.
     pub(crate) shares_lookups: bool,
-    /// The processes that have a near cache, with the stored response in it if there is one.
+    /// The processes that have a near cache.
     pub(crate) near_caches: Vec<usize>,
+    /// Each near cache has a copy of the stored response.
+    pub(crate) copied: bool,
     pub(crate) broken: Broken,
 }
 

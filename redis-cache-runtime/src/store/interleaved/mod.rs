@@ -66,6 +66,8 @@ pub(crate) enum Broken {
     ProofsDoNotEnd,
     /// A connection keeps copies although the registry does not have it.
     MembersAreNotRegistered,
+    /// A member that is silent is not given up before it is removed.
+    SilentMembersAreRemoved,
 }
 
 /// The store that the processes of a search share.
@@ -173,6 +175,9 @@ impl InterleavedStore {
             let values = names.iter().map(|name| contents.get(name).cloned());
             values.collect::<Vec<_>>()
         };
+        if self.connection().is_some() {
+            return self.read_tracked(names, read).await;
+        }
         let entries = self.command("get entries", read).await?;
         let others = self.command("get nonces", read).await?;
         let both = names.iter().zip(entries.into_iter().zip(others));

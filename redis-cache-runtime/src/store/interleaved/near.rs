@@ -222,7 +222,7 @@ impl InterleavedStore {
         tokio::spawn(attend.instrument(tracing::info_span!("attendant")));
     }
 
-    fn connection(&self) -> Option<(&Arc<Tracking>, usize)> {
+    pub(super) fn connection(&self) -> Option<(&Arc<Tracking>, usize)> {
         let near = self.near.as_ref()?;
         Some((&near.tracking, near.connection?))
     }
@@ -249,20 +249,37 @@ impl InterleavedStore {
         let names = self.memory.names();
         let names = || std::iter::once(names.entry(at)).chain(names.nonces(at));
         let mut token = cache.token(names());
-        let sent = now();
-        let read = |state: &mut State| {
-            for name in names() {
-                state.track(number, name.concat().into_bytes());
+        let found = match &self.lookups {
+            Some(lookups) => self.get_together(lookups, at, false).await?,
+            None => {
+                let names: Vec<_> = names().map(|name| name.concat().into_bytes()).collect();
+                self.read_tracked(&names, || self.memory.get(at, false))
+                    .await?
             }
-            self.memory.get(at, false)
         };
-        let found = self.on_connection("read", number, read).await?;
-        tracked.prove(sent);
+        // Pushes may be applied before the request that looked up goes on.
+        self.gate.step("keep").await;
         if self.broken == Broken::TokensAreNotChecked {
             token = cache.token(names());
         }
         cache.keep(at, &found, token, &tracked);
         Ok(Some(found))
+    }
+
+    /// Reads names on the connection.
+    pub(super) async fn read_tracked<T: std::fmt::Debug>(
+        &self,
+        names: &[Vec<u8>],
+        read: impl FnOnce() -> T,
+    ) -> Result<T, Fault> {
+        let (_, number) = self.connection().ok_or(Fault::Disabled)?;
+        let read = |state: &mut State| {
+            for name in names {
+                state.track(number, name.clone());
+            }
+            read()
+        };
+        self.on_connection("read", number, read).await
     }
 
     /// Runs a command on the connection. Its reply arrives later, and after the pushes before it.
@@ -273,6 +290,7 @@ impl InterleavedStore {
         command: impl FnOnce(&mut State) -> T,
     ) -> Result<T, Fault> {
         let (tracking, _) = self.connection().ok_or(Fault::Disabled)?;
+        let sent = now();
         let run = || {
             let state = &mut *tracking.state();
             let value = command(state);
@@ -284,6 +302,7 @@ impl InterleavedStore {
         let connection = &mut tracking.state().connections[number];
         let before = reply.pushes.saturating_sub(connection.applied.len());
         connection.deliver(before);
+        connection.tracked.prove(sent);
         self.gate.observe(&format!("{:?}", reply.value));
         Ok(reply.value)
     }
@@ -433,6 +452,9 @@ impl EvictionCommands for OnStore<'_> {
     }
 
     async fn give_up(&self, members: &[Member]) {
+        if self.0.broken == Broken::SilentMembersAreRemoved {
+            return self.remove(members).await;
+        }
         self.change_registry("give up", |state| {
             for member in members {
                 let mut registered = state.registry.members.iter_mut();
