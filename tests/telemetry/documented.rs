@@ -77,6 +77,7 @@ impl Metric {
         match &*self.kind {
             "counter" => format!("{name}_total"),
             "histogram" => format!("{name}_seconds"),
+            _ if self.unit == "By" => format!("{name}_bytes"),
             _ => name,
         }
     }

@@ -260,8 +260,7 @@ fn with_near_caches(near_caches: &[usize], requests: Scenario) -> Scenario {
 fn with_an_empty_near_cache() -> Scenario {
     Scenario {
         copied: false,
-        requests: vec![(0, Read), (0, Read), (1, EvictKey)],
-        ..with_near_caches(&[0], Scenario::default())
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
     }
 }
 
@@ -270,8 +269,26 @@ fn near_caches_while_another_process_evicts() {
     for write in [EvictKey, EvictGroup, Put] {
         holds(&with_near_caches(&[0], processes(&[Read, write])));
     }
-    holds(&with_near_caches(&[0, 1], processes(&[Read, EvictKey])));
     holds(&with_an_empty_near_cache());
+}
+
+#[test]
+#[ignore = "millions of orders take many minutes"]
+fn several_near_caches_reads_and_evictions() {
+    holds(&with_near_caches(&[0, 1], processes(&[Read, EvictKey])));
+    let two_reads = || Scenario {
+        requests: vec![(0, Read), (0, Read), (1, EvictKey)],
+        ..with_an_empty_near_cache()
+    };
+    holds(&two_reads());
+    holds(&Scenario {
+        shares_lookups: true,
+        ..two_reads()
+    });
+    holds(&Scenario {
+        requests: vec![(0, Read), (1, EvictKey), (2, EvictKey)],
+        ..with_near_caches(&[0], Scenario::default())
+    });
 }
 
 #[test]
@@ -315,15 +332,7 @@ fn near_caches_while_the_store_loses_names() {
 }
 
 #[test]
-fn near_caches_while_two_processes_evict() {
-    let requests = vec![(0, Read), (1, EvictKey), (2, EvictKey)];
-    holds(&Scenario {
-        requests,
-        ..with_near_caches(&[0], Scenario::default())
-    });
-}
-
-#[test]
+#[ignore = "millions of orders take many minutes"]
 fn when_silent_members_are_removed_at_once_a_stale_copy_is_found() {
     is_broken(&Scenario {
         requests: vec![(0, Read), (0, Read), (1, EvictKey), (2, EvictKey)],

@@ -135,32 +135,47 @@ impl Otel {
         status: impl Fn() -> Option<Status> + Clone + Send + Sync + 'static,
     ) {
         let prefix = KeyValue::new("cache.prefix", prefix.to_owned());
-        let (of_connections, of_cache) = (status.clone(), prefix.clone());
-        self.meter
-            .u64_observable_gauge("cache.pending_evictions")
-            .with_unit("{eviction}")
-            .with_description("Evictions that wait for the store to take them")
-            .with_callback(move |gauge| {
-                if let Some(status) = status() {
-                    let pending = status.pending_evictions as u64;
-                    gauge.observe(pending, std::slice::from_ref(&prefix));
-                }
-            })
-            .build();
+        let gauge = |name, unit, description, number: fn(&Status) -> usize| {
+            let (status, prefix) = (status.clone(), prefix.clone());
+            let gauge = self.meter.u64_observable_gauge(name).with_unit(unit);
+            let gauge = gauge.with_description(description);
+            gauge
+                .with_callback(move |gauge| {
+                    if let Some(status) = status() {
+                        gauge.observe(number(&status) as u64, std::slice::from_ref(&prefix));
+                    }
+                })
+                .build();
+        };
+        gauge(
+            "cache.pending_evictions",
+            "{eviction}",
+            "Evictions that wait for the store to take them",
+            |status| status.pending_evictions,
+        );
+        gauge(
+            "cache.near_cache.entries",
+            "{entry}",
+            "Copies of entries in the near cache",
+            |status| status.near_cache.as_ref().map_or(0, |near| near.entries),
+        );
+        gauge(
+            "cache.near_cache.size",
+            "By",
+            "Estimated memory of the copies in the near cache",
+            |status| status.near_cache.as_ref().map_or(0, |near| near.bytes),
+        );
         self.meter
             .u64_observable_gauge("redis.connections")
             .with_unit("{connection}")
             .with_description("Connections to Redis, by how they are doing")
             .with_callback(move |gauge| {
-                let Some(status) = of_connections() else {
+                let Some(status) = status() else {
                     return;
                 };
                 for state in ConnectionState::ALL {
                     let state_name = KeyValue::new("redis.connection.state", state.name());
-                    gauge.observe(
-                        status.connections_in(state),
-                        &[of_cache.clone(), state_name],
-                    );
+                    gauge.observe(status.connections_in(state), &[prefix.clone(), state_name]);
                 }
             })
             .build();

@@ -47,8 +47,8 @@ struct Connection {
     cache: Arc<NearCache>,
     tracked: Arc<TrackedConnection>,
     pushes: VecDeque<Vec<u8>>,
-    /// The pushes that were applied.
-    applied: Vec<Vec<u8>>,
+    /// The number of pushes that were applied, by their names.
+    applied: BTreeMap<Vec<u8>, usize>,
     /// The addresses that were looked up.
     addresses: Vec<Address>,
 }
@@ -75,7 +75,7 @@ impl Tracking {
             cache: NearCache::new(1 << 22),
             tracked: Arc::new(TrackedConnection::new(number.to_string(), WINDOW)),
             pushes: VecDeque::new(),
-            applied: Vec::new(),
+            applied: BTreeMap::new(),
             addresses: Vec::new(),
         });
         number
@@ -173,13 +173,18 @@ impl Connection {
                 BELL => self.tracked.bell_rung(),
                 name => self.cache.invalidate(name),
             }
-            self.applied.push(name);
+            *self.applied.entry(name).or_default() += 1;
         }
     }
 
-    /// The number of pushes that were ever sent.
+    /// Returns the number of pushes that were ever sent.
     fn sent(&self) -> usize {
-        self.applied.len() + self.pushes.len()
+        self.applied() + self.pushes.len()
+    }
+
+    /// Returns the number of pushes that were ever applied.
+    fn applied(&self) -> usize {
+        self.applied.values().sum()
     }
 }
 
@@ -300,7 +305,7 @@ impl InterleavedStore {
         let reply = self.silent_command(name, run).await?;
         self.gate.step("hear").await;
         let connection = &mut tracking.state().connections[number];
-        let before = reply.pushes.saturating_sub(connection.applied.len());
+        let before = reply.pushes.saturating_sub(connection.applied());
         connection.deliver(before);
         connection.tracked.prove(sent);
         self.gate.observe(&format!("{:?}", reply.value));
@@ -354,31 +359,30 @@ impl MemberCommands for OnConnection<'_> {
     }
 
     async fn register(&self, name: &str, instead_of: &str, window: Duration) -> Result<(), Fault> {
-        let (_, number) = self.0.connection().ok_or(Fault::Disabled)?;
-        let register = |state: &mut State| {
-            state
-                .registry
-                .members
-                .retain(|member| member.name != instead_of);
-            state.registry.members.push(Member {
+        let (tracking, _) = self.0.connection().ok_or(Fault::Disabled)?;
+        let register = || {
+            let state = &mut *tracking.state();
+            let members = &mut state.registry.members;
+            members.retain(|member| member.name != instead_of);
+            members.push(Member {
                 name: name.to_owned(),
                 window,
                 is_given_up: false,
             });
             state.change(REGISTRY.to_vec());
         };
-        self.0.on_connection("register", number, register).await
+        // Nothing depends on the time at which this reply arrives.
+        self.0.command("register", register).await
     }
 
     async fn acknowledge(&self, name: &str, bell: &Bell) -> Result<(), Fault> {
-        let (tracking, number) = self.0.connection().ok_or(Fault::Disabled)?;
-        let acknowledge = |state: &mut State| {
+        let (tracking, _) = self.0.connection().ok_or(Fault::Disabled)?;
+        let acknowledge = || {
+            let mut state = tracking.state();
             state.acknowledged.insert(name.to_owned(), bell.clone());
             tracking.acknowledged.notify_waiters();
         };
-        self.0
-            .on_connection("acknowledge", number, acknowledge)
-            .await
+        self.0.command("acknowledge", acknowledge).await
     }
 }
 
