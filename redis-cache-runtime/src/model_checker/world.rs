@@ -171,8 +171,8 @@ impl World {
     /// Returns the names that the store can lose.
     pub(crate) fn names(&self) -> Vec<Vec<u8>> {
         let mut names = self.store.names();
-        if let Some(tracking) = &self.tracking {
-            names.extend(tracking.names().map(Vec::from));
+        if self.tracking.is_some() {
+            names.extend(Tracking::NAMES.map(Vec::from));
         }
         names
     }

@@ -98,14 +98,12 @@ impl Tracking {
     pub(super) fn change(&self, names: impl IntoIterator<Item = Vec<u8>>) {
         let mut state = self.state();
         for name in names {
-            state.change(name);
+            state.change(&name);
         }
     }
 
-    /// Returns the names that can be lost.
-    pub(crate) fn names(&self) -> [&'static [u8]; 2] {
-        [REGISTRY, BELL]
-    }
+    /// The names that can be lost.
+    pub(crate) const NAMES: [&'static [u8]; 2] = [REGISTRY, BELL];
 
     pub(crate) fn lose(&self, name: &[u8]) {
         let mut state = self.state();
@@ -114,7 +112,7 @@ impl Tracking {
             BELL => state.bell = None,
             _ => {}
         }
-        state.change(name.to_vec());
+        state.change(name);
     }
 
     /// Summarizes the state that later steps depend on.
@@ -154,9 +152,9 @@ impl Tracking {
 }
 
 impl State {
-    fn change(&mut self, name: Vec<u8>) {
-        for reader in self.readers.remove(&name).unwrap_or_default() {
-            self.connections[reader].pushes.push_back(name.clone());
+    fn change(&mut self, name: &[u8]) {
+        for reader in self.readers.remove(name).unwrap_or_default() {
+            self.connections[reader].pushes.push_back(name.to_vec());
         }
     }
 
@@ -254,13 +252,12 @@ impl InterleavedStore {
         let names = self.memory.names();
         let names = || std::iter::once(names.entry(at)).chain(names.nonces(at));
         let mut token = cache.token(names());
-        let found = match &self.lookups {
-            Some(lookups) => self.get_together(lookups, at, false).await?,
-            None => {
-                let names: Vec<_> = names().map(|name| name.concat().into_bytes()).collect();
-                self.read_tracked(&names, || self.memory.get(at, false))
-                    .await?
-            }
+        let found = if let Some(lookups) = &self.lookups {
+            self.get_together(lookups, at, false).await?
+        } else {
+            let names: Vec<_> = names().map(|name| name.concat().into_bytes()).collect();
+            self.read_tracked(&names, || self.memory.get(at, false))
+                .await?
         };
         // Pushes may be applied before the request that looked up goes on.
         self.gate.step("keep").await;
@@ -369,7 +366,7 @@ impl MemberCommands for OnConnection<'_> {
                 window,
                 is_given_up: false,
             });
-            state.change(REGISTRY.to_vec());
+            state.change(REGISTRY);
         };
         // Nothing depends on the time at which this reply arrives.
         self.0.command("register", register).await
@@ -394,7 +391,7 @@ impl OnStore<'_> {
         let change = || {
             let state = &mut *self.1.state();
             change(state);
-            state.change(REGISTRY.to_vec());
+            state.change(REGISTRY);
         };
         let _ = self.0.command(name, change).await;
     }
@@ -409,7 +406,7 @@ impl EvictionCommands for OnStore<'_> {
             }
             let (era, number) = state.bell.unwrap_or((state.eras, 0));
             state.bell = Some((era, number + 1));
-            state.change(BELL.to_vec());
+            state.change(BELL);
             bell((era, number + 1))
         };
         self.0.command("ring", ring).await
