@@ -48,8 +48,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The run refreshes a stale response in the background. A request follows this run only if the
-    /// request has no stale response to use.
+    /// The lead was taken to refresh a response that is stale as a rule. A request follows this run only
+    /// if the request has no stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -58,8 +58,8 @@ struct Flight {
 
 #[derive(Clone, Debug)]
 struct Progress {
-    /// The last follower that the store has confirmed: nothing was evicted between the start of the
-    /// run and the time when the follower joined.
+    /// The number of the last confirmed follower, which may share the response: it had joined before the
+    /// run began, or the store has shown that nothing was evicted since then until it joined.
     confirmed: u64,
     phase: Phase,
 }
@@ -377,7 +377,8 @@ impl Flight {
         self.progress.borrow().confirmed
     }
 
-    /// Confirms the followers up to a number. No follower is woken, because there is no response yet.
+    /// Confirms the followers up to a number. No follower is woken: only the next phase has a result for
+    /// them.
     fn confirm(&self, number: u64) {
         self.progress.send_if_modified(|progress| {
             progress.confirmed = number.max(progress.confirmed);
@@ -386,7 +387,8 @@ impl Flight {
     }
 
     /// Checks in the store that nothing was evicted, and confirms the followers that had joined before
-    /// the check. `Some(false)`: something was evicted. `None`: the store has a fault.
+    /// the check. `Some(false)`: something was evicted, or the lease was lost. `None`: the store has a
+    /// fault.
     async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
         if joined <= self.confirmed() {
@@ -411,7 +413,8 @@ impl Drop for Lead {
         if has_landed {
             return;
         }
-        // After a panic, no follower leads next: the handler would most likely panic for each of them.
+        // After a panic, the followers do not lead one after another: the handler would most likely
+        // panic for each leader in turn.
         self.flight
             .close(if self.has_failed || std::thread::panicking() {
                 Phase::Failed

@@ -74,7 +74,8 @@ pub(crate) trait Sought {
         None
     }
 
-    /// Returns an entry that may be reused because the run of another request has failed.
+    /// Returns an entry that may be reused because the run of another request gave this request no
+    /// response.
     async fn on_failure(&self, _: &Engine, _: &Address) -> Option<Self::Stored> {
         None
     }
@@ -82,8 +83,9 @@ pub(crate) trait Sought {
 
 /// The result of a search.
 pub(crate) enum Searched<T> {
-    /// A stored entry. If this request was collapsed with the run of another request, the second field
-    /// holds the reason for forwarding this request. Otherwise it is `None`.
+    /// An entry to reuse: a stored one, or one that the run of another request has just made. If this
+    /// request was collapsed with the run of another request, the second field holds the reason for
+    /// forwarding this request. Otherwise it is `None`.
     Stored(T, Option<Forward>),
     /// The reason for running the handler, and the plan for the run.
     Run(Forward, Plan<T>),
@@ -96,13 +98,13 @@ pub(crate) struct Search<'a, S> {
     sought: &'a S,
     /// The reason for forwarding the request, as known so far.
     forward: Forward,
-    /// The run of another request made the entry.
+    /// This request waited for the run of another request, which made the entry.
     collapsed: bool,
-    /// The name of the fault, if a lookup failed.
+    /// The name of the fault, if a lookup failed that did not wait for another process.
     fault: Option<&'static str>,
 }
 
-/// A stored entry, or instructions for running the handler.
+/// An entry to reuse, or a plan for running the handler.
 type StoredOrPlan<T> = Result<T, Plan<T>>;
 
 /// The result of a lookup that found no entry to reuse as it is.
@@ -121,7 +123,7 @@ enum Unusable<T> {
 enum Waited<T> {
     /// The number of followers that had joined when the lookup began, and the entry.
     Stored(u64, Entry, T),
-    /// The fill ended without storing.
+    /// The lease is free, and there is no entry that this request can reuse.
     NotStored,
     /// The deadline has passed, the lease now has a holder for which no request waits, or the store
     /// had a fault.
@@ -300,7 +302,7 @@ impl<'a, S: Sought> Search<'a, S> {
         let entry = match found {
             Ok(found) => self.current(found),
             Err(fault) => {
-                // Without the store, the handler runs as if there were no cache.
+                // Without an answer of the store, the request bypasses the cache.
                 self.forward = Forward::Bypass;
                 self.fault = Some(fault.name());
                 return Err(Unusable::Fault);
@@ -456,7 +458,7 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Continues when the leader of this request has failed.
+    /// Continues when the run that this request followed has failed, cannot be shared or takes too long.
     async fn without_leader(&mut self) -> StoredOrPlan<S::Stored> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
@@ -471,9 +473,9 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Plans a run that has no followers. The response is stored if no other request holds the lease.
-    /// Waits for a turn only if the store has a fault, or if data may have been read before an
-    /// eviction.
+    /// Plans a run that has no followers, or only those of a shared turn if the store has a fault. The
+    /// response is stored if no other request holds the lease. Waits for a turn only if the store has a
+    /// fault, or if data may have been read before an eviction.
     async fn alone(&mut self) -> StoredOrPlan<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await

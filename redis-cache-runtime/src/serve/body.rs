@@ -171,11 +171,12 @@ impl HttpBody for Replay {
     }
 }
 
-/// A body that is sent to the client and copied. The copy is stored when the body ends without an
-/// error.
+/// A body that is sent to the client and copied. The copy is stored when the body ends without an error,
+/// or has its declared length.
 ///
-/// Data is never delayed. Only the end of the body waits until the copy is stored, so that the next
-/// request of a client that has received the end finds the stored response.
+/// Data is never delayed. If the server polls for the end of the body, the end waits until the copy is
+/// stored, so that the next request of the client finds the stored response. A server that knows the
+/// length of the body may not poll for its end.
 pub(crate) struct Tee {
     body: Body,
     declared: Option<u64>,
@@ -347,7 +348,8 @@ impl HttpBody for Tee {
             }
         }
         if let CopyState::Storing(task) = &mut this.state {
-            // The task ends within the time budget of the store, and records its own result.
+            // Each operation of the task has the time budget of the store. The task records its own
+            // result.
             let _ = ready!(Pin::new(task).poll(cx));
             this.state = CopyState::PassingThrough;
         }

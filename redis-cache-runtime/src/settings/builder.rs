@@ -17,8 +17,9 @@ const SENTINEL_PORT: u16 = 26379;
 
 impl Settings {
     /// Sets the address and credentials of Redis: `redis://[user[:password]@]host[:port][/db]`,
-    /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. Percent-encode special
-    /// characters in credentials. `?db=3` also selects a database. *Default:* `redis://localhost`.
+    /// `rediss://…` for TLS (feature `tls`), or `unix:///path/to/socket[?db=0]`. The schemes of Valkey,
+    /// such as `valkey://`, are accepted, too. Percent-encode special characters in credentials. `?db=3`
+    /// also selects a database. *Default:* `redis://localhost`.
     ///
     /// For a [cluster](Self::cluster), the URL may name several nodes, which share the credentials.
     ///
@@ -32,7 +33,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The URL is malformed, or has another scheme or an unknown parameter.
+    /// The URL is malformed, or has an unknown scheme or parameter.
     pub fn url(mut self, url: impl Into<String>) -> Result<Self, SettingsError> {
         let url = url.into();
         #[cfg(feature = "redis")]
@@ -222,9 +223,9 @@ impl Settings {
         self
     }
 
-    /// Sets the number of connections to each node, 1 to 1024. All requests share the connections, and
-    /// each connection is multiplexed. So one is enough until Redis replies faster than one task can
-    /// read. *Default:* 1.
+    /// Sets the number of connections to each node, 1 to 1024. Large entries and the near cache use one
+    /// more each. All requests share the connections, and each connection is multiplexed. So one is
+    /// enough until Redis replies faster than one task can read. *Default:* 1.
     ///
     /// # Errors
     ///
@@ -237,9 +238,9 @@ impl Settings {
     }
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
-    /// cache. A lookup gets only half of the budget. With the whole budget, the sender of an eviction
-    /// could time out while a lookup still waits for a reply that Redis made before the eviction. The
-    /// maximum is one day. *Default:* 250 ms.
+    /// cache. A lookup gets only half of the budget. If a lookup had the whole budget, it could still
+    /// wait for a reply that Redis made before an eviction when the sender of the eviction has already
+    /// timed out. The maximum is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
@@ -299,9 +300,9 @@ impl Settings {
         self
     }
 
-    /// Logs a warning when the first connection is opened, if responses without expiry are stored in a
-    /// Redis that never evicts them, because `maxmemory` is not set or `maxmemory-policy` does not
-    /// evict keys without expiry. *Default:* true.
+    /// Logs a warning when the first connection is opened, if [`default_ttl`](Self::default_ttl) is zero
+    /// and Redis never evicts keys without expiry, because `maxmemory` is not set or `maxmemory-policy`
+    /// does not evict them. *Default:* true.
     #[must_use]
     pub fn warn_unbounded_cache(mut self, warn: bool) -> Self {
         self.warn_unbounded_cache = warn;
@@ -309,7 +310,8 @@ impl Settings {
     }
 
     /// Turns on metrics and spans through OpenTelemetry. Set its global providers before you create the
-    /// cache. Without the feature `otel`, true is an error. *Default:* false.
+    /// cache. Without the feature `otel`, true is an error for a cache in Redis, and is ignored by a
+    /// cache in memory. *Default:* false.
     #[must_use]
     pub fn otel_enabled(mut self, enabled: bool) -> Self {
         self.otel_enabled = enabled;
@@ -318,9 +320,9 @@ impl Settings {
 
     /// Sets the time limit of a run: if a handler takes longer, its response is not stored. Other
     /// requests wait for a run for at most this time, and a run continues for at most this time after
-    /// its client has disconnected. The lease in Redis lasts 1.5 s and is renewed during the run, so
-    /// that other processes do not wait longer after a process died. The maximum is one day. *Default:*
-    /// 30 s.
+    /// its client has disconnected. A lease for which other processes wait lasts 1.5 s in Redis at most
+    /// and is renewed during the run, so that other processes do not wait longer after a process died.
+    /// The maximum is one day. *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
@@ -399,7 +401,7 @@ impl Settings {
     }
 
     /// Applies the `Cache-Control` directives of requests (RFC 9111 §5.2.1). If this is false, clients
-    /// cannot force a run of the handler. *Default:* true.
+    /// cannot force a run of the handler by these directives or by `Range`. *Default:* true.
     #[must_use]
     pub fn request_directives(mut self, obey: bool) -> Self {
         self.request_directives = obey;
@@ -422,10 +424,10 @@ impl Settings {
     ///
     /// * `hit`: the client gets a stored response.
     /// * `fwd`: the handler was needed, for one of these reasons: no response is stored for the key
-    ///   (`uri-miss`) or for this variant of it (`miss`); the stored response is `stale`; the
-    ///   directives of the request do not allow this stored response, or do not allow any stored
-    ///   response (`request`); the method is not cached (`method`); the cache is not used, as for every
-    ///   write, and for every read while the store is unreachable (`bypass`).
+    ///   (`uri-miss`) or for this variant of it (`miss`); the stored response is `stale`; the request does
+    ///   not allow this stored response, or allows none, for example by its directives or by
+    ///   `Authorization` (`request`); the method is not cached (`method`); the cache is not used, as for
+    ///   every write, and for every read while the store is unreachable (`bypass`).
     /// * `fwd-status`: the status code of the handler, if the client gets another one: a 304 because
     ///   the precondition of the request is false, or the status of a stored response because the
     ///   handler failed (`stale_if_error`). A panic counts as 500.
@@ -438,7 +440,7 @@ impl Settings {
     /// The field never contains the key. If other caches behind the handler have added members to the
     /// field, these members are kept and are stored with the response. On a `hit`, the members before
     /// the last describe the request that stored the response (RFC 9211 §3). A 504 for `only-if-cached`
-    /// has no member of this cache, because no handler ran.
+    /// has no member of this cache, because it is neither a response of the handler nor a stored one.
     #[must_use]
     pub fn cache_status(mut self, send: bool) -> Self {
         self.cache_status = send;
@@ -446,8 +448,8 @@ impl Settings {
     }
 
     /// Adds `Cache-Groups` (RFC 9875) to responses, and `Cache-Group-Invalidation` to responses of
-    /// handlers that evict, so that caches between the application and the client can remove their
-    /// copies. *Default:* false.
+    /// handlers that evict groups, so that caches between the application and the client can remove
+    /// their copies. *Default:* false.
     ///
     /// ```text
     /// Cache-Groups: "brand:7", "products"

@@ -22,14 +22,15 @@ pub(crate) enum Deployment {
 }
 
 impl Settings {
-    /// Returns the deployment, and logs a warning for each setting that has no effect.
+    /// Returns the deployment. Logs warnings about settings that have no effect, and about certificates
+    /// that are not verified.
     pub(crate) fn deployment(&self) -> Result<Deployment, SettingsError> {
         let deployment = self.decide()?;
         self.warn_of_ignored();
         Ok(deployment)
     }
 
-    /// Returns an error for settings that would otherwise fail only when the cache connects.
+    /// Returns an error for settings that `Cache::connect` would refuse.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.decide()?;
         self.access()?;

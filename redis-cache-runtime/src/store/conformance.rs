@@ -115,8 +115,8 @@ fn evict_key(at: &Address) -> Eviction {
     Eviction::Key(at.key.clone())
 }
 
-/// Returns the stored entry, if the stamps of its lease are current. `Found::into_entry` applies the
-/// same condition to an entry.
+/// Returns the stored entry, if the stamps of its lease are current. The entries of these tests have no
+/// stamps. `Found::into_entry` compares the stamps within an entry.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
@@ -488,7 +488,10 @@ async fn memory_is_bounded_and_the_least_recently_used_goes_first() {
     };
     for number in 0..100 {
         assert!(fill(number).await);
-        assert!(is_found(0).await, "0 is in use, {number} was stored last");
+        assert!(
+            is_found(0).await,
+            "0 is in use, and {number} was stored last"
+        );
     }
     assert!(!is_found(1).await);
     assert!(is_found(99).await);

@@ -16,7 +16,8 @@ pub(crate) struct Found {
     pub(crate) entry: Option<Bytes>,
     /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
     /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
-    /// appends the nonce that every eviction removes. The client takes this nonce out again.
+    /// appends the nonce that every eviction of responses removes. The client takes this nonce out
+    /// again.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the lease of the address, if the token was requested and the lease is held.
     pub(crate) holder: Option<Token>,
@@ -44,8 +45,8 @@ impl Found {
         }
     }
 
-    /// Returns the result without the nonce that every eviction removes: it may have changed when the
-    /// result is used again.
+    /// Returns the result without the nonce that every eviction of responses removes: it may have
+    /// changed when the result is used again.
     #[cfg(any(feature = "redis", test))]
     pub(super) fn without_witness(&self, at: &Address) -> Self {
         let mut found = self.clone();

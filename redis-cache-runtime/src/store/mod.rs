@@ -7,9 +7,10 @@
 //! lease. So if a fill began before an eviction, its response is never served after the eviction: its
 //! stamps no longer match, or its lease is lost.
 //!
-//! While a lease is held, other processes wait for its fill. The lease is short and is renewed while
-//! the handler runs, so that no process waits long for one that died. The lease of a write or of a
-//! stream has a bit set in its token: other processes do not wait for it.
+//! While a lease is held, other processes wait for its fill. Such a lease is short and is renewed while
+//! the handler runs, so that no process waits long for one that died. The lease of a write, of a stream
+//! or of a read that nobody waits for is held for the whole time limit of the run, and has a bit set in
+//! its token: other processes do not wait for it.
 
 #[cfg(test)]
 mod conformance;
@@ -164,7 +165,7 @@ pub(crate) struct Lease {
     pub(crate) stamps: Stamps,
     /// The witnesses, if they were requested.
     pub(crate) witnesses: Option<Witnesses>,
-    /// The new nonce of the variants of a written key, if it has variants.
+    /// The new nonce of the variants of a written key, if the entry is stamped with that nonce.
     variants: Option<Box<Nonce>>,
 }
 
@@ -214,17 +215,17 @@ impl Lease {
         self.stamps.iter().copied().map(Some)
     }
 
-    /// Returns whether nothing was evicted since the lease was taken.
+    /// Returns whether the lease is still held, and nothing was evicted since it was taken.
     pub(crate) fn is_current(&self, found: &Found) -> bool {
         found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
     }
 }
 
-/// Nonces that prove that nothing was evicted since they were last seen. Either of them is proof if it
-/// is unchanged.
+/// Nonces that prove that nothing at an address was evicted since they were last seen. Either of them is
+/// proof if it is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witnesses {
-    /// The nonce that every eviction removes; none in a cluster.
+    /// The nonce that every eviction of responses removes; none in a cluster.
     pub(crate) of_everything: Option<Nonce>,
     /// The hash of the nonces that evictions of the address remove.
     pub(crate) of_address: Nonce,
@@ -244,10 +245,10 @@ impl Witnesses {
     }
 }
 
-/// The lifetime of the nonce that every eviction removes.
+/// The lifetime of the nonce that every eviction of responses removes.
 const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The time for which witnesses outlive a lease that stored nothing.
+/// The longest time for which a witness whose name holds a value outlives a lease that stored nothing.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
 /// The lifetimes of a lease, of its nonces and of its entry.
@@ -266,7 +267,7 @@ pub(crate) struct LeaseTerms {
 impl LeaseTerms {
     /// Returns the lifetime of a nonce. A nonce outlives the entries that are stamped with it, and an
     /// entry may be stored until the lease ends. The name of a nonce may contain a value of a request
-    /// (`holds_value`). Such a nonce gets the lifetime of the entry only when the entry is stored.
+    /// (`holds_value`). Such a nonce gets the whole lifetime of the entry only when the entry is stored.
     /// Otherwise a request whose response is not stored would leave a nonce for a long time.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
@@ -379,7 +380,7 @@ impl Store {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
 
-    /// Reads the nonce that every eviction removes, or seeds it; none in a cluster.
+    /// Reads the nonce that every eviction of responses removes, or seeds it; none in a cluster.
     pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
         dispatch!(self, store => store.witness(), store.witness().await)
     }

@@ -1,5 +1,6 @@
-//! Lookups that share commands. A lookup leaves at once if no other is on its way. Otherwise it waits,
-//! and leaves with those that arrive meanwhile as soon as a reply is there.
+//! Lookups that share commands. A lookup leaves at once if there are fewer batches on their way than
+//! connections. Otherwise it waits for others. They leave together when a reply arrives, or when the
+//! batch is full.
 //!
 //! A command reads each name only once. A lookup uses only a command that was not yet sent when the
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
@@ -48,7 +49,7 @@ struct Batch<R> {
     reply: Arc<SetOnce<R>>,
 }
 
-/// A batch on its way. A task of its own sends it, so that it does not depend on any of the requests.
+/// A batch on its way. A task sends it, so that it does not depend on any of the requests.
 pub(crate) struct Flight<R> {
     lookups: Arc<SharedLookups<R>>,
     batch: Batch<R>,
@@ -351,7 +352,7 @@ mod tests {
         let flights = |count| (0..count).filter_map(|_| join(&lookups, &["b"]).1);
         let full: Vec<_> = flights(3 * MAX_LOOKUPS + 5).collect();
         assert_eq!(full.len(), 3);
-        // Only the last flight takes those that wait.
+        // Only the flight that lands last takes the lookups that wait.
         assert!(full.into_iter().all(|flight| echo(flight, 0).is_none()));
         let rest = echo(first.unwrap(), 0).unwrap();
         assert_eq!(rest.batch.lookups, 5);
@@ -372,7 +373,7 @@ mod tests {
     fn a_batch_whose_reply_would_be_long_leaves_without_a_wait() {
         let lookups = SharedLookups::new(1);
         let (_, first) = join(&lookups, &["a"]);
-        // Eight replies of this mean length are too long.
+        // The mean is an eighth of the longest reply now, so eight lookups fill a batch.
         assert!(echo(first.unwrap(), MAX_REPLY).is_none());
         let (_, first) = join(&lookups, &["a"]);
         let flights = (0..16).filter_map(|_| join(&lookups, &["b"]).1);

@@ -1,9 +1,9 @@
 //! Records the values that a type reads from a deserializer, as the text of a key.
 //!
 //! Numbers are written in one canonical form. Strings are decoded, and then percent-encoded as in a
-//! template. The fields of a struct are sorted by name; a parameter is left out if and only if the
-//! struct does not declare it and ignores its value. Maps and sequences keep their order, because the
-//! type can see their order.
+//! template. The fields of a struct are sorted by name, unless it also reads a value that it does not
+//! declare; a parameter is left out if and only if the struct does not declare it and ignores its value.
+//! Maps and sequences keep their order, because the type can see their order.
 
 use std::fmt::{self, Write as _};
 
@@ -88,7 +88,7 @@ impl<'a, X> Recorder<'a, X> {
         (self.inner, recorder)
     }
 
-    /// Returns the wrapped object, and a recorder around the visitor of a value that is not ignored.
+    /// Returns the wrapped object, and a recorder around the visitor of a value that is recorded.
     fn split<V>(self, visitor: V) -> (X, Recorder<'a, Recording<V>>) {
         let (inner, mut recorder) = self.replace(Recording {
             visitor,
@@ -250,7 +250,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Recorder<'_, Recording<V>> {
         visit_bool(bool)
         visit_i8(i8) visit_i16(i16) visit_i32(i32) visit_i64(i64) visit_i128(i128)
         visit_u8(u8) visit_u16(u16) visit_u32(u32) visit_u64(u64) visit_u128(u128)
-        // The shortest text that reads as the same number.
+        // The fewest digits that read as the same number.
         visit_f32(f32) visit_f64(f64)
     }
 

@@ -14,7 +14,7 @@ pub(super) struct Layout {
     pub(super) primaries: Vec<Location>,
     /// Primaries without slots, to which slots may be migrating.
     pub(super) spares: Vec<Location>,
-    /// Replicas, and nodes that are marked as failed.
+    /// Replicas, and nodes without slots that are marked as failed.
     pub(super) others: Vec<Endpoint>,
 }
 
@@ -73,7 +73,8 @@ enum Rank {
     /// The preferred endpoint in the reply to `CLUSTER SLOTS`.
     Preferred,
     Address,
-    /// The endpoint to which `CLUSTER NODES` was sent: the node does not know its own address.
+    /// The host to which `CLUSTER NODES` was sent, with the port of the reply: the node does not know
+    /// its own address.
     QueriedAt,
     HostName,
 }
