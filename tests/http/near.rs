@@ -71,6 +71,16 @@ fn lookups(redis: &RedisServer) -> u64 {
     lookups.next().unwrap_or(0)
 }
 
+/// Returns the number of connections for which evictions wait.
+fn members(redis: &RedisServer) -> usize {
+    let fields = redis::cmd("HKEYS")
+        .arg("redis:axum:cache:near:registry")
+        .query(&mut redis.connection());
+    let mut fields: Vec<String> = fields.unwrap();
+    fields.retain(|field| !field.starts_with("found"));
+    fields.len()
+}
+
 /// Gets a path until it is answered from the near cache.
 async fn near_hit(redis: &RedisServer, client: &Client, path: &str) -> String {
     let mut text = String::new();
@@ -155,14 +165,7 @@ async fn a_process_that_hears_nothing_delays_two_evictions_only() {
     let (deaf, _) = process(near(&proxy.url())).await;
     near_hit(&redis, &deaf, "/items/1").await;
     let (writer, _) = process(Settings::from_url(redis.url()).unwrap()).await;
-    let members = || {
-        let fields = redis::cmd("HKEYS")
-            .arg("redis:axum:cache:near:registry")
-            .query(&mut redis.connection());
-        let mut fields: Vec<String> = fields.unwrap();
-        fields.retain(|field| !field.starts_with("found"));
-        fields.len()
-    };
+    let members = || members(&redis);
     assert_eq!(
         writer.send("DELETE", "/items/1", &[]).await.outcome(),
         "EVICTED"
@@ -185,6 +188,20 @@ async fn a_process_that_hears_nothing_delays_two_evictions_only() {
     })
     .await;
     near_hit(&redis, &deaf, "/items/1").await;
+}
+
+#[tokio::test]
+async fn after_a_shutdown_no_eviction_waits_for_the_process() {
+    let redis = RedisServer::start();
+    let (client, app) = process(near(&redis.url())).await;
+    near_hit(&redis, &client, "/items/1").await;
+    assert_eq!(members(&redis), 1);
+    app.cache.shutdown().await;
+    assert_eq!(members(&redis), 0);
+    // Requests that are still answered read from Redis.
+    let before = lookups(&redis);
+    assert_eq!(asked(&client, "/items/1").await, answer("HIT", "run 0"));
+    assert_eq!(lookups(&redis), before + 1);
 }
 
 #[tokio::test]

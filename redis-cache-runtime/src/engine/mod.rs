@@ -198,6 +198,7 @@ impl Engine {
             while client.pending_evictions() > 0 {
                 sleep(FIRST_EVICTION_RETRY).await;
             }
+            client.leave_near_cache().await;
         };
         if timeout(SHUTDOWN, finished).await.is_err() {
             let pending_evictions = client.pending_evictions();

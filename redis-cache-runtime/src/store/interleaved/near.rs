@@ -372,6 +372,10 @@ impl MemberCommands for OnConnection<'_> {
         self.0.command("register", register).await
     }
 
+    async fn deregister(&self, _: &str) -> Result<(), Fault> {
+        Err(Fault::Disabled)
+    }
+
     async fn acknowledge(&self, name: &str, bell: &Bell) -> Result<(), Fault> {
         let (tracking, _) = self.0.connection().ok_or(Fault::Disabled)?;
         let acknowledge = || {

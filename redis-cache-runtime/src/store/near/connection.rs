@@ -28,6 +28,8 @@ pub(crate) struct TrackedConnection {
     /// The number of changes before the last read that found this connection in the registry, plus one;
     /// 0: none did.
     member_at: AtomicU64,
+    /// The process keeps no copies any more.
+    has_left: AtomicBool,
     /// A copy was served since the last round.
     is_used: AtomicBool,
     used: Notify,
@@ -63,6 +65,9 @@ pub(crate) trait MemberCommands: Sync {
         window: Duration,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Removes a name from the registry.
+    fn deregister(&self, name: &str) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Acknowledges that all invalidations before a number were applied.
     fn acknowledge(
         &self,
@@ -80,6 +85,7 @@ impl TrackedConnection {
             proved: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             member_at: AtomicU64::new(0),
+            has_left: AtomicBool::new(false),
             is_used: AtomicBool::new(false),
             used: Notify::new(),
             changed: Notify::new(),
@@ -104,6 +110,14 @@ impl TrackedConnection {
     pub(super) fn is_member(&self) -> bool {
         let member_at = self.member_at.load(Ordering::SeqCst);
         member_at == self.changes.load(Ordering::SeqCst) + 1
+            && !self.has_left.load(Ordering::SeqCst)
+    }
+
+    /// Ends the service of copies, and takes the connection out of the registry, so that no eviction
+    /// waits for it.
+    pub(crate) async fn leave(&self, commands: &impl MemberCommands) -> Result<(), Fault> {
+        self.has_left.store(true, Ordering::SeqCst);
+        commands.deregister(&self.name()).await
     }
 
     /// Records that a command has a reply, and when it was sent.
@@ -167,7 +181,7 @@ impl TrackedConnection {
         commands: &impl MemberCommands,
         acknowledged: &mut Option<Bell>,
     ) -> Result<(), Fault> {
-        loop {
+        while !self.has_left.load(Ordering::SeqCst) {
             let changes = self.changes.load(Ordering::SeqCst);
             let name = self.name();
             let sent = now();
@@ -188,6 +202,7 @@ impl TrackedConnection {
             commands.register(&self.name(), &name, self.window).await?;
             *acknowledged = None;
         }
+        Ok(())
     }
 
     /// Returns the name by which the registry knows the connection.

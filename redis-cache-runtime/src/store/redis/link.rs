@@ -165,6 +165,13 @@ impl Connected {
         self.shared.health.trust_at(moment)
     }
 
+    /// Ends the service of copies that were read on the connection.
+    pub(super) async fn leave_near_cache(&self) {
+        if let Some(tracked) = self.tracked() {
+            near::leave(&self.shared, tracked).await;
+        }
+    }
+
     /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
     pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
         self.shared.tracked.as_ref()

@@ -85,6 +85,11 @@ impl RedisStore {
         self.servers.near_cache().map(NearCache::status)
     }
 
+    /// Ends the service of copies from the near cache.
+    pub(crate) async fn leave_near_cache(&self) {
+        self.servers.leave_near_cache().await;
+    }
+
     pub(crate) async fn ping(&self) -> Result<(), PingError> {
         self.servers.ping().await
     }

@@ -204,6 +204,13 @@ pub(super) async fn attend(shared: Weak<SharedConnection>, connection: Arc<Track
     }
 }
 
+/// Ends the service of copies that were read on a connection.
+pub(super) async fn leave(shared: &Arc<SharedConnection>, connection: &TrackedConnection) {
+    let commands = OnConnection(Arc::clone(shared));
+    // If this fails, evictions give the connection up.
+    let _ = connection.leave(&commands).await;
+}
+
 /// The commands that are sent on the connection itself.
 struct OnConnection(Arc<SharedConnection>);
 
@@ -253,6 +260,14 @@ impl MemberCommands for OnConnection {
             .arg(instead_of);
         let register = commands.cmd("HSET").arg(&names.registry);
         register.arg(name).arg(window_in_registry(window));
+        self.run(&commands).await.map(drop)
+    }
+
+    async fn deregister(&self, name: &str) -> Result<(), Fault> {
+        let names = &self.0.context().near_names;
+        let mut commands = redis::pipe();
+        commands.cmd("HDEL").arg(&names.registry).arg(name);
+        commands.cmd("HDEL").arg(&names.acknowledged).arg(name);
         self.run(&commands).await.map(drop)
     }
 

@@ -132,6 +132,13 @@ impl Node {
         end.unwrap_or_else(|_| Err(timed_out()))
     }
 
+    /// Ends the service of copies from the near cache.
+    pub(super) async fn leave_near_cache(&self) {
+        if let Some(connected) = self.near.as_ref().and_then(Link::connected) {
+            connected.leave_near_cache().await;
+        }
+    }
+
     /// Returns the next connection that is usable, or else the next one.
     fn link(&self) -> &Link {
         let [link] = &*self.links else {

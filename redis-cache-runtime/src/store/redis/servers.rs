@@ -181,6 +181,15 @@ impl Servers {
         }
     }
 
+    /// Ends the service of copies from the near cache.
+    pub(super) async fn leave_near_cache(&self) {
+        match &self.kind {
+            Kind::One(node) => node.leave_near_cache().await,
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(_) => {}
+        }
+    }
+
     /// Drops the copies in this process that depend on names.
     fn invalidate<'a>(&self, names: impl Iterator<Item = Name<'a>>) {
         if let Some(cache) = &self.context.near_cache {
