@@ -39,7 +39,7 @@ pub(crate) use self::clock::now;
 pub(crate) use self::clock::use_ticks;
 
 /// The memory of a copy besides its entry: its key, and the bookkeeping of the cache.
-const OVERHEAD: usize = 512;
+const OVERHEAD: usize = 640;
 
 /// The longest entry that is kept, in bytes. Redis sends longer ones on a connection of their own, on
 /// which nothing is tracked.
