@@ -9,11 +9,16 @@
 //! has none, divided by the number of handlers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
+#[path = "common/median.rs"]
+mod median;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+
+use median::median;
 
 const HANDLERS: usize = 100;
 const ROUNDS: usize = 7;
@@ -134,9 +139,4 @@ fn source(attribute: Option<&str>) -> String {
              drop(router);\n\
          }}\n"
     )
-}
-
-fn median(mut seconds: [f64; ROUNDS]) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[ROUNDS / 2]
 }

@@ -21,11 +21,14 @@
 
 mod counts;
 mod load;
+#[path = "../common/median.rs"]
+mod median;
 mod server;
 
 use std::time::Duration;
 
 use load::Sample;
+use median::median;
 use server::Candidate;
 use test_support::RedisServer;
 
@@ -122,10 +125,4 @@ fn print_throughput(
             ratio(Candidate::Mget),
         );
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
