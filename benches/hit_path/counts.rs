@@ -2,27 +2,39 @@
 
 use test_support::RedisServer;
 
-use crate::load::WARM_UP;
-use crate::server::{self, Candidate};
-use crate::{CONNECTIONS, SIZES, load};
+use crate::candidates::Candidate;
+use crate::load::{self, Load, WARM_UP};
+use crate::server;
 
+const SIZES: [usize; 2] = [1024, 64 * 1024];
+const CONNECTIONS: usize = 8;
+/// The number of requests on each connection that are counted.
 const COUNTED: usize = 40;
 
+const CALLGRIND: [&str; 3] = [
+    "valgrind",
+    "--tool=callgrind",
+    "--callgrind-out-file=/dev/null",
+];
+const DHAT: [&str; 3] = ["valgrind", "--tool=dhat", "--dhat-out-file=/dev/null"];
+
 pub(crate) fn print() {
-    let redis = RedisServer::start();
     for size in SIZES {
-        println!("\nPer HIT of {size} bytes, {CONNECTIONS} connections, counted by valgrind");
+        println!("\nPer HIT of {size} bytes, counted by valgrind; connections: {CONNECTIONS}");
         println!(
-            "{:<28} {:>12} {:>7} {:>12} {:>10}",
-            "", "instructions", "/(b2)", "allocations", "bytes"
+            "{:<40} {:>12} {:>7} {:>7} {:>12} {:>16}",
+            "", "instructions", "/(a)", "/(b2)", "allocations", "allocated bytes"
         );
-        let all = Candidate::ALL.map(|candidate| Counts::of(candidate, size, &redis));
+        let count = |candidate: &Candidate| Counts::of(*candidate, size);
+        let all: Vec<Counts> = Candidate::ALL.iter().map(count).collect();
+        let base = |candidate: Candidate| all[candidate as usize].instructions;
         for (candidate, counts) in Candidate::ALL.iter().zip(&all) {
             println!(
-                "{:<28} {:>12.0} {:>7.3} {:>12.1} {:>10.0}",
+                "{:<40} {:>12.0} {:>7.3} {:>7.3} {:>12.1} {:>16.0}",
                 candidate.label(),
                 counts.instructions,
-                counts.instructions / all[Candidate::Mget as usize].instructions,
+                counts.instructions / base(Candidate::Bare),
+                counts.instructions / base(Candidate::Mget),
                 counts.allocations,
                 counts.bytes,
             );
@@ -37,35 +49,46 @@ struct Counts {
 }
 
 impl Counts {
-    /// The difference between a long and a short run, so that starting and stopping do not count.
-    fn of(candidate: Candidate, size: usize, redis: &RedisServer) -> Self {
-        let per_request = |tool: &[&str], read: &dyn Fn(&str) -> Vec<f64>| -> Vec<f64> {
-            let run = |requests| {
-                let server = server::start(candidate, size, redis, tool);
-                load::for_requests(server.address(), CONNECTIONS, requests);
-                read(&server.end())
-            };
-            let (idle, busy) = (run(WARM_UP), run(WARM_UP + COUNTED));
-            let requests = (COUNTED * CONNECTIONS) as f64;
-            idle.iter()
-                .zip(busy)
-                .map(|(idle, busy)| (busy - idle) / requests)
-                .collect()
-        };
-        let callgrind = [
-            "valgrind",
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-        ];
-        let dhat = ["valgrind", "--tool=dhat", "--dhat-out-file=/dev/null"];
-        let instructions = per_request(&callgrind, &|text| numbers_after(text, "Collected :"));
-        let memory = per_request(&dhat, &|text| numbers_after(text, "Total:"));
+    fn of(candidate: Candidate, size: usize) -> Self {
+        let memory = per_hit(candidate, size, &DHAT, "Total:");
         Self {
-            instructions: instructions[0],
+            instructions: instructions(candidate, size),
             allocations: memory[1],
             bytes: memory[0],
         }
     }
+}
+
+/// Returns the number of instructions that a server executes for a HIT.
+fn instructions(candidate: Candidate, size: usize) -> f64 {
+    per_hit(candidate, size, &CALLGRIND, "Collected :")[0]
+}
+
+/// Returns the differences between a long and a short run, so that starting, filling and stopping do
+/// not count. They are the numbers after `mark` in what a tool writes.
+fn per_hit(candidate: Candidate, size: usize, tool: &[&str], mark: &str) -> Vec<f64> {
+    let load = Load {
+        threads: 1,
+        size,
+        connections: CONNECTIONS,
+    };
+    let run = |requests| {
+        let redis = RedisServer::start();
+        let server = server::start(candidate, load, &redis, tool);
+        load.for_requests(server.address(), requests);
+        let runs = load::runs(server.address());
+        assert!(
+            runs <= WARM_UP * CONNECTIONS,
+            "not every response was a HIT"
+        );
+        numbers_after(&server.end(), mark)
+    };
+    let (idle, busy) = (run(WARM_UP), run(WARM_UP + COUNTED));
+    let requests = (COUNTED * CONNECTIONS) as f64;
+    let numbers = idle.iter().zip(busy);
+    numbers
+        .map(|(idle, busy)| (busy - idle) / requests)
+        .collect()
 }
 
 /// The numbers in the line that has `mark`.

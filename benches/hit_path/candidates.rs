@@ -1,0 +1,166 @@
+//! The candidates: their names, and the handlers that answer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use axum_redis_cache::{Cache, Settings, cached};
+use bytes::Bytes;
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+
+use crate::server::AppState;
+
+/// The lifetime of entries in seconds: no entry expires while the bench runs.
+const TTL: u64 = 3600;
+
+/// Defines [`Candidate`] by names and labels.
+macro_rules! candidates {
+    ($($(#[cfg($condition:meta)])? $name:ident = $label:literal,)+) => {
+        /// A server that is measured.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Candidate {
+            $($(#[cfg($condition)])? $name,)+
+        }
+
+        impl Candidate {
+            /// All candidates; the number of each is its index.
+            pub(crate) const ALL: &[Self] = &[$($(#[cfg($condition)])? Self::$name,)+];
+
+            /// Returns its letter and its description.
+            pub(crate) fn label(self) -> &'static str {
+                match self {
+                    $($(#[cfg($condition)])? Self::$name => $label,)+
+                }
+            }
+        }
+    };
+}
+
+// To add a candidate, add a line here and an arm to `Candidate::route`. The letter (n) is for
+// `#[cached]` on Redis with a near cache in the process.
+candidates! {
+    Bare = "(a)  bare handler",
+    Get = "(b)  hand-written GET",
+    Mget = "(b2) hand-written MGET of 2",
+    Redis = "(c)  #[cached] on Redis",
+    Memory = "(d)  #[cached] in memory",
+    #[cfg(feature = "otel")]
+    Watched = "(e)  #[cached] on Redis, otel_enabled",
+}
+
+impl Candidate {
+    /// Returns the route that answers, and the cache in the state of the application. Most candidates
+    /// do not use this cache.
+    pub(crate) fn route(self, redis: &str) -> (MethodRouter<AppState>, Cache) {
+        let unused = Cache::in_memory;
+        match self {
+            Self::Bare => (get(bare), unused()),
+            Self::Get => (get(by_get), unused()),
+            Self::Mget => (get(by_mget), unused()),
+            Self::Redis => (get(by_attribute), Cache::connect(settings(redis)).unwrap()),
+            Self::Memory => (get(by_attribute), Cache::in_memory()),
+            #[cfg(feature = "otel")]
+            Self::Watched => {
+                crate::server::watch();
+                let settings = settings(redis).otel_enabled(true);
+                (get(by_attribute), Cache::connect(settings).unwrap())
+            }
+        }
+    }
+}
+
+fn settings(redis: &str) -> Settings {
+    Settings::from_url(redis)
+        .unwrap()
+        .prefix("bench")
+        .unwrap()
+        // Under valgrind, replies take longer than the default time budget.
+        .socket_timeout(Duration::from_secs(10))
+}
+
+/// The fields of every response. `#[cached]` adds all but the first; the others add them themselves.
+const FIELDS: [(HeaderName, &str); 4] = [
+    (CONTENT_TYPE, "application/json"),
+    (ETAG, "W/\"3508d3f7f9e6cacaa4e15f417f2e3009\""),
+    (HeaderName::from_static("x-redis-cache"), "HIT"),
+    (CACHE_CONTROL, "max-age=3600"),
+];
+
+/// The number of times that [`produce`] ran in this process.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the number of requests for which no cache had a response.
+pub(crate) async fn runs() -> String {
+    RUNS.load(Ordering::Relaxed).to_string()
+}
+
+/// Does the work that a cache saves.
+fn produce(body: Bytes) -> Bytes {
+    RUNS.fetch_add(1, Ordering::Relaxed);
+    body
+}
+
+/// Returns the response of all candidates but `#[cached]`.
+fn respond(body: impl IntoResponse) -> Response {
+    (FIELDS, body).into_response()
+}
+
+async fn bare(Path(_): Path<u64>, State(body): State<Bytes>) -> Response {
+    respond(body)
+}
+
+async fn by_get(
+    Path(id): Path<u64>,
+    State(body): State<Bytes>,
+    State(mut redis): State<MultiplexedConnection>,
+) -> Result<Response, StatusCode> {
+    let name = format!("bench:product:{id}");
+    let found: Option<Bytes> = redis.get(&name).await.map_err(failed)?;
+    let body = match found {
+        Some(body) => body,
+        None => store(&mut redis, &name, produce(body)).await?,
+    };
+    Ok(respond(body))
+}
+
+/// Reads a second name too, as `#[cached]` must.
+async fn by_mget(
+    Path(id): Path<u64>,
+    State(body): State<Bytes>,
+    State(mut redis): State<MultiplexedConnection>,
+) -> Result<Response, StatusCode> {
+    let name = format!("bench:product:{id}");
+    let (found, _): (Option<Bytes>, Bytes) = redis.mget((&name, NONCE)).await.map_err(failed)?;
+    let body = match found {
+        Some(body) => body,
+        None => store(&mut redis, &name, produce(body)).await?,
+    };
+    Ok(respond(body))
+}
+
+/// The second name that [`by_mget`] reads; its value is 16 bytes long.
+pub(crate) const NONCE: &str = "bench:nonce";
+
+async fn store(
+    redis: &mut MultiplexedConnection,
+    name: &str,
+    body: Bytes,
+) -> Result<Bytes, StatusCode> {
+    let () = redis.set_ex(name, &body[..], TTL).await.map_err(failed)?;
+    Ok(body)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn failed<E>(_: E) -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+#[cached(ttl = 3600)]
+async fn by_attribute(Path(_): Path<u64>, State(body): State<Bytes>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], produce(body)).into_response()
+}
