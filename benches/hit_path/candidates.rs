@@ -13,10 +13,15 @@ use bytes::Bytes;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
+use crate::rivals;
 use crate::server::AppState;
 
 /// The lifetime of entries in seconds: no entry expires while the bench runs.
-const TTL: u64 = 3600;
+pub(crate) const TTL: u64 = 3600;
+/// The number of entries for which every cache in memory has room.
+pub(crate) const CAPACITY: u32 = 100_000;
+/// A wide bound for the entries of the cache in memory, which counts bytes.
+const CAPACITY_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Defines [`Candidate`] by names and labels.
 macro_rules! candidates {
@@ -51,25 +56,33 @@ candidates! {
     Memory = "(d)  #[cached] in memory",
     #[cfg(feature = "otel")]
     Watched = "(e)  #[cached] on Redis, otel_enabled",
+    LayerRedis = "(f)  tower-http-cache on Redis",
+    LayerMemory = "(g)  tower-http-cache in memory",
+    MemoRedis = "(h)  crate cached on Redis",
+    MemoMemory = "(i)  crate cached in memory",
 }
 
 impl Candidate {
     /// Returns the route that answers, and the cache in the state of the application. Most candidates
     /// do not use this cache.
-    pub(crate) fn route(self, redis: &str) -> (MethodRouter<AppState>, Cache) {
+    pub(crate) async fn route(self, redis: &str) -> (MethodRouter<AppState>, Cache) {
         let unused = Cache::in_memory;
         match self {
             Self::Bare => (get(bare), unused()),
             Self::Get => (get(by_get), unused()),
             Self::Mget => (get(by_mget), unused()),
             Self::Redis => (get(by_attribute), Cache::connect(settings(redis)).unwrap()),
-            Self::Memory => (get(by_attribute), Cache::in_memory()),
+            Self::Memory => (get(by_attribute), Cache::in_memory_with(settings(redis))),
             #[cfg(feature = "otel")]
             Self::Watched => {
                 crate::server::watch();
                 let settings = settings(redis).otel_enabled(true);
                 (get(by_attribute), Cache::connect(settings).unwrap())
             }
+            Self::LayerRedis => (rivals::layer_on_redis(redis).await, unused()),
+            Self::LayerMemory => (rivals::layer_in_memory(), unused()),
+            Self::MemoRedis => (get(rivals::memo_on_redis), unused()),
+            Self::MemoMemory => (get(rivals::memo_in_memory), unused()),
         }
     }
 }
@@ -79,6 +92,7 @@ fn settings(redis: &str) -> Settings {
         .unwrap()
         .prefix("bench")
         .unwrap()
+        .max_memory_bytes(CAPACITY_BYTES)
         // Under valgrind, replies take longer than the default time budget.
         .socket_timeout(Duration::from_secs(10))
 }
@@ -100,13 +114,13 @@ pub(crate) async fn runs() -> String {
 }
 
 /// Does the work that a cache saves.
-fn produce(body: Bytes) -> Bytes {
+pub(crate) fn produce(body: Bytes) -> Bytes {
     RUNS.fetch_add(1, Ordering::Relaxed);
     body
 }
 
 /// Returns the response of all candidates but `#[cached]`.
-fn respond(body: impl IntoResponse) -> Response {
+pub(crate) fn respond(body: impl IntoResponse) -> Response {
     (FIELDS, body).into_response()
 }
 
@@ -156,7 +170,7 @@ async fn store(
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn failed<E>(_: E) -> StatusCode {
+pub(crate) fn failed<E>(_: E) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 

@@ -1,4 +1,5 @@
-//! The cost of a HIT, beside what one would write by hand, on the same machine in the same run.
+//! The cost of a HIT, beside what one would write by hand and beside other crates, on the same machine
+//! in the same run.
 //!
 //! ```sh
 //! cargo bench -p benches --bench hit_path                # throughput, then instructions and allocations
@@ -24,6 +25,7 @@ mod counts;
 mod load;
 #[path = "../common/median.rs"]
 mod median;
+mod rivals;
 mod server;
 mod throughput;
 

@@ -13,6 +13,7 @@ use test_support::{RedisServer, ServerProcess};
 
 use crate::candidates::{self, Candidate};
 use crate::load::Load;
+use crate::rivals::REDIS_VARIABLE;
 
 #[derive(Clone, FromRef)]
 pub(crate) struct AppState {
@@ -34,7 +35,7 @@ pub(crate) fn start(
     let mut command = Command::new(words.next().unwrap());
     command.args(words).arg("serve");
     command.args([candidate as usize, load.size, load.threads].map(|number| number.to_string()));
-    command.arg(redis.url());
+    command.arg(redis.url()).env(REDIS_VARIABLE, redis.url());
     ServerProcess::start_command(command.stderr(Stdio::piped()))
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn serve(candidate: &str, size: &str, threads: &str, redis: &str) {
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let nonce = b"0123456789abcdef";
         let () = connection.set(candidates::NONCE, nonce).await.unwrap();
-        let (route, cache) = candidate.route(redis);
+        let (route, cache) = candidate.route(redis).await;
         let state = AppState {
             body,
             cache,
