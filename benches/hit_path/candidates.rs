@@ -46,14 +46,14 @@ macro_rules! candidates {
     };
 }
 
-// To add a candidate, add a line here and an arm to `Candidate::route`. The letter (n) is for
-// `#[cached]` on Redis with a near cache in the process.
+// To add a candidate, add a line here and an arm to `Candidate::route`.
 candidates! {
     Bare = "(a)  bare handler",
     Get = "(b)  hand-written GET",
     Mget = "(b2) hand-written MGET of 2",
     Redis = "(c)  #[cached] on Redis",
     Memory = "(d)  #[cached] in memory",
+    Near = "(n)  #[cached] on Redis, near cache",
     #[cfg(feature = "otel")]
     Watched = "(e)  #[cached] on Redis, otel_enabled",
     LayerRedis = "(f)  tower-http-cache on Redis",
@@ -73,6 +73,12 @@ impl Candidate {
             Self::Mget => (get(by_mget), unused()),
             Self::Redis => (get(by_attribute), Cache::connect(settings(redis)).unwrap()),
             Self::Memory => (get(by_attribute), Cache::in_memory_with(settings(redis))),
+            Self::Near => {
+                let settings = settings(redis).near_cache_bytes(CAPACITY_BYTES).unwrap();
+                // Under valgrind, rounds take longer, too.
+                let settings = settings.near_cache_window(Duration::from_secs(1)).unwrap();
+                (get(by_attribute), Cache::connect(settings).unwrap())
+            }
             #[cfg(feature = "otel")]
             Self::Watched => {
                 crate::server::watch();
