@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 /// The number of requests on each connection after which every response must be a HIT.
 pub(crate) const WARM_UP: usize = 4;
@@ -32,6 +32,20 @@ pub(crate) struct Sample {
     pub(crate) p99_micros: f64,
 }
 
+impl Sample {
+    fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Self {
+        latencies.sort_unstable();
+        let micros = |percent: usize| {
+            latencies[(latencies.len() - 1) * percent / 100].as_nanos() as f64 / 1000.0
+        };
+        Self {
+            per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
+            p50_micros: micros(50),
+            p99_micros: micros(99),
+        }
+    }
+}
+
 impl Load {
     /// Returns a load of small responses.
     pub(crate) const fn small(threads: usize, connections: usize) -> Self {
@@ -44,53 +58,62 @@ impl Load {
 
     /// Requests for a while, on each connection a product of its own.
     pub(crate) fn for_duration(self, address: SocketAddr, duration: Duration) -> Sample {
-        let deadline = Instant::now() + duration;
-        self.send(address, move |connection| {
-            std::iter::repeat(connection % PRODUCTS).take_while(move |_| Instant::now() < deadline)
+        self.send(address, move |connection, started| {
+            std::iter::repeat(connection % PRODUCTS)
+                .take_while(move |_| started.elapsed() < duration)
         })
     }
 
     /// Sends that many requests on each connection for a product of its own.
     pub(crate) fn for_requests(self, address: SocketAddr, requests: usize) -> Sample {
-        self.send(address, move |connection| {
+        self.send(address, move |connection, _| {
             std::iter::repeat_n(connection % PRODUCTS, requests)
         })
     }
 
-    /// Requests on each connection the products that an iterator names.
-    fn send<P>(self, address: SocketAddr, products: impl Fn(usize) -> P) -> Sample
+    /// Requests on each connection the products that an iterator names. The iterator is told when
+    /// the requests started, which is after all connections were made.
+    fn send<P>(self, address: SocketAddr, products: impl Fn(usize, Instant) -> P) -> Sample
     where
         P: Iterator<Item = usize> + Send + 'static,
     {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let started = Instant::now();
-        let mut latencies = runtime.block_on(async {
-            let tasks = (0..self.connections)
-                .map(|connection| tokio::spawn(one_connection(address, products(connection))));
+        let (latencies, elapsed) = self.client_runtime().block_on(async {
+            let mut streams = Vec::new();
+            for _ in 0..self.connections {
+                streams.push(TcpStream::connect(address).await.unwrap());
+            }
+            let started = Instant::now();
+            let tasks = streams.into_iter().enumerate().map(|(connection, stream)| {
+                tokio::spawn(one_connection(stream, products(connection, started)))
+            });
             let mut latencies = Vec::new();
             for task in tasks.collect::<Vec<_>>() {
                 latencies.extend(task.await.unwrap());
             }
-            latencies
+            (latencies, started.elapsed())
         });
-        let elapsed = started.elapsed();
-        latencies.sort_unstable();
-        let micros = |percent: usize| {
-            latencies[(latencies.len() - 1) * percent / 100].as_nanos() as f64 / 1000.0
+        Sample::of(latencies, elapsed)
+    }
+
+    /// Returns a runtime with as many threads as the server has, but not more than the machine.
+    fn client_runtime(self) -> Runtime {
+        let processors = std::thread::available_parallelism().map_or(1, Into::into);
+        let mut builder = match self.threads.min(processors) {
+            1 => Builder::new_current_thread(),
+            threads => {
+                let mut builder = Builder::new_multi_thread();
+                builder.worker_threads(threads);
+                builder
+            }
         };
-        Sample {
-            per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
-            p50_micros: micros(50),
-            p99_micros: micros(99),
-        }
+        builder.enable_all().build().unwrap()
     }
 }
 
 async fn one_connection(
-    address: SocketAddr,
+    mut stream: TcpStream,
     products: impl Iterator<Item = usize>,
 ) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 128 * 1024];
     let mut latencies = Vec::new();

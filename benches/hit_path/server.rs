@@ -10,6 +10,7 @@ use bytes::Bytes;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_support::{RedisServer, ServerProcess};
+use tokio::net::TcpSocket;
 
 use crate::candidates::{self, Candidate};
 use crate::load::Load;
@@ -63,7 +64,11 @@ pub(crate) fn serve(candidate: &str, size: &str, threads: &str, redis: &str) {
             .route("/products/{id}", route)
             .route("/runs", get(candidates::runs))
             .with_state(state);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // The default has no room for 256 clients that connect at once, and such a client waits for a
+        // second before it tries again.
+        let listener = socket.listen(1024).unwrap();
         println!("{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, app).into_future());
         tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()))

@@ -10,15 +10,18 @@ use crate::median::median;
 use crate::server;
 
 /// The loads with which all candidates are measured.
-const LOADS: [Load; 4] = [
+const LOADS: [Load; 7] = [
     Load::small(1, 1),
     Load::small(1, 32),
     Load::small(1, 128),
+    Load::small(1, 256),
     Load {
         threads: 1,
         size: 64 * 1024,
         connections: 32,
     },
+    Load::small(8, 32),
+    Load::small(8, 256),
 ];
 /// How often every candidate is started.
 const GENERATIONS: usize = 5;
