@@ -73,7 +73,11 @@ impl Load {
 
     /// Requests on each connection the products that an iterator names. The iterator is told when
     /// the requests started, which is after all connections were made.
-    fn send<P>(self, address: SocketAddr, products: impl Fn(usize, Instant) -> P) -> Sample
+    pub(crate) fn send<P>(
+        self,
+        address: SocketAddr,
+        products: impl Fn(usize, Instant) -> P,
+    ) -> Sample
     where
         P: Iterator<Item = usize> + Send + 'static,
     {

@@ -28,6 +28,7 @@ mod median;
 mod rivals;
 mod server;
 mod throughput;
+mod zipf;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -39,12 +40,17 @@ fn main() {
         ["serve", candidate, size, threads, redis] => {
             server::serve(candidate, size, threads, redis);
         }
-        ["throughput"] => throughput::print(),
+        ["throughput"] => throughput(),
         ["counts"] => counts::print(),
         [] => {
-            throughput::print();
+            throughput();
             counts::print();
         }
         _ => panic!("expected nothing, `throughput` or `counts`, not {words:?}"),
     }
+}
+
+fn throughput() {
+    throughput::print();
+    zipf::print();
 }
