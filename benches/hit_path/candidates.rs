@@ -91,6 +91,12 @@ impl Candidate {
             Self::MemoMemory => (get(rivals::memo_in_memory), unused()),
         }
     }
+
+    /// Returns its label as a cell of a Markdown table, without the letter.
+    pub(crate) fn markdown(self) -> String {
+        let (_, description) = self.label().split_once(')').unwrap();
+        description.trim().replace("#[cached]", "`#[cached]`")
+    }
 }
 
 fn settings(redis: &str) -> Settings {
@@ -114,7 +120,8 @@ const FIELDS: [(HeaderName, &str); 4] = [
 /// The number of times that [`produce`] ran in this process.
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns the number of requests for which no cache had a response.
+/// Returns the number of requests for which the cache had no response; 0 for the bare handler, which
+/// does not count.
 pub(crate) async fn runs() -> String {
     RUNS.load(Ordering::Relaxed).to_string()
 }

@@ -60,7 +60,7 @@ impl Counts {
 }
 
 /// Returns the number of instructions that a server executes for a HIT.
-fn instructions(candidate: Candidate, size: usize) -> f64 {
+pub(crate) fn instructions(candidate: Candidate, size: usize) -> f64 {
     per_hit(candidate, size, &CALLGRIND, "Collected :")[0]
 }
 

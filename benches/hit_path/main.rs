@@ -6,13 +6,14 @@
 //! cargo bench -p benches --bench hit_path -- throughput  # one of the two
 //! cargo bench -p benches --bench hit_path -- counts
 //! cargo bench -p benches --bench hit_path --features otel -- counts   # what telemetry adds: off to (c), on as (e)
+//! cargo bench -p benches --bench hit_path -- table       # a summary in Markdown
 //! ```
 //!
 //! Every candidate is a server process of its own, answering the same JSON with the same header
 //! fields. Throughput is measured in short rounds that interleave the candidates, each started anew
 //! several times; the ratios are medians over the rounds, because a machine's speed drifts. Client,
-//! server and Redis share the processors of the machine. Counting needs valgrind, is slow, and repeats
-//! to within a percent.
+//! server and Redis share the processors of the machine. The last load starts with empty caches, so that
+//! not every response is a HIT. Counting needs valgrind, is slow, and repeats to within a few percent.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,6 +28,7 @@ mod load;
 mod median;
 mod rivals;
 mod server;
+mod table;
 mod throughput;
 mod zipf;
 
@@ -42,11 +44,12 @@ fn main() {
         }
         ["throughput"] => throughput(),
         ["counts"] => counts::print(),
+        ["table"] => table::print(),
         [] => {
             throughput();
             counts::print();
         }
-        _ => panic!("expected nothing, `throughput` or `counts`, not {words:?}"),
+        _ => panic!("expected nothing, `throughput`, `counts` or `table`, not {words:?}"),
     }
 }
 

@@ -27,7 +27,7 @@ const LOADS: [Load; 7] = [
 const GENERATIONS: usize = 5;
 /// How often every candidate is measured after each start.
 const ROUNDS: usize = 4;
-const ALL_ROUNDS: usize = GENERATIONS * ROUNDS;
+pub(crate) const ALL_ROUNDS: usize = GENERATIONS * ROUNDS;
 const ROUND: Duration = Duration::from_millis(200);
 const WARM_UP_ROUND: Duration = Duration::from_millis(100);
 
@@ -44,11 +44,11 @@ pub(crate) fn print() {
 }
 
 /// The samples of each candidate, round by round.
-struct Measured(Vec<Vec<Sample>>);
+pub(crate) struct Measured(Vec<Vec<Sample>>);
 
 impl Measured {
     /// Measures all candidates under a load.
-    fn under(load: Load) -> Self {
+    pub(crate) fn under(load: Load) -> Self {
         let redis = RedisServer::start();
         let mut samples: Vec<Vec<Sample>> = Candidate::ALL.iter().map(|_| Vec::new()).collect();
         // Processes of the same program differ by where their memory happens to lie, so every
@@ -60,12 +60,12 @@ impl Measured {
     }
 
     /// Returns the median of what a function returns for the samples of a candidate.
-    fn median(&self, candidate: Candidate, value: impl Fn(&Sample) -> f64) -> f64 {
+    pub(crate) fn median(&self, candidate: Candidate, value: impl Fn(&Sample) -> f64) -> f64 {
         median(self.0[candidate as usize].iter().map(value))
     }
 
     /// Returns the median over the rounds of the requests per second, relative to another candidate.
-    fn ratio(&self, candidate: Candidate, other: Candidate) -> f64 {
+    pub(crate) fn ratio(&self, candidate: Candidate, other: Candidate) -> f64 {
         let rounds = self.0[candidate as usize]
             .iter()
             .zip(&self.0[other as usize]);
