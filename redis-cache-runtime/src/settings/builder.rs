@@ -369,7 +369,7 @@ impl Settings {
     /// near cache contacts nobody. If the copies exceed this size, those that are used least are removed.
     /// Entries longer than 256 KiB are not kept. 0: no near cache. The minimum is 4 MiB. *Default:* 0.
     ///
-    /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 6.0 and later), and an
+    /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 7.0.9 and later, and Valkey), and an
     /// eviction waits until each process has applied it. So when the response to an eviction starts, no
     /// process serves the old entry, as without near caches. If Redis does not track reads, and in a
     /// Redis Cluster, the near cache is off, and the log says so once.

@@ -14,6 +14,9 @@ use crate::observe::fault::Fault;
 /// The number of times that the connection is used in one window, while copies are served.
 const ROUNDS: u32 = 4;
 
+/// The largest number of attempts to register in one round.
+const MAX_ATTEMPTS: usize = 3;
+
 /// A connection whose server tracks the names that are read on it.
 pub(crate) struct TrackedConnection {
     /// The start of the names by which the registry knows the connection.
@@ -21,7 +24,7 @@ pub(crate) struct TrackedConnection {
     /// The number of the current name. A name that was removed is not used again.
     generation: AtomicU32,
     window: Duration,
-    /// The time at which the newest command that has a reply was sent.
+    /// The time at which the newest command that has a reply was sent; 0: there is no proof.
     proved: AtomicU64,
     /// The number of changes of the registry that were pushed.
     changes: AtomicU64,
@@ -94,11 +97,9 @@ impl TrackedConnection {
 
     /// Returns whether copies that were read on this connection may be served.
     pub(super) fn proves(&self, now: Moment) -> bool {
-        let until = self
-            .proved
-            .load(Ordering::SeqCst)
-            .saturating_add(nanos(self.window));
-        let proves = now < until && self.is_member();
+        let sent = self.proved.load(Ordering::SeqCst);
+        let until = sent.saturating_add(nanos(self.window));
+        let proves = sent != 0 && now < until && self.is_member();
         if proves && !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
             self.used.notify_one();
@@ -181,28 +182,31 @@ impl TrackedConnection {
         commands: &impl MemberCommands,
         acknowledged: &mut Option<Bell>,
     ) -> Result<(), Fault> {
-        while !self.has_left.load(Ordering::SeqCst) {
+        for _ in 0..MAX_ATTEMPTS {
+            if self.has_left.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             let changes = self.changes.load(Ordering::SeqCst);
             let name = self.name();
             let sent = now();
             let observed = commands.observe(&name).await?;
             self.prove(sent);
-            if let Some(bell) = observed
-                .bell
-                .filter(|bell| acknowledged.as_ref() != Some(bell))
-            {
-                commands.acknowledge(&name, &bell).await?;
-                *acknowledged = Some(bell);
-            }
             if observed.is_member {
+                let bell = observed.bell;
+                if let Some(bell) = bell.filter(|bell| acknowledged.as_ref() != Some(bell)) {
+                    commands.acknowledge(&name, &bell).await?;
+                    *acknowledged = Some(bell);
+                }
                 self.member_at.store(changes + 1, Ordering::SeqCst);
                 return Ok(());
             }
+            self.member_at.store(0, Ordering::SeqCst);
             self.generation.fetch_add(1, Ordering::SeqCst);
             commands.register(&self.name(), &name, self.window).await?;
             *acknowledged = None;
         }
-        Ok(())
+        // The registry was lost each time.
+        Err(Fault::Protocol)
     }
 
     /// Returns the name by which the registry knows the connection.

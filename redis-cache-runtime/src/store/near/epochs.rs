@@ -26,6 +26,13 @@ pub(crate) struct Token {
     counts: SmallVec<[(usize, u64); 4]>,
 }
 
+impl Token {
+    /// Returns the number of names.
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+}
+
 impl Default for Epochs {
     fn default() -> Self {
         Self {

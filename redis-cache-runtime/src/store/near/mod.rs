@@ -41,6 +41,9 @@ pub(crate) use self::clock::use_ticks;
 /// The memory of a copy besides its entry: its key, and the bookkeeping of the cache.
 const OVERHEAD: usize = 640;
 
+/// The memory for each name on which a copy depends.
+const NAME_OVERHEAD: usize = 48;
+
 /// The longest entry that is kept, in bytes. Redis sends longer ones on a connection of their own, on
 /// which nothing is tracked.
 pub(crate) const LONGEST_ENTRY: usize = 256 * 1024;
@@ -70,7 +73,7 @@ struct Weight;
 impl Weighter<Address, Arc<Copy>> for Weight {
     fn weight(&self, at: &Address, copy: &Arc<Copy>) -> u64 {
         let entry = copy.found.entry.as_ref().map_or(0, bytes::Bytes::len);
-        (OVERHEAD + at.key.text().len() + entry) as u64
+        (OVERHEAD + copy.names.len() * NAME_OVERHEAD + at.key.text().len() + entry) as u64
     }
 }
 

@@ -105,11 +105,11 @@ impl ClientContext {
     }
 
     /// Warns once that the server does not track reads, so that the near cache stays empty.
-    pub(super) fn warn_of_tracking(&self, fault: &Fault) {
+    pub(super) fn warn_of_tracking(&self, why: &str) {
         if self.warns_of_tracking.swap(false, Ordering::Relaxed) {
             tracing::warn!(
-                %fault,
-                "the near cache is off: this Redis does not offer RESP3 and CLIENT TRACKING"
+                why,
+                "the near cache is off: it needs Redis 7.0.9 or later, or Valkey, with CLIENT TRACKING"
             );
         }
     }

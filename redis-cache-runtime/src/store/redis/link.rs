@@ -346,7 +346,7 @@ impl Opener {
             Err(fault) if fault.is_absence() => Err(fault),
             Err(fault) => {
                 let opened = server.connect(&self.context, None).await?;
-                self.context.warn_of_tracking(&fault);
+                self.context.warn_of_tracking(&fault.to_string());
                 Ok((opened, None))
             }
         }

@@ -254,6 +254,8 @@ impl RedisStore {
             let key = Eviction::Key(at.key.clone());
             let names = self.names.evicted(&key).into_iter();
             self.servers.replaced(names.chain([entry_name])).await;
+        } else {
+            self.servers.invalidate(std::iter::once(entry_name));
         }
         Ok(replies.last().map(|(value, _)| value) == Some(Value::Int(1)))
     }

@@ -43,6 +43,9 @@ return 0";
 /// The number of acknowledgements that are read without a pause.
 const EAGER_READS: u32 = 8;
 
+/// The longest window that the settings allow.
+const LONGEST_WINDOW: Duration = Duration::from_secs(1);
+
 /// The pause before a connection reads the registry again if it could not.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -80,7 +83,7 @@ impl NearNames {
 
 /// Parses the registry.
 pub(super) fn registry(reply: Value) -> Result<Registry, Fault> {
-    let fields: Vec<(String, String)> = match refuse_errors(reply)? {
+    let fields: Vec<(Vec<u8>, Vec<u8>)> = match refuse_errors(reply)? {
         value @ (Value::Array(_) | Value::Map(_)) => {
             redis::from_redis_value(value).map_err(|_| Fault::Protocol)?
         }
@@ -88,26 +91,45 @@ pub(super) fn registry(reply: Value) -> Result<Registry, Fault> {
     };
     let mut registry = Registry::default();
     for (name, value) in fields {
+        let [name, value] = [name, value].map(|text| String::from_utf8_lossy(&text).into_owned());
         match name.as_str() {
             FOUNDED => registry.is_founded = true,
             FOUNDING => {}
-            _ => registry
-                .members
-                .push(member(name, &value).ok_or(Fault::Protocol)?),
+            _ => registry.members.push(member(name, &value)),
         }
     }
     Ok(registry)
 }
 
-fn member(name: String, value: &str) -> Option<Member> {
+/// Parses a member. A value that no member has written counts as a member that was given up, so that it
+/// is removed.
+fn member(name: String, value: &str) -> Member {
     let window = value.strip_suffix(GIVEN_UP);
-    let is_given_up = window.is_some();
-    let window = Duration::from_millis(window.unwrap_or(value).parse().ok()?);
-    Some(Member {
+    let millis = window.unwrap_or(value).parse().ok();
+    let parsed = millis.map(Duration::from_millis);
+    let parsed = parsed.filter(|window| *window <= LONGEST_WINDOW);
+    Member {
         name,
-        window,
-        is_given_up,
-    })
+        window: parsed.unwrap_or(LONGEST_WINDOW),
+        is_given_up: window.is_some() || parsed.is_none(),
+    }
+}
+
+/// Returns whether a server pushes an invalidation before, and not within, the replies that follow. Redis
+/// does so from 7.0 on, and Redis before 7.0.9 can crash when it drops tracked names. Dragonfly does not.
+fn sends_pushes_in_order(info: &Value) -> bool {
+    let info = match info {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes),
+        Value::VerbatimString { text, .. } => text.into(),
+        _ => return false,
+    };
+    let version = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"));
+    let numbers = version.unwrap_or_default().trim().split('.');
+    let mut numbers = numbers.map(|number| number.parse().unwrap_or(0));
+    let version: [u32; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
+    version >= [7, 0, 9] && !info.contains("dragonfly_version:")
 }
 
 /// Applies the pushes of a connection. redis-rs calls it in the task that reads the connection, before
@@ -136,21 +158,35 @@ impl Pushes {
         self,
         connection: &mut MultiplexedConnection,
     ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
-        let mut command = redis::cmd("CLIENT");
-        command.arg("TRACKING").arg("ON");
-        let reply = connection.req_packed_command(&command);
-        let reply = timeout(self.context.budget, reply).await;
-        let reply = reply.map_err(|_| Fault::Timeout)?;
-        let reply = reply.map_err(|error| Fault::from(&error));
-        match reply.and_then(refuse_errors) {
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let info = self.run(connection, &info).await;
+        if !info.as_ref().is_ok_and(sends_pushes_in_order) {
+            self.context
+                .warn_of_tracking("its version is unknown or too old");
+            return Ok(None);
+        }
+        let mut track = redis::cmd("CLIENT");
+        track.arg("TRACKING").arg("ON");
+        match self.run(connection, &track).await {
             Ok(Value::Okay) => Ok(Some(self.connection)),
             Ok(_) => Err(Fault::Protocol),
             Err(fault @ Fault::Refused(_)) => {
-                self.context.warn_of_tracking(&fault);
+                self.context.warn_of_tracking(&fault.to_string());
                 Ok(None)
             }
             Err(fault) => Err(fault),
         }
+    }
+
+    async fn run(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &Cmd,
+    ) -> Result<Value, Fault> {
+        let reply = timeout(self.context.budget, connection.req_packed_command(command)).await;
+        let reply = reply.map_err(|_| Fault::Timeout)?;
+        refuse_errors(reply.map_err(|error| Fault::from(&error))?)
     }
 
     fn apply(&self, name: &[u8]) {
@@ -425,4 +461,73 @@ impl EvictionCommands for OnNode<'_> {
 /// Returns a window and one per cent, because two clocks do not run at exactly the same speed.
 fn with_reserve(window: Duration) -> Duration {
     window + window / 100 + Duration::from_millis(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_and_others_do_not_send_pushes_in_order() {
+        let sends = |info: &str| sends_pushes_in_order(&Value::BulkString(info.into()));
+        assert!(sends("# Server\r\nredis_version:7.0.15\r\n"));
+        assert!(sends("redis_version:7.2.4\r\nserver_name:valkey\r\n"));
+        assert!(sends("redis_version:10.0.0\r\n"));
+        assert!(!sends("redis_version:6.2.14\r\n"));
+        assert!(!sends("redis_version:7.0.8\r\n"));
+        assert!(!sends(
+            "redis_version:7.4.0\r\ndragonfly_version:df-1.30\r\n"
+        ));
+        assert!(!sends(""));
+        assert!(!sends_pushes_in_order(&Value::Nil));
+    }
+
+    #[test]
+    fn a_foreign_field_of_the_registry_counts_as_a_member_that_was_given_up() {
+        let field = |text: &str| Value::BulkString(text.into());
+        let fields = [
+            "founded",
+            "",
+            "a-1",
+            "50",
+            "b-1",
+            "50 given up",
+            "c",
+            "1700000000000",
+            "d",
+            "x",
+        ];
+        let registry = registry(Value::Array(fields.map(field).into())).unwrap();
+        assert!(registry.is_founded);
+        let members = registry.members.iter();
+        let members: Vec<_> = members
+            .map(|member| {
+                (
+                    member.name.as_str(),
+                    member.window.as_millis(),
+                    member.is_given_up,
+                )
+            })
+            .collect();
+        let expected = [
+            ("a-1", 50, false),
+            ("b-1", 50, true),
+            ("c", 1000, true),
+            ("d", 1000, true),
+        ];
+        assert_eq!(members, expected);
+    }
+
+    #[test]
+    fn a_later_bell_of_the_same_era_is_an_acknowledgement() {
+        let bell = |era: &str, number| Bell {
+            era: era.into(),
+            number,
+        };
+        let acknowledges = |one: &Bell, other: &Bell| acknowledges(&acknowledgement(one), other);
+        assert!(acknowledges(&bell("a b", 7), &bell("a b", 7)));
+        assert!(acknowledges(&bell("a", 8), &bell("a", 7)));
+        assert!(!acknowledges(&bell("a", 6), &bell("a", 7)));
+        assert!(!acknowledges(&bell("b", 8), &bell("a", 7)));
+    }
 }

@@ -84,8 +84,8 @@ impl Node {
     ) -> impl Future<Output = Result<Reply, Fault>> + 'a {
         let link = match (request.purpose().line(), &self.near) {
             (Line::Large, _) => &self.large,
-            (Line::SharedLookups, Some(near)) => near,
-            (Line::SharedLookups, None) | (Line::Ordinary, _) => self.link(),
+            (Line::SharedLookups, Some(near)) if near.is_usable() => near,
+            (Line::SharedLookups | Line::Ordinary, _) => self.link(),
         };
         async move {
             let Some(mut connected) = link.connected() else {

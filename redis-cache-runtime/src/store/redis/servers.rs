@@ -191,7 +191,7 @@ impl Servers {
     }
 
     /// Drops the copies in this process that depend on names.
-    fn invalidate<'a>(&self, names: impl Iterator<Item = Name<'a>>) {
+    pub(super) fn invalidate<'a>(&self, names: impl Iterator<Item = Name<'a>>) {
         if let Some(cache) = &self.context.near_cache {
             for name in names {
                 cache.invalidate(name.concat().as_bytes());
