@@ -48,8 +48,8 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The lead was taken to refresh a response that is stale as a rule. A request follows this run only
-    /// if the request has no stale response to use.
+    /// The lead was taken to refresh a response, which is usually a stale one. A request follows this
+    /// run only if the request has no stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -59,7 +59,8 @@ struct Flight {
 #[derive(Clone, Debug)]
 struct Progress {
     /// The number of the last confirmed follower, which may share the response: it had joined before the
-    /// run began, or the store has shown that nothing was evicted since then until it joined.
+    /// run began, or the store has shown that nothing was evicted between the beginning of the run and
+    /// the time when the follower joined.
     confirmed: u64,
     phase: Phase,
 }

@@ -100,7 +100,8 @@ pub(crate) struct Search<'a, S> {
     forward: Forward,
     /// This request waited for the run of another request, which made the entry.
     collapsed: bool,
-    /// The name of the fault, if a lookup failed that did not wait for another process.
+    /// The name of the fault of a failed lookup. A lookup that is repeated while another process fills
+    /// the address does not count.
     fault: Option<&'static str>,
 }
 
@@ -473,9 +474,10 @@ impl<'a, S: Sought> Search<'a, S> {
         self.alone_with(claimed).await
     }
 
-    /// Plans a run that has no followers, or only those of a shared turn if the store has a fault. The
-    /// response is stored if no other request holds the lease. Waits for a turn only if the store has a
-    /// fault, or if data may have been read before an eviction.
+    /// Plans a run that no other request follows. If the store has a fault, the run may be a shared
+    /// turn, whose response other requests get, too. The response is stored if no other request holds
+    /// the lease. Waits for a turn only if the store has a fault, or if data may have been read before
+    /// an eviction.
     async fn alone(&mut self) -> StoredOrPlan<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await

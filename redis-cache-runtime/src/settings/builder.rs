@@ -238,9 +238,9 @@ impl Settings {
     }
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
-    /// cache. A lookup gets only half of the budget. If a lookup had the whole budget, it could still
-    /// wait for a reply that Redis made before an eviction when the sender of the eviction has already
-    /// timed out. The maximum is one day. *Default:* 250 ms.
+    /// cache. A lookup gets only half of the budget. With the whole budget, a lookup could still be
+    /// waiting after the sender of an eviction has timed out, and could then get a reply that Redis made
+    /// before the eviction. The maximum is one day. *Default:* 250 ms.
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;
@@ -387,8 +387,9 @@ impl Settings {
     /// they are current. While copies are served, the process sends four commands in this time. If a
     /// process does not answer, for example because it has died, evictions of all processes wait for its
     /// window before they give it up. Use the same value in all processes, with and without a near
-    /// cache: if Redis loses the list of the processes with near caches, evictions wait for their own
-    /// window. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
+    /// cache: if Redis loses the list of the processes with near caches, an eviction waits for the
+    /// window that is set in the process that sends it. The minimum is 10 ms, the maximum one second.
+    /// *Default:* 50 ms.
     ///
     /// # Errors
     ///

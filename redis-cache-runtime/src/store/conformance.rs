@@ -115,8 +115,8 @@ fn evict_key(at: &Address) -> Eviction {
     Eviction::Key(at.key.clone())
 }
 
-/// Returns the stored entry, if the stamps of its lease are current. The entries of these tests have no
-/// stamps. `Found::into_entry` compares the stamps within an entry.
+/// Returns the stored entry, if the stamps of its lease are current. `Found::into_entry` cannot be used
+/// here: it compares the stamps within an entry, and the entries of these tests have none.
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);

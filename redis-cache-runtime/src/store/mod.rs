@@ -248,7 +248,8 @@ impl Witnesses {
 /// The lifetime of the nonce that every eviction of responses removes.
 const WITNESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest time for which a witness whose name holds a value outlives a lease that stored nothing.
+/// The longest time for which a witness outlives a lease that stored nothing, if the name of the witness
+/// contains a value of a request.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
 /// The lifetimes of a lease, of its nonces and of its entry.
