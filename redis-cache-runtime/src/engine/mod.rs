@@ -198,7 +198,10 @@ impl Engine {
             while client.pending_evictions() > 0 {
                 sleep(FIRST_EVICTION_RETRY).await;
             }
-            client.leave_near_cache().await;
+            #[cfg(feature = "redis")]
+            if let Some(store) = client.store().in_redis() {
+                store.leave_near_cache().await;
+            }
         };
         if timeout(SHUTDOWN, finished).await.is_err() {
             let pending_evictions = client.pending_evictions();

@@ -122,10 +122,18 @@ impl Names {
         at: &'a Address,
         holder: bool,
     ) -> impl Iterator<Item = Name<'a>> {
-        std::iter::once(self.entry(at))
-            .chain(self.nonces(at))
+        self.entry_and_nonces(at)
             .chain(self.witness_of(at))
             .chain(holder.then(|| self.lease(at)))
+    }
+
+    /// Returns the names that decide whether an entry is served: its own, and those of its nonces.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn entry_and_nonces<'a>(
+        &'a self,
+        at: &'a Address,
+    ) -> impl Iterator<Item = Name<'a>> {
+        std::iter::once(self.entry(at)).chain(self.nonces(at))
     }
 
     /// Returns the names of the nonces of an entry, in the order of its stamps.

@@ -33,6 +33,8 @@ pub use error::SettingsError;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
 pub(crate) use variables::LONGEST;
+#[cfg(feature = "redis")]
+pub(crate) use variables::LONGEST_WINDOW;
 
 /// The settings of a cache.
 ///

@@ -26,6 +26,8 @@ pub(super) const SECONDS: &str =
 pub(super) const PULSE: &str = "a number of seconds from 0.5 to 60";
 /// The longest time limit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest window of a near cache.
+pub(crate) const LONGEST_WINDOW: Duration = Duration::from_secs(1);
 const WHOLE_SECONDS: &str = "a whole number of seconds; 0 means no expiry";
 pub(super) const WINDOW: &str = "a number of seconds from 0.01 to 1";
 pub(super) const NEAR_BYTES: &str =
@@ -135,7 +137,7 @@ pub(super) fn is_pulse(duration: Duration) -> bool {
 
 /// Returns whether the window of a near cache is allowed.
 pub(super) fn is_window(duration: Duration) -> bool {
-    (Duration::from_millis(10)..=Duration::from_secs(1)).contains(&duration)
+    (Duration::from_millis(10)..=LONGEST_WINDOW).contains(&duration)
 }
 
 /// Returns whether a near cache may have that size. A smaller one would have no room for long entries.

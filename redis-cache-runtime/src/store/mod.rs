@@ -359,14 +359,6 @@ impl Store {
         }
     }
 
-    /// Ends the service of copies from the near cache, so that no eviction waits for this process.
-    pub(crate) async fn leave_near_cache(&self) {
-        #[cfg(feature = "redis")]
-        if let Self::Redis(store) = self {
-            store.leave_near_cache().await;
-        }
-    }
-
     /// Attends to the connection of the near cache in the model checker.
     #[cfg(test)]
     pub(crate) fn attend(&self) {

@@ -185,11 +185,6 @@ impl StoreClient {
         }))
     }
 
-    /// Ends the service of copies from the near cache.
-    pub(crate) async fn leave_near_cache(&self) {
-        self.store.leave_near_cache().await;
-    }
-
     /// Renews a lease, and may replace its token; returns `false` if the lease was lost.
     pub(crate) async fn renew(
         &self,

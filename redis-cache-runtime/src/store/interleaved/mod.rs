@@ -1,6 +1,7 @@
 //! The store protocol in single commands. The model checker decides when each command happens.
 
 mod near;
+mod tracking;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use self::near::NearProcess;
-pub(crate) use self::near::Tracking;
+pub(crate) use self::tracking::Tracking;
 use super::shared_lookups::{Flight, Place, SharedLookups, Ticket};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,

@@ -1,189 +1,23 @@
-//! The near caches of the processes, and what Redis does for them: it tracks reads, pushes
-//! invalidations, and has the registry, the bell and the acknowledgements.
+//! The near caches of the processes, whose commands wait at the gate.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tracing::Instrument;
 
+use super::tracking::{BELL, REGISTRY, State, Tracking, WINDOW};
 use super::{Broken, InterleavedStore};
 use crate::key::{Address, Owed};
 use crate::observe::fault::Fault;
 use crate::store::Found;
-use crate::store::near::connection::{Bell, MemberCommands, Observed, TrackedConnection};
-use crate::store::near::eviction::{EvictionCommands, Member, Registry, await_near_caches};
-use crate::store::near::{NearCache, now, use_ticks};
-
-/// The window of every connection. The clock moves by as much when a window passes.
-const WINDOW: Duration = Duration::from_nanos(1);
-
-const REGISTRY: &[u8] = b"near:registry";
-const BELL: &[u8] = b"near:bell";
-
-/// The part of Redis that near caches use, shared by all processes.
-#[derive(Default)]
-pub(crate) struct Tracking {
-    state: Mutex<State>,
-    acknowledged: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    /// The connections that have read a name since it was changed.
-    readers: BTreeMap<Vec<u8>, BTreeSet<usize>>,
-    connections: Vec<Connection>,
-    registry: Registry,
-    attempt: u64,
-    /// The era and the number of the bell; `None`: it was lost, or was never rung.
-    bell: Option<(u64, u64)>,
-    eras: u64,
-    acknowledged: BTreeMap<String, Bell>,
-}
-
-/// A connection that keeps copies, and the pushes that are on their way to it.
-struct Connection {
-    cache: Arc<NearCache>,
-    tracked: Arc<TrackedConnection>,
-    pushes: VecDeque<Vec<u8>>,
-    /// The number of pushes that were applied, by their names.
-    applied: BTreeMap<Vec<u8>, usize>,
-    /// The addresses that were looked up.
-    addresses: Vec<Address>,
-}
+use crate::store::near::connection::{Bell, MemberCommands, Observed};
+use crate::store::near::eviction::{EvictionCommands, Member, await_near_caches};
+use crate::store::near::{now, use_ticks};
 
 /// A reply on its way: it arrives after the pushes that were sent before it.
 struct Reply<T> {
     value: T,
     pushes: usize,
-}
-
-impl Tracking {
-    pub(crate) fn new() -> Arc<Self> {
-        use_ticks(10);
-        let tracking = Self::default();
-        tracking.state().registry.is_founded = true;
-        Arc::new(tracking)
-    }
-
-    /// Adds a connection that keeps copies, and returns its number.
-    pub(crate) fn connect(&self) -> usize {
-        let mut state = self.state();
-        let number = state.connections.len();
-        state.connections.push(Connection {
-            cache: NearCache::new(1 << 22),
-            tracked: Arc::new(TrackedConnection::new(number.to_string(), WINDOW)),
-            pushes: VecDeque::new(),
-            applied: BTreeMap::new(),
-            addresses: Vec::new(),
-        });
-        number
-    }
-
-    /// Returns the connections to which pushes are on their way.
-    pub(crate) fn pushed_to(&self) -> Vec<usize> {
-        let state = self.state();
-        let connections = state.connections.iter().enumerate();
-        let pushed = connections.filter(|(_, connection)| !connection.pushes.is_empty());
-        pushed.map(|(number, _)| number).collect()
-    }
-
-    /// Applies the next push to a connection.
-    pub(crate) fn deliver(&self, number: usize) {
-        self.state().connections[number].deliver(1);
-    }
-
-    /// Changes names: the connections that have read them are told.
-    pub(super) fn change(&self, names: impl IntoIterator<Item = Vec<u8>>) {
-        let mut state = self.state();
-        for name in names {
-            state.change(&name);
-        }
-    }
-
-    /// The names that can be lost.
-    pub(crate) const NAMES: [&'static [u8]; 2] = [REGISTRY, BELL];
-
-    pub(crate) fn lose(&self, name: &[u8]) {
-        let mut state = self.state();
-        match name {
-            REGISTRY => state.registry = Registry::default(),
-            BELL => state.bell = None,
-            _ => {}
-        }
-        state.change(name);
-    }
-
-    /// Summarizes the state that later steps depend on.
-    pub(super) fn summary(&self) -> String {
-        use std::fmt::Write;
-
-        let state = self.state();
-        let mut text = format!(
-            "{} {:?} {:?} {:?} {:?}",
-            now(),
-            state.readers,
-            state.registry,
-            state.bell,
-            state.acknowledged,
-        );
-        for connection in &state.connections {
-            let copies = connection.addresses.iter();
-            let copies: Vec<_> = copies.map(|at| connection.cache.get(at)).collect();
-            let Connection {
-                tracked,
-                pushes,
-                applied,
-                ..
-            } = connection;
-            let _ = write!(
-                text,
-                "{} {pushes:?} {applied:?} {copies:?}",
-                tracked.summary()
-            );
-        }
-        text
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-}
-
-impl State {
-    fn change(&mut self, name: &[u8]) {
-        for reader in self.readers.remove(name).unwrap_or_default() {
-            self.connections[reader].pushes.push_back(name.to_vec());
-        }
-    }
-
-    fn track(&mut self, number: usize, name: Vec<u8>) {
-        self.readers.entry(name).or_default().insert(number);
-    }
-}
-
-impl Connection {
-    fn deliver(&mut self, count: usize) {
-        for name in self.pushes.drain(..count) {
-            match &*name {
-                REGISTRY => self.tracked.registry_changed(),
-                BELL => self.tracked.bell_rung(),
-                name => self.cache.invalidate(name),
-            }
-            *self.applied.entry(name).or_default() += 1;
-        }
-    }
-
-    /// Returns the number of pushes that were ever sent.
-    fn sent(&self) -> usize {
-        self.applied() + self.pushes.len()
-    }
-
-    /// Returns the number of pushes that were ever applied.
-    fn applied(&self) -> usize {
-        self.applied.values().sum()
-    }
 }
 
 /// The near cache of one process.
@@ -250,7 +84,7 @@ impl InterleavedStore {
             return Ok(Some(found));
         }
         let names = self.memory.names();
-        let names = || std::iter::once(names.entry(at)).chain(names.nonces(at));
+        let names = || names.entry_and_nonces(at);
         let mut token = cache.token(names());
         let found = if let Some(lookups) = &self.lookups {
             self.get_together(lookups, at, false).await?
@@ -319,9 +153,8 @@ impl InterleavedStore {
         if let Some(number) = near.connection {
             let connection = &near.tracking.state().connections[number];
             for owed in owed {
-                for name in self.memory.names().evicted(&owed.eviction) {
-                    connection.cache.invalidate(name.concat().as_bytes());
-                }
+                let names = self.memory.names().evicted(&owed.eviction);
+                connection.cache.invalidate_own(names);
             }
         }
         if self.broken != Broken::AcknowledgementsAreNotAwaited {
@@ -345,7 +178,7 @@ impl MemberCommands for OnConnection<'_> {
             let is_member = members.any(|member| member.name == name && !member.is_given_up);
             Observed {
                 is_member,
-                bell: state.bell.map(bell),
+                bell: state.bell.clone(),
             }
         };
         let mut observed = self.0.on_connection("observe", number, observe).await?;
@@ -403,17 +236,7 @@ impl OnStore<'_> {
 
 impl EvictionCommands for OnStore<'_> {
     async fn ring(&self) -> Result<Bell, Fault> {
-        let ring = || {
-            let state = &mut *self.1.state();
-            if state.bell.is_none() {
-                state.eras += 1;
-            }
-            let (era, number) = state.bell.unwrap_or((state.eras, 0));
-            state.bell = Some((era, number + 1));
-            state.change(BELL);
-            bell((era, number + 1))
-        };
-        self.0.command("ring", ring).await
+        self.0.command("ring", || self.1.state().ring()).await
     }
 
     async fn await_acknowledgements(
@@ -426,7 +249,7 @@ impl EvictionCommands for OnStore<'_> {
             let state = self.1.state();
             let is_silent = |member: &&Member| {
                 let last = state.acknowledged.get(&member.name);
-                !last.is_some_and(|last| last.era == bell.era && last.number >= bell.number)
+                !last.is_some_and(|last| last.includes(bell))
             };
             members
                 .iter()
@@ -484,25 +307,16 @@ impl EvictionCommands for OnStore<'_> {
     }
 
     async fn begin_founding(&self) -> Result<Vec<u8>, Fault> {
-        let begin = || {
-            let state = &mut *self.1.state();
-            state.attempt += 1;
-            state.attempt.to_string().into_bytes()
-        };
-        self.0.command("begin founding", begin).await
+        let begin = || self.1.state().begin_founding().to_string();
+        let attempt = self.0.command("begin founding", begin).await?;
+        Ok(attempt.into_bytes())
     }
 
     async fn found(&self, attempt: &[u8]) {
         self.change_registry("found", |state| {
-            state.registry.is_founded |= state.attempt.to_string().as_bytes() == attempt;
+            let founding = state.founding.map(|founding| founding.to_string());
+            state.registry.is_founded |= founding.is_some_and(|it| it.as_bytes() == attempt);
         })
         .await;
-    }
-}
-
-fn bell((era, number): (u64, u64)) -> Bell {
-    Bell {
-        era: era.to_string().into_bytes(),
-        number,
     }
 }

@@ -47,7 +47,14 @@ pub(crate) struct Bell {
     pub(crate) number: u64,
 }
 
-/// What a connection reads about itself, on itself.
+impl Bell {
+    /// Returns whether the evictions of another bell are among those of this bell.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        self.era == other.era && self.number >= other.number
+    }
+}
+
+/// The state of a connection in the registry, and the bell, as read on the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed {
     /// The registry has the name, and no process has given it up.

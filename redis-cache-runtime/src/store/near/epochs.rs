@@ -19,7 +19,6 @@ pub(super) struct Epochs {
 }
 
 /// The counts of names at one time. While they do not change, none of the names was invalidated.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token {
     all: u64,
     /// The index of each name's counter, and its count.

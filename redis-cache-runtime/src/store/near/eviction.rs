@@ -72,33 +72,41 @@ pub(crate) async fn await_near_caches(
         .members
         .into_iter()
         .partition(|member| member.is_given_up);
-    if !registry.is_founded || is_new {
-        let attempt = if is_readable && !registry.is_founded {
-            commands.begin_founding().await.ok()
-        } else {
-            None
-        };
-        commands.pause(window.max(own_window)).await;
-        if let Some(attempt) = attempt {
-            commands.found(&attempt).await;
-        }
-    } else if !given_up.is_empty() {
-        commands.pause(window).await;
-    } else if !members.is_empty() {
-        let silent = match commands.ring().await {
-            Ok(bell) => {
-                commands
-                    .await_acknowledgements(&members, &bell, window)
-                    .await
-            }
-            Err(_) => return commands.pause(window).await,
-        };
-        if !silent.is_empty() {
-            commands.give_up(&silent).await;
+    let is_complete = registry.is_founded && !is_new;
+    if is_complete && given_up.is_empty() {
+        if !members.is_empty() {
+            await_members(commands, &members, window).await;
         }
         return;
     }
+    let attempt = if is_readable && !registry.is_founded {
+        commands.begin_founding().await.ok()
+    } else {
+        None
+    };
+    let pause = if is_complete {
+        window
+    } else {
+        window.max(own_window)
+    };
+    commands.pause(pause).await;
+    if let Some(attempt) = attempt {
+        commands.found(&attempt).await;
+    }
     if !given_up.is_empty() {
         commands.remove(&given_up).await;
+    }
+}
+
+/// Waits until members have acknowledged the eviction, and gives up those that have not within a window.
+async fn await_members(commands: &impl EvictionCommands, members: &[Member], window: Duration) {
+    let Ok(bell) = commands.ring().await else {
+        return commands.pause(window).await;
+    };
+    let silent = commands
+        .await_acknowledgements(members, &bell, window)
+        .await;
+    if !silent.is_empty() {
+        commands.give_up(&silent).await;
     }
 }

@@ -137,6 +137,13 @@ impl NearCache {
         self.epochs.invalidate(name);
     }
 
+    /// Drops the copies that depend on names that this process has changed.
+    pub(crate) fn invalidate_own<'a>(&self, names: impl IntoIterator<Item = Name<'a>>) {
+        for name in names {
+            self.invalidate(name.concat().as_bytes());
+        }
+    }
+
     /// Drops all copies.
     pub(crate) fn invalidate_all(&self) {
         self.epochs.invalidate_all();

@@ -1,7 +1,7 @@
 //! The settings that all connections of a cache share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
@@ -54,10 +54,10 @@ pub(super) struct ClientContext {
     pub(super) near_names: NearNames,
     /// Set until the log has warned that entries without a `ttl` are kept without limit.
     warns_of_unbounded: AtomicBool,
-    /// Set until the log has warned that the server does not track reads.
-    warns_of_tracking: AtomicBool,
-    /// Set until the log has warned that the registry of near caches cannot be read.
-    warns_of_registry: AtomicBool,
+    /// Done when the log has warned that the server does not track reads.
+    warned_of_tracking: Once,
+    /// Done when the log has warned that the registry of near caches cannot be read.
+    warned_of_registry: Once,
 }
 
 impl ClientContext {
@@ -88,8 +88,8 @@ impl ClientContext {
             near_cache: near_cache(settings, deployment),
             near_window: settings.near_cache_window,
             near_names: NearNames::new(&settings.prefix),
-            warns_of_tracking: AtomicBool::new(true),
-            warns_of_registry: AtomicBool::new(true),
+            warned_of_tracking: Once::new(),
+            warned_of_registry: Once::new(),
             warns_of_unbounded: AtomicBool::new(
                 settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
             ),
@@ -106,23 +106,23 @@ impl ClientContext {
 
     /// Warns once that the server does not track reads, so that the near cache stays empty.
     pub(super) fn warn_of_tracking(&self, why: &str) {
-        if self.warns_of_tracking.swap(false, Ordering::Relaxed) {
+        self.warned_of_tracking.call_once(|| {
             tracing::warn!(
                 why,
                 "the near cache is off: it needs Redis 7.0.9 or later, or Valkey, with CLIENT TRACKING"
             );
-        }
+        });
     }
 
     /// Warns once that evictions have to wait, because the registry of near caches cannot be read.
     pub(super) fn warn_of_registry(&self, fault: &Fault) {
-        if self.warns_of_registry.swap(false, Ordering::Relaxed) {
+        self.warned_of_registry.call_once(|| {
             tracing::warn!(
                 %fault,
                 "evictions wait for REDIS_NEAR_CACHE_WINDOW: Redis does not tell which processes have a \
                  near cache"
             );
-        }
+        });
     }
 
     /// Warns once if entries without a `ttl` would be kept without limit.

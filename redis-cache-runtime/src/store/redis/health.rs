@@ -99,6 +99,15 @@ impl Trust {
     pub(super) fn is_usable(&self) -> bool {
         matches!(self, Self::Trusted | Self::Unattended)
     }
+
+    /// Returns the reason why a reply that has arrived is not trusted, if there is one.
+    pub(super) fn check(self) -> Result<(), Fault> {
+        match self {
+            Self::Trusted => Ok(()),
+            Self::Doubted(fault) => Err(fault),
+            Self::Unattended => Err(Fault::Late),
+        }
+    }
 }
 
 impl Health {

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::request::Purpose;
 use crate::key::Name;
+use crate::store::near::LONGEST_ENTRY;
 
-/// The smallest length of a large entry, in bytes.
-pub(super) const LARGE: usize = 256 * 1024;
+/// The smallest length of a large entry, in bytes. The near cache keeps no longer ones, because nothing is
+/// tracked on the connection of large entries.
+pub(super) const LARGE: usize = LONGEST_ENTRY;
 
 const PLACES: usize = 1024;
 

@@ -226,11 +226,7 @@ impl SharedConnection {
 
     /// Returns the reason why a reply that has arrived just now is not trusted, if there is one.
     pub(super) fn check_trust(&self) -> Result<(), Fault> {
-        match self.trust(Instant::now()) {
-            Trust::Trusted => Ok(()),
-            Trust::Doubted(fault) => Err(fault),
-            Trust::Unattended => Err(Fault::Late),
-        }
+        self.trust(Instant::now()).check()
     }
 
     /// Returns whether another connection leads to a newer primary, which may have taken evictions that
@@ -246,19 +242,20 @@ impl Open for Opener {
     /// Opens a connection to a primary that answers in time.
     async fn open(&self) -> Result<Connected, Fault> {
         let (server, generation) = self.server_state.finder.find(&self.context).await?;
-        let (opened, tracked) = self.connect(&server).await?;
+        let (opened, pushes) = self.connect(&server).await?;
         let health = Health::new(self.context.terms(), opened.received.clone());
         let mut connection = opened.connection.clone();
         let informed = timeout(
             self.context.budget,
             self.read_server_info(&mut connection, &health),
         );
-        let incarnation = informed.await.map_err(|_| Fault::Timeout)??;
+        let server = informed.await.map_err(|_| Fault::Timeout)??;
+        let tracked = self.track(pushes, &server, &mut connection).await?;
         self.server_state.observe_generation(generation);
         let shared = Arc::new(SharedConnection {
             context: Arc::clone(&self.context),
             health,
-            incarnation,
+            incarnation: server.incarnation,
             generation,
             server_state: Arc::clone(&self.server_state),
             tracked,
@@ -325,12 +322,8 @@ impl Open for Opener {
 }
 
 impl Opener {
-    /// Connects, and asks the server to track what is read if the connection is for a near cache. A
-    /// server that cannot do so gets an ordinary connection.
-    async fn connect(
-        &self,
-        server: &Server,
-    ) -> Result<(Opened, Option<Arc<TrackedConnection>>), Fault> {
+    /// Connects. A connection for a near cache receives pushes, unless the server cannot send them.
+    async fn connect(&self, server: &Server) -> Result<(Opened, Option<Pushes>), Fault> {
         let pushes = self
             .is_tracked
             .then(|| Pushes::new(&self.context))
@@ -339,10 +332,7 @@ impl Opener {
             return Ok((server.connect(&self.context, None).await?, None));
         };
         match server.connect(&self.context, Some(pushes.clone())).await {
-            Ok(mut opened) => {
-                let tracked = pushes.start(&mut opened.connection).await?;
-                Ok((opened, tracked))
-            }
+            Ok(opened) => Ok((opened, Some(pushes))),
             Err(fault) if fault.is_absence() => Err(fault),
             Err(fault) => {
                 let opened = server.connect(&self.context, None).await?;
@@ -352,13 +342,31 @@ impl Opener {
         }
     }
 
+    /// Asks the server to track what is read, if it does so in a way that the near cache can rely on.
+    async fn track(
+        &self,
+        pushes: Option<Pushes>,
+        server: &ServerInfo,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
+        let Some(pushes) = pushes else {
+            return Ok(None);
+        };
+        if !server.pushes_in_order {
+            self.context
+                .warn_of_tracking("its version is unknown or too old");
+            return Ok(None);
+        }
+        pushes.start(connection).await
+    }
+
     /// Reads the server info and sends the first pulse. A replica is refused, and so is a server that is
     /// still loading its data.
     async fn read_server_info(
         &self,
         connection: &mut MultiplexedConnection,
         health: &Health,
-    ) -> Result<Incarnation, Fault> {
+    ) -> Result<ServerInfo, Fault> {
         let mut commands = redis::pipe();
         commands
             .cmd("INFO")
@@ -393,7 +401,7 @@ impl Opener {
             Answer::Refused(code) => self.refused(health, &code),
             Answer::Elsewhere => health.elsewhere(),
         }
-        Ok(server.incarnation)
+        Ok(server)
     }
 
     /// Reads the server info again. Returns whether the server was replaced, or may have lost evictions;

@@ -103,8 +103,7 @@ impl RedisStore {
         if let Some(found) = near_cache.get(at) {
             return Ok(found);
         }
-        let names = std::iter::once(self.names.entry(at)).chain(self.names.nonces(at));
-        let token = near_cache.token(names);
+        let token = near_cache.token(self.names.entry_and_nonces(at));
         // Boxed, so that the future of a lookup in the near cache stays small.
         let (found, tracked) = Box::pin(self.read(at, holder)).await?;
         if let Some(tracked) = tracked {

@@ -192,11 +192,7 @@ async fn send_on(
     link.note(&end, purpose, connected);
     let value = result(end)?;
     if purpose.is_lookup() {
-        match connected.trust_at(moment) {
-            Trust::Trusted => {}
-            Trust::Doubted(fault) => return Err(fault),
-            Trust::Unattended => return Err(Fault::Late),
-        }
+        connected.trust_at(moment).check()?;
     }
     let tracked = connected.tracked().cloned();
     if let (Some(tracked), Some(sent)) = (&tracked, sent) {

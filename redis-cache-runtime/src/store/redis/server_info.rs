@@ -8,6 +8,7 @@ use crate::store::Incarnation;
 
 /// The parts of the reply to `INFO` that decide about trust.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct ServerInfo {
     pub(super) is_replica: bool,
     /// The server refuses other commands until it has read its data from disk.
@@ -16,6 +17,8 @@ pub(super) struct ServerInfo {
     pub(super) incarnation: Incarnation,
     /// The server never evicts keys without expiry for memory.
     pub(super) keeps_for_ever: bool,
+    /// The server pushes an invalidation before, and not within, the replies that follow.
+    pub(super) pushes_in_order: bool,
 }
 
 impl ServerInfo {
@@ -47,8 +50,18 @@ impl ServerInfo {
             keeps_for_ever: value("maxmemory") == Some("0")
                 || policy == "noeviction"
                 || policy.starts_with("volatile-"),
+            pushes_in_order: value("redis_version").is_some_and(pushes_in_order)
+                && value("dragonfly_version").is_none(),
         }
     }
+}
+
+/// Returns whether a version of Redis pushes invalidations in order. Redis does so from 7.0 on, and before
+/// 7.0.9 it can crash when it drops tracked names.
+fn pushes_in_order(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let version: [u32; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
+    version >= [7, 0, 9]
 }
 
 /// Derives the incarnation from ids that change when evictions may be lost.
@@ -87,6 +100,7 @@ mod tests {
             is_loading: false,
             incarnation: incarnation(Some("r"), Some("0")),
             keeps_for_ever: true,
+            pushes_in_order: false,
         };
         assert_eq!(ServerInfo::parse(info), expected);
         let bounded = ServerInfo::parse("maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n");
@@ -106,5 +120,20 @@ mod tests {
         assert_eq!(before, first_replica);
         assert_ne!(before, restarted);
         assert_ne!(before, promoted_again);
+    }
+
+    #[test]
+    fn old_servers_and_others_do_not_send_pushes_in_order() {
+        let sends = |info: &str| ServerInfo::parse(info).pushes_in_order;
+        assert!(sends("# Server\r\nredis_version:7.0.15\r\n"));
+        assert!(sends("redis_version:7.2.4\r\nserver_name:valkey\r\n"));
+        assert!(sends("redis_version:10.0.0\r\n"));
+        assert!(!sends("redis_version:6.2.14\r\n"));
+        assert!(!sends("redis_version:7.0.8\r\n"));
+        assert!(!sends(
+            "redis_version:7.4.0\r\ndragonfly_version:df-1.30\r\n"
+        ));
+        assert!(!sends(""));
+        assert!(!ServerInfo::of_reply(Value::Nil).unwrap().pushes_in_order);
     }
 }

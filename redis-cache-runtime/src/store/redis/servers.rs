@@ -193,9 +193,7 @@ impl Servers {
     /// Drops the copies in this process that depend on names.
     pub(super) fn invalidate<'a>(&self, names: impl Iterator<Item = Name<'a>>) {
         if let Some(cache) = &self.context.near_cache {
-            for name in names {
-                cache.invalidate(name.concat().as_bytes());
-            }
+            cache.invalidate_own(names);
         }
     }
 
