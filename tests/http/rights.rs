@@ -124,20 +124,23 @@ fn server_with(numbers: &[usize]) -> RedisServer {
     redis
 }
 
+/// Panics if a server was never sent a command that a line of the guide grants.
+fn assert_all_used(redis: &RedisServer, number: usize) {
+    let granted = &grants()[number];
+    let used = redis.command_counts();
+    let is_used = |name: &str| used.iter().any(|(used, count)| used == name && *count > 0);
+    for command in granted.iter().filter_map(|it| it.strip_prefix('+')) {
+        assert!(is_used(command), "{command}");
+    }
+}
+
 #[tokio::test]
 async fn one_server_needs_the_rights_of_the_guide_and_no_others() {
     let redis = server_with(&[ALWAYS]);
     let url = format!("redis://shop:secret@{}", redis.address());
     everything_works(Settings::from_url(url).unwrap()).await;
     assert_eq!(refusals(&mut redis.connection()), [""; 0]);
-    let used = redis.command_counts();
-    let is_used = |name: &str| used.iter().any(|(used, count)| used == name && *count > 0);
-    for command in grants()[ALWAYS]
-        .iter()
-        .filter_map(|it| it.strip_prefix('+'))
-    {
-        assert!(is_used(command), "{command}");
-    }
+    assert_all_used(&redis, ALWAYS);
 }
 
 #[tokio::test]
@@ -156,14 +159,7 @@ async fn a_near_cache_needs_four_rights_more_and_no_others() {
     let settings = settings.near_cache_bytes(16 * 1024 * 1024).unwrap();
     everything_works(settings).await;
     assert_eq!(refusals(&mut redis.connection()), [""; 0]);
-    let used = redis.command_counts();
-    let is_used = |name: &str| used.iter().any(|(used, count)| used == name && *count > 0);
-    for command in grants()[NEAR_CACHE]
-        .iter()
-        .filter_map(|it| it.strip_prefix('+'))
-    {
-        assert!(is_used(command), "{command}");
-    }
+    assert_all_used(&redis, NEAR_CACHE);
 }
 
 #[tokio::test]

@@ -89,9 +89,7 @@ impl Server {
     }
 
     fn lookups(&self) -> u64 {
-        let counts = self.redis.command_counts();
-        let of_mget = counts.into_iter().find(|(name, _)| name == "mget");
-        of_mget.map_or(0, |(_, count)| count)
+        self.redis.command_count("mget")
     }
 
     /// Requests every item while no reply gets through.

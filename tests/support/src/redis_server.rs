@@ -142,6 +142,13 @@ impl RedisServer {
         self.process.command_counts()
     }
 
+    /// Returns how often the server has processed a command, by its lower-case name.
+    pub fn command_count(&self, command: &str) -> u64 {
+        let mut counts = self.command_counts().into_iter();
+        let count = counts.find_map(|(name, count)| (name == command).then_some(count));
+        count.unwrap_or(0)
+    }
+
     /// Kills it, as if the machine had failed.
     pub fn kill(&mut self) {
         self.process.kill();
