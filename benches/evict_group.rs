@@ -90,13 +90,7 @@ async fn fill(client: Client, group: &'static str, size: usize) {
 
 /// Times one eviction of a group with a stored response, and checks what it sent.
 async fn evict(redis: &RedisServer, client: Client, group: &str) -> Duration {
-    let deletions = || {
-        let counts = redis.command_counts();
-        counts
-            .iter()
-            .find(|(name, _)| name == "del")
-            .map_or(0, |(_, count)| *count)
-    };
+    let deletions = || redis.command_count("del");
     client.get(&format!("/{group}/0")).await;
     assert_eq!(client.get(&format!("/{group}/0")).await.outcome(), "HIT");
     let before = deletions();

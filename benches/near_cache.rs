@@ -6,21 +6,24 @@
 //! cargo bench -p benches --bench near_cache -- evictions  # one of the two
 //! cargo bench -p benches --bench near_cache -- memory
 //! ```
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::cast_precision_loss
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "common/arguments.rs"]
+mod arguments;
+#[path = "common/spread.rs"]
+mod spread;
 
 use std::time::{Duration, Instant};
 
 use axum_redis_cache::{Cache, Settings};
+use spread::Spread;
 use test_support::RedisServer;
 use tokio::task::JoinSet;
 
 const PROCESSES: [usize; 4] = [0, 1, 5, 20];
 const EVICTIONS: usize = 500;
+/// The number of evictions before those that are measured.
+const FOUNDING: usize = 20;
 
 const MIB: usize = 1024 * 1024;
 const LIMIT: usize = 256 * MIB;
@@ -36,11 +39,9 @@ const TASKS: usize = 64;
 
 #[tokio::main]
 async fn main() {
-    let words: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let arguments = arguments::arguments();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
         ["evictions"] => evictions().await,
         ["memory"] => memory().await,
         [] => {
@@ -69,7 +70,7 @@ async fn evictions() {
             processes.push(connect(&redis, 16 * MIB));
         }
         let mut times = Vec::new();
-        for round in 0..EVICTIONS + 20 {
+        for round in 0..FOUNDING + EVICTIONS {
             writer.set("key", &round).await;
             for process in &processes {
                 assert_eq!(process.get::<usize>("key").await, Some(round));
@@ -82,12 +83,11 @@ async fn evictions() {
             }
         }
         // The first evictions found the registry.
-        let mut times = times.split_off(20);
-        times.sort_unstable();
+        let times: Spread = times.into_iter().skip(FOUNDING).collect();
         println!(
-            "{count:>3} processes with a near cache: {:>8.0?}, p99 {:>8.0?}",
-            times[times.len() / 2],
-            times[times.len() * 99 / 100]
+            "{count:>3} processes with a near cache: {:>6.3} ms, p99 {:>6.3} ms",
+            times.percentile(50),
+            times.percentile(99)
         );
     }
 }

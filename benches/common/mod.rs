@@ -2,13 +2,8 @@
 //! enough to run beside them.
 
 pub(crate) mod answer;
+mod arguments;
 pub(crate) mod server;
 pub(crate) mod spread;
 
-/// The words of the command line, without what cargo adds.
-pub(crate) fn arguments() -> Vec<String> {
-    std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect()
-}
+pub(crate) use arguments::arguments;

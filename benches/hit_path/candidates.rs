@@ -148,11 +148,7 @@ async fn by_get(
 ) -> Result<Response, StatusCode> {
     let name = format!("bench:product:{id}");
     let found: Option<Bytes> = redis.get(&name).await.map_err(failed)?;
-    let body = match found {
-        Some(body) => body,
-        None => store(&mut redis, &name, produce(body)).await?,
-    };
-    Ok(respond(body))
+    found_or_stored(found, &mut redis, &name, body).await
 }
 
 /// Reads a second name too, as `#[cached]` must.
@@ -163,23 +159,25 @@ async fn by_mget(
 ) -> Result<Response, StatusCode> {
     let name = format!("bench:product:{id}");
     let (found, _): (Option<Bytes>, Bytes) = redis.mget((&name, NONCE)).await.map_err(failed)?;
-    let body = match found {
-        Some(body) => body,
-        None => store(&mut redis, &name, produce(body)).await?,
-    };
-    Ok(respond(body))
+    found_or_stored(found, &mut redis, &name, body).await
 }
 
 /// The second name that [`by_mget`] reads; its value is 16 bytes long.
 pub(crate) const NONCE: &str = "bench:nonce";
 
-async fn store(
+/// Responds with what was found, or produces the body and stores it.
+async fn found_or_stored(
+    found: Option<Bytes>,
     redis: &mut MultiplexedConnection,
     name: &str,
     body: Bytes,
-) -> Result<Bytes, StatusCode> {
+) -> Result<Response, StatusCode> {
+    if let Some(body) = found {
+        return Ok(respond(body));
+    }
+    let body = produce(body);
     let () = redis.set_ex(name, &body[..], TTL).await.map_err(failed)?;
-    Ok(body)
+    Ok(respond(body))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::spread::Spread;
+
 /// The number of requests on each connection after which every response must be a HIT.
 pub(crate) const WARM_UP: usize = 4;
 
@@ -33,15 +35,13 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Self {
-        latencies.sort_unstable();
-        let micros = |percent: usize| {
-            latencies[(latencies.len() - 1) * percent / 100].as_nanos() as f64 / 1000.0
-        };
+    fn of(latencies: Vec<Duration>, elapsed: Duration) -> Self {
+        let per_second = latencies.len() as f64 / elapsed.as_secs_f64();
+        let latencies: Spread = latencies.into_iter().collect();
         Self {
-            per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
-            p50_micros: micros(50),
-            p99_micros: micros(99),
+            per_second,
+            p50_micros: latencies.percentile(50) * 1000.0,
+            p99_micros: latencies.percentile(99) * 1000.0,
         }
     }
 }
@@ -154,7 +154,7 @@ fn response_length(buffer: &[u8]) -> Option<usize> {
     Some(head + length.parse::<usize>().unwrap())
 }
 
-/// Returns how often the handler of a server ran.
+/// Returns the number of runs of the handler of a server.
 pub(crate) fn runs(address: SocketAddr) -> usize {
     let (_, runs) = one_response(address, "/runs");
     runs.parse().unwrap()

@@ -21,6 +21,8 @@
     clippy::cast_precision_loss
 )]
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod candidates;
 mod counts;
 mod load;
@@ -28,15 +30,14 @@ mod load;
 mod median;
 mod rivals;
 mod server;
+#[path = "../common/spread.rs"]
+mod spread;
 mod table;
 mod throughput;
 mod zipf;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["serve", candidate, size, threads, redis] => {

@@ -23,9 +23,9 @@ const LOADS: [Load; 7] = [
     Load::small(8, 32),
     Load::small(8, 256),
 ];
-/// How often every candidate is started.
+/// The number of times that every candidate is started.
 const GENERATIONS: usize = 5;
-/// How often every candidate is measured after each start.
+/// The number of times that every candidate is measured after each start.
 const ROUNDS: usize = 4;
 pub(crate) const ALL_ROUNDS: usize = GENERATIONS * ROUNDS;
 const ROUND: Duration = Duration::from_millis(200);
@@ -115,7 +115,7 @@ fn one_generation(load: Load, redis: &RedisServer, samples: &mut [Vec<Sample>]) 
     assert_eq!(runs, assert_alike(&servers), "not every response was a HIT");
 }
 
-/// Panics if the responses differ by a field or by the body. Returns how often each handler ran.
+/// Panics if the responses differ by a field or by the body. Returns the number of runs of each handler.
 fn assert_alike(servers: &[ServerProcess]) -> Vec<usize> {
     let expected = load::answer(servers[Candidate::Bare as usize].address());
     for (server, candidate) in servers.iter().zip(Candidate::ALL) {

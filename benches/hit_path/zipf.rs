@@ -14,7 +14,7 @@ const EXPONENT: f64 = 1.0;
 const LOAD: Load = Load::small(1, 32);
 /// The number of requests on each connection.
 const REQUESTS: usize = 4000;
-/// How often every candidate is measured.
+/// The number of times that every candidate is measured.
 const GENERATIONS: usize = 3;
 
 /// A table of products, in which the popularity of a product is a power of its rank.
