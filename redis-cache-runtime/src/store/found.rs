@@ -13,13 +13,61 @@ use crate::key::{Address, Names};
 /// The result of one lookup. All values from one node are from the same moment.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) entry: Option<Bytes>,
+    pub(crate) entry: Option<FoundEntry>,
     /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
     /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
     /// appends the nonce that every eviction removes. The client takes this nonce out again.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the lease of the address, if the token was requested and the lease is held.
     pub(crate) holder: Option<Token>,
+}
+
+/// The entry that a lookup found.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(all(feature = "redis", feature = "memory")),
+    allow(dead_code, reason = "each store finds entries in one form")
+)]
+pub(crate) enum FoundEntry {
+    /// The bytes of the store. They may not parse.
+    Bytes(Bytes),
+    /// An entry that is kept in this process, parsed when it was stored.
+    Parsed(Entry),
+}
+
+impl FoundEntry {
+    /// Returns the entry, if it parses.
+    pub(crate) fn parse(self) -> Option<Entry> {
+        match self {
+            Self::Bytes(bytes) => Entry::parse(bytes),
+            Self::Parsed(entry) => Some(entry),
+        }
+    }
+
+    /// Returns the number of stored bytes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Parsed(entry) => entry.bytes().len(),
+        }
+    }
+
+    /// Returns the stored bytes.
+    #[cfg(test)]
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Parsed(entry) => entry.into_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl PartialEq for FoundEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.clone().into_bytes() == other.clone().into_bytes()
+    }
 }
 
 impl Found {
@@ -38,7 +86,7 @@ impl Found {
             nonces.push(None);
         }
         Self {
-            entry,
+            entry: entry.map(FoundEntry::Bytes),
             nonces,
             holder: holder.as_deref().map(Token::of_bytes),
         }
@@ -52,7 +100,7 @@ impl Found {
     /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
     /// only its last stamp differs, which is that of the mount of the handler.
     pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
-        let Some(entry) = self.entry.and_then(Entry::parse) else {
+        let Some(entry) = self.entry.and_then(FoundEntry::parse) else {
             return Ok(None);
         };
         if entry.is_stamped_with(self.nonces.iter().copied()) {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lru::LruCache;
 
+use super::entry::Entry;
 use super::{
-    Claim, Claimed, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token, WITNESS_TTL,
+    Claim, Claimed, Found, FoundEntry, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token, WITNESS_TTL,
     random_nonce,
 };
 use crate::key::{Address, Eviction, Name, Names, Owed};
@@ -33,8 +34,15 @@ struct Table {
 }
 
 struct Item {
-    value: Bytes,
+    value: Value,
     expires: Option<Instant>,
+}
+
+enum Value {
+    /// A nonce, a token, or an entry that does not parse.
+    Bytes(Bytes),
+    /// An entry, parsed and decoded when it was stored.
+    Entry(Entry),
 }
 
 impl MemoryStore {
@@ -54,7 +62,7 @@ impl MemoryStore {
     pub(crate) fn get(&self, at: &Address, holder: bool) -> Found {
         let mut table = self.table();
         let mut found = Found {
-            entry: table.get(self.names.entry(at)),
+            entry: table.read(self.names.entry(at), Value::to_found),
             ..Found::default()
         };
         for name in self.names.nonces(at) {
@@ -104,9 +112,11 @@ impl MemoryStore {
         if let Some(holder) = holder {
             return Err(holder);
         }
-        table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
+        table.set(name, Value::copy(&token.0), Some(hold));
         Ok(match claim {
-            Claim::IfFree | Claim::Alone => table.get(self.names.entry(at)),
+            Claim::IfFree | Claim::Alone => {
+                table.read(self.names.entry(at), |value| value.bytes().clone())
+            }
             Claim::Override => None,
         })
     }
@@ -128,7 +138,7 @@ impl MemoryStore {
         let name = lease.claim.lease(&self.names, at);
         let is_held = table.holder(name) == Some(lease.token);
         if is_held {
-            table.set(name, Bytes::copy_from_slice(&token.0), Some(hold));
+            table.set(name, Value::copy(&token.0), Some(hold));
         }
         is_held
     }
@@ -150,8 +160,7 @@ impl MemoryStore {
                 table.remove_all([lease_name, entry_name, self.names.lease(at)]);
                 table.remove_all(self.names.evicted(&Eviction::Key(at.key.clone())));
                 if let Some(variants) = lease.variants.as_deref().filter(|_| held) {
-                    let value = Bytes::copy_from_slice(variants);
-                    table.set(self.names.variants(&at.key), value, ttl);
+                    table.set(self.names.variants(&at.key), Value::copy(variants), ttl);
                 }
             }
         }
@@ -161,7 +170,7 @@ impl MemoryStore {
                     table.prolong(name, ttl);
                 }
             }
-            table.set(entry_name, entry, ttl);
+            table.set(entry_name, Value::entry(entry), ttl);
         }
         held
     }
@@ -198,7 +207,7 @@ impl MemoryStore {
         let table = self.table();
         let items = table.items.iter();
         items
-            .map(|(name, item)| (name.clone(), item.value.clone()))
+            .map(|(name, item)| (name.clone(), item.value.bytes().clone()))
             .collect()
     }
 
@@ -216,33 +225,30 @@ impl MemoryStore {
 }
 
 impl Table {
-    fn get(&mut self, name: Name<'_>) -> Option<Bytes> {
-        let name = write(&mut self.name, name);
-        let item = self.items.get(name)?;
-        if item
-            .expires
-            .is_some_and(|expires| expires <= Instant::now())
-        {
-            let name = std::mem::take(&mut self.name);
-            self.forget(&name);
-            return None;
+    /// Reads a value that has not expired.
+    fn read<T>(&mut self, name: Name<'_>, read: impl FnOnce(&Value) -> T) -> Option<T> {
+        let item = self.items.get(write(&mut self.name, name))?;
+        if item.expires.is_none_or(|expires| Instant::now() < expires) {
+            return Some(read(&item.value));
         }
-        Some(item.value.clone())
+        let name = std::mem::take(&mut self.name);
+        self.forget(&name);
+        None
     }
 
     fn nonce(&mut self, name: Name<'_>) -> Option<Nonce> {
-        self.get(name)?.as_ref().try_into().ok()
+        self.read(name, |value| value.bytes().as_ref().try_into().ok())?
     }
 
     fn holder(&mut self, name: Name<'_>) -> Option<Token> {
-        self.get(name).map(|bytes| Token::of_bytes(&bytes))
+        self.read(name, |value| Token::of_bytes(value.bytes()))
     }
 
     /// Reads or draws a nonce, and extends its lifetime to at least `ttl` from now.
     fn seed(&mut self, name: Name<'_>, ttl: Option<Duration>) -> Result<Nonce, Fault> {
         let Some(nonce) = self.nonce(name) else {
             let nonce = random_nonce()?;
-            self.set(name, Bytes::copy_from_slice(&nonce), ttl);
+            self.set(name, Value::copy(&nonce), ttl);
             return Ok(nonce);
         };
         self.prolong(name, ttl);
@@ -259,7 +265,7 @@ impl Table {
     }
 
     /// Inserts an item, unless it would take more than half of the memory.
-    fn set(&mut self, name: Name<'_>, value: Bytes, ttl: Option<Duration>) {
+    fn set(&mut self, name: Name<'_>, value: Value, ttl: Option<Duration>) {
         let name = name.concat().into_bytes();
         self.forget(&name);
         let cost = cost(&name, &value);
@@ -307,8 +313,39 @@ fn expiry(ttl: Option<Duration>) -> Option<Instant> {
     ttl.and_then(|ttl| Instant::now().checked_add(ttl))
 }
 
-fn cost(name: &[u8], value: &Bytes) -> usize {
-    name.len() + value.len() + ITEM_OVERHEAD
+fn cost(name: &[u8], value: &Value) -> usize {
+    let value = match value {
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Entry(entry) => entry.memory(),
+    };
+    name.len() + value + ITEM_OVERHEAD
+}
+
+impl Value {
+    fn copy(bytes: &[u8]) -> Self {
+        Self::Bytes(Bytes::copy_from_slice(bytes))
+    }
+
+    fn entry(bytes: Bytes) -> Self {
+        match Entry::parse(bytes.clone()) {
+            Some(entry) => Self::Entry(entry.decoded()),
+            None => Self::Bytes(bytes),
+        }
+    }
+
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Entry(entry) => entry.bytes(),
+        }
+    }
+
+    fn to_found(&self) -> FoundEntry {
+        match self {
+            Self::Bytes(bytes) => FoundEntry::Bytes(bytes.clone()),
+            Self::Entry(entry) => FoundEntry::Parsed(entry.clone()),
+        }
+    }
 }
 
 impl fmt::Debug for MemoryStore {

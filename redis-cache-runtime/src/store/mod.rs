@@ -47,7 +47,7 @@ pub(crate) use redis::RedisStore;
 #[cfg(not(any(feature = "redis", feature = "memory")))]
 compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
-pub(crate) use self::found::Found;
+pub(crate) use self::found::{Found, FoundEntry};
 pub(crate) use crate::key::Nonce;
 pub(crate) use stamps::Stamps;
 

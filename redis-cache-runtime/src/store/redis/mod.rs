@@ -31,7 +31,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::{ErrorKind, RedisError, Value};
 
 use self::commands::{
@@ -87,7 +86,7 @@ impl RedisStore {
         let purpose = self.large.lookup(self.names.entry(at));
         let values = self.servers.read(names, purpose).await?.into_iter();
         let found = Found::of_values(values, (at, holder), &self.names);
-        let length = found.entry.as_ref().map_or(0, Bytes::len);
+        let length = found.entry.as_ref().map_or(0, super::FoundEntry::len);
         self.large.note(self.names.entry(at), length);
         Ok(found)
     }
