@@ -337,6 +337,15 @@ impl Store {
         None
     }
 
+    /// Returns whether the store is in the memory of this process, so that its commands never wait.
+    pub(crate) fn is_in_this_process(&self) -> bool {
+        match self {
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns the servers behind the store, with the state of their connections.
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
         match self {
@@ -358,6 +367,18 @@ impl Store {
     /// Reads an entry, its current nonces and, if `holder` is set, the token of its lease.
     pub(crate) async fn get(&self, at: &Address, holder: bool) -> Result<Found, Fault> {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
+    }
+
+    /// Reads an entry and its current nonces at once. `None`: the store is not in this process.
+    pub(crate) fn get_at_once(&self, at: &Address) -> Option<Found> {
+        match self {
+            #[cfg(feature = "memory")]
+            Self::Memory(store) => Some(store.get(at, false)),
+            _ => {
+                let _ = at;
+                None
+            }
+        }
     }
 
     /// Reads the nonce that every eviction removes, or seeds it; none in a cluster.
