@@ -54,7 +54,7 @@ impl FoundEntry {
     }
 
     /// Returns the stored bytes.
-    #[cfg(test)]
+    #[cfg(any(feature = "memory", test))]
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Self::Bytes(bytes) => bytes,

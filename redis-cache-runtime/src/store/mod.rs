@@ -383,7 +383,7 @@ impl Store {
 
     /// Reads the nonce that every eviction removes, or seeds it; none in a cluster.
     pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
-        dispatch!(self, store => store.witness(), store.witness().await)
+        dispatch!(self, store => Ok(Some(store.witness())), store.witness().await)
     }
 
     /// Takes the lease and seeds missing nonces.
