@@ -120,6 +120,23 @@ enum Unusable<T> {
     Fault,
 }
 
+/// A search that has begun, with the steps that it has already taken.
+pub(crate) enum Start<T> {
+    /// No step: the lookup has to wait for the store.
+    LookUp,
+    /// No step either, but the search has a span.
+    InSpan(Box<Span>),
+    /// A lookup that found no entry to reuse as it is.
+    Missed(Box<Miss<T>>),
+}
+
+/// The state of a search after a lookup that found no entry to reuse as it is.
+pub(crate) struct Miss<T> {
+    reason: Unusable<T>,
+    forward: Forward,
+    fault: Option<&'static str>,
+}
+
 /// The result of waiting for the fill of another process.
 enum Waited<T> {
     /// The number of followers that had joined when the lookup began, and the entry.
@@ -143,15 +160,42 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Finds a stored entry, or decides how the handler runs.
-    pub(crate) async fn run(&mut self) -> Searched<S::Stored> {
-        // The span is held by a boxed future, not by this one. So the future of a hit needs no room
-        // for a span, and stays small.
+    /// Begins a search. If the store is in this process, the lookup takes place now. A hit then needs
+    /// no future, which would have to be boxed.
+    pub(crate) fn start(&mut self) -> Result<S::Stored, Start<S::Stored>> {
         if let Some(span) = self.engine.observer().span(Operation::Get) {
-            let found = Box::pin(self.search_in_span(span)).await;
-            return self.searched(found);
+            return Err(Start::InSpan(Box::new(span)));
         }
-        let found = self.search().await;
+        if !self.engine.flights().is_empty() {
+            return Err(Start::LookUp);
+        }
+        let Some(found) = self.engine.client().lookup_at_once(self.at) else {
+            return Err(Start::LookUp);
+        };
+        self.judge(found).map_err(|reason| {
+            Start::Missed(Box::new(Miss {
+                reason,
+                forward: self.forward,
+                fault: self.fault,
+            }))
+        })
+    }
+
+    /// Finds a stored entry, or decides how the handler runs. `None`: the search has not begun yet.
+    pub(crate) async fn run(&mut self, begun: Option<Start<S::Stored>>) -> Searched<S::Stored> {
+        let begun = match begun.map_or_else(|| self.start(), Err) {
+            Ok(stored) => return Searched::Stored(stored, None),
+            Err(begun) => begun,
+        };
+        // All futures but that of a lookup are boxed, so that this one stays small.
+        let found = match begun {
+            Start::LookUp => self.search().await,
+            Start::InSpan(span) => Box::pin(self.search_in_span(*span)).await,
+            Start::Missed(miss) => {
+                (self.forward, self.fault) = (miss.forward, miss.fault);
+                Box::pin(self.after_lookup(miss.reason)).await
+            }
+        };
         self.searched(found)
     }
 

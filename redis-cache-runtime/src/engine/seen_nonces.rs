@@ -32,6 +32,9 @@ impl Tick {
 pub(crate) struct SeenNonces {
     ticks: AtomicU64,
     seen: Mutex<LruCache<Nonce, Tick>>,
+    /// The last bytes of the eviction nonce that was learned last. Lookups that find it again need no
+    /// lock.
+    learned: AtomicU64,
     /// The current eviction nonce (the nonce that every eviction removes) is known, as far as this
     /// process can tell.
     knows_eviction_nonce: AtomicBool,
@@ -45,6 +48,7 @@ impl Default for SeenNonces {
         Self {
             ticks: AtomicU64::new(1),
             seen: Mutex::new(LruCache::unbounded()),
+            learned: AtomicU64::new(0),
             knows_eviction_nonce: AtomicBool::new(false),
             #[cfg(test)]
             proves_everything: AtomicBool::new(false),
@@ -67,7 +71,13 @@ impl SeenNonces {
     /// read; the store is not asked for it again before a proof fails.
     pub(crate) fn learn_eviction_nonce(&self, of_everything: Option<Nonce>) {
         if let Some(nonce) = of_everything {
-            self.first_seen(nonce);
+            let [_, _, _, _, _, _, _, _, last @ ..] = nonce;
+            let last = u64::from_be_bytes(last);
+            // If other nonces have displaced it, a proof fails that would have succeeded.
+            if self.learned.load(Ordering::Relaxed) != last {
+                self.first_seen(nonce);
+                self.learned.store(last, Ordering::Relaxed);
+            }
         }
         self.knows_eviction_nonce.store(true, Ordering::Relaxed);
     }

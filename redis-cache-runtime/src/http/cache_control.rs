@@ -56,6 +56,11 @@ impl ClientPolicy {
         }
     }
 
+    /// Returns whether the route adds no directive to `max-age`.
+    fn is_plain(&self) -> bool {
+        self.visibility.is_none() && !self.has_windows()
+    }
+
     fn has_windows(&self) -> bool {
         self.stale_while_revalidate.is_some() || self.stale_if_error.is_some()
     }
@@ -84,11 +89,16 @@ pub(crate) fn cache_control(
     let remaining = freshness.remaining();
     let is_ending =
         freshness.is_fresh() && remaining.is_some_and(|left| left < Duration::from_secs(1));
+    let lifetime = client_lifetime(policy, grant, freshness);
+    let is_plain = policy.is_plain() && !grant.s_maxage && grant.directives.is_empty();
+    if let Some(lifetime) = lifetime.filter(|_| is_plain && !is_ending) {
+        return max_age(lifetime);
+    }
     let mut list = List::default();
     if let Some(visibility) = policy.visibility {
         list.push(visibility);
     }
-    match client_lifetime(policy, grant, freshness) {
+    match lifetime {
         _ if is_ending => list.push("no-cache"),
         Some(lifetime) => list.push_seconds("max-age=", lifetime.as_secs()),
         None if grant.s_maxage => {}
@@ -105,6 +115,13 @@ pub(crate) fn cache_control(
     }
     // Everything in it came from fields, or is ASCII.
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
+}
+
+/// Returns a `Cache-Control` of `max-age` alone, which most responses have.
+fn max_age(lifetime: Duration) -> HeaderValue {
+    let seconds = lifetime.as_secs().min(MAX_SECONDS);
+    let text = ["max-age=", itoa::Buffer::new().format(seconds)].concat();
+    HeaderValue::try_from(text).unwrap_or(const { HeaderValue::from_static("no-cache") })
 }
 
 /// Appends the directives of the handler.

@@ -7,8 +7,8 @@ use crate::engine::{Engine, clock};
 use crate::http::freshness::Reuse;
 use crate::http::storable::NotStorable;
 use crate::key::Address;
-use crate::store::Found;
 use crate::store::entry::Entry;
+use crate::store::{Found, FoundEntry};
 
 /// Explains how the cache would handle a request. Changes nothing.
 pub(super) async fn explain(
@@ -47,7 +47,7 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
         Some(holder) if holder.is_awaited() => LeaseState::Awaited,
         Some(_) => LeaseState::Unawaited,
     };
-    let stored = found.entry.clone().and_then(Entry::parse);
+    let stored = found.entry.clone().and_then(FoundEntry::parse);
     explanation.entry = stored.map(|entry| {
         let freshness = entry.freshness(clock::now());
         StoredEntry {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::ready;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -26,7 +28,23 @@ use crate::observe::Writes;
 
 /// A future that returns the reply to a read. If the handler must run first, the future returns an
 /// error, which holds all that the run needs.
-pub(super) type Lookup = BoxFuture<'static, Result<Response, Read>>;
+pub enum Lookup {
+    /// The reply is known; `None` after it was returned.
+    Found(Option<Response>),
+    /// The store or a key function has to be waited for.
+    Waiting(BoxFuture<'static, Result<Response, Read>>),
+}
+
+impl Future for Lookup {
+    type Output = Result<Response, Read>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Found(reply) => reply.take().map_or(Poll::Pending, |it| Poll::Ready(Ok(it))),
+            Self::Waiting(lookup) => lookup.as_mut().poll(cx),
+        }
+    }
+}
 
 /// Looks for a response to reuse. If there is none, returns the run of the handler.
 ///
@@ -48,9 +66,9 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
     match usable {
         Ok(()) => look_up(engine, request, selected),
         Err(_) if request.head.method == MethodKind::Unsafe => {
-            Box::pin(invalidate(engine, request, selected))
+            Lookup::Waiting(Box::pin(invalidate(engine, request, selected)))
         }
-        Err(reason) => Box::pin(ready(bypass(engine, request, selected, reason))),
+        Err(reason) => Lookup::Waiting(Box::pin(ready(bypass(engine, request, selected, reason)))),
     }
 }
 
@@ -59,17 +77,20 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
 /// This is not an `async fn`, because its future would hold the arguments twice.
 fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Lookup {
     let mut addressing = request.route.address(&engine, &mut request.head, selected);
-    Box::pin(async move {
+    let mut begun = None;
+    if let Some(at) = addressing.known() {
+        match Search::new(&engine, at, &request).start() {
+            Ok(stored) => {
+                return Lookup::Found(Some(reply_with(stored, None, &engine, &request, at)));
+            }
+            Err(start) => begun = Some(start),
+        }
+    }
+    Lookup::Waiting(Box::pin(async move {
         let at = addressing.complete(&request.head).await;
-        match Search::new(&engine, at, &request).run().await {
+        match Search::new(&engine, at, &request).run(begun).await {
             Searched::Stored(stored, collapsed) => {
-                let mut reply =
-                    Reply::stored(stored, request.route, request.head.fields.as_deref());
-                if let Some(forward) = collapsed {
-                    reply.status = reply.status.collapsed(forward);
-                }
-                let groups = cache_groups(&engine, &at.groups);
-                Ok(reply.finish(&engine, request.route.name(), groups))
+                Ok(reply_with(stored, collapsed, &engine, &request, at))
             }
             Searched::Run(forward, Plan::Run(Destination::Nowhere))
                 if request.head.only_if_cached() =>
@@ -82,7 +103,24 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
                 Err(Read::planned(engine, request, at, forward, plan))
             }
         }
-    })
+    }))
+}
+
+/// Renders a stored response. `collapsed` is the reason for forwarding a request that was collapsed
+/// with another one.
+fn reply_with(
+    stored: StoredResponse,
+    collapsed: Option<Forward>,
+    engine: &Engine,
+    request: &ReadRequest,
+    at: &Address,
+) -> Response {
+    let mut reply = Reply::stored(stored, request.route, request.head.fields.as_deref());
+    if let Some(forward) = collapsed {
+        reply.status = reply.status.collapsed(forward);
+    }
+    let groups = cache_groups(engine, &at.groups);
+    reply.finish(engine, request.route.name(), groups)
 }
 
 /// Forwards a request to the handler, because the request is not allowed to use the cache.
@@ -127,14 +165,14 @@ fn explain_instead(
     usable: Result<(), NotStorable>,
 ) -> Lookup {
     let mut addressing = request.route.address(&engine, &mut request.head, selected);
-    Box::pin(async move {
+    Lookup::Waiting(Box::pin(async move {
         let at = addressing.complete(&request.head).await;
         let explanation = explain(&engine, at, &request, usable).await;
         if let Some(explanation_slot) = request.head.explanation_slot() {
             explanation_slot.set(explanation);
         }
         Ok(StatusCode::NO_CONTENT.into_response())
-    })
+    }))
 }
 
 /// The run of the handler for a read. It is boxed, so that the future of a hit stays small.
@@ -369,6 +407,12 @@ fn finish_stale(
 ) -> Response {
     let reply = Reply::stored(stale, request.route, request.head.fields.as_deref());
     reply.finish(engine, request.route.name(), groups)
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookup")
+    }
 }
 
 impl fmt::Debug for Read {

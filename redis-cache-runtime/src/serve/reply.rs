@@ -46,8 +46,9 @@ impl Reply {
         let length = u64::try_from(body.len()).ok();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = head.status;
-        *response.headers_mut() = head.fields;
-        if head.grant.is_targeted {
+        let is_targeted = head.grant.is_targeted;
+        *response.headers_mut() = head.into_fields();
+        if is_targeted {
             targeted::count_down(response.headers_mut(), freshness.age());
         }
         // If a 304 grants no new lifetime, nginx keeps its copy for the old lifetime again. So the

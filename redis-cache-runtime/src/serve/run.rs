@@ -159,7 +159,7 @@ enum Progress<T> {
 impl<T: 'static> Progress<T> {
     fn poll(&mut self, handler: &mut dyn TakeHandler<T>, cx: &mut Context<'_>) -> Poll<Response> {
         if let Self::Lookup(lookup, into_response) = self {
-            let read = match ready!(lookup.as_mut().poll(cx)) {
+            let read = match ready!(Pin::new(lookup).poll(cx)) {
                 Ok(response) => return Poll::Ready(response),
                 Err(read) => read,
             };

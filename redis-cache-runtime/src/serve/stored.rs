@@ -1,5 +1,6 @@
 //! Stored responses: how they are found, and when they may be reused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ pub(super) struct ReadRequest {
 
 /// A stored response that may be reused.
 pub(super) struct StoredResponse {
-    pub(super) head: StoredHead,
+    pub(super) head: Arc<StoredHead>,
     pub(super) body: Bytes,
     pub(super) freshness: Freshness,
 }
@@ -61,10 +62,10 @@ impl Sought for ReadRequest {
     }
 
     fn is_valid_for_others(&self, entry: &Entry) -> bool {
-        let grant = || entry.decode().map(|(stored, _)| stored.grant);
         let freshness = entry.freshness(clock::now());
-        let is_reusable = |grant| freshness.reuse(None, &grant, self.route.windows()) != Reuse::No;
-        freshness.is_fresh() || grant().is_some_and(is_reusable)
+        let reuse = |grant: &Grant| freshness.reuse(None, grant, self.route.windows());
+        let is_reusable = |(head, _): (Arc<StoredHead>, _)| reuse(&head.grant) != Reuse::No;
+        freshness.is_fresh() || entry.decode().is_some_and(is_reusable)
     }
 
     fn directives(&self) -> Option<&RequestDirectives> {

@@ -95,7 +95,7 @@ where
         lifetime,
         of: PhantomData,
     };
-    let destination = match Search::new(&engine, &at, &sought).run().await {
+    let destination = match Search::new(&engine, &at, &sought).run(None).await {
         Searched::Stored(value, collapsed) => {
             record_request(&engine, Outcome::Hit, collapsed.is_some());
             return Ok(value);

@@ -120,7 +120,7 @@ fn evict_key(at: &Address) -> Eviction {
 async fn served(store: &Store, place: &Address, lease: &Lease) -> Option<Bytes> {
     let found = store.get(place, false).await.unwrap();
     let current = lease.stamps.iter().copied().map(Some).eq(found.nonces);
-    found.entry.filter(|_| current)
+    found.entry.filter(|_| current).map(FoundEntry::into_bytes)
 }
 
 async fn lease(store: &Store, place: &Address, claim: Claim) -> Option<Lease> {

@@ -13,7 +13,7 @@ use crate::key::{Address, Names};
 /// The result of one lookup. All values from one node are from the same moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) entry: Option<Bytes>,
+    pub(crate) entry: Option<FoundEntry>,
     /// The current nonces; `None`: the nonce is missing and matches no stamp. If the arguments of the
     /// handler are extracted before the lease is taken and may read data (`reads_early`), the store
     /// appends the nonce that every eviction of responses removes. The client takes this nonce out
@@ -21,6 +21,63 @@ pub(crate) struct Found {
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
     /// The token of the lease of the address, if the token was requested and the lease is held.
     pub(crate) holder: Option<Token>,
+}
+
+/// The entry that a lookup found.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "only Redis returns bytes")
+)]
+pub(crate) enum FoundEntry {
+    /// The bytes of the store. They may not parse.
+    Bytes(Bytes),
+    /// An entry that is kept in this process, parsed when it was stored.
+    Parsed(Entry),
+}
+
+impl FoundEntry {
+    /// Returns the entry, if it parses.
+    pub(crate) fn parse(self) -> Option<Entry> {
+        match self {
+            Self::Bytes(bytes) => Entry::parse(bytes),
+            Self::Parsed(entry) => Some(entry),
+        }
+    }
+
+    /// Returns the number of stored bytes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Parsed(entry) => entry.bytes().len(),
+        }
+    }
+
+    /// Returns the number of bytes that the entry takes in memory.
+    #[cfg(feature = "redis")]
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Parsed(entry) => entry.memory(),
+        }
+    }
+
+    /// Returns the stored bytes.
+    #[cfg(any(feature = "memory", test))]
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Parsed(entry) => entry.into_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl PartialEq for FoundEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.clone().into_bytes() == other.clone().into_bytes()
+    }
 }
 
 impl Found {
@@ -39,7 +96,7 @@ impl Found {
             nonces.push(None);
         }
         Self {
-            entry,
+            entry: entry.map(FoundEntry::Bytes),
             nonces,
             holder: holder.as_deref().map(Token::of_bytes),
         }
@@ -58,6 +115,14 @@ impl Found {
         found
     }
 
+    /// Decodes the entry in advance, so that all uses of the result share what was decoded.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn decoded(mut self) -> Self {
+        let parsed = self.entry.and_then(FoundEntry::parse);
+        self.entry = parsed.map(|entry| FoundEntry::Parsed(entry.decoded()));
+        self
+    }
+
     /// Returns the entry, if it decodes and all its stamps are current.
     pub(crate) fn into_entry(self) -> Option<Entry> {
         self.into_current().ok().flatten()
@@ -66,7 +131,7 @@ impl Found {
     /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
     /// only its last stamp differs, which is that of the mount of the handler.
     pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
-        let Some(entry) = self.entry.and_then(Entry::parse) else {
+        let Some(entry) = self.entry.and_then(FoundEntry::parse) else {
             return Ok(None);
         };
         if entry.is_stamped_with(self.nonces.iter().copied()) {

@@ -50,7 +50,7 @@ pub(crate) use redis::RedisStore;
 #[cfg(not(any(feature = "redis", feature = "memory")))]
 compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
-pub(crate) use self::found::Found;
+pub(crate) use self::found::{Found, FoundEntry};
 pub(crate) use crate::key::Nonce;
 pub(crate) use stamps::Stamps;
 
@@ -341,6 +341,17 @@ impl Store {
         None
     }
 
+    /// Returns whether this process has entries or copies of entries in its memory.
+    pub(crate) fn answers_at_once(&self) -> bool {
+        match self {
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => true,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.answers_at_once(),
+            _ => false,
+        }
+    }
+
     /// Returns the servers behind the store, with the state of their connections.
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
         match self {
@@ -381,9 +392,20 @@ impl Store {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
 
+    /// Reads an entry and its current nonces, if they are in this process. So no command is sent.
+    pub(crate) fn get_at_once(&self, at: &Address) -> Option<Found> {
+        match self {
+            #[cfg(feature = "memory")]
+            Self::Memory(store) => Some(store.get(at, false)),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.get_at_once(at),
+            _ => None,
+        }
+    }
+
     /// Reads the nonce that every eviction of responses removes, or seeds it; none in a cluster.
     pub(crate) async fn witness(&self) -> Result<Option<Nonce>, Fault> {
-        dispatch!(self, store => store.witness(), store.witness().await)
+        dispatch!(self, store => Ok(Some(store.witness())), store.witness().await)
     }
 
     /// Takes the lease and seeds missing nonces.

@@ -1,6 +1,7 @@
 //! The client of the store: every step of the protocol, with faults counted and operations timed.
 //! Requests reach the store only through it, so that no lookup misses a pending eviction.
 
+mod at_once;
 mod evict;
 
 use std::fmt;
@@ -107,13 +108,7 @@ impl StoreClient {
         let started = self.observer().start();
         let mut ended = self.store.get(at, holder).await;
         if let Ok(found) = &mut ended {
-            let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
-            if let Some(witness) = witness.flatten() {
-                self.seen_nonces.learn_eviction_nonce(Some(witness));
-            }
-            if let Some(mounted) = at.mounted {
-                found.nonces.push(Some(mounted.stamp()));
-            }
+            self.complete(at, found);
         }
         self.recorded("get", started, ended)
     }

@@ -204,6 +204,11 @@ impl Addressing {
         &self.at
     }
 
+    /// Returns the address, if it is complete.
+    pub(crate) fn known(&self) -> Option<&Address> {
+        self.key_call.is_none().then_some(&self.at)
+    }
+
     /// Returns the address, which must be complete.
     pub(crate) fn into_address(self) -> Address {
         self.at

@@ -19,6 +19,8 @@
 //!
 //! Numbers are big-endian. Unknown, truncated or corrupt entries do not decode.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -55,6 +57,12 @@ static COMMON_NAMES: [HeaderName; 16] = [
     header::SERVER,
 ];
 
+/// The number of stored fields of a usual response.
+const USUAL_FIELDS: usize = 3;
+/// The number of fields that the cache and axum add to a usual reply. A map without room for them would
+/// grow, to twice its size.
+const ADDED_FIELDS: usize = 3;
+
 /// A response in its stored form, without its body and stamps.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredHead {
@@ -66,6 +74,30 @@ pub(crate) struct StoredHead {
 }
 
 impl StoredHead {
+    /// Takes the fields for a reply. Copies them if other replies share this head.
+    pub(crate) fn into_fields(self: Arc<Self>) -> HeaderMap {
+        Arc::try_unwrap(self).map_or_else(|shared| shared.copied_fields(), |own| own.fields)
+    }
+
+    /// Copies the fields. `HeaderMap::clone` would leave no room for the fields of the reply.
+    fn copied_fields(&self) -> HeaderMap {
+        let room = self.fields.len() + ADDED_FIELDS;
+        let Ok(mut fields) = HeaderMap::try_with_capacity(room) else {
+            return self.fields.clone();
+        };
+        for (name, value) in &self.fields {
+            fields.append(name, value.clone());
+        }
+        fields
+    }
+
+    /// Returns the number of bytes that the head takes in memory, besides the bytes of the entry, of
+    /// which the values of the fields are slices.
+    fn memory(&self) -> usize {
+        const FIELD: usize = size_of::<(HeaderName, HeaderValue)>() + 4 * size_of::<usize>();
+        size_of::<Self>() + self.fields.capacity() * FIELD + self.grant.directives.len()
+    }
+
     /// Encodes the response; `None` when a part is too long for its length field.
     pub(crate) fn encode(&self, stamps: &Stamps, body: &[u8]) -> Option<Bytes> {
         let fields = self.fields.iter();
@@ -155,12 +187,15 @@ fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
     Some(out.into())
 }
 
-/// An entry whose frame has been checked. Its parts are decoded on demand.
-#[derive(Clone, Debug)]
+/// An entry whose frame has been checked. Its parts are decoded on demand, or in advance if the entry
+/// is kept in this process.
+#[derive(Clone)]
 pub(crate) struct Entry {
     bytes: Bytes,
     header: usize,
     stamps_end: usize,
+    /// The head of the response, if it was decoded in advance.
+    head: Option<Arc<StoredHead>>,
 }
 
 impl Entry {
@@ -178,7 +213,20 @@ impl Entry {
             bytes,
             header,
             stamps_end,
+            head: None,
         })
+    }
+
+    /// Decodes the head of the response in advance, so that lookups in this process share it.
+    pub(crate) fn decoded(mut self) -> Self {
+        self.head = self.decode_head().map(Arc::new);
+        self
+    }
+
+    /// Returns the number of bytes that the entry takes in memory.
+    pub(crate) fn memory(&self) -> usize {
+        let head = self.head.as_deref().map_or(0, StoredHead::memory);
+        self.bytes.len() + head
     }
 
     /// Returns the entry, if it decodes and all its stamps are current.
@@ -205,6 +253,11 @@ impl Entry {
     /// Returns the stamps.
     pub(crate) fn stamps(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         self.bytes[FIXED..self.stamps_end].chunks_exact(16)
+    }
+
+    /// Returns the stored bytes.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
     /// Returns the stored bytes.
@@ -236,9 +289,17 @@ impl Entry {
         u16::from_be_bytes([self.bytes[44], self.bytes[45]])
     }
 
-    /// Decodes the response. Field values and body are slices of the entry. `None`: the entry is a
-    /// value.
-    pub(crate) fn decode(&self) -> Option<(StoredHead, Bytes)> {
+    /// Decodes the response, unless that was done in advance. Field values and body are slices of the
+    /// entry. `None`: the entry is a value.
+    pub(crate) fn decode(&self) -> Option<(Arc<StoredHead>, Bytes)> {
+        let head = match &self.head {
+            Some(head) => Arc::clone(head),
+            None => Arc::new(self.decode_head()?),
+        };
+        Some((head, self.bytes.slice(self.header..)))
+    }
+
+    fn decode_head(&self) -> Option<StoredHead> {
         let mut rest = &self.bytes[self.stamps_end..self.header];
         let directives = rest.try_get_u16().ok()?;
         let directives = rest.split_off(..directives.into())?;
@@ -250,8 +311,7 @@ impl Entry {
             directives: std::str::from_utf8(directives).ok()?.to_owned(),
         };
         let status = StatusCode::from_u16(self.status()).ok()?;
-        // Room for the usual fields and the fields that the cache adds. A growth would double the map.
-        let mut fields = HeaderMap::with_capacity(6);
+        let mut fields = HeaderMap::with_capacity(USUAL_FIELDS + ADDED_FIELDS);
         while rest.has_remaining() {
             let name = match rest.get_u8() {
                 0 => {
@@ -265,16 +325,18 @@ impl Entry {
             let value = HeaderValue::from_maybe_shared(value).ok()?;
             fields.try_append(name, value).ok()?;
         }
-        let generated = self.generated();
-        Some((
-            StoredHead {
-                status,
-                fields,
-                grant,
-                generated,
-            },
-            self.bytes.slice(self.header..),
-        ))
+        Some(StoredHead {
+            status,
+            fields,
+            grant,
+            generated: self.generated(),
+        })
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entry").field(&self.bytes).finish()
     }
 }
 

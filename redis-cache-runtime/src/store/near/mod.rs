@@ -30,7 +30,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use self::connection::TrackedConnection;
 use self::epochs::Epochs;
 pub(crate) use self::epochs::Token;
-use super::Found;
+use super::{Found, FoundEntry};
 use crate::key::{Address, Name};
 use crate::observe::status::NearCacheStatus;
 
@@ -72,7 +72,7 @@ struct Weight;
 
 impl Weighter<Address, Arc<Copy>> for Weight {
     fn weight(&self, at: &Address, copy: &Arc<Copy>) -> u64 {
-        let entry = copy.found.entry.as_ref().map_or(0, bytes::Bytes::len);
+        let entry = copy.found.entry.as_ref().map_or(0, FoundEntry::memory);
         (OVERHEAD + copy.names.len() * NAME_OVERHEAD + at.key.text().len() + entry) as u64
     }
 }
@@ -121,10 +121,13 @@ impl NearCache {
         names: Token,
         on: &Arc<TrackedConnection>,
     ) {
-        let length = found.entry.as_ref().map_or(usize::MAX, bytes::Bytes::len);
-        if length <= LONGEST_ENTRY && on.is_member() && self.epochs.are_current(&names) {
+        let is_short = |entry: &FoundEntry| entry.len() <= LONGEST_ENTRY;
+        if found.entry.as_ref().is_some_and(is_short)
+            && on.is_member()
+            && self.epochs.are_current(&names)
+        {
             let copy = Copy {
-                found: found.without_witness(at),
+                found: found.without_witness(at).decoded(),
                 names,
                 on: Arc::clone(on),
             };

@@ -32,7 +32,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::{ErrorKind, RedisError, Value};
 
 use self::commands::{
@@ -47,8 +46,8 @@ use self::servers::{Command, Servers};
 use super::near::NearCache;
 use super::near::connection::TrackedConnection;
 use super::{
-    Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, Nonce, Stamps, Token,
-    WITNESS_TTL, stored_nonce,
+    Claim, Claimed, EvictionError, Found, FoundEntry, Incarnation, Lease, LeaseTerms, Nonce,
+    Stamps, Token, WITNESS_TTL, stored_nonce,
 };
 use crate::key::{Address, Eviction, Names, Owed};
 use crate::observe::PingError;
@@ -83,6 +82,15 @@ impl RedisStore {
 
     pub(crate) fn near_cache(&self) -> Option<NearCacheStatus> {
         self.servers.near_cache().map(NearCache::status)
+    }
+
+    pub(crate) fn answers_at_once(&self) -> bool {
+        self.servers.near_cache().is_some()
+    }
+
+    /// Reads a copy from the near cache.
+    pub(crate) fn get_at_once(&self, at: &Address) -> Option<Found> {
+        self.servers.near_cache()?.get(at)
     }
 
     /// Ends the service of copies from the near cache.
@@ -122,7 +130,7 @@ impl RedisStore {
         let purpose = self.large.lookup(self.names.entry(at));
         let LookedUp { values, tracked } = self.servers.read(names, purpose).await?;
         let found = Found::of_values(values.into_iter(), (at, holder), &self.names);
-        let length = found.entry.as_ref().map_or(0, Bytes::len);
+        let length = found.entry.as_ref().map_or(0, FoundEntry::len);
         self.large.note(self.names.entry(at), length);
         Ok((found, tracked))
     }

@@ -1,0 +1,38 @@
+//! Lookups that need no future, because the entry is in the memory of this process.
+
+use std::sync::Arc;
+
+use super::StoreClient;
+use crate::key::Address;
+use crate::observe::fault::Fault;
+use crate::store::Found;
+
+impl StoreClient {
+    /// Looks up an entry like [`lookup`](Self::lookup), but at once. `None`: the lookup has to wait for
+    /// Redis.
+    pub(crate) fn lookup_at_once(self: &Arc<Self>, at: &Address) -> Option<Result<Found, Fault>> {
+        if !self.store.answers_at_once() {
+            return None;
+        }
+        if self.queue.concerns(at) {
+            self.retry_evictions();
+            return Some(Err(Fault::EvictionPending));
+        }
+        let started = self.observer().start();
+        let mut found = self.store.get_at_once(at)?;
+        self.complete(at, &mut found);
+        Some(self.recorded("get", started, Ok(found)))
+    }
+
+    /// Takes the nonce that every eviction removes out of the result of a lookup, and adds the stamp of
+    /// the mount.
+    pub(super) fn complete(&self, at: &Address, found: &mut Found) {
+        let witness = at.reads_early().then(|| found.nonces.pop()).flatten();
+        if let Some(witness) = witness.flatten() {
+            self.seen_nonces.learn_eviction_nonce(Some(witness));
+        }
+        if let Some(mounted) = at.mounted {
+            found.nonces.push(Some(mounted.stamp()));
+        }
+    }
+}
