@@ -48,8 +48,9 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The lead was taken to refresh a response, which is usually a stale one. A request follows this
-    /// run only if the request has no stale response to use.
+    /// The lead was taken by [`Flights::refresh`]: to refresh a stale response, or to choose the one
+    /// follower of a failed run that claims the lease. A request follows this run only if the request
+    /// has no stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -91,13 +92,13 @@ pub(crate) enum Landing {
 impl Progress {
     /// Returns the result for the follower with this number, if it is known yet.
     fn landing(&self, number: u64) -> Option<Landing> {
+        let is_confirmed = number <= self.confirmed;
         match &self.phase {
-            Phase::Failed => Some(Landing::Failed),
-            Phase::Abandoned => Some(Landing::LookUpAgain),
             Phase::Running => None,
-            _ if number > self.confirmed => Some(Landing::LookUpAgain),
-            Phase::Superseded => None,
-            Phase::Landed(entry) => Some(Landing::Stored(entry.clone())),
+            Phase::Failed => Some(Landing::Failed),
+            Phase::Superseded if is_confirmed => None,
+            Phase::Landed(entry) if is_confirmed => Some(Landing::Stored(entry.clone())),
+            Phase::Abandoned | Phase::Superseded | Phase::Landed(_) => Some(Landing::LookUpAgain),
         }
     }
 }

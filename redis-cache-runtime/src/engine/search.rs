@@ -122,7 +122,7 @@ enum Unusable<T> {
 
 /// A search that has begun, with the steps that it has already taken.
 pub(crate) enum Start<T> {
-    /// No step: the lookup has to wait for the store.
+    /// No step: the lookup may have to wait for the store, or for a run of this process.
     LookUp,
     /// No step either, but the search has a span.
     InSpan(Box<Span>),
@@ -160,8 +160,9 @@ impl<'a, S: Sought> Search<'a, S> {
         }
     }
 
-    /// Begins a search. If the store is in this process, the lookup takes place now. A hit then needs
-    /// no future, which would have to be boxed.
+    /// Begins a search. Unless the search has a span or a run is under way in this process, an entry in
+    /// the memory of this process is looked up now. A hit then needs no future, which would have to be
+    /// boxed.
     pub(crate) fn start(&mut self) -> Result<S::Stored, Start<S::Stored>> {
         if let Some(span) = self.engine.observer().span(Operation::Get) {
             return Err(Start::InSpan(Box::new(span)));
@@ -183,9 +184,12 @@ impl<'a, S: Sought> Search<'a, S> {
 
     /// Finds a stored entry, or decides how the handler runs. `None`: the search has not begun yet.
     pub(crate) async fn run(&mut self, begun: Option<Start<S::Stored>>) -> Searched<S::Stored> {
-        let begun = match begun.map_or_else(|| self.start(), Err) {
-            Ok(stored) => return Searched::Stored(stored, None),
-            Err(begun) => begun,
+        let begun = match begun {
+            Some(begun) => begun,
+            None => match self.start() {
+                Ok(stored) => return Searched::Stored(stored, None),
+                Err(begun) => begun,
+            },
         };
         // All futures but that of a lookup are boxed, so that this one stays small.
         let found = match begun {
@@ -292,9 +296,10 @@ impl<'a, S: Sought> Search<'a, S> {
                 Err(Unusable::Fault) => return self.unstored().await,
             }
         }
-        match self.alone().await {
-            Err(Plan::Run(Destination::Nowhere)) => self.unstored().await,
-            step => step,
+        match self.claim(Claim::Alone).await {
+            // The attempts are used up, and another request holds the lease.
+            Begun::Held(_) => self.unstored().await,
+            claimed => self.alone_with(claimed).await,
         }
     }
 
@@ -387,8 +392,10 @@ impl<'a, S: Sought> Search<'a, S> {
         match found.into_current() {
             Ok(entry) => entry,
             Err(of_another_mount) => {
-                let mounted = self.at.mounted.filter(|mounted| mounted.is_plain());
-                if let Some(mounted) = mounted.filter(|_| of_another_mount) {
+                if of_another_mount
+                    && let Some(mounted) = self.at.mounted
+                    && mounted.is_plain()
+                {
                     mounted.spread();
                 }
                 None
@@ -463,13 +470,14 @@ impl<'a, S: Sought> Search<'a, S> {
                         }
                     }
                 }
+                // No request waits for this holder of the lease.
+                Begun::Held(_) => break,
                 Begun::ReadTooEarly(there) => {
                     // This request may have read its data before an eviction. The followers may have
                     // read theirs after the eviction, so one of the followers can lead.
                     drop(lead);
                     return self.too_early(there).await;
                 }
-                Begun::Held(_) => break,
                 // The followers look up again, and get the same fault.
                 Begun::Fault => {
                     drop(lead);
@@ -477,6 +485,7 @@ impl<'a, S: Sought> Search<'a, S> {
                 }
             }
         }
+        // Each follower runs the handler itself.
         lead.fail();
         Err(Plan::unstored())
     }
@@ -508,20 +517,20 @@ impl<'a, S: Sought> Search<'a, S> {
         if let Some(answer) = self.sought.on_failure(self.engine, self.at).await {
             return Ok(answer);
         }
-        // Only one of the followers tries to store its response.
-        let first = self.engine.flights().refresh(self.at);
-        if first.is_none() {
+        // The lead only chooses one of the followers, which claims the lease. Nothing is refreshed.
+        let chosen = self.engine.flights().refresh(self.at);
+        if chosen.is_none() {
             return Err(Plan::unstored());
         }
         let claimed = self.claim(Claim::Alone).await;
-        drop(first);
+        drop(chosen);
         self.alone_with(claimed).await
     }
 
-    /// Plans a run that no other request follows. If the store has a fault, the run may be a shared
-    /// turn, whose response other requests get, too. The response is stored if no other request holds
-    /// the lease. Waits for a turn only if the store has a fault, or if data may have been read before
-    /// an eviction.
+    /// Takes the lease, and plans a run that no request follows. If another request holds the lease, the
+    /// response is not stored. If the store has a fault, the request waits for a turn instead, which it
+    /// may share with other requests. If its data may have been read before an eviction, it waits for a
+    /// turn of its own. Returns the current entry instead, if it can be reused.
     async fn alone(&mut self) -> StoredOrPlan<S::Stored> {
         let claimed = self.claim(Claim::Alone).await;
         self.alone_with(claimed).await
@@ -586,7 +595,7 @@ impl<'a, S: Sought> Search<'a, S> {
         directives.is_some_and(|directives| directives.only_if_cached)
     }
 
-    /// Returns an entry that was stored since the last lookup, if it can be reused.
+    /// Returns an entry that has been stored since the last lookup, if it can be reused.
     fn already_there(&self, entry: Option<Entry>) -> Option<(Entry, S::Stored)> {
         let entry = entry.filter(is_fresh)?;
         let (_, answer) = self.sought.reuse(&entry)?;
@@ -603,8 +612,8 @@ fn is_fresh(entry: &Entry) -> bool {
     entry.freshness(clock::now()).is_fresh()
 }
 
-/// Returns the pause before the next lookup after a wait of `elapsed`. The pause is short compared
-/// with the wait, and random, so that processes do not look up at the same moments.
+/// Returns the pause before the next lookup after a wait of `elapsed`. The pause grows with the wait,
+/// between two limits, and is random, so that processes do not look up at the same moments.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(100);

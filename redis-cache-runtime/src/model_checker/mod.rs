@@ -95,7 +95,8 @@ fn an_eviction_of_what_is_stored() {
     });
 }
 
-/// Values of the query split the entries of a path. An eviction of the handler removes all of them.
+/// The key contains the query, so that one path has several entries. An eviction of the handler removes
+/// all of them.
 #[test]
 fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {
@@ -256,7 +257,7 @@ fn with_near_caches(near_caches: &[usize], requests: Scenario) -> Scenario {
     }
 }
 
-/// The copy of a near cache is made while another process evicts.
+/// Builds a scenario in which a near cache makes its copy while another process evicts.
 fn with_an_empty_near_cache() -> Scenario {
     Scenario {
         copied: false,
@@ -313,7 +314,7 @@ fn near_caches_while_clients_leave_and_commands_fail() {
             leaves: 1,
             ..with_near_caches(&[0], processes(&[Read, write]))
         });
-        // The other processes may serve the old response while an eviction is pending.
+        // One process only: while an eviction is pending, other processes may serve the old response.
         holds(&Scenario {
             failures: 1,
             ..with_near_caches(&[0], one_process(&[Read, write]))

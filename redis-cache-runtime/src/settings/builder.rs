@@ -127,7 +127,7 @@ impl Settings {
         self
     }
 
-    /// Requires that the certificate of Redis names the host of the connection. If this is false, any
+    /// Requires the certificate of Redis to name the host of the connection. If this is false, any
     /// certificate of a trusted CA is accepted. *Default:* true.
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
@@ -320,9 +320,9 @@ impl Settings {
 
     /// Sets the time limit of a run: if a handler takes longer, its response is not stored. Other
     /// requests wait for a run for at most this time, and a run continues for at most this time after
-    /// its client has disconnected. A lease for which other processes wait lasts 1.5 s in Redis at most
-    /// and is renewed during the run, so that other processes do not wait longer after a process died.
-    /// The maximum is one day. *Default:* 30 s.
+    /// its client has disconnected. In Redis, a lease for which other processes wait ends after 1.5 s
+    /// unless it is renewed, and a process that runs the handler renews it. So other processes do not
+    /// wait longer than that for a process that has died. The maximum is one day. *Default:* 30 s.
     #[must_use]
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
@@ -385,8 +385,8 @@ impl Settings {
 
     /// Sets the time for which copies in a near cache are served after a reply of Redis has proved that
     /// they are current. While copies are served, the process sends four commands in this time. If a
-    /// process does not answer, for example because it has died, evictions of all processes wait for its
-    /// window before they give it up. Use the same value in all processes, with and without a near
+    /// process does not answer, for example because it has died, evictions that any process sends wait
+    /// for the window of the silent process, and later ones no longer wait for that process. Use the same value in all processes, with and without a near
     /// cache: if Redis loses the list of the processes with near caches, an eviction waits for the
     /// window that is set in the process that sends it. The minimum is 10 ms, the maximum one second.
     /// *Default:* 50 ms.

@@ -209,8 +209,8 @@ mod tests {
         let access = settings.access().unwrap();
         let clients = location.endpoints.iter().map(|endpoint| {
             let client = access.client(endpoint).unwrap();
-            let (info, redis) = (client.get_connection_info(), client.get_connection_info());
-            let redis = redis.redis_settings();
+            let info = client.get_connection_info();
+            let redis = info.redis_settings();
             let own = |text: Option<&str>| text.map(str::to_owned);
             let (username, password) = (own(redis.username()), own(redis.password()));
             (info.addr().to_string(), redis.db(), username, password)
@@ -226,8 +226,8 @@ mod tests {
     fn the_fields_say_where_redis_is_unless_a_url_does() {
         let fields = Settings::default().host("a").unwrap().port(1).unwrap();
         let fields = fields.db(2).unwrap().username("u").password("p");
-        let asker = |name: &str| Some(name.to_owned());
-        let expected = ("a:1".to_owned(), 2, asker("u"), asker("p"));
+        let text = |text: &str| Some(text.to_owned());
+        let expected = ("a:1".to_owned(), 2, text("u"), text("p"));
         assert_eq!(clients(&fields), [expected]);
         let by_url = fields.url("redis://b").unwrap();
         assert_eq!(clients(&by_url), [("b:6379".to_owned(), 0, None, None)]);

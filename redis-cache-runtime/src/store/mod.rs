@@ -169,14 +169,15 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Returns the index, within the stamps of a variant, of the nonce that all variants of a key share.
+/// Returns the index, within the stamps of an entry that is stamped by its key, of the nonce that all
+/// variants of the key share.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())
 }
 
 impl Lease {
-    /// Completes a lease. A write draws a new nonce for the variants of its key, so that the other
-    /// variants do not outlive the write.
+    /// Completes a lease. If a write is stamped with the nonce of the variants of its key, it draws a
+    /// new one, so that the other variants do not outlive the write.
     ///
     /// `nonces` are those of [`LeaseTerms::nonces`].
     fn new(
@@ -215,14 +216,14 @@ impl Lease {
         self.stamps.iter().copied().map(Some)
     }
 
-    /// Returns whether the lease is still held, and nothing was evicted since it was taken.
+    /// Returns whether the lease is still held, and nothing has been evicted since it was taken.
     pub(crate) fn is_current(&self, found: &Found) -> bool {
         found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
     }
 }
 
-/// Nonces that prove that nothing at an address was evicted since they were last seen. Either of them is
-/// proof if it is unchanged.
+/// Nonces that prove that nothing at an address has been evicted since they were last seen. Either of
+/// them is proof if it is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witnesses {
     /// The nonce that every eviction of responses removes; none in a cluster.
@@ -272,14 +273,14 @@ impl LeaseTerms {
     /// Otherwise a request whose response is not stored would leave a nonce for a long time.
     fn nonce(self, holds_value: bool) -> Option<Duration> {
         let lease = self.lease.max(self.hold);
-        match self.entry {
-            entry if holds_value && self.reads_early => {
-                let remembered = entry.unwrap_or(REMEMBERED).min(REMEMBERED);
-                Some(lease.saturating_add(remembered))
-            }
-            _ if holds_value => Some(lease),
-            entry => entry.map(|entry| entry.saturating_add(lease)),
+        if !holds_value {
+            return self.entry.map(|entry| entry.saturating_add(lease));
         }
+        if !self.reads_early {
+            return Some(lease);
+        }
+        let remembered = self.entry.unwrap_or(REMEMBERED).min(REMEMBERED);
+        Some(lease.saturating_add(remembered))
     }
 
     /// Returns the nonces that a lease needs, with their lifetimes: its stamps, then the witnesses that
@@ -316,7 +317,7 @@ pub(crate) enum Store {
 }
 
 /// Calls the same method on each kind of store. The stores implement no common trait, because the
-/// futures of its methods would have to be boxed or lose `Send`.
+/// methods of the store in memory are not async.
 macro_rules! dispatch {
     ($self:ident, $store:ident => $memory:expr, $redis:expr) => {
         match $self {
@@ -392,7 +393,8 @@ impl Store {
         dispatch!(self, store => Ok(store.get(at, holder)), store.get(at, holder).await)
     }
 
-    /// Reads an entry and its current nonces, if they are in this process. So no command is sent.
+    /// Reads an entry and its current nonces from the memory of this process. `None`: they are not
+    /// there.
     pub(crate) fn get_at_once(&self, at: &Address) -> Option<Found> {
         match self {
             #[cfg(feature = "memory")]
@@ -476,7 +478,11 @@ impl Store {
         }
         let removed = dispatch!(self, store => { store.remove(owed); Ok(Ok(())) },
             store.remove(owed).await);
-        removed.unwrap_or_else(|fault| Err(EvictionError::everything(fault, owed)))
+        match removed {
+            Ok(result) => result,
+            // The store could not be used, so nothing was evicted.
+            Err(fault) => Err(EvictionError::everything(fault, owed)),
+        }
     }
 }
 

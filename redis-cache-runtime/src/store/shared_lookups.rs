@@ -185,8 +185,8 @@ impl<R> Flight<R> {
             state.mean_reply = (state.mean_reply * 7 + mean) / 8;
         }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
-        let is_last = state.flights <= self.lookups.max_flights;
-        let next = state.waiting.take_if(|_| is_last);
+        let is_within_limit = state.flights <= self.lookups.max_flights;
+        let next = state.waiting.take_if(|_| is_within_limit);
         state.flights -= usize::from(next.is_none());
         drop(state);
         next.map(|batch| self.lookups.flight(batch))
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lookup_that_is_late_leaves_without_the_others() {
+    async fn a_lookup_that_is_late_does_not_hold_up_the_others() {
         let lookups = SharedLookups::<Vec<String>>::new(1);
         let (ticket, flight) = join(&lookups, &["a"]);
         let soon = Instant::now() + Duration::from_millis(10);

@@ -50,8 +50,9 @@ impl<'de, T: DeserializeOwned + 'static> Deserialize<'de> for Recorded<T> {
     }
 }
 
-/// A function that returns the name of the field for a declared name, because a declared name may be an
-/// alias of a field.
+/// A function that maps a declared name to the name of its field: a struct declares its aliases in the
+/// same way as its fields. The arguments are the declared name, its recorded value and all declared
+/// names.
 type FieldOf = fn(&'static str, &str, &[&'static str]) -> &'static str;
 
 /// A recording wrapper around `X`: a deserializer, a visitor, a seed or the access to an enum.
@@ -420,15 +421,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
         let (mut text, mut ignored) = (String::new(), false);
         let name = self.seen.last().map_or("", |(name, _)| name);
         let declared = self.declared(name);
-        let may_drop = self.fields.is_some() && declared.is_none();
+        let is_undeclared = self.fields.is_some() && declared.is_none();
         let mut recorder = Recorder::nested(seed, &mut text, self.field_of);
-        recorder.ignored = may_drop.then_some(&mut ignored);
+        recorder.ignored = is_undeclared.then_some(&mut ignored);
         let value = self.inner.next_value_seed(recorder)?;
         if ignored {
             self.seen.pop();
             return Ok(value);
         }
-        self.reads_undeclared |= may_drop;
+        self.reads_undeclared |= is_undeclared;
         let fields = self.fields.unwrap_or_default();
         let field = declared.map(|name| (self.field_of)(name, &text, fields));
         if let Some(entry) = self.seen.last_mut() {

@@ -1,8 +1,8 @@
 //! One connection to a primary: opened when it is first needed, replaced in the background when it is
 //! lost.
 //!
-//! After Redis was unreachable, lookups are ignored for a while: in that time the other processes send
-//! their pending evictions.
+//! After Redis has been unreachable, lookups fail at once for a while: in that time the other processes
+//! send their pending evictions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -38,7 +38,7 @@ struct Opener {
     server_state: Arc<ServerState>,
     /// The server tracks what is read on the connection, for the near cache.
     is_tracked: bool,
-    /// Redis was unreachable since the last connection.
+    /// Redis has been unreachable since the last connection was lost.
     was_away: AtomicBool,
 }
 
@@ -95,7 +95,7 @@ impl Link {
         self.reconnecting.current().map(Connected::now)
     }
 
-    /// Returns whether a request may be sent: the connection is trusted, or was not needed yet.
+    /// Returns whether a request may be sent: the connection is trusted, or has not been needed yet.
     pub(super) fn is_usable(&self) -> bool {
         self.reconnecting.is(|availability| match availability {
             Availability::Idle => true,
@@ -409,15 +409,19 @@ impl Opener {
     async fn is_another(&self, on: &Connected) -> bool {
         let mut connection = on.connection.clone();
         let info = redis::cmd("INFO");
-        let info = timeout(self.context.budget, connection.req_packed_command(&info)).await;
-        let Ok(Ok(Ok(server))) = info.map(|info| info.map(ServerInfo::of_reply)) else {
+        let reply = timeout(self.context.budget, connection.req_packed_command(&info)).await;
+        let Ok(Ok(reply)) = reply else {
+            return false;
+        };
+        let Ok(server) = ServerInfo::of_reply(reply) else {
             return false;
         };
         on.shared.health.informed();
         server.incarnation != on.shared.incarnation
     }
 
-    /// Sends a pulse. Returns the loss of the connection, if there is no answer or a refusal means one.
+    /// Sends a pulse. Returns the loss of the connection, if there is no answer, or if the server refuses
+    /// the pulse in a way that means a loss.
     async fn pulse(&self, on: &Connected) -> Option<Loss> {
         let mut connection = on.connection.clone();
         let command = self.server_state.pulse.command();
