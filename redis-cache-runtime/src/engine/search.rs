@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fill::{Begun, Fill};
 use super::flight::{Follower, Landing, Lead, Role};
-use super::plan::{Destination, Plan};
+use super::plan::Plan;
 use super::seen_nonces::Tick;
 use super::turns::ShareResult;
 use super::waits::Run;
