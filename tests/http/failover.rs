@@ -67,9 +67,20 @@ struct Load {
 impl Load {
     /// Starts the load.
     async fn start(settings: Settings) -> (Arc<Self>, JoinSet<()>) {
+        Self::start_with(0, settings).await
+    }
+
+    /// Starts the load. The first of the processes has a near cache, which may serve a copy for a while
+    /// after a write is pending. So the answer to such a write waits.
+    async fn start_with_near_cache(settings: Settings) -> (Arc<Self>, JoinSet<()>) {
+        Self::start_with(16 << 20, settings.hold_pending(true)).await
+    }
+
+    async fn start_with(near_bytes: usize, settings: Settings) -> (Arc<Self>, JoinSet<()>) {
         let settings = settings.prefix(RedisServer::unique_prefix()).unwrap();
         let items = Arc::default();
-        let caches = [(); 2].map(|()| Cache::connect(settings.clone()).unwrap());
+        let first = settings.clone().near_cache_bytes(near_bytes).unwrap();
+        let caches = [first, settings].map(|settings| Cache::connect(settings).unwrap());
         let routers = caches.clone().map(|cache| {
             Router::new()
                 .route("/items/{id}", get(item).put(change).post(change_by_group))
@@ -183,8 +194,19 @@ const AN_ITEM: &str = "{item:7}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_of_a_cluster_that_dies_is_replaced() {
-    let mut cluster = RedisCluster::start();
-    let (load, tasks) = Load::start(of_cluster(&cluster)).await;
+    let cluster = RedisCluster::start();
+    let load = Load::start(of_cluster(&cluster)).await;
+    replace_a_primary(cluster, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_of_a_cluster_with_near_caches_is_replaced() {
+    let cluster = RedisCluster::start();
+    let load = Load::start_with_near_cache(of_cluster(&cluster)).await;
+    replace_a_primary(cluster, load).await;
+}
+
+async fn replace_a_primary(mut cluster: RedisCluster, (load, tasks): (Arc<Load>, JoinSet<()>)) {
     load.hits_are_back().await;
     let killed = Instant::now();
     let dead = cluster.primary_of(AN_ITEM);
@@ -203,7 +225,18 @@ async fn a_primary_of_a_cluster_that_dies_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_of_a_cluster_are_migrated() {
     let cluster = RedisCluster::start();
-    let (load, tasks) = Load::start(of_cluster(&cluster)).await;
+    let load = Load::start(of_cluster(&cluster)).await;
+    migrate_slots(cluster, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_of_a_cluster_with_near_caches_are_migrated() {
+    let cluster = RedisCluster::start();
+    let load = Load::start_with_near_cache(of_cluster(&cluster)).await;
+    migrate_slots(cluster, load).await;
+}
+
+async fn migrate_slots(cluster: RedisCluster, (load, tasks): (Arc<Load>, JoinSet<()>)) {
     load.hits_are_back().await;
     let begun = Instant::now();
     let migrated = tokio::task::spawn_blocking(move || {
@@ -280,8 +313,19 @@ async fn a_write_on_a_new_primary_is_pending_until_the_others_have_moved_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_sentinels_watch_is_replaced_when_it_dies() {
-    let mut servers = RedisSentinels::start();
-    let (load, tasks) = Load::start(of_sentinels(&servers)).await;
+    let servers = RedisSentinels::start();
+    let load = Load::start(of_sentinels(&servers)).await;
+    replace_the_primary(servers, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_with_near_caches_that_sentinels_watch_is_replaced_when_it_dies() {
+    let servers = RedisSentinels::start();
+    let load = Load::start_with_near_cache(of_sentinels(&servers)).await;
+    replace_the_primary(servers, load).await;
+}
+
+async fn replace_the_primary(mut servers: RedisSentinels, (load, tasks): (Arc<Load>, JoinSet<()>)) {
     load.hits_are_back().await;
     let killed = Instant::now();
     let dead = servers.kill_primary();

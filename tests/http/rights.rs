@@ -168,8 +168,13 @@ async fn a_cluster_needs_the_right_to_be_asked_for_its_slots() {
     let connections = || (0..cluster.node_count()).map(|node| cluster.connection(node));
     connections().for_each(|mut node| grant(&mut node, &[ALWAYS, CLUSTER]));
     let url = cluster.url().replace("redis://", "redis://shop:secret@");
-    let settings = Settings::from_url(url).unwrap();
-    everything_works(settings.cluster(true)).await;
+    let settings = Settings::from_url(url).unwrap().cluster(true);
+    everything_works(settings.clone()).await;
+    for mut node in connections() {
+        assert_eq!(refusals(&mut node), [""; 0]);
+        grant(&mut node, &[ALWAYS, CLUSTER, NEAR_CACHE]);
+    }
+    everything_works(settings.near_cache_bytes(16 * 1024 * 1024).unwrap()).await;
     for mut node in connections() {
         assert_eq!(refusals(&mut node), [""; 0]);
     }

@@ -22,8 +22,7 @@ pub(crate) async fn serve(servers: &str, address: &str, database: &str) {
 }
 
 /// The answer to a write waits until nobody serves what it evicts, so that what it promises can be
-/// checked also while Redis refuses evictions. Each process has a near cache, where the deployment
-/// allows one.
+/// checked also while Redis refuses evictions. Each process has a near cache.
 fn settings(servers: &str, address: &str) -> Settings {
     let settings = settings_of(servers, address);
     let settings = settings.near_cache_bytes(64 * 1024 * 1024).unwrap();

@@ -95,6 +95,7 @@ impl Names {
     }
 
     /// Returns the name of the witness, if a lookup of an address reads it.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn witness_of(&self, at: &Address) -> Option<Name<'_>> {
         self.witness().filter(|_| at.reads_early())
     }

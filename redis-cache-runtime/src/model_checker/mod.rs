@@ -10,7 +10,7 @@ mod world;
 use search::search;
 use world::{Action, Handler, Scenario};
 
-use crate::store::interleaved::Broken;
+use crate::store::interleaved::{Broken, Nodes};
 
 fn holds(scenario: &Scenario) {
     let searched = search(scenario);
@@ -271,6 +271,50 @@ fn near_caches_while_another_process_evicts() {
         holds(&with_near_caches(&[0], processes(&[Read, write])));
     }
     holds(&with_an_empty_near_cache());
+}
+
+#[test]
+fn near_caches_in_a_cluster_while_another_process_evicts() {
+    for write in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            nodes: Nodes::Two,
+            ..with_near_caches(&[0], processes(&[Read, write]))
+        });
+    }
+    holds(&Scenario {
+        nodes: Nodes::Two,
+        ..with_an_empty_near_cache()
+    });
+}
+
+#[test]
+fn near_caches_in_a_cluster_while_commands_fail() {
+    for write in [EvictKey, Put] {
+        // One process only: while an eviction is pending, other processes may serve the old response.
+        holds(&Scenario {
+            nodes: Nodes::Two,
+            failures: 1,
+            ..with_near_caches(&[0], one_process(&[Read, write]))
+        });
+    }
+}
+
+#[test]
+fn near_caches_in_a_cluster_while_the_store_loses_names() {
+    holds(&Scenario {
+        nodes: Nodes::Two,
+        losses: 1,
+        ..with_near_caches(&[0], processes(&[Read, Put]))
+    });
+}
+
+#[test]
+fn when_the_other_connections_are_not_proved_a_stale_copy_is_found() {
+    is_broken(&Scenario {
+        nodes: Nodes::Two,
+        broken: Broken::OtherConnectionsAreNotProved,
+        ..with_near_caches(&[0], processes(&[Read, EvictKey]))
+    });
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::serve::write::write_through;
 use crate::serve::writer::Writer;
 use crate::store::Store;
 use crate::store::gate::Gate;
-use crate::store::interleaved::{Broken, InterleavedStore, Tracking};
+use crate::store::interleaved::{Broken, InterleavedStore, Nodes, Tracking};
 
 static ROUTE: Route = Route::new(|| "model")
     .ttl(Declared::Fixed(Duration::from_secs(60)))
@@ -92,6 +92,8 @@ pub(crate) struct Scenario {
     pub(crate) shares_lookups: bool,
     /// The processes that have a near cache.
     pub(crate) near_caches: Vec<usize>,
+    /// The nodes that near caches use.
+    pub(crate) nodes: Nodes,
     /// Each near cache has a copy of the stored response.
     pub(crate) copied: bool,
     pub(crate) broken: Broken,
@@ -140,7 +142,8 @@ impl World {
         let process = |number| {
             let mut store = store.clone();
             if let Some(tracking) = &tracking {
-                store = store.near(tracking, scenario.near_caches.contains(&number));
+                let keeps_copies = scenario.near_caches.contains(&number);
+                store = store.near(tracking, keeps_copies.then_some(scenario.nodes));
             }
             if scenario.shares_lookups {
                 store = store.sharing_lookups();

@@ -269,8 +269,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Delays the response to a write by one [`pulse`](Self::pulse) if its eviction has not reached
-    /// Redis. A client that has received the response then never reads the old entry. *Default:* false:
+    /// Delays the response to a write by one [`pulse`](Self::pulse) and one
+    /// [`near_cache_window`](Self::near_cache_window) if its eviction has not reached Redis. A client that has received the response then never reads the old entry. *Default:* false:
     /// the response is sent at once, with `X-Redis-Cache: PENDING`.
     #[must_use]
     pub fn hold_pending(mut self, hold: bool) -> Self {

@@ -120,6 +120,7 @@ impl Token {
 
     /// Parses the token of a lease. A value of another length counts as a token whose holder is not
     /// waited for.
+    #[cfg(any(feature = "redis", test))]
     fn of_bytes(bytes: &[u8]) -> Self {
         Self(bytes.try_into().unwrap_or([u8::MAX; 16]))
     }

@@ -1,6 +1,7 @@
 //! A cluster, while a node is away, and while a slot is on its way to another node.
 
 mod migration;
+mod near;
 
 use std::convert::Infallible;
 use std::time::Duration;

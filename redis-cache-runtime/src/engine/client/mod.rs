@@ -52,7 +52,9 @@ impl StoreClient {
             queue: EvictionQueue::default(),
             background: Background::new(settings.max_detached_runs),
             seen_nonces: SeenNonces::default(),
-            hold_pending: settings.hold_pending.then_some(settings.pulse),
+            hold_pending: settings
+                .hold_pending
+                .then(|| settings.pulse + settings.near_cache_window),
             lease_ttl: settings.lease_ttl.min(LONGEST),
         }
     }

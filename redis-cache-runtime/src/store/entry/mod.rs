@@ -256,6 +256,7 @@ impl Entry {
     }
 
     /// Returns the stored bytes.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use self::near::NearProcess;
-pub(crate) use self::tracking::Tracking;
+pub(crate) use self::tracking::{Nodes, Tracking};
 use super::shared_lookups::{Flight, Place, SharedLookups, Ticket};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,
@@ -67,6 +67,8 @@ pub(crate) enum Broken {
     ProofsDoNotEnd,
     /// A connection keeps copies although the registry does not have it.
     MembersAreNotRegistered,
+    /// A near cache acknowledges an eviction without a proof of its connection to the other node.
+    OtherConnectionsAreNotProved,
     /// A member that is silent is not given up before it is removed.
     SilentMembersAreRemoved,
 }
@@ -176,7 +178,7 @@ impl InterleavedStore {
             let values = names.iter().map(|name| contents.get(name).cloned());
             values.collect::<Vec<_>>()
         };
-        if self.connection().is_some() {
+        if self.connections().is_some() {
             return self.read_tracked(names, read).await;
         }
         let entries = self.command("get entries", read).await?;

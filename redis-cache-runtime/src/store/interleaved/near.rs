@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::tracking::{BELL, REGISTRY, State, Tracking, WINDOW};
+use super::tracking::{BELL, Nodes, REGISTRY, State, Tracking, WINDOW};
 use super::{Broken, InterleavedStore};
 use crate::key::{Address, Owed};
 use crate::observe::fault::Fault;
@@ -24,23 +24,24 @@ struct Reply<T> {
 #[derive(Clone)]
 pub(super) struct NearProcess {
     pub(super) tracking: Arc<Tracking>,
-    /// The connection of the process, if it keeps copies.
-    pub(super) connection: Option<usize>,
+    /// The connections of the process, if it keeps copies: the member of the registry, and the one on
+    /// which names are read.
+    pub(super) connections: Option<(usize, usize)>,
 }
 
 impl InterleavedStore {
     /// Makes the store of a process that knows of near caches, and has one or not.
-    pub(crate) fn near(mut self, tracking: &Arc<Tracking>, keeps_copies: bool) -> Self {
+    pub(crate) fn near(mut self, tracking: &Arc<Tracking>, kept: Option<Nodes>) -> Self {
         self.near = Some(NearProcess {
             tracking: Arc::clone(tracking),
-            connection: keeps_copies.then(|| tracking.connect()),
+            connections: kept.map(|nodes| tracking.connect(nodes)),
         });
         self
     }
 
     /// Starts to attend to the connection.
     pub(crate) fn attend(&self) {
-        let Some((tracking, number)) = self.connection() else {
+        let Some((tracking, number, _)) = self.connections() else {
             return;
         };
         let tracked = Arc::clone(&tracking.state().connections[number].tracked);
@@ -59,25 +60,29 @@ impl InterleavedStore {
         tokio::spawn(attend.instrument(tracing::info_span!("attendant")));
     }
 
-    pub(super) fn connection(&self) -> Option<(&Arc<Tracking>, usize)> {
+    /// Returns the connection that is a member of the registry, and the one on which names are read.
+    pub(super) fn connections(&self) -> Option<(&Arc<Tracking>, usize, usize)> {
         let near = self.near.as_ref()?;
-        Some((&near.tracking, near.connection?))
+        let (member, reader) = near.connections?;
+        Some((&near.tracking, member, reader))
     }
 
     /// Looks up an address in the near cache, or reads it on the connection and keeps it.
     pub(super) async fn get_near(&self, at: &Address) -> Result<Option<Found>, Fault> {
-        let Some((tracking, number)) = self.connection() else {
+        let Some((tracking, member, reader)) = self.connections() else {
             return Ok(None);
         };
         let (cache, tracked) = {
-            let connection = &mut tracking.state().connections[number];
-            if !connection.addresses.contains(at) {
-                connection.addresses.push(at.clone());
+            let connections = &mut tracking.state().connections;
+            let addresses = &mut connections[member].addresses;
+            if !addresses.contains(at) {
+                addresses.push(at.clone());
             }
-            (
-                Arc::clone(&connection.cache),
-                Arc::clone(&connection.tracked),
-            )
+            let mut on = vec![Arc::clone(&connections[member].tracked)];
+            if reader != member {
+                on.push(Arc::clone(&connections[reader].tracked));
+            }
+            (Arc::clone(&connections[member].cache), on)
         };
         if let Some(found) = cache.get(at) {
             self.gate.observe(&format!("near {found:?}"));
@@ -98,7 +103,7 @@ impl InterleavedStore {
         if self.broken == Broken::TokensAreNotChecked {
             token = cache.token(names());
         }
-        cache.keep(at, &found, token, &tracked);
+        cache.keep(at, &found, token, tracked);
         Ok(Some(found))
     }
 
@@ -108,7 +113,7 @@ impl InterleavedStore {
         names: &[Vec<u8>],
         read: impl FnOnce() -> T,
     ) -> Result<T, Fault> {
-        let (_, number) = self.connection().ok_or(Fault::Disabled)?;
+        let (.., number) = self.connections().ok_or(Fault::Disabled)?;
         let read = |state: &mut State| {
             for name in names {
                 state.track(number, name.clone());
@@ -125,7 +130,7 @@ impl InterleavedStore {
         number: usize,
         command: impl FnOnce(&mut State) -> T,
     ) -> Result<T, Fault> {
-        let (tracking, _) = self.connection().ok_or(Fault::Disabled)?;
+        let (tracking, ..) = self.connections().ok_or(Fault::Disabled)?;
         let sent = now();
         let run = || {
             let state = &mut *tracking.state();
@@ -150,7 +155,7 @@ impl InterleavedStore {
         };
         let registry = || near.tracking.state().registry.clone();
         let registry = self.command("read registry", registry).await;
-        if let Some(number) = near.connection {
+        if let Some((number, _)) = near.connections {
             let connection = &near.tracking.state().connections[number];
             for owed in owed {
                 let names = self.memory.names().evicted(&owed.eviction);
@@ -170,7 +175,7 @@ struct OnConnection<'a>(&'a InterleavedStore);
 
 impl MemberCommands for OnConnection<'_> {
     async fn observe(&self, name: &str) -> Result<Observed, Fault> {
-        let (_, number) = self.0.connection().ok_or(Fault::Disabled)?;
+        let (_, number, _) = self.0.connections().ok_or(Fault::Disabled)?;
         let observe = |state: &mut State| {
             state.track(number, REGISTRY.to_vec());
             state.track(number, BELL.to_vec());
@@ -188,8 +193,20 @@ impl MemberCommands for OnConnection<'_> {
         Ok(observed)
     }
 
+    async fn prove_others(&self) {
+        let Some((tracking, member, reader)) = self.0.connections() else {
+            return;
+        };
+        if reader == member || self.0.broken == Broken::OtherConnectionsAreNotProved {
+            return;
+        }
+        if self.0.on_connection("prove", reader, |_| ()).await.is_err() {
+            tracking.state().connections[reader].tracked.disprove();
+        }
+    }
+
     async fn register(&self, name: &str, instead_of: &str, window: Duration) -> Result<(), Fault> {
-        let (tracking, _) = self.0.connection().ok_or(Fault::Disabled)?;
+        let (tracking, ..) = self.0.connections().ok_or(Fault::Disabled)?;
         let register = || {
             let state = &mut *tracking.state();
             let members = &mut state.registry.members;
@@ -210,7 +227,7 @@ impl MemberCommands for OnConnection<'_> {
     }
 
     async fn acknowledge(&self, name: &str, bell: &Bell) -> Result<(), Fault> {
-        let (tracking, _) = self.0.connection().ok_or(Fault::Disabled)?;
+        let (tracking, ..) = self.0.connections().ok_or(Fault::Disabled)?;
         let acknowledge = || {
             let mut state = tracking.state();
             state.acknowledged.insert(name.to_owned(), bell.clone());

@@ -18,6 +18,15 @@ pub(super) const WINDOW: Duration = Duration::from_nanos(1);
 pub(super) const REGISTRY: &[u8] = b"near:registry";
 pub(super) const BELL: &[u8] = b"near:bell";
 
+/// The nodes that near caches use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Nodes {
+    #[default]
+    One,
+    /// One has the registry and the bell, the other has the entries. Each pushes by itself.
+    Two,
+}
+
 /// The part of Redis that near caches use, shared by all processes.
 #[derive(Default)]
 pub(crate) struct Tracking {
@@ -59,18 +68,26 @@ impl Tracking {
         Arc::new(tracking)
     }
 
-    /// Adds a connection that keeps copies, and returns its number.
-    pub(crate) fn connect(&self) -> usize {
+    /// Adds the connections of a process that keeps copies. Returns the number of the member of the
+    /// registry, and of the connection on which names are read.
+    pub(super) fn connect(&self, nodes: Nodes) -> (usize, usize) {
         let mut state = self.state();
-        let number = state.connections.len();
-        state.connections.push(Connection {
-            cache: NearCache::new(1 << 22),
-            tracked: Arc::new(TrackedConnection::new(number.to_string(), WINDOW)),
-            pushes: VecDeque::new(),
-            applied: BTreeMap::new(),
-            addresses: Vec::new(),
-        });
-        number
+        let first = state.connections.len();
+        let count = match nodes {
+            Nodes::One => 1,
+            Nodes::Two => 2,
+        };
+        let cache = NearCache::new(1 << 22);
+        for number in first..first + count {
+            state.connections.push(Connection {
+                cache: Arc::clone(&cache),
+                tracked: Arc::new(TrackedConnection::new(number.to_string(), WINDOW)),
+                pushes: VecDeque::new(),
+                applied: BTreeMap::new(),
+                addresses: Vec::new(),
+            });
+        }
+        (first, first + count - 1)
     }
 
     /// Returns the connections to which pushes are on their way.

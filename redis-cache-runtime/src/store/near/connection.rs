@@ -1,7 +1,7 @@
-//! The connection on which a near cache reads.
+//! The connections on which a near cache reads.
 //!
-//! It proves that its copies are current, is a member of the registry, and acknowledges the evictions of
-//! all processes.
+//! Each proves that the copies that were read on it are current. One is a member of the registry, and
+//! acknowledges the evictions of all processes. In a cluster, it leads to the node that has the registry.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) struct TrackedConnection {
     window: Duration,
     /// The time at which the newest command that has a reply was sent; 0: there is no proof.
     proved: AtomicU64,
+    /// The time of the last failure. Only a command that was sent later proves anything.
+    disproved: AtomicU64,
     /// The number of changes of the registry that were pushed.
     changes: AtomicU64,
     /// The number of changes before the last read that found this connection in the registry, plus one;
@@ -67,6 +69,10 @@ pub(crate) trait MemberCommands: Sync {
     /// Reads the registry and the bell. Their changes are pushed from then on.
     fn observe(&self, name: &str) -> impl Future<Output = Result<Observed, Fault>> + Send;
 
+    /// Sends a command on each other connection on which the process reads what it keeps. Each one has a
+    /// proof then, or is disproved.
+    fn prove_others(&self) -> impl Future<Output = ()> + Send;
+
     /// Adds a name to the registry in place of another.
     fn register(
         &self,
@@ -93,6 +99,7 @@ impl TrackedConnection {
             generation: AtomicU32::new(0),
             window,
             proved: AtomicU64::new(0),
+            disproved: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             member_at: AtomicU64::new(0),
             has_left: AtomicBool::new(false),
@@ -102,11 +109,17 @@ impl TrackedConnection {
         }
     }
 
-    /// Returns whether copies that were read on this connection may be served.
-    pub(super) fn proves(&self, now: Moment) -> bool {
+    /// Returns whether there is a proof that the invalidations on this connection have been applied.
+    pub(super) fn is_proved(&self, now: Moment) -> bool {
         let sent = self.proved.load(Ordering::SeqCst);
         let until = sent.saturating_add(nanos(self.window));
-        let proves = sent != 0 && now < until && self.is_member();
+        sent > self.disproved.load(Ordering::SeqCst) && now < until
+    }
+
+    /// Returns whether the process may serve copies, as far as this connection decides: it is a member
+    /// of the registry, and has a proof.
+    pub(super) fn proves(&self, now: Moment) -> bool {
+        let proves = self.is_proved(now) && self.is_member();
         if proves && !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
             self.used.notify_one();
@@ -133,9 +146,21 @@ impl TrackedConnection {
         self.proved.fetch_max(sent, Ordering::SeqCst);
     }
 
-    /// Ends the proof, because the server is not trusted any more.
+    /// Ends the proof, because a command failed or the server is not trusted any more.
     pub(crate) fn disprove(&self) {
-        self.proved.store(0, Ordering::SeqCst);
+        self.disproved.fetch_max(now(), Ordering::SeqCst);
+    }
+
+    /// Ends the proof for ever, because the connection is lost.
+    pub(crate) fn lose(&self) {
+        self.disproved.store(Moment::MAX, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Returns whether the connection is lost.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.disproved.load(Ordering::SeqCst) == Moment::MAX
     }
 
     /// Records that a change of the registry was pushed.
@@ -178,7 +203,7 @@ impl TrackedConnection {
             "{} {} {}",
             self.name(),
             self.is_member(),
-            self.proves(now())
+            self.is_proved(now())
         )
     }
 
@@ -199,6 +224,8 @@ impl TrackedConnection {
             let observed = commands.observe(&name).await?;
             self.prove(sent);
             if observed.is_member {
+                // They read on other servers, whose invalidations this reply does not prove.
+                commands.prove_others().await;
                 let bell = observed.bell;
                 if let Some(bell) = bell.filter(|bell| acknowledged.as_ref() != Some(bell)) {
                     commands.acknowledge(&name, &bell).await?;

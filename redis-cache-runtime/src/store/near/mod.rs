@@ -10,6 +10,9 @@
 //!   names was invalidated since before the read.
 //! * The connection is a member of a registry in Redis, and keeps and serves copies only while it knows
 //!   that.
+//! * In a cluster, the names of a copy are read on connections to several nodes, and each of them needs a
+//!   proof. The registry is on one node, and the connection to that node is the member. Before it
+//!   acknowledges an eviction, all other connections have new proofs, or none.
 //! * The process that evicts reads the registry after it has deleted the names, and waits until each
 //!   member has acknowledged that it has applied the invalidations, or until the window has passed.
 //!
@@ -64,7 +67,9 @@ pub(crate) struct NearCache {
 struct Copy {
     found: Found,
     names: Token,
-    on: Arc<TrackedConnection>,
+    member: Arc<TrackedConnection>,
+    /// The connections on which the names were read, except the member.
+    others: Box<[Arc<TrackedConnection>]>,
 }
 
 #[derive(Clone)]
@@ -103,8 +108,11 @@ impl NearCache {
     /// Returns the copy of a lookup, if it is proved to be current.
     pub(crate) fn get(&self, at: &Address) -> Option<Found> {
         let copy = self.copies.get(at)?;
-        let is_proved = copy.on.proves(now());
-        (is_proved && self.epochs.are_current(&copy.names)).then(|| copy.found.clone())
+        let now = now();
+        let is_served = copy.member.proves(now)
+            && copy.others.iter().all(|other| other.is_proved(now))
+            && self.epochs.are_current(&copy.names);
+        is_served.then(|| copy.found.clone())
     }
 
     /// Returns a token for a read of names that is sent after this call.
@@ -113,23 +121,29 @@ impl NearCache {
     }
 
     /// Keeps the result of a lookup that was sent after its token was taken, unless one of its names was
-    /// invalidated since then.
+    /// invalidated since then. `on` has the member of the registry, then the other connections on which
+    /// the names were read. If it is empty, the result is not kept.
     pub(crate) fn keep(
         &self,
         at: &Address,
         found: &Found,
         names: Token,
-        on: &Arc<TrackedConnection>,
+        on: Vec<Arc<TrackedConnection>>,
     ) {
+        let mut on = on.into_iter();
+        let Some(member) = on.next() else {
+            return;
+        };
         let is_short = |entry: &FoundEntry| entry.len() <= LONGEST_ENTRY;
         if found.entry.as_ref().is_some_and(is_short)
-            && on.is_member()
+            && member.is_member()
             && self.epochs.are_current(&names)
         {
             let copy = Copy {
                 found: found.without_witness(at).decoded(),
                 names,
-                on: Arc::clone(on),
+                member,
+                others: on.collect(),
             };
             self.copies.insert(at.clone(), Arc::new(copy));
         }

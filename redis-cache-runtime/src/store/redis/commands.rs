@@ -108,6 +108,11 @@ fn about(command: &str, names: impl IntoIterator<Item = impl ToRedisArgs>) -> Cm
     cmd
 }
 
+/// Returns whether an error code means that another node of the cluster has the names.
+pub(super) fn is_redirection(code: &str) -> bool {
+    matches!(code, "MOVED" | "ASK" | "TRYAGAIN")
+}
+
 /// Returns a reply, unless the server refused the command.
 pub(super) fn refuse_errors(value: Value) -> Result<Value, Fault> {
     match value {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use redis::AsyncConnectionConfig;
 
 use super::near::NearNames;
+#[cfg(feature = "cluster")]
+use super::near::Readers;
 use super::reconnecting::LAST_RETRY;
 use super::server_info::ServerInfo;
 use crate::observe::fault::{Fault, FaultLog};
@@ -52,6 +54,9 @@ pub(super) struct ClientContext {
     /// The time for which copies in a near cache are served after a proof.
     pub(super) near_window: Duration,
     pub(super) near_names: NearNames,
+    /// The connections on which the near cache reads; `None` if there is one server.
+    #[cfg(feature = "cluster")]
+    pub(super) readers: Option<Readers>,
     /// Set until the log has warned that entries without a `ttl` are kept without limit.
     warns_of_unbounded: AtomicBool,
     /// Done when the log has warned that the server does not track reads.
@@ -85,9 +90,12 @@ impl ClientContext {
             settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
             pulse: settings.pulse,
             faults,
-            near_cache: near_cache(settings, deployment),
+            near_cache: (settings.near_cache_bytes != 0)
+                .then(|| NearCache::new(settings.near_cache_bytes)),
             near_window: settings.near_cache_window,
-            near_names: NearNames::new(&settings.prefix),
+            near_names: near_names(&settings.prefix, deployment),
+            #[cfg(feature = "cluster")]
+            readers: matches!(deployment, Deployment::Cluster(_)).then(Readers::default),
             warned_of_tracking: Once::new(),
             warned_of_registry: Once::new(),
             warns_of_unbounded: AtomicBool::new(
@@ -136,17 +144,11 @@ impl ClientContext {
     }
 }
 
-/// Returns the near cache, if the settings turn one on.
-fn near_cache(settings: &Settings, deployment: &Deployment) -> Option<Arc<NearCache>> {
-    if settings.near_cache_bytes == 0 {
-        return None;
+/// Returns the names of the hashes of near caches.
+fn near_names(prefix: &str, deployment: &Deployment) -> NearNames {
+    match deployment {
+        #[cfg(feature = "cluster")]
+        Deployment::Cluster(_) => NearNames::in_cluster(prefix),
+        _ => NearNames::new(prefix),
     }
-    #[cfg(feature = "cluster")]
-    if matches!(deployment, Deployment::Cluster(_)) {
-        tracing::warn!("the near cache is off: it does not support clusters");
-        return None;
-    }
-    #[cfg(not(feature = "cluster"))]
-    let _ = deployment;
-    Some(NearCache::new(settings.near_cache_bytes))
 }

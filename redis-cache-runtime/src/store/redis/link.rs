@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join;
+#[cfg(feature = "cluster")]
+use redis::Cmd;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{RedisFuture, Value};
 use tokio::time::{Instant, timeout};
@@ -174,7 +176,13 @@ impl Connected {
 
     /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
     pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
-        self.shared.tracked.as_ref()
+        self.shared.tracked()
+    }
+
+    /// Returns the parts that the clones of the connection share.
+    #[cfg(feature = "cluster")]
+    pub(super) fn into_shared(self) -> Arc<SharedConnection> {
+        self.shared
     }
 
     fn disprove(&self) {
@@ -217,6 +225,33 @@ impl SharedConnection {
         self.opened.connection.clone()
     }
 
+    /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
+    pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
+        self.tracked.as_ref()
+    }
+
+    /// Returns a command that reads a name in one of the slots of the server.
+    #[cfg(feature = "cluster")]
+    pub(super) fn read_of_pulse(&self) -> Cmd {
+        self.server_state.pulse.read()
+    }
+
+    /// Lets the near cache use the connection. In a cluster, one task attends to the connections to all
+    /// nodes.
+    fn serve_near_cache(self: &Arc<Self>) {
+        let Some(tracked) = &self.tracked else {
+            return;
+        };
+        #[cfg(feature = "cluster")]
+        if let Some(readers) = &self.context.readers {
+            return readers.add(self, tracked);
+        }
+        let attendant = near::attend(Arc::downgrade(self), Arc::clone(tracked));
+        let attendant = AbortOnDropHandle::new(tokio::spawn(attendant));
+        // A connection has one attendant.
+        let _ = self.attendant.set(attendant);
+    }
+
     fn trust(&self, deadline: Instant) -> Trust {
         if self.is_replaced() {
             return Trust::Unattended;
@@ -233,6 +268,14 @@ impl SharedConnection {
     /// this primary has not.
     fn is_replaced(&self) -> bool {
         self.server_state.has_newer_than(self.generation)
+    }
+}
+
+impl Drop for SharedConnection {
+    fn drop(&mut self) {
+        if let Some(tracked) = &self.tracked {
+            tracked.lose();
+        }
     }
 }
 
@@ -262,12 +305,7 @@ impl Open for Opener {
             attendant: OnceLock::new(),
             opened,
         });
-        if let Some(tracked) = &shared.tracked {
-            let attendant = near::attend(Arc::downgrade(&shared), Arc::clone(tracked));
-            let attendant = AbortOnDropHandle::new(tokio::spawn(attendant));
-            // A connection has one attendant.
-            let _ = shared.attendant.set(attendant);
-        }
+        shared.serve_near_cache();
         Ok(Connected {
             connection,
             shared,

@@ -22,11 +22,11 @@ pub(super) type Values = SmallVec<[(Option<Bytes>, Incarnation); 4]>;
 /// The reply to the commands of a batch.
 pub(super) type BatchReply = Result<Answers, Fault>;
 
-/// The values of a lookup, and the connection on which the server tracks them for the near cache, if it
-/// does.
+/// The values of a lookup, and the connections on which the servers track them for the near cache. The
+/// member of the registry is the first. If a server does not track, there are none.
 pub(super) struct LookedUp {
     pub(super) values: Values,
-    pub(super) tracked: Option<Arc<TrackedConnection>>,
+    pub(super) tracked: Vec<Arc<TrackedConnection>>,
 }
 
 /// The answers to the commands of a batch, and the server that answered.
@@ -117,7 +117,7 @@ impl LookedUp {
     pub(super) fn untracked(values: Values) -> Self {
         Self {
             values,
-            tracked: None,
+            tracked: Vec::new(),
         }
     }
 }
@@ -135,7 +135,7 @@ impl Answers {
         };
         Ok(LookedUp {
             values: ticket.places.iter().map(value).collect::<Result<_, _>>()?,
-            tracked: self.tracked.clone(),
+            tracked: self.tracked.iter().cloned().collect(),
         })
     }
 

@@ -114,18 +114,16 @@ impl RedisStore {
         let token = near_cache.token(self.names.entry_and_nonces(at));
         // Boxed, so that the future of a lookup in the near cache stays small.
         let (found, tracked) = Box::pin(self.read(at, holder)).await?;
-        if let Some(tracked) = tracked {
-            near_cache.keep(at, &found, token, &tracked);
-        }
+        near_cache.keep(at, &found, token, tracked);
         Ok(found)
     }
 
-    /// Reads from Redis. Also returns the connection on which Redis tracks what was read, if it does.
+    /// Reads from Redis. Also returns the connections on which Redis tracks what was read.
     async fn read(
         &self,
         at: &Address,
         holder: bool,
-    ) -> Result<(Found, Option<Arc<TrackedConnection>>), Fault> {
+    ) -> Result<(Found, Vec<Arc<TrackedConnection>>), Fault> {
         let names = || self.names.looked_up(at, holder);
         let purpose = self.large.lookup(self.names.entry(at));
         let LookedUp { values, tracked } = self.servers.read(names, purpose).await?;

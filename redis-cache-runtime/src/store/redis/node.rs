@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::context::ClientContext;
 use super::end::result;
 use super::health::Trust;
+#[cfg(feature = "cluster")]
+use super::link::SharedConnection;
 use super::link::{Connected, Link};
 use super::lookups::BatchReply;
 use super::request::{Line, Purpose, Request, refuses_all, until};
@@ -130,6 +132,20 @@ impl Node {
             link.note(&end, Purpose::OTHER, &connected);
         }
         end.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    /// Returns the connection for the near cache, which is opened if needed.
+    #[cfg(feature = "cluster")]
+    pub(super) async fn near_connection(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<SharedConnection>, Fault> {
+        let near = self.near.as_ref().ok_or(Fault::Disabled)?;
+        let connected = match near.connected() {
+            Some(connected) => connected,
+            None => near.connect(deadline).await?,
+        };
+        Ok(connected.into_shared())
     }
 
     /// Ends the service of copies from the near cache.

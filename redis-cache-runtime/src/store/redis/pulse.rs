@@ -4,6 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use redis::{Cmd, RedisError, Value};
 
+use super::commands::is_redirection;
+#[cfg(feature = "cluster")]
+use super::commands::read;
+
 /// The name that pulses delete. It never has a value.
 #[derive(Debug)]
 pub(super) struct PulseName {
@@ -34,6 +38,13 @@ impl PulseName {
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
+    /// Returns a command that reads the name.
+    #[cfg(feature = "cluster")]
+    pub(super) fn read(&self) -> Cmd {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        read([&**name])
+    }
+
     pub(super) fn command(&self) -> Cmd {
         let mut command = redis::cmd("DEL");
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +62,7 @@ impl Answer {
         Ok(match error.code() {
             None => return Err(error),
             Some("NOPERM" | "ERR") => Self::Accepted,
-            Some("MOVED" | "ASK" | "TRYAGAIN") => Self::Elsewhere,
+            Some(code) if is_redirection(code) => Self::Elsewhere,
             Some(code) => Self::Refused(code.to_owned()),
         })
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
+#[cfg(feature = "cluster")]
+use tokio::time::sleep;
 
 #[cfg(feature = "cluster")]
 use super::cluster::{Cluster, Task};
@@ -155,8 +157,10 @@ impl Servers {
             }
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
-                let tasks: Vec<_> = sets.into_iter().map(Task::Delete).collect();
+                let tasks: Vec<_> = sets.iter().cloned().map(Task::Delete).collect();
                 let replies = cluster.run_all(&tasks, Purpose::OTHER).await?;
+                self.invalidate(sets.iter().flatten().copied());
+                self.await_near_caches_of(cluster).await;
                 Ok(replies.into_iter().map(|reply| reply.map(drop)).collect())
             }
         }
@@ -164,21 +168,35 @@ impl Servers {
 
     /// Waits until no process serves what depends on replaced names from its near cache.
     pub(super) async fn replaced(&self, names: impl Iterator<Item = Name<'_>>) {
+        self.invalidate(names);
         match &self.kind {
             Kind::One(node) => {
-                self.invalidate(names);
-                let read = self.context.near_names.read_registry();
-                let reply = self.send(node, Request::One(&read, Purpose::OTHER)).await;
-                let (connected_at, registry) = match reply {
-                    Ok(reply) => (reply.connected_at, near::registry(reply.value)),
-                    Err(fault) => (Instant::now(), Err(fault)),
-                };
+                let (registry, connected_at) = self.read_registry(node).await;
                 self.await_near_caches(node, registry, connected_at).await;
             }
-            // There are no near caches.
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {}
+            Kind::Cluster(cluster) => self.await_near_caches_of(cluster).await,
         }
+    }
+
+    /// Reads the registry of near caches. Also returns the time at which the connection was opened.
+    async fn read_registry(&self, node: &Node) -> (Result<Registry, Fault>, Instant) {
+        let read = self.context.near_names.read_registry();
+        match self.send(node, Request::One(&read, Purpose::OTHER)).await {
+            Ok(reply) => (near::registry(reply.value), reply.connected_at),
+            Err(fault) => (Err(fault), Instant::now()),
+        }
+    }
+
+    /// Waits for the near caches of all processes after names were deleted in a cluster.
+    #[cfg(feature = "cluster")]
+    async fn await_near_caches_of(&self, cluster: &Cluster) {
+        let Ok(node) = cluster.node_of_registry().await else {
+            return sleep(self.context.near_window).await;
+        };
+        let (registry, connected_at) = self.read_registry(&node).await;
+        let registry = registry.map_err(|fault| cluster.without_registry(fault));
+        self.await_near_caches(&node, registry, connected_at).await;
     }
 
     /// Ends the service of copies from the near cache.
@@ -186,7 +204,11 @@ impl Servers {
         match &self.kind {
             Kind::One(node) => node.leave_near_cache().await,
             #[cfg(feature = "cluster")]
-            Kind::Cluster(_) => {}
+            Kind::Cluster(cluster) => {
+                if let Ok(node) = cluster.node_of_registry().await {
+                    node.leave_near_cache().await;
+                }
+            }
         }
     }
 
@@ -230,7 +252,14 @@ impl Servers {
     ) -> Result<(), (Fault, Slots)> {
         match &self.kind {
             Kind::One(_) => Ok(()),
-            Kind::Cluster(cluster) => cluster.sweep(slots, names).await,
+            Kind::Cluster(cluster) => {
+                let swept = cluster.sweep(slots, names).await;
+                if let Some(near_cache) = self.near_cache() {
+                    near_cache.invalidate_all();
+                }
+                self.await_near_caches_of(cluster).await;
+                swept
+            }
         }
     }
 

@@ -27,9 +27,9 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<LookedUp, Fault> {
         if !purpose.is_large()
-            && let Some(values) = self.look_up(names, deadline).await?
+            && let Some(found) = self.look_up(names, deadline).await?
         {
-            return Ok(LookedUp::untracked(values));
+            return Ok(found);
         }
         let values = self.read_slots(names, purpose, deadline).await?;
         Ok(LookedUp::untracked(values))
@@ -41,8 +41,8 @@ impl Cluster {
         &self,
         names: &[Name<'_>],
         deadline: Instant,
-    ) -> Result<Option<Values>, Fault> {
-        let map = self.map(deadline).await?;
+    ) -> Result<Option<LookedUp>, Fault> {
+        let map = self.maps.current(deadline).await?;
         let mut by_node: SmallVec<[NodeNames<'_>; 1]> = SmallVec::new();
         for (index, name) in names.iter().enumerate() {
             let slot = slot(*name);
@@ -59,17 +59,20 @@ impl Cluster {
             node.look_up(names, deadline)
         });
         let mut values: Values = smallvec![(None, Incarnation::default()); names.len()];
-        let found = join_all(lookups).await;
-        for ((_, names), found) in by_node.iter().zip(found) {
-            let found = found.inspect_err(|fault| self.refresh_after(fault))?;
-            let Ok(found) = found else {
+        let mut all = Vec::new();
+        for ((_, names), found) in by_node.iter().zip(join_all(lookups).await) {
+            let found = found.inspect_err(|fault| self.maps.refresh_after(fault))?;
+            let Ok(mut found) = found else {
                 return Ok(None);
             };
-            for ((index, ..), value) in names.iter().zip(found.values) {
+            for ((index, ..), value) in names.iter().zip(found.values.drain(..)) {
                 values[*index] = value;
             }
+            all.push(found);
         }
-        Ok(Some(values))
+        let membership = self.membership.as_ref();
+        let tracked = membership.map_or_else(Vec::new, |it| it.read_on(all.into_iter()));
+        Ok(Some(LookedUp { values, tracked }))
     }
 
     /// Reads values with one command for each slot, and follows redirections.

@@ -203,6 +203,12 @@ impl Open for Mapper {
         let layout = Layout::merge(&views, self.access.is_tls()).ok_or(Fault::NoSlots)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let map = Arc::new(self.map(layout, last.as_deref())?);
+        if let (Some(last), Some(near_cache)) = (&*last, &self.context.near_cache)
+            && !map.layout.has_same_primaries(&last.layout)
+        {
+            // Older servers push nothing when they lose a slot.
+            near_cache.invalidate_all();
+        }
         *last = Some(Arc::clone(&map));
         Ok(map)
     }

@@ -5,6 +5,7 @@
 
 mod lookups;
 mod map;
+mod near;
 mod shared_client;
 mod slots;
 mod sweep;
@@ -20,10 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use self::map::{Map, Mapper};
+use self::near::Membership;
 use self::shared_client::SharedClient;
 pub(super) use self::task::Task;
 use self::task::{Answer, Next, Part, Replies};
-use super::commands::values_of;
+use super::commands::{is_redirection, values_of};
 use super::context::ClientContext;
 use super::node::Node;
 use super::reconnecting::{Open, Reconnecting};
@@ -39,11 +41,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TURNS: usize = 6;
 
 pub(super) struct Cluster {
-    map: Arc<Reconnecting<Mapper>>,
+    maps: Arc<Maps>,
+    /// The membership in the registry of near caches, if this process has one.
+    membership: Option<Membership>,
+    client: SharedClient,
+    context: Arc<ClientContext>,
+}
+
+/// The map, and its replacements.
+struct Maps {
+    map: Reconnecting<Mapper>,
     /// Held while the map is refreshed.
     refreshing: Arc<Semaphore>,
-    client: SharedClient,
-    budget: Duration,
 }
 
 impl Cluster {
@@ -52,11 +61,17 @@ impl Cluster {
         access: Access,
         seeds: Vec<Endpoint>,
     ) -> Result<Self, SettingsError> {
-        Ok(Self {
-            budget: context.budget,
-            client: SharedClient::new(&context, &access, &seeds)?,
-            map: Arc::new(Reconnecting::new(Mapper::new(context, access, seeds))),
+        let client = SharedClient::new(&context, &access, &seeds)?;
+        let maps = Arc::new(Maps {
+            map: Reconnecting::new(Mapper::new(Arc::clone(&context), access, seeds)),
             refreshing: Arc::new(Semaphore::new(1)),
+        });
+        let membership = || Membership::new(Arc::clone(&context), Arc::clone(&maps));
+        Ok(Self {
+            membership: context.near_cache.as_ref().map(|_| membership()),
+            maps,
+            client,
+            context,
         })
     }
 
@@ -67,7 +82,7 @@ impl Cluster {
         tasks: &'t [Task<'t>],
         purpose: Purpose,
     ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
-        let deadline = Instant::now() + purpose.budget(self.budget);
+        let deadline = Instant::now() + purpose.budget(self.context.budget);
         self.run_all_until(tasks, purpose, deadline).await
     }
 
@@ -77,7 +92,7 @@ impl Cluster {
         purpose: Purpose,
         deadline: Instant,
     ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
-        let mut map = self.map(deadline).await?;
+        let mut map = self.maps.current(deadline).await?;
         let mut replies = Replies::of(tasks.len());
         let mut parts: Vec<_> = tasks.iter().enumerate().flat_map(Part::whole).collect();
         let mut waits = true;
@@ -86,7 +101,7 @@ impl Cluster {
             let batches = self.batches(&map, parts, &mut lost);
             parts = self.send(batches, purpose, deadline, &mut replies).await;
             if !lost.is_empty() {
-                self.refresh();
+                self.maps.refresh();
                 // A new map shows which slots have no primary, but not which node a redirection means.
                 let unserved = |part: &Part<'_>| matches!(part.next, Next::Primary);
                 waits &= !(map.is_new() && lost.iter().all(unserved));
@@ -110,20 +125,13 @@ impl Cluster {
         Ok(replies.into_inner())
     }
 
-    /// Returns the map. The first call loads it.
-    async fn map(&self, deadline: Instant) -> Result<Arc<Map>, Fault> {
-        match self.map.current() {
-            Some(map) => Ok(map),
-            None => self.map.wait(deadline).await,
-        }
-    }
-
     /// Waits for a newer map, if `waits` is set.
     async fn another(&self, map: &Arc<Map>, waits: bool, deadline: Instant) -> Option<Arc<Map>> {
         if !waits {
             return None;
         }
-        self.map.wait_for_replacement(map, deadline).await.ok()
+        let replacement = self.maps.map.wait_for_replacement(map, deadline);
+        replacement.await.ok()
     }
 
     /// Returns the next node for a part, if the map has it.
@@ -131,7 +139,7 @@ impl Cluster {
         match &part.next {
             Next::Primary => map.primary(part.slot),
             Next::Moved(named) => {
-                self.refresh();
+                self.maps.refresh();
                 map.named(named)
             }
             Next::Ask(named) => map.named(named),
@@ -180,7 +188,7 @@ impl Cluster {
                     next.extend(pairs.flat_map(take));
                 }
                 Err(fault) => {
-                    self.refresh_after(&fault);
+                    self.maps.refresh_after(&fault);
                     for part in &batch {
                         replies.fail(part, fault.clone());
                     }
@@ -190,42 +198,71 @@ impl Cluster {
         next
     }
 
+    /// Returns every primary, once the map is known.
+    pub(super) async fn nodes(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Fault> {
+        let map = self.maps.current(deadline).await?;
+        Ok(map.nodes().cloned().collect())
+    }
+
+    /// Returns every primary that is known so far.
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
+        let map = self.maps.map.current();
+        map.map_or_else(Vec::new, |map| map.nodes().cloned().collect())
+    }
+
+    /// Returns the node that has the registry of near caches.
+    pub(super) async fn node_of_registry(&self) -> Result<Arc<Node>, Fault> {
+        let deadline = Instant::now() + self.context.budget;
+        self.maps.node_of_registry(&self.context, deadline).await
+    }
+
+    /// Refreshes the map if a node did not return the registry of near caches because it does not have
+    /// it. Returns the fault to report.
+    pub(super) fn without_registry(&self, fault: Fault) -> Fault {
+        match &fault {
+            Fault::Refused(code) if is_redirection(code) => {
+                self.maps.refresh();
+                Fault::Unreachable
+            }
+            fault if is_down(fault) => Fault::Unreachable,
+            _ => fault,
+        }
+    }
+
+    /// Returns a connection for an application.
+    pub(super) fn connection(&self) -> ClusterConnection {
+        self.client.connection()
+    }
+}
+
+impl Maps {
+    /// Returns the map. The first call loads it.
+    async fn current(&self, deadline: Instant) -> Result<Arc<Map>, Fault> {
+        match self.map.current() {
+            Some(map) => Ok(map),
+            None => self.map.wait(deadline).await,
+        }
+    }
+
     /// Refreshes the map after a fault of a node, because another node may have its slots by now.
-    fn refresh_after(&self, fault: &Fault) {
+    fn refresh_after(self: &Arc<Self>, fault: &Fault) {
         if fault.is_absence() || fault.is_doubt() || is_down(fault) {
             self.refresh();
         }
     }
 
     /// Refreshes the map in the background, unless a refresh is under way.
-    fn refresh(&self) {
+    fn refresh(self: &Arc<Self>) {
         if let Ok(permit) = Arc::clone(&self.refreshing).try_acquire_owned() {
-            let map = Arc::clone(&self.map);
+            let maps = Arc::clone(self);
             tokio::spawn(async move {
-                if let Ok(new) = map.opener().open().await {
-                    map.set(new);
+                if let Ok(new) = maps.map.opener().open().await {
+                    maps.map.set(new);
                 }
                 sleep(PAUSE).await;
                 drop(permit);
             });
         }
-    }
-
-    /// Returns every primary, once the map is known.
-    pub(super) async fn nodes(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Fault> {
-        let map = self.map(deadline).await?;
-        Ok(map.nodes().cloned().collect())
-    }
-
-    /// Returns every primary that is known so far.
-    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
-        let map = self.map.current();
-        map.map_or_else(Vec::new, |map| map.nodes().cloned().collect())
-    }
-
-    /// Returns a connection for an application.
-    pub(super) fn connection(&self) -> ClusterConnection {
-        self.client.connection()
     }
 }
 

@@ -18,6 +18,19 @@ pub(super) struct Layout {
     pub(super) others: Vec<Endpoint>,
 }
 
+impl Layout {
+    /// Returns whether each slot has the same primary in another layout.
+    pub(super) fn has_same_primaries(&self, other: &Self) -> bool {
+        fn primary(layout: &Layout, slot: Option<u16>) -> Option<&Endpoint> {
+            let location = layout.primaries.get(usize::from(slot?))?;
+            Some(&location.endpoint)
+        }
+        let slots = self.slots.iter().zip(&other.slots);
+        let mut pairs = slots.map(|(one, another)| (primary(self, *one), primary(other, *another)));
+        self.slots.len() == other.slots.len() && pairs.all(|(one, another)| one == another)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) endpoint: Endpoint,

@@ -47,7 +47,7 @@ pub(in super::super) async fn leave(
 }
 
 /// The commands that are sent on the connection itself.
-struct OnConnection(Arc<SharedConnection>);
+pub(in super::super) struct OnConnection(pub(in super::super) Arc<SharedConnection>);
 
 impl OnConnection {
     async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
@@ -79,6 +79,13 @@ impl MemberCommands for OnConnection {
             _ => None,
         };
         Ok(Observed { is_member, bell })
+    }
+
+    async fn prove_others(&self) {
+        #[cfg(feature = "cluster")]
+        if let (Some(readers), Some(tracked)) = (&self.0.context().readers, self.0.tracked()) {
+            readers.prove(tracked, self.0.context().near_window).await;
+        }
     }
 
     async fn register(&self, name: &str, instead_of: &str, window: Duration) -> Result<(), Fault> {

@@ -6,14 +6,20 @@
 mod eviction;
 mod member;
 mod pushes;
+#[cfg(feature = "cluster")]
+mod readers;
 
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
 pub(super) use self::eviction::OnNode;
+#[cfg(feature = "cluster")]
+pub(super) use self::member::OnConnection;
 pub(super) use self::member::{attend, leave};
 pub(super) use self::pushes::Pushes;
+#[cfg(feature = "cluster")]
+pub(super) use self::readers::Readers;
 use super::commands::refuse_errors;
 use crate::observe::fault::Fault;
 use crate::settings::LONGEST_WINDOW;
@@ -40,12 +46,27 @@ pub(super) struct NearNames {
 
 impl NearNames {
     pub(super) fn new(prefix: &str) -> Self {
-        let name = |kind| format!("{prefix}:cache:near:{kind}");
+        Self::starting_with(&format!("{prefix}:cache:near:"))
+    }
+
+    /// Returns names that are all in one slot.
+    #[cfg(feature = "cluster")]
+    pub(super) fn in_cluster(prefix: &str) -> Self {
+        Self::starting_with(&format!("{prefix}:cache:near:{{{prefix}:near}}:"))
+    }
+
+    fn starting_with(start: &str) -> Self {
+        let name = |kind| format!("{start}{kind}");
         Self {
             registry: name("registry"),
             bell: name("bell"),
             acknowledged: name("acknowledged"),
         }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(super) fn registry(&self) -> &str {
+        &self.registry
     }
 
     /// Returns the command that reads the registry.
