@@ -145,3 +145,16 @@ async fn copies_end_when_their_slot_or_that_of_the_registry_is_migrated() {
     }
     near_hit(&cluster, &near, "/items/1").await;
 }
+
+#[tokio::test]
+async fn copies_are_served_again_after_a_while_without_requests() {
+    let cluster = RedisCluster::start();
+    let processes = processes(&cluster, 2).await;
+    for id in 0..3 {
+        let path = format!("/items/{id}");
+        near_hit(&cluster, &processes[0], &path).await;
+        // The proofs have ended by then.
+        tokio::time::sleep(WINDOW * 2).await;
+        near_hit(&cluster, &processes[0], &path).await;
+    }
+}

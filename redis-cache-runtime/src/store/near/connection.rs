@@ -110,7 +110,7 @@ impl TrackedConnection {
     }
 
     /// Returns whether there is a proof that the invalidations on this connection have been applied.
-    pub(super) fn is_proved(&self, now: Moment) -> bool {
+    pub(crate) fn is_proved(&self, now: Moment) -> bool {
         let sent = self.proved.load(Ordering::SeqCst);
         let until = sent.saturating_add(nanos(self.window));
         sent > self.disproved.load(Ordering::SeqCst) && now < until
@@ -119,12 +119,13 @@ impl TrackedConnection {
     /// Returns whether the process may serve copies, as far as this connection decides: it is a member
     /// of the registry, and has a proof.
     pub(super) fn proves(&self, now: Moment) -> bool {
-        let proves = self.is_proved(now) && self.is_member();
-        if proves && !self.is_used.load(Ordering::Relaxed) {
+        let is_member = self.is_member();
+        // Also without a proof: in a cluster, the next round is the only way to another one.
+        if is_member && !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
             self.used.notify_one();
         }
-        proves
+        is_member && self.is_proved(now)
     }
 
     /// Returns whether the registry has this connection, as far as pushes tell.
@@ -161,6 +162,11 @@ impl TrackedConnection {
     #[cfg(feature = "cluster")]
     pub(crate) fn is_lost(&self) -> bool {
         self.disproved.load(Ordering::SeqCst) == Moment::MAX
+    }
+
+    /// Ends the service of copies until a read finds this connection in the registry again.
+    pub(crate) fn resign(&self) {
+        self.member_at.store(0, Ordering::SeqCst);
     }
 
     /// Records that a change of the registry was pushed.
@@ -221,10 +227,11 @@ impl TrackedConnection {
             let changes = self.changes.load(Ordering::SeqCst);
             let name = self.name();
             let sent = now();
-            let observed = commands.observe(&name).await?;
+            let observed = commands.observe(&name).await;
+            let observed = observed.inspect_err(|_| self.resign())?;
             self.prove(sent);
             if observed.is_member {
-                // They read on other servers, whose invalidations this reply does not prove.
+                // The reply proves nothing about the connections to other nodes.
                 commands.prove_others().await;
                 let bell = observed.bell;
                 if let Some(bell) = bell.filter(|bell| acknowledged.as_ref() != Some(bell)) {
@@ -234,7 +241,10 @@ impl TrackedConnection {
                 self.member_at.store(changes + 1, Ordering::SeqCst);
                 return Ok(());
             }
-            self.member_at.store(0, Ordering::SeqCst);
+            self.resign();
+            if self.has_left.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             self.generation.fetch_add(1, Ordering::SeqCst);
             commands.register(&self.name(), &name, self.window).await?;
             *acknowledged = None;

@@ -61,6 +61,8 @@ pub(super) struct ClientContext {
     warns_of_unbounded: AtomicBool,
     /// Done when the log has warned that the server does not track reads.
     warned_of_tracking: Once,
+    /// Done when the log has warned that this process cannot be registered.
+    warned_of_registration: Once,
     /// Done when the log has warned that the registry of near caches cannot be read.
     warned_of_registry: Once,
 }
@@ -98,6 +100,7 @@ impl ClientContext {
             readers: matches!(deployment, Deployment::Cluster(_)).then(Readers::default),
             warned_of_tracking: Once::new(),
             warned_of_registry: Once::new(),
+            warned_of_registration: Once::new(),
             warns_of_unbounded: AtomicBool::new(
                 settings.warn_unbounded_cache && settings.default_ttl.is_zero(),
             ),
@@ -131,6 +134,18 @@ impl ClientContext {
                  near cache"
             );
         });
+    }
+
+    /// Warns once that the near cache stays empty, because Redis refuses to register this process.
+    pub(super) fn warn_of_registration(&self, fault: &Fault) {
+        if let Fault::Refused(_) = fault {
+            self.warned_of_registration.call_once(|| {
+                tracing::warn!(
+                    %fault,
+                    "the near cache is off: Redis refuses the commands that register this process"
+                );
+            });
+        }
     }
 
     /// Warns once if entries without a `ttl` would be kept without limit.

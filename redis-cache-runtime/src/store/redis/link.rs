@@ -236,8 +236,8 @@ impl SharedConnection {
         self.server_state.pulse.read()
     }
 
-    /// Lets the near cache use the connection. In a cluster, one task attends to the connections to all
-    /// nodes.
+    /// Lets the near cache use the connection. In a cluster, one task attends to the registry, and proves
+    /// the connections to all nodes.
     fn serve_near_cache(self: &Arc<Self>) {
         let Some(tracked) = &self.tracked else {
             return;

@@ -22,8 +22,8 @@ pub(super) type Values = SmallVec<[(Option<Bytes>, Incarnation); 4]>;
 /// The reply to the commands of a batch.
 pub(super) type BatchReply = Result<Answers, Fault>;
 
-/// The values of a lookup, and the connections on which the servers track them for the near cache. The
-/// member of the registry is the first. If a server does not track, there are none.
+/// The values of a lookup, and the connections on which the servers track them for the near cache. In a
+/// complete lookup, the member of the registry is the first. If a server does not track, there are none.
 pub(super) struct LookedUp {
     pub(super) values: Values,
     pub(super) tracked: Vec<Arc<TrackedConnection>>,

@@ -211,7 +211,9 @@ async fn send_on(
         connected.trust_at(moment).check()?;
     }
     let tracked = connected.tracked().cloned();
-    if let (Some(tracked), Some(sent)) = (&tracked, sent) {
+    if let (Some(tracked), Some(sent)) = (&tracked, sent)
+        && !has_refusal(&value)
+    {
         tracked.prove(sent);
     }
     Ok(Reply {
@@ -220,6 +222,16 @@ async fn send_on(
         connected_at: connected.since(),
         tracked,
     })
+}
+
+/// Returns whether the server refused a command. Then it may not have the names any more, and may never
+/// push their invalidations.
+fn has_refusal(reply: &Value) -> bool {
+    let is_error = |value: &Value| matches!(value, Value::ServerError(_));
+    match reply {
+        Value::Array(values) => values.iter().any(is_error),
+        reply => is_error(reply),
+    }
 }
 
 /// Turns a reply that refuses every command into an error.

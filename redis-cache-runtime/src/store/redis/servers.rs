@@ -192,7 +192,7 @@ impl Servers {
     #[cfg(feature = "cluster")]
     async fn await_near_caches_of(&self, cluster: &Cluster) {
         let Ok(node) = cluster.node_of_registry().await else {
-            return sleep(self.context.near_window).await;
+            return sleep(near::with_reserve(self.context.near_window)).await;
         };
         let (registry, connected_at) = self.read_registry(&node).await;
         let registry = registry.map_err(|fault| cluster.without_registry(fault));

@@ -206,7 +206,7 @@ impl Open for Mapper {
         if let (Some(last), Some(near_cache)) = (&*last, &self.context.near_cache)
             && !map.layout.has_same_primaries(&last.layout)
         {
-            // Older servers push nothing when they lose a slot.
+            // A node that loses a slot may push late, or nothing.
             near_cache.invalidate_all();
         }
         *last = Some(Arc::clone(&map));

@@ -216,17 +216,10 @@ impl Cluster {
         self.maps.node_of_registry(&self.context, deadline).await
     }
 
-    /// Refreshes the map if a node did not return the registry of near caches because it does not have
-    /// it. Returns the fault to report.
+    /// Refreshes the map after a command about the registry of near caches failed, if another node may
+    /// have the registry. Returns the fault to report.
     pub(super) fn without_registry(&self, fault: Fault) -> Fault {
-        match &fault {
-            Fault::Refused(code) if is_redirection(code) => {
-                self.maps.refresh();
-                Fault::Unreachable
-            }
-            fault if is_down(fault) => Fault::Unreachable,
-            _ => fault,
-        }
+        self.maps.without_registry(fault)
     }
 
     /// Returns a connection for an application.
@@ -248,6 +241,18 @@ impl Maps {
     fn refresh_after(self: &Arc<Self>, fault: &Fault) {
         if fault.is_absence() || fault.is_doubt() || is_down(fault) {
             self.refresh();
+        }
+    }
+
+    fn without_registry(self: &Arc<Self>, fault: Fault) -> Fault {
+        self.refresh_after(&fault);
+        match &fault {
+            Fault::Refused(code) if is_redirection(code) => {
+                self.refresh();
+                Fault::Unreachable
+            }
+            fault if is_down(fault) => Fault::Unreachable,
+            _ => fault,
         }
     }
 

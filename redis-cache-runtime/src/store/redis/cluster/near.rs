@@ -95,11 +95,15 @@ impl Membership {
     }
 }
 
-/// Makes a connection the member of the registry. Returns whether another one was the member before.
+/// Makes a connection the member of the registry in place of another. Returns whether it is a new one.
 fn set_member(member: &Member, connection: &Arc<TrackedConnection>) -> bool {
     let mut known = member.lock().unwrap_or_else(PoisonError::into_inner);
     let before = known.replace(Arc::clone(connection));
-    !before.is_some_and(|before| Arc::ptr_eq(&before, connection))
+    let replaced = before.filter(|before| !Arc::ptr_eq(before, connection));
+    if let Some(replaced) = &replaced {
+        replaced.resign();
+    }
+    replaced.is_some()
 }
 
 /// Keeps a connection to the node of the registry a member.
@@ -127,11 +131,13 @@ async fn attend(context: Arc<ClientContext>, maps: Arc<Maps>, member: Member) {
             }
             Err(fault) => Err(fault),
         };
-        if let Ok(connection) = ended {
-            connection.rest().await;
-        } else {
-            maps.refresh();
-            sleep(RETRY).await;
+        match ended {
+            Ok(connection) => connection.rest().await,
+            Err(fault) => {
+                let fault = maps.without_registry(fault);
+                context.warn_of_registration(&fault);
+                sleep(RETRY).await;
+            }
         }
     }
 }

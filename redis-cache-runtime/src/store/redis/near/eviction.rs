@@ -146,6 +146,6 @@ impl EvictionCommands for OnNode<'_> {
 }
 
 /// Returns a window and one per cent, because two clocks do not run at exactly the same speed.
-fn with_reserve(window: Duration) -> Duration {
+pub(in super::super) fn with_reserve(window: Duration) -> Duration {
     window + window / 100 + Duration::from_millis(1)
 }

@@ -27,6 +27,9 @@ pub(in super::super) async fn attend(
             return;
         };
         let ended = connection.attend(&commands, &mut acknowledged).await;
+        if let Err(fault) = &ended {
+            commands.0.context().warn_of_registration(fault);
+        }
         drop(commands);
         match ended {
             Ok(()) => connection.rest().await,

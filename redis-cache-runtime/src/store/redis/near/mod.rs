@@ -15,6 +15,8 @@ use redis::{Cmd, Pipeline, Value};
 
 pub(super) use self::eviction::OnNode;
 #[cfg(feature = "cluster")]
+pub(super) use self::eviction::with_reserve;
+#[cfg(feature = "cluster")]
 pub(super) use self::member::OnConnection;
 pub(super) use self::member::{attend, leave};
 pub(super) use self::pushes::Pushes;

@@ -77,7 +77,7 @@ impl AsyncPushSender for Pushes {
                     }
                 }
             } else {
-                // The server does not know any more what it tracked.
+                // All names of the server were deleted.
                 self.cache.invalidate_all();
                 self.connection.registry_changed();
             }

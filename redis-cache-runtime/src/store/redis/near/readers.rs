@@ -62,6 +62,11 @@ impl Reader {
             return self.tracked.lose();
         };
         let sent = now();
+        if !self.tracked.is_proved(sent) {
+            // No copies that were read on it are served. A later lookup proves it again, so nobody waits
+            // for a node that is silent for long.
+            return self.tracked.disprove();
+        }
         match timeout(budget, answer(&shared)).await {
             Ok(Ok(())) => self.tracked.prove(sent),
             _ => self.tracked.disprove(),
@@ -69,7 +74,7 @@ impl Reader {
     }
 }
 
-/// Reads a name in one of the slots of the node. The node refuses that if it is no longer the primary.
+/// Reads a name in one of the slots of the node. The node refuses that if it is a replica now.
 async fn answer(shared: &SharedConnection) -> Result<(), Fault> {
     let command = shared.read_of_pulse();
     let reply = shared.connection().req_packed_command(&command).await;
