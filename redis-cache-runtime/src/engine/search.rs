@@ -297,7 +297,8 @@ impl<'a, S: Sought> Search<'a, S> {
             }
         }
         match self.claim(Claim::Alone).await {
-            // The attempts are used up, and another request holds the lease.
+            // The attempts are used up, or the run waits for this request. Another request holds the
+            // lease.
             Begun::Held(_) => self.unstored().await,
             claimed => self.alone_with(claimed).await,
         }

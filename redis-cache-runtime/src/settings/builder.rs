@@ -255,10 +255,11 @@ impl Settings {
     }
 
     /// Sets the time for which stored entries are served after Redis has proved that it executes
-    /// evictions. For this proof, the cache asks Redis to delete a key that does not exist, at
-    /// intervals of at most a quarter of this time, and of at most half a second. If Redis refuses
-    /// evictions or hangs, no process serves an evicted entry for longer than this time. The minimum is
-    /// half a second, the maximum one minute. *Default:* 1 s.
+    /// evictions. For this proof, the cache asks Redis to delete a key that does not exist, at intervals
+    /// of at most a quarter of this time, and of at most half a second. If Redis refuses evictions or
+    /// hangs, no process serves an evicted entry for longer than this time, or, with a near cache, this
+    /// time and one [`near_cache_window`](Self::near_cache_window). The minimum is half a second, the
+    /// maximum one minute. *Default:* 1 s.
     ///
     /// # Errors
     ///
@@ -369,10 +370,10 @@ impl Settings {
     /// near cache contacts nobody. If the copies exceed this size, those that are used least are removed.
     /// Entries longer than 256 KiB are not kept. 0: no near cache. The minimum is 4 MiB. *Default:* 0.
     ///
-    /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 7.0.9 and later, and Valkey), and an
-    /// eviction waits until each process has applied it. So when the response to an eviction starts, no
-    /// process serves the old entry, as without near caches. If Redis does not track reads, and in a
-    /// Redis Cluster, the near cache is off, and the log says so once.
+    /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 7.0.9 and later, and
+    /// Valkey), and an eviction waits until each process has applied it. So when the response to an
+    /// eviction starts, no process serves the old entry, as without near caches. If Redis does not track
+    /// reads, the near cache is off, and the log says so once.
     ///
     /// # Errors
     ///
@@ -384,12 +385,12 @@ impl Settings {
     }
 
     /// Sets the time for which copies in a near cache are served after a reply of Redis has proved that
-    /// they are current. While copies are served, the process sends four commands in this time. If a
-    /// process does not answer, for example because it has died, evictions that any process sends wait
-    /// for the window of the silent process, and later ones no longer wait for that process. Use the same value in all processes, with and without a near
-    /// cache: if Redis loses the list of the processes with near caches, an eviction waits for the
-    /// window that is set in the process that sends it. The minimum is 10 ms, the maximum one second.
-    /// *Default:* 50 ms.
+    /// they are current. While copies are served, each connection of the near cache is used four times
+    /// in this time. If a process does not answer, for example because it has died, evictions first wait
+    /// for the window of that process. Then the process is taken off the list, and later evictions do
+    /// not wait for it. Use the same value in all processes, with and without a near cache: if Redis
+    /// loses the list of the processes with near caches, an eviction waits for the window that is set in
+    /// the process that sends it. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
     ///
     /// # Errors
     ///

@@ -481,7 +481,7 @@ impl Store {
             store.remove(owed).await);
         match removed {
             Ok(result) => result,
-            // The store could not be used, so nothing was evicted.
+            // No eviction is certain to have taken effect, so all of them have to be retried.
             Err(fault) => Err(EvictionError::everything(fault, owed)),
         }
     }

@@ -38,7 +38,7 @@ pub(super) struct Link {
 struct Opener {
     context: Arc<ClientContext>,
     server_state: Arc<ServerState>,
-    /// The server tracks what is read on the connection, for the near cache.
+    /// The connection is for a near cache: the server is asked to track what is read on it.
     is_tracked: bool,
     /// Redis has been unreachable since the last connection was lost.
     was_away: AtomicBool,
