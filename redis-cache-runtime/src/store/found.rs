@@ -25,10 +25,6 @@ pub(crate) struct Found {
 
 /// The entry that a lookup found.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(feature = "redis"),
-    allow(dead_code, reason = "only Redis returns bytes")
-)]
 pub(crate) enum FoundEntry {
     /// The bytes of the store. They may not parse.
     Bytes(Bytes),
@@ -54,8 +50,19 @@ impl FoundEntry {
         }
     }
 
+    /// Parses and decodes the entry in advance, so that lookups share what was decoded. Bytes that do not
+    /// parse stay as they are.
+    pub(super) fn decoded(self) -> Self {
+        match self {
+            Self::Bytes(bytes) => match Entry::parse(bytes.clone()) {
+                Some(entry) => Self::Parsed(entry.decoded()),
+                None => Self::Bytes(bytes),
+            },
+            parsed @ Self::Parsed(_) => parsed,
+        }
+    }
+
     /// Returns the number of bytes that the entry takes in memory.
-    #[cfg(feature = "redis")]
     pub(super) fn memory(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -113,14 +120,6 @@ impl Found {
             *witness = None;
         }
         found
-    }
-
-    /// Decodes the entry in advance, so that all uses of the result share what was decoded.
-    #[cfg(any(feature = "redis", test))]
-    pub(super) fn decoded(mut self) -> Self {
-        let parsed = self.entry.and_then(FoundEntry::parse);
-        self.entry = parsed.map(|entry| FoundEntry::Parsed(entry.decoded()));
-        self
     }
 
     /// Returns the entry, if it decodes and all its stamps are current.

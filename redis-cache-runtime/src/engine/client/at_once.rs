@@ -14,14 +14,22 @@ impl StoreClient {
         if !self.store.answers_at_once() {
             return None;
         }
-        if self.queue.concerns(at) {
-            self.retry_evictions();
-            return Some(Err(Fault::EvictionPending));
+        if let Err(pending) = self.check_pending(at) {
+            return Some(Err(pending));
         }
         let started = self.observer().start();
         let mut found = self.store.get_at_once(at)?;
         self.complete(at, &mut found);
         Some(self.recorded("get", started, Ok(found)))
+    }
+
+    /// Fails while an eviction of the address is pending, and retries the eviction if that is due.
+    pub(super) fn check_pending(self: &Arc<Self>, at: &Address) -> Result<(), Fault> {
+        if self.queue.concerns(at) {
+            self.retry_evictions();
+            return Err(Fault::EvictionPending);
+        }
+        Ok(())
     }
 
     /// Takes the nonce that every eviction removes out of the result of a lookup, and adds the stamp of

@@ -103,10 +103,7 @@ impl StoreClient {
         at: &Address,
         holder: bool,
     ) -> Result<Found, Fault> {
-        if self.queue.concerns(at) {
-            self.retry_evictions();
-            return Err(Fault::EvictionPending);
-        }
+        self.check_pending(at)?;
         let started = self.observer().start();
         let mut ended = self.store.get(at, holder).await;
         if let Ok(found) = &mut ended {

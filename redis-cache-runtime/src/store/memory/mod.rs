@@ -180,7 +180,7 @@ impl MemoryStore {
         entry: Bytes,
         ttl: Option<Duration>,
     ) -> bool {
-        let entry = Value::entry(entry);
+        let entry = Value::Entry(FoundEntry::Bytes(entry).decoded());
         let is_write = lease.claim == Claim::Override;
         let eviction = is_write.then(|| Eviction::Key(at.key.clone()));
         if eviction.as_ref().is_some_and(Eviction::concerns_responses) {

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
 use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::key::Name;
 use crate::observe::fault::Fault;
-use crate::store::entry::Entry;
 use crate::store::{FoundEntry, Nonce, Token, random_nonce};
 
 /// The memory of an item besides its name and value: its place in the list, and in the index.
@@ -57,10 +57,7 @@ pub(super) struct Candidate {
 pub(super) enum Value {
     /// A nonce, or the token of a lease.
     Nonce(Nonce),
-    /// An entry, parsed and decoded when it was stored.
-    Entry(Entry),
-    /// An entry that does not parse.
-    Bytes(Bytes),
+    Entry(FoundEntry),
 }
 
 impl Shard {
@@ -78,8 +75,7 @@ impl Shard {
     /// Reads an entry that has not expired.
     pub(super) fn entry(&self, name: Name<'_>, now: Instant) -> Option<FoundEntry> {
         match self.read(name, now)? {
-            Value::Entry(entry) => Some(FoundEntry::Parsed(entry.clone())),
-            Value::Bytes(bytes) => Some(FoundEntry::Bytes(bytes.clone())),
+            Value::Entry(entry) => Some(entry.clone()),
             Value::Nonce(_) => None,
         }
     }
@@ -88,7 +84,7 @@ impl Shard {
     pub(super) fn nonce(&self, name: Name<'_>, now: Instant) -> Option<Nonce> {
         match self.read(name, now)? {
             Value::Nonce(nonce) => Some(*nonce),
-            Value::Entry(_) | Value::Bytes(_) => None,
+            Value::Entry(_) => None,
         }
     }
 
@@ -259,8 +255,7 @@ impl Shard {
         self.items.iter().map(|item| {
             let value = match &item.value {
                 Value::Nonce(nonce) => Bytes::copy_from_slice(nonce),
-                Value::Entry(entry) => entry.bytes().clone(),
-                Value::Bytes(bytes) => bytes.clone(),
+                Value::Entry(entry) => entry.clone().into_bytes(),
             };
             (item.name.to_vec(), value)
         })
@@ -295,19 +290,8 @@ impl Item {
         let value = match &self.value {
             Value::Nonce(_) => 0,
             Value::Entry(entry) => entry.memory(),
-            Value::Bytes(bytes) => bytes.len(),
         };
         self.name.len() + value + ITEM_OVERHEAD
-    }
-}
-
-impl Value {
-    /// Parses and decodes an entry, so that lookups need not.
-    pub(super) fn entry(bytes: Bytes) -> Self {
-        match Entry::parse(bytes.clone()) {
-            Some(entry) => Self::Entry(entry.decoded()),
-            None => Self::Bytes(bytes),
-        }
     }
 }
 

@@ -116,9 +116,9 @@ impl TrackedConnection {
         sent > self.disproved.load(Ordering::SeqCst) && now < until
     }
 
-    /// Returns whether the process may serve copies, as far as this connection decides: it is a member
-    /// of the registry, and has a proof.
-    pub(super) fn proves(&self, now: Moment) -> bool {
+    /// Returns whether the process may serve copies, as far as the member of the registry decides: it is
+    /// still a member, and has a proof.
+    pub(super) fn may_serve(&self, now: Moment) -> bool {
         let is_member = self.is_member();
         // Also without a proof: in a cluster, the next round is the only way to another one.
         if is_member && !self.is_used.load(Ordering::Relaxed) {

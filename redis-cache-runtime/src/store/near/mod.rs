@@ -109,7 +109,7 @@ impl NearCache {
     pub(crate) fn get(&self, at: &Address) -> Option<Found> {
         let copy = self.copies.get(at)?;
         let now = now();
-        let is_served = copy.member.proves(now)
+        let is_served = copy.member.may_serve(now)
             && copy.others.iter().all(|other| other.is_proved(now))
             && self.epochs.are_current(&copy.names);
         is_served.then(|| copy.found.clone())
@@ -139,8 +139,10 @@ impl NearCache {
             && member.is_member()
             && self.epochs.are_current(&names)
         {
+            let mut found = found.without_witness(at);
+            found.entry = found.entry.map(FoundEntry::decoded);
             let copy = Copy {
-                found: found.without_witness(at).decoded(),
+                found,
                 names,
                 member,
                 others: on.collect(),

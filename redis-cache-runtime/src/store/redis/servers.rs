@@ -191,11 +191,11 @@ impl Servers {
     /// Waits for the near caches of all processes after names were deleted in a cluster.
     #[cfg(feature = "cluster")]
     async fn await_near_caches_of(&self, cluster: &Cluster) {
-        let Ok(node) = cluster.node_of_registry().await else {
+        let Ok(node) = cluster.maps.node_of_registry(&self.context).await else {
             return sleep(near::with_reserve(self.context.near_window)).await;
         };
         let (registry, connected_at) = self.read_registry(&node).await;
-        let registry = registry.map_err(|fault| cluster.without_registry(fault));
+        let registry = registry.map_err(|fault| cluster.maps.without_registry(fault));
         self.await_near_caches(&node, registry, connected_at).await;
     }
 
@@ -205,7 +205,7 @@ impl Servers {
             Kind::One(node) => node.leave_near_cache().await,
             #[cfg(feature = "cluster")]
             Kind::Cluster(cluster) => {
-                if let Ok(node) = cluster.node_of_registry().await {
+                if let Ok(node) = cluster.maps.node_of_registry(&self.context).await {
                     node.leave_near_cache().await;
                 }
             }

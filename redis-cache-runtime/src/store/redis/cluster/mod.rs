@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TURNS: usize = 6;
 
 pub(super) struct Cluster {
-    maps: Arc<Maps>,
+    pub(super) maps: Arc<Maps>,
     /// The membership in the registry of near caches, if this process has one.
     membership: Option<Membership>,
     client: SharedClient,
@@ -49,7 +49,7 @@ pub(super) struct Cluster {
 }
 
 /// The map, and its replacements.
-struct Maps {
+pub(super) struct Maps {
     map: Reconnecting<Mapper>,
     /// Held while the map is refreshed.
     refreshing: Arc<Semaphore>,
@@ -210,18 +210,6 @@ impl Cluster {
         map.map_or_else(Vec::new, |map| map.nodes().cloned().collect())
     }
 
-    /// Returns the node that has the registry of near caches.
-    pub(super) async fn node_of_registry(&self) -> Result<Arc<Node>, Fault> {
-        let deadline = Instant::now() + self.context.budget;
-        self.maps.node_of_registry(&self.context, deadline).await
-    }
-
-    /// Refreshes the map after a command about the registry of near caches failed, if another node may
-    /// have the registry. Returns the fault to report.
-    pub(super) fn without_registry(&self, fault: Fault) -> Fault {
-        self.maps.without_registry(fault)
-    }
-
     /// Returns a connection for an application.
     pub(super) fn connection(&self) -> ClusterConnection {
         self.client.connection()
@@ -244,7 +232,9 @@ impl Maps {
         }
     }
 
-    fn without_registry(self: &Arc<Self>, fault: Fault) -> Fault {
+    /// Refreshes the map after a command about the registry of near caches failed, if another node may
+    /// have the registry. Returns the fault to report.
+    pub(super) fn without_registry(self: &Arc<Self>, fault: Fault) -> Fault {
         self.refresh_after(&fault);
         match &fault {
             Fault::Refused(code) if is_redirection(code) => {

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Maps;
 use crate::key::slot;
 use crate::observe::fault::Fault;
-use crate::store::near::connection::TrackedConnection;
+use crate::store::near::connection::{Bell, TrackedConnection};
 use crate::store::redis::context::ClientContext;
 use crate::store::redis::lookups::LookedUp;
 use crate::store::redis::near::OnConnection;
@@ -31,11 +31,11 @@ pub(super) struct Membership {
 
 impl Maps {
     /// Returns the node that has the registry.
-    pub(super) async fn node_of_registry(
+    pub(in super::super) async fn node_of_registry(
         &self,
         context: &ClientContext,
-        deadline: Instant,
     ) -> Result<Arc<Node>, Fault> {
+        let deadline = Instant::now() + context.budget;
         let map = self.current(deadline).await?;
         let slot = slot([context.near_names.registry(), "", "", ""]);
         map.primary(slot).ok_or(Fault::Unreachable)
@@ -95,7 +95,7 @@ impl Membership {
     }
 }
 
-/// Makes a connection the member of the registry in place of another. Returns whether it is a new one.
+/// Makes a connection the member of the registry. Returns whether it replaces another one.
 fn set_member(member: &Member, connection: &Arc<TrackedConnection>) -> bool {
     let mut known = member.lock().unwrap_or_else(PoisonError::into_inner);
     let before = known.replace(Arc::clone(connection));
@@ -110,29 +110,9 @@ fn set_member(member: &Member, connection: &Arc<TrackedConnection>) -> bool {
 async fn attend(context: Arc<ClientContext>, maps: Arc<Maps>, member: Member) {
     let mut acknowledged = None;
     loop {
-        let deadline = Instant::now() + context.budget;
-        let shared = match maps.node_of_registry(&context, deadline).await {
-            Ok(node) => node.near_connection(deadline).await,
-            Err(fault) => Err(fault),
-        };
-        let ended = match shared {
-            Ok(shared) => {
-                let Some(connection) = shared.tracked().cloned() else {
-                    sleep(UNTRACKED_RETRY).await;
-                    continue;
-                };
-                if set_member(&member, &connection) {
-                    acknowledged = None;
-                }
-                let ended = connection
-                    .attend(&OnConnection(shared), &mut acknowledged)
-                    .await;
-                ended.map(|()| connection)
-            }
-            Err(fault) => Err(fault),
-        };
-        match ended {
-            Ok(connection) => connection.rest().await,
+        match attend_once(&context, &maps, &member, &mut acknowledged).await {
+            Ok(Some(connection)) => connection.rest().await,
+            Ok(None) => sleep(UNTRACKED_RETRY).await,
             Err(fault) => {
                 let fault = maps.without_registry(fault);
                 context.warn_of_registration(&fault);
@@ -140,4 +120,27 @@ async fn attend(context: Arc<ClientContext>, maps: Arc<Maps>, member: Member) {
             }
         }
     }
+}
+
+/// Attends to the connection to the node of the registry, and returns it; `None`: its server does not
+/// track reads.
+async fn attend_once(
+    context: &ClientContext,
+    maps: &Maps,
+    member: &Member,
+    acknowledged: &mut Option<Bell>,
+) -> Result<Option<Arc<TrackedConnection>>, Fault> {
+    let node = maps.node_of_registry(context).await?;
+    let deadline = Instant::now() + context.budget;
+    let shared = node.near_connection(deadline).await?;
+    let Some(connection) = shared.tracked().cloned() else {
+        return Ok(None);
+    };
+    if set_member(member, &connection) {
+        *acknowledged = None;
+    }
+    connection
+        .attend(&OnConnection(shared), acknowledged)
+        .await?;
+    Ok(Some(connection))
 }
