@@ -7,10 +7,10 @@
 //! lease. So if a fill began before an eviction, its response is never served after the eviction: its
 //! stamps no longer match, or its lease is lost.
 //!
-//! While a lease is held, other processes wait for its fill. Such a lease is short and is renewed while
-//! the handler runs, so that no process waits long for one that died. The lease of a write, of a stream
-//! or of a read that nobody waits for is held for the whole time limit of the run, and has a bit set in
-//! its token: other processes do not wait for it.
+//! For the fills of some leases, other processes wait. Such a lease is short and is renewed while the
+//! handler runs, so that no process waits long for one that died. The lease of a write, of a stream or of
+//! a read that nobody waits for is held for the whole time limit of the run, and has a bit set in its
+//! token: other processes do not wait for its fill.
 
 #[cfg(test)]
 mod conformance;
