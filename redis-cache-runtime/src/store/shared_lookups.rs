@@ -1,11 +1,12 @@
-//! Lookups that share commands. A lookup leaves at once if there are fewer batches on their way than
-//! connections. Otherwise it waits for others. They leave together when a reply arrives, or when the
-//! batch is full.
+//! Lookups that share commands. If there are fewer batches on their way than connections, a lookup leaves
+//! as soon as the requests that are ready have had time to join it. Otherwise it waits for others. They
+//! leave together when a reply arrives, or when the batch is full.
 //!
 //! A command reads each name only once. A lookup uses only a command that was not yet sent when the
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
 //! see.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
@@ -34,7 +35,10 @@ pub(crate) struct SharedLookups<R> {
 }
 
 struct State<R> {
+    /// The number of flights, with one that is boarding.
     flights: usize,
+    /// A flight will take the lookups that wait when it leaves.
+    is_boarding: bool,
     waiting: Option<Batch<R>>,
     /// The memory of an earlier batch, for the names of the next one.
     spare: BatchNames,
@@ -47,6 +51,20 @@ struct Batch<R> {
     names: BatchNames,
     lookups: usize,
     reply: Arc<SetOnce<R>>,
+}
+
+/// A flight that a lookup has begun. A task lets it leave and sends its batch.
+pub(crate) enum Departure<R> {
+    /// The batch is full.
+    Full(Flight<R>),
+    /// The flight takes the lookups that wait when it leaves.
+    Boarding(Boarding<R>),
+}
+
+/// A flight that has no lookups yet.
+pub(crate) struct Boarding<R> {
+    lookups: Arc<SharedLookups<R>>,
+    has_left: bool,
 }
 
 /// A batch on its way. A task sends it, so that it does not depend on any of the requests.
@@ -72,24 +90,18 @@ pub(crate) struct Place {
 #[derive(Default)]
 pub(crate) struct BatchNames {
     bytes: Vec<u8>,
-    names: Vec<BatchName>,
-    /// The indices in `names`, by the hash of the name.
-    by_hash: HashTable<usize>,
+    /// The places of the names, by their hashes.
+    by_hash: HashTable<Place>,
     commands: SmallVec<[SlotCommand; 1]>,
-}
-
-struct BatchName {
-    hash: u64,
-    start: usize,
-    end: usize,
-    place: Place,
+    /// The memory of an earlier command, for the next one.
+    spare: Vec<Range<usize>>,
 }
 
 /// The command for a slot.
 struct SlotCommand {
     slot: u16,
-    /// Indices in `names`.
-    names: Vec<usize>,
+    /// The names, as ranges of `bytes`.
+    names: Vec<Range<usize>>,
 }
 
 impl<R> SharedLookups<R> {
@@ -98,6 +110,7 @@ impl<R> SharedLookups<R> {
             max_flights,
             state: Mutex::new(State {
                 flights: 0,
+                is_boarding: false,
                 waiting: None,
                 spare: BatchNames::default(),
                 mean_reply: 0,
@@ -105,30 +118,36 @@ impl<R> SharedLookups<R> {
         })
     }
 
-    /// Adds a lookup of names, each with its slot, to those that wait. If a flight is returned, the caller
-    /// spawns a task that sends it.
+    /// Adds a lookup of names, each with its slot, to those that wait. If a departure is returned, the
+    /// caller spawns a task that lets the flight leave and sends its batch.
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
-    ) -> (Ticket<R>, Option<Flight<R>>) {
+    ) -> (Ticket<R>, Option<Departure<R>>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let State { waiting, spare, .. } = state;
         let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare)));
         batch.lookups += 1;
-        let ticket = Ticket {
-            places: names
-                .map(|(slot, name)| batch.names.add(slot, name))
-                .collect(),
-            reply: Arc::clone(&batch.reply),
+        let mut places = SmallVec::new();
+        // Not a `for` loop, in which each name would be copied several times.
+        names.for_each(|(slot, name)| places.push(batch.names.add(slot, name)));
+        let reply = Arc::clone(&batch.reply);
+        let ticket = Ticket { reply, places };
+        let mean_reply = state.mean_reply;
+        let departure = match state.waiting.take_if(|batch| batch.is_full(mean_reply)) {
+            Some(batch) => Departure::Full(self.flight(batch)),
+            None if state.flights < self.max_flights && !state.is_boarding => {
+                state.is_boarding = true;
+                Departure::Boarding(Boarding {
+                    lookups: Arc::clone(self),
+                    has_left: false,
+                })
+            }
+            None => return (ticket, None),
         };
-        let leaves = state.flights < self.max_flights || batch.is_full(state.mean_reply);
-        let flight = state
-            .waiting
-            .take_if(|_| leaves)
-            .map(|batch| self.flight(batch));
-        state.flights += usize::from(flight.is_some());
-        (ticket, flight)
+        state.flights += 1;
+        (ticket, Some(departure))
     }
 
     fn flight(self: &Arc<Self>, batch: Batch<R>) -> Flight<R> {
@@ -143,7 +162,7 @@ impl<R> SharedLookups<R> {
     pub(crate) fn summary(&self) -> String {
         let state = self.state();
         let waiting = state.waiting.as_ref().map(|batch| batch.lookups);
-        format!("{} {waiting:?}", state.flights)
+        format!("{} {} {waiting:?}", state.flights, state.is_boarding)
     }
 
     /// Locks the state. A panic in a critical section leaves it consistent.
@@ -165,6 +184,39 @@ impl<R> Batch<R> {
         self.lookups >= MAX_LOOKUPS
             || self.names.bytes.len() >= MAX_NAMES
             || self.lookups.saturating_mul(mean_reply) >= MAX_REPLY
+    }
+}
+
+impl<R> Departure<R> {
+    /// Lets the flight leave. `None`: the lookups have left in another flight.
+    pub(crate) fn leave(self) -> Option<Flight<R>> {
+        match self {
+            Self::Full(flight) => Some(flight),
+            Self::Boarding(boarding) => boarding.leave(),
+        }
+    }
+}
+
+impl<R> Boarding<R> {
+    fn leave(mut self) -> Option<Flight<R>> {
+        let mut state = self.lookups.state();
+        let batch = state.waiting.take()?;
+        state.is_boarding = false;
+        drop(state);
+        self.has_left = true;
+        Some(self.lookups.flight(batch))
+    }
+}
+
+impl<R> Drop for Boarding<R> {
+    /// Lets the next lookup begin a flight, if this one has no lookups, or if the task was dropped with
+    /// its runtime.
+    fn drop(&mut self) {
+        if !self.has_left {
+            let mut state = self.lookups.state();
+            state.is_boarding = false;
+            state.flights -= 1;
+        }
     }
 }
 
@@ -203,6 +255,11 @@ impl<R> Drop for Flight<R> {
 }
 
 impl<R> Ticket<R> {
+    /// Returns the reply, if it has arrived.
+    pub(crate) fn reply(&self) -> Option<&R> {
+        self.reply.get()
+    }
+
     /// Waits for the reply until a deadline. `None`: the reply is late, for this lookup only.
     pub(crate) async fn wait(&self, deadline: Instant) -> Option<&R> {
         match timeout_at(deadline, self.reply.wait()).await {
@@ -225,42 +282,34 @@ impl BatchNames {
     /// Adds a name, unless the batch has it.
     fn add(&mut self, slot: u16, name: Name<'_>) -> Place {
         let start = self.bytes.len();
-        for piece in name {
+        for piece in name.iter().filter(|piece| !piece.is_empty()) {
             self.bytes.extend_from_slice(piece.as_bytes());
         }
-        let (known, added) = self.bytes.split_at(start);
-        let hash = xxh3_64(added);
-        let is_added = |index: &usize| {
-            let name = &self.names[*index];
-            name.hash == hash && &known[name.start..name.end] == added
-        };
-        if let Some(index) = self.by_hash.find(hash, is_added) {
-            let place = self.names[*index].place;
+        let end = self.bytes.len();
+        let hash = xxh3_64(&self.bytes[start..]);
+        let is_added = |place: &Place| self.text(*place) == &self.bytes[start..];
+        if let Some(place) = self.by_hash.find(hash, is_added) {
+            let place = *place;
             self.bytes.truncate(start);
             return place;
         }
-        let index = self.names.len();
-        let place = self.append_to_command(slot, index);
-        self.names.push(BatchName {
-            hash,
-            start,
-            end: self.bytes.len(),
-            place,
-        });
-        let names = &self.names;
-        self.by_hash
-            .insert_unique(hash, index, |index| names[*index].hash);
+        let place = self.append_to_command(slot, start..end);
+        let Self {
+            bytes, commands, ..
+        } = self;
+        let hash_at = |place: &Place| xxh3_64(text(bytes, commands, *place));
+        self.by_hash.insert_unique(hash, place, hash_at);
         place
     }
 
     /// Appends a name to the command for its slot.
-    fn append_to_command(&mut self, slot: u16, name: usize) -> Place {
+    fn append_to_command(&mut self, slot: u16, name: Range<usize>) -> Place {
         let mut commands = self.commands.iter();
         let known = commands.position(|command| command.slot == slot);
         let command = known.unwrap_or_else(|| {
             self.commands.push(SlotCommand {
                 slot,
-                names: Vec::new(),
+                names: std::mem::take(&mut self.spare),
             });
             self.commands.len() - 1
         });
@@ -270,12 +319,15 @@ impl BatchNames {
         Place { command, index }
     }
 
+    fn text(&self, place: Place) -> &[u8] {
+        text(&self.bytes, &self.commands, place)
+    }
+
     /// Returns the names of each command.
-    pub(crate) fn commands(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = &[u8]>> {
-        let bytes = |index: &usize| {
-            let name = &self.names[*index];
-            &self.bytes[name.start..name.end]
-        };
+    pub(crate) fn commands(
+        &self,
+    ) -> impl ExactSizeIterator<Item = impl ExactSizeIterator<Item = &[u8]>> {
+        let bytes = |range: &Range<usize>| &self.bytes[range.clone()];
         self.commands
             .iter()
             .map(move |command| command.names.iter().map(bytes))
@@ -284,11 +336,18 @@ impl BatchNames {
     /// Removes all names. The memory stays, for the next batch.
     fn emptied(mut self) -> Self {
         self.bytes.clear();
-        self.names.clear();
         self.by_hash.clear();
-        self.commands.clear();
+        if let Some(mut command) = self.commands.drain(..).next() {
+            command.names.clear();
+            self.spare = command.names;
+        }
         self
     }
+}
+
+/// Returns the name at a place.
+fn text<'a>(bytes: &'a [u8], commands: &[SlotCommand], place: Place) -> &'a [u8] {
+    &bytes[commands[place.command].names[place.index].clone()]
 }
 
 #[cfg(test)]
@@ -303,7 +362,9 @@ mod tests {
     type Landed = (Ticket<Vec<String>>, Option<Flight<Vec<String>>>);
 
     fn join(lookups: &Lookups, names: &[&str]) -> Landed {
-        lookups.join(names.iter().map(|name| (0, [*name, "", "", ""])))
+        let names = names.iter().map(|name| (0, [*name, "", "", ""]));
+        let (ticket, departure) = lookups.join(names);
+        (ticket, departure.and_then(Departure::leave))
     }
 
     fn names<R>(flight: &Flight<R>) -> Vec<String> {
@@ -343,6 +404,39 @@ mod tests {
         let places = ticket.places.iter();
         let own: Vec<_> = places.map(|place| values[place.index].as_str()).collect();
         assert_eq!(own, ["b", "nonce"]);
+    }
+
+    #[test]
+    fn lookups_that_arrive_before_a_flight_leaves_are_in_it() {
+        let lookups = SharedLookups::<Vec<String>>::new(2);
+        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
+        let boarding = begin("a").unwrap();
+        assert!(begin("b").is_none());
+        let flight = boarding.leave().unwrap();
+        assert_eq!(names(&flight), ["a", "b"]);
+        assert!(begin("c").is_some_and(|next| next.leave().is_some()));
+        assert!(begin("d").is_none());
+        assert!(echo(flight, 0).is_some_and(|next| names(&next) == ["d"]));
+    }
+
+    #[test]
+    fn a_flight_without_lookups_ends() {
+        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
+        let boarding = begin("a").unwrap();
+        let full = (1..MAX_LOOKUPS).find_map(|_| begin("a")).unwrap();
+        assert!(boarding.leave().is_none());
+        assert!(begin("b").is_none());
+        assert!(echo(full.leave().unwrap(), 0).is_some());
+    }
+
+    #[test]
+    fn a_flight_that_was_dropped_before_it_left_lets_others_begin() {
+        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
+        drop(begin("a").unwrap());
+        let flight = begin("b").unwrap().leave().unwrap();
+        assert_eq!(names(&flight), ["a", "b"]);
     }
 
     #[test]
@@ -422,6 +516,7 @@ mod tests {
         ) {
             let lookups = SharedLookups::<Vec<Vec<String>>>::new(1);
             let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])));
+            let first = first.and_then(Departure::leave);
             // A name belongs to one slot.
             let slot = |name: &str| u16::from(name.ends_with('b'));
             let tickets: Vec<_> = all.iter().map(|names| {

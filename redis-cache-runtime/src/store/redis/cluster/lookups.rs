@@ -29,10 +29,10 @@ impl Cluster {
         if !purpose.is_large()
             && let Some(values) = self.look_up(names, deadline).await?
         {
-            return Ok(LookedUp::untracked(values));
+            return Ok(LookedUp::Own(Box::new(values)));
         }
         let values = self.read_slots(names, purpose, deadline).await?;
-        Ok(LookedUp::untracked(values))
+        Ok(LookedUp::Own(Box::new(values)))
     }
 
     /// Reads values in commands that lookups share. `None`: a slot has no known primary, or its node
@@ -65,7 +65,7 @@ impl Cluster {
             let Ok(found) = found else {
                 return Ok(None);
             };
-            for ((index, ..), value) in names.iter().zip(found.values) {
+            for ((index, ..), value) in names.iter().zip(found.into_values()) {
                 values[*index] = value;
             }
         }
