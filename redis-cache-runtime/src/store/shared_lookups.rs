@@ -6,12 +6,13 @@
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
 //! see.
 
+use std::future::poll_fn;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
-use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -50,7 +51,14 @@ struct State<R> {
 struct Batch<R> {
     names: BatchNames,
     lookups: usize,
-    reply: Arc<SetOnce<R>>,
+    reply: Arc<ReplySlot<R>>,
+}
+
+/// The reply to a batch, when it has arrived.
+struct ReplySlot<R> {
+    reply: OnceLock<R>,
+    /// The wakers of the lookups that wait for the reply.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 /// A flight that a lookup has begun. A task lets it leave and sends its batch.
@@ -75,7 +83,7 @@ pub(crate) struct Flight<R> {
 
 /// The access of one lookup to its values in the reply to the batch.
 pub(crate) struct Ticket<R> {
-    reply: Arc<SetOnce<R>>,
+    reply: Arc<ReplySlot<R>>,
     pub(crate) places: SmallVec<[Place; 4]>,
 }
 
@@ -176,7 +184,10 @@ impl<R> Batch<R> {
         Self {
             names,
             lookups: 0,
-            reply: Arc::new(SetOnce::new()),
+            reply: Arc::new(ReplySlot {
+                reply: OnceLock::new(),
+                wakers: Mutex::default(),
+            }),
         }
     }
 
@@ -184,6 +195,43 @@ impl<R> Batch<R> {
         self.lookups >= MAX_LOOKUPS
             || self.names.bytes.len() >= MAX_NAMES
             || self.lookups.saturating_mul(mean_reply) >= MAX_REPLY
+    }
+}
+
+impl<R> ReplySlot<R> {
+    fn get(&self) -> Option<&R> {
+        self.reply.get()
+    }
+
+    fn set(&self, reply: R) {
+        // A batch is given one reply.
+        let _ = self.reply.set(reply);
+        let wakers = std::mem::take(&mut *self.wakers());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Polls for the reply. `place` is the index of the waker of the lookup, if it has one already.
+    fn poll(&self, cx: &mut Context<'_>, place: &mut Option<usize>) -> Poll<&R> {
+        if let Some(reply) = self.get() {
+            return Poll::Ready(reply);
+        }
+        let mut wakers = self.wakers();
+        // The reply may have arrived before the lock was taken. Then no waker is called any more.
+        if let Some(reply) = self.get() {
+            return Poll::Ready(reply);
+        }
+        if let Some(waker) = place.and_then(|place| wakers.get_mut(place)) {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Some(wakers.len());
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Locks the wakers. No code panics in a critical section.
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -229,8 +277,7 @@ impl<R> Flight<R> {
     /// about the length of replies. Returns the flight of the lookups that have arrived meanwhile, unless
     /// more than `max_flights` flights were on their way.
     pub(crate) fn land(mut self, reply: R, length: Option<usize>) -> Option<Self> {
-        // A batch is given one reply.
-        let _ = self.batch.reply.set(reply);
+        self.batch.reply.set(reply);
         let mut state = self.lookups.state();
         if let Some(length) = length {
             let mean = length / self.batch.lookups.max(1);
@@ -262,7 +309,9 @@ impl<R> Ticket<R> {
 
     /// Waits for the reply until a deadline. `None`: the reply is late, for this lookup only.
     pub(crate) async fn wait(&self, deadline: Instant) -> Option<&R> {
-        match timeout_at(deadline, self.reply.wait()).await {
+        let mut place = None;
+        let arrival = poll_fn(|cx| self.reply.poll(cx, &mut place));
+        match timeout_at(deadline, arrival).await {
             Ok(reply) => Some(reply),
             Err(_) => self.if_arrived().await,
         }
@@ -507,6 +556,29 @@ mod tests {
         assert!(echo(next, 0).is_none());
         let later = Instant::now() + Duration::from_secs(60);
         assert_eq!(other.wait(later).await.unwrap(), &["b"]);
+    }
+
+    #[tokio::test]
+    async fn every_lookup_of_a_flight_is_woken_when_it_lands() {
+        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (ticket, flight) = join(&lookups, &["a"]);
+        let (second, _) = join(&lookups, &["b"]);
+        let (third, _) = join(&lookups, &["c"]);
+        let later = Instant::now() + Duration::from_secs(60);
+        let wait = |ticket: Ticket<_>| {
+            // Another waker takes the place of the first one.
+            let mut waiting = Box::pin(async move { ticket.wait(later).await.is_some() });
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+            tokio::spawn(waiting)
+        };
+        let waiting = [ticket, second, third].map(wait);
+        tokio::task::yield_now().await;
+        let next = echo(flight.unwrap(), 0).unwrap();
+        assert!(echo(next, 0).is_none());
+        for arrived in waiting {
+            assert!(arrived.await.unwrap());
+        }
     }
 
     proptest! {
