@@ -1,6 +1,6 @@
-//! Lookups that share commands. If there are fewer batches on their way than connections, a lookup leaves
-//! as soon as the requests that are ready have had time to join it. Otherwise it waits for others. They
-//! leave together when a reply arrives, or when the batch is full.
+//! Lookups that share commands. If fewer batches are on their way than there are connections, a lookup
+//! leaves as soon as the requests that are ready have had time to join it. Otherwise it waits for
+//! others. They leave together when a reply arrives, or when the batch is full.
 //!
 //! A command reads each name only once. A lookup uses only a command that was not yet sent when the
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must

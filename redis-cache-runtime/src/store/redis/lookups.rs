@@ -24,8 +24,8 @@ pub(super) type Values = SmallVec<[(Option<Bytes>, Incarnation); 4]>;
 /// The reply to the commands of a batch.
 pub(super) type BatchReply = Result<Answers, Fault>;
 
-/// The values of a lookup. Values that came in a command of other lookups too are copied out of the reply
-/// only where they are needed, because every future on the way would move them.
+/// The values of a lookup. Values in a reply that lookups share are taken out of it only where they are
+/// needed, because every future on the way would move them.
 pub(super) enum LookedUp {
     /// The reply to the batch has arrived, and the server accepted the commands of this lookup.
     Shared(Ticket<BatchReply>),

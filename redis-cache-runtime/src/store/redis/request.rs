@@ -90,7 +90,7 @@ impl Purpose {
     }
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     pub(super) fn purpose(self) -> Purpose {
         match self {
             Self::One(_, purpose) | Self::Many(_, purpose) => purpose,
