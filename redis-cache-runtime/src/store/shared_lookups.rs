@@ -449,7 +449,7 @@ mod tests {
         let next = echo(flight.unwrap(), 0).unwrap();
         assert_eq!(names(&next), ["a", "nonce", "b"]);
         assert!(echo(next, 0).is_none());
-        let values = ticket.reply.get().unwrap();
+        let values = ticket.reply().unwrap();
         let places = ticket.places.iter();
         let own: Vec<_> = places.map(|place| values[place.index].as_str()).collect();
         assert_eq!(own, ["b", "nonce"]);
@@ -607,7 +607,7 @@ mod tests {
             prop_assert_eq!(once.len(), values.iter().flatten().count());
             prop_assert!(next.land(values, Some(0)).is_none());
             for (names, ticket) in all.iter().zip(tickets) {
-                let values = ticket.reply.get().unwrap();
+                let values = ticket.reply().unwrap();
                 prop_assert_eq!(names.len(), ticket.places.len());
                 for (name, place) in names.iter().zip(&ticket.places) {
                     prop_assert_eq!(name, &values[place.command][place.index]);
