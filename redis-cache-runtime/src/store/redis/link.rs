@@ -467,7 +467,7 @@ impl Opener {
         let mut reply: RedisFuture<'_, Value> = connection.req_packed_command(&command);
         let (mut deadline, mut received) = (pulse.deadline, pulse.received);
         let reply = loop {
-            match until(deadline, &mut reply).await {
+            match until(deadline, reply.as_mut()).await {
                 Ok(reply) => break reply,
                 Err(_) if on.shared.health.received() == received => return Some(Loss::Hung),
                 // A large reply is arriving.
