@@ -137,7 +137,7 @@ impl Flights {
         }
     }
 
-    /// Leads the run that refreshes an address, unless another request fills it already.
+    /// Leads the run that refreshes an address, unless another request fills or refreshes it already.
     pub(crate) fn refresh(self: &Arc<Self>, at: &Address) -> Option<Lead> {
         self.enter(at, true).ok()
     }

@@ -95,8 +95,8 @@ fn an_eviction_of_what_is_stored() {
     });
 }
 
-/// The key contains the query, so that one path has several entries. An eviction of the handler removes
-/// all of them.
+/// The key contains the query, so that one path has several entries. An eviction that names the handler
+/// evicts the key without its query, and so all of them.
 #[test]
 fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {

@@ -31,7 +31,7 @@ use crate::observe::Writes;
 pub enum Lookup {
     /// The reply is known; `None` after it was returned.
     Found(Option<Response>),
-    /// The store or a key function has to be waited for.
+    /// The reply may have to be waited for.
     Waiting(BoxFuture<'static, Result<Response, Read>>),
 }
 
@@ -123,7 +123,8 @@ fn reply_with(
     reply.finish(engine, request.route.name(), groups)
 }
 
-/// Forwards a request to the handler, because the request is not allowed to use the cache.
+/// Forwards a request to the handler, because the request is not allowed to use the cache. A read with
+/// `only-if-cached` gets a 504 instead.
 fn bypass(
     engine: Engine,
     request: ReadRequest,
@@ -142,8 +143,8 @@ fn bypass(
     Err(Read::bypass(engine, request, groups, status, Vec::new()))
 }
 
-/// Forwards an unsafe request to the handler. If the handler succeeds, the entry of the same URL is
-/// evicted (RFC 9111 §4.4).
+/// Forwards an unsafe request to the handler. If the handler succeeds, the entries of the same path
+/// are evicted, whatever their query (RFC 9111 §4.4).
 async fn invalidate(
     engine: Engine,
     mut request: ReadRequest,

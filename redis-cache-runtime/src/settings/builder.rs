@@ -271,8 +271,9 @@ impl Settings {
     }
 
     /// Delays the response to a write by one [`pulse`](Self::pulse) and one
-    /// [`near_cache_window`](Self::near_cache_window) if its eviction has not reached Redis. A client that has received the response then never reads the old entry. *Default:* false:
-    /// the response is sent at once, with `X-Redis-Cache: PENDING`.
+    /// [`near_cache_window`](Self::near_cache_window) if its eviction has not reached Redis. A client
+    /// that has received the response then never reads the old entry. *Default:* false: the response is
+    /// sent at once, with `X-Redis-Cache: PENDING`.
     #[must_use]
     pub fn hold_pending(mut self, hold: bool) -> Self {
         self.hold_pending = hold;
@@ -301,7 +302,7 @@ impl Settings {
         self
     }
 
-    /// Logs a warning when the first connection is opened, if [`default_ttl`](Self::default_ttl) is zero
+    /// Logs a warning once, when a connection is opened, if [`default_ttl`](Self::default_ttl) is zero
     /// and Redis never evicts keys without expiry, because `maxmemory` is not set or `maxmemory-policy`
     /// does not evict them. *Default:* true.
     #[must_use]
@@ -387,10 +388,10 @@ impl Settings {
     /// Sets the time for which copies in a near cache are served after a reply of Redis has proved that
     /// they are current. While copies are served, each connection of the near cache is used four times
     /// in this time. If a process does not answer, for example because it has died, evictions first wait
-    /// for the window of that process. Then the process is taken off the list, and later evictions do
-    /// not wait for it. Use the same value in all processes, with and without a near cache: if Redis
-    /// loses the list of the processes with near caches, an eviction waits for the window that is set in
-    /// the process that sends it. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
+    /// for the window of that process. Then the process is removed from the list of processes with near
+    /// caches, which is in Redis, and later evictions do not wait for it. Use the same value in all
+    /// processes, with and without a near cache: if Redis loses the list, an eviction waits for the
+    /// window that is set in the process that sends it. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
     ///
     /// # Errors
     ///
@@ -426,10 +427,11 @@ impl Settings {
     ///
     /// * `hit`: the client gets a stored response.
     /// * `fwd`: the handler was needed, for one of these reasons: no response is stored for the key
-    ///   (`uri-miss`) or for this variant of it (`miss`); the stored response is `stale`; the request does
-    ///   not allow this stored response, or allows none, for example by its directives or by
-    ///   `Authorization` (`request`); the method is not cached (`method`); the cache is not used, as for
-    ///   every write, and for every read while the store is unreachable (`bypass`).
+    ///   (`uri-miss`) or for this variant of it (`miss`; also if the request joined the run of another
+    ///   request without a lookup of its own); the stored response is `stale`; the request does not allow
+    ///   this stored response, or allows none, for example by its directives or by `Authorization`
+    ///   (`request`); the method is not cached (`method`); the cache is not used, as for every write, and
+    ///   for every read while the store is unreachable (`bypass`).
     /// * `fwd-status`: the status code of the handler, if the client gets another one: a 304 because
     ///   the precondition of the request is false, or the status of a stored response because the
     ///   handler failed (`stale_if_error`). A panic counts as 500.

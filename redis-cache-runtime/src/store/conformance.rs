@@ -1,4 +1,4 @@
-//! Tests of the store protocol, which run against every store.
+//! Tests of the store protocol, which run against every store, and one test of the memory store alone.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

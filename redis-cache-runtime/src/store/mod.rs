@@ -3,14 +3,14 @@
 //! A nonce is a random value in the store. The eviction of a group deletes the nonce of the group, and
 //! the next lease draws a new one. An entry is stamped with the nonces that its groups had before its
 //! handler ran. The entry is reused only while all these nonces are current. To store an entry, a fill
-//! needs a lease that was taken before the handler ran. The eviction of a key deletes its entry and its
-//! lease. So if a fill began before an eviction, its response is never served after the eviction: its
-//! stamps no longer match, or its lease is lost.
+//! needs a lease that was taken before the handler ran. The eviction of a key deletes its entry, its
+//! lease and the nonce of its variants. So if a fill began before an eviction, its response is never
+//! served after the eviction: its stamps no longer match, or its lease is lost.
 //!
-//! For the fills of some leases, other processes wait. Such a lease is short and is renewed while the
-//! handler runs, so that no process waits long for one that died. The lease of a write, of a stream or of
-//! a read that nobody waits for is held for the whole time limit of the run, and has a bit set in its
-//! token: other processes do not wait for its fill.
+//! Some leases are held for fills that other processes wait for. Such a lease is short and is renewed
+//! while the handler runs, so that no process waits long for one that died. The lease of a write, of a
+//! stream or of a read that nobody waits for is held for the whole time limit of the run, and has a bit
+//! set in its token: other processes do not wait for its fill.
 
 #[cfg(test)]
 mod conformance;
@@ -170,15 +170,15 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Returns the index, within the stamps of an entry that is stamped by its key, of the nonce that all
-/// variants of the key share.
+/// Returns the index of the nonce that all variants of a key share, among the stamps of an entry. The
+/// entry must be stamped by its key.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())
 }
 
 impl Lease {
-    /// Completes a lease. If a write is stamped with the nonce of the variants of its key, it draws a
-    /// new one, so that the other variants do not outlive the write.
+    /// Completes a lease. If the entry of a write is stamped with the nonce of the variants of its key,
+    /// draws a new nonce, so that the other variants do not outlive the write.
     ///
     /// `nonces` are those of [`LeaseTerms::nonces`].
     fn new(
@@ -343,7 +343,7 @@ impl Store {
         None
     }
 
-    /// Returns whether this process has entries or copies of entries in its memory.
+    /// Returns whether the store keeps entries, or copies of entries, in the memory of this process.
     pub(crate) fn answers_at_once(&self) -> bool {
         match self {
             #[cfg(feature = "memory")]
@@ -380,7 +380,7 @@ impl Store {
         }
     }
 
-    /// Summarizes the lookups on their way, for the model checker.
+    /// Summarizes the lookups on their way and the near caches, for the model checker.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> String {
         match self {

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use self::near::NearProcess;
 pub(crate) use self::tracking::{Nodes, Tracking};
-use super::shared_lookups::{Flight, Place, SharedLookups, Ticket};
+use super::shared_lookups::{Departure, Flight, Place, SharedLookups, Ticket};
 use super::{
     Claim, Claimed, EvictionError, Found, Incarnation, Lease, LeaseTerms, MemoryStore, Nonce, Token,
 };
@@ -137,9 +137,9 @@ impl InterleavedStore {
         let sent = self.sent.lock().unwrap().clone();
         let sent = sent.filter(|_| self.broken == Broken::JoinsSentLookups);
         let ticket = sent.unwrap_or_else(|| {
-            let (ticket, flight) = lookups.join(looked_up);
+            let (ticket, departure) = lookups.join(looked_up);
             let ticket = Arc::new(ticket);
-            if let Some(flight) = flight {
+            if let Some(flight) = departure.and_then(Departure::leave) {
                 self.gate.observe("sends a lookup");
                 *self.sent.lock().unwrap() = Some(Arc::clone(&ticket));
                 self.spawn_lookups(flight);

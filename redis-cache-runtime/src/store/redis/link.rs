@@ -40,7 +40,7 @@ struct Opener {
     server_state: Arc<ServerState>,
     /// The connection is for a near cache: the server is asked to track what is read on it.
     is_tracked: bool,
-    /// Redis has been unreachable since the last connection was lost.
+    /// Since the last connection was opened, Redis was unreachable for a time, or was replaced.
     was_away: AtomicBool,
 }
 
@@ -97,7 +97,8 @@ impl Link {
         self.reconnecting.current().map(Connected::now)
     }
 
-    /// Returns whether a request may be sent: the connection is trusted, or has not been needed yet.
+    /// Returns whether a request may be sent: the connection is trusted, has not been needed yet, or will be
+    /// replaced first.
     pub(super) fn is_usable(&self) -> bool {
         self.reconnecting.is(|availability| match availability {
             Availability::Idle => true,
@@ -106,7 +107,7 @@ impl Link {
         })
     }
 
-    /// Returns whether the connection leads to a primary that replaced another a short time ago.
+    /// Returns whether the connection leads to a primary that has replaced another and is still settling.
     pub(super) fn has_moved(&self) -> bool {
         self.reconnecting.is(|availability| match availability {
             Availability::Up(connected) => connected.has_moved(),
@@ -201,12 +202,14 @@ impl Connected {
         self.shared.incarnation
     }
 
-    /// Returns the trust in replies that arrive by a deadline.
+    /// Returns the trust until a deadline or, if that trust ends before, the trust now. So trust in a
+    /// reply is checked again when the reply has arrived.
     pub(super) fn trust(&self, deadline: Instant) -> Trust {
         self.shared.trust(deadline)
     }
 
-    /// Returns whether the primary replaced another, which other processes may not know yet.
+    /// Returns whether the primary has replaced another and is still settling: other processes may not
+    /// know the new primary yet.
     fn has_moved(&self) -> bool {
         self.shared.generation > 1 && self.trust(Instant::now()) == Trust::Doubted(Fault::Settling)
     }
@@ -467,7 +470,7 @@ impl Opener {
         let mut reply: RedisFuture<'_, Value> = connection.req_packed_command(&command);
         let (mut deadline, mut received) = (pulse.deadline, pulse.received);
         let reply = loop {
-            match until(deadline, &mut reply).await {
+            match until(deadline, reply.as_mut()).await {
                 Ok(reply) => break reply,
                 Err(_) if on.shared.health.received() == received => return Some(Loss::Hung),
                 // A large reply is arriving.

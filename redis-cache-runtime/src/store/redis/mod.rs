@@ -39,7 +39,6 @@ use self::commands::{
 };
 pub use self::handle::Redis;
 use self::large::LargeEntries;
-use self::lookups::LookedUp;
 use self::replies::Replies;
 use self::request::Purpose;
 use self::servers::{Command, Servers};
@@ -126,11 +125,11 @@ impl RedisStore {
     ) -> Result<(Found, Vec<Arc<TrackedConnection>>), Fault> {
         let names = || self.names.looked_up(at, holder);
         let purpose = self.large.lookup(self.names.entry(at));
-        let LookedUp { values, tracked } = self.servers.read(names, purpose).await?;
-        let found = Found::of_values(values.into_iter(), (at, holder), &self.names);
+        let looked_up = self.servers.read(names, purpose).await?;
+        let found = looked_up.found((at, holder), &self.names);
         let length = found.entry.as_ref().map_or(0, FoundEntry::len);
         self.large.note(self.names.entry(at), length);
-        Ok((found, tracked))
+        Ok((found, looked_up.tracked()))
     }
 
     pub(crate) async fn lease(

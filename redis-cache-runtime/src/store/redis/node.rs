@@ -1,5 +1,6 @@
 //! One server, over as many connections as the settings allow.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -202,9 +203,10 @@ async fn send_on(
     let purpose = request.purpose();
     let moment = connected.moment(deadline);
     let sent = connected.tracked().map(|_| near::now());
-    let mut reply = request.send(&mut connected.connection);
-    let end = until(deadline, &mut reply).await.map(refused_by_all);
-    drop(reply);
+    let end = {
+        let reply = pin!(request.send(&mut connected.connection));
+        until(deadline, reply).await.map(refused_by_all)
+    };
     link.note(&end, purpose, connected);
     let value = result(end)?;
     if purpose.is_lookup() {

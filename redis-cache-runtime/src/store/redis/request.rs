@@ -1,11 +1,12 @@
 //! Requests to one server, and their time budgets.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Cmd, Pipeline, RedisFuture, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::end::{End, refuses_evictions};
@@ -89,18 +90,18 @@ impl Purpose {
     }
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     pub(super) fn purpose(self) -> Purpose {
         match self {
             Self::One(_, purpose) | Self::Many(_, purpose) => purpose,
         }
     }
 
-    /// Boxed, because the future is large and every future around it is moved with it.
-    pub(super) fn send(self, connection: &'a mut MultiplexedConnection) -> RedisFuture<'a, Value> {
+    /// Sends the commands and waits for the replies.
+    pub(super) async fn send(self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
         match self {
-            Self::One(command, _) => connection.req_packed_command(command),
-            Self::Many(commands, _) => Box::pin(async move {
+            Self::One(command, _) => connection.send_packed_command(command).await,
+            Self::Many(commands, _) => {
                 let replies = connection
                     .req_packed_commands(commands, 0, commands.len())
                     .await?;
@@ -108,7 +109,7 @@ impl<'a> Request<'a> {
                     Some(refusal) => refusal.clone().extract_error(),
                     None => Ok(Value::Array(replies)),
                 }
-            }),
+            }
         }
     }
 }
@@ -119,7 +120,10 @@ pub(super) fn refuses_all(reply: &Value) -> bool {
 }
 
 /// Waits for a reply. A reply that arrived while this process had no time to read it is not late.
-pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) -> End<T> {
+pub(super) async fn until<T>(
+    deadline: Instant,
+    mut reply: Pin<&mut (impl Future<Output = RedisResult<T>> + ?Sized)>,
+) -> End<T> {
     match timeout_at(deadline, reply.as_mut()).await {
         Ok(reply) => Ok(reply),
         // Boxed, because it is rare.
@@ -127,7 +131,10 @@ pub(super) async fn until<T>(deadline: Instant, reply: &mut RedisFuture<'_, T>) 
     }
 }
 
-async fn if_arrived<T>(reply: &mut RedisFuture<'_, T>, late: End<T>) -> End<T> {
+async fn if_arrived<T>(
+    mut reply: Pin<&mut (impl Future<Output = RedisResult<T>> + ?Sized)>,
+    late: End<T>,
+) -> End<T> {
     // Once for the task that reads from the socket, and once for the task that dispatches the reply.
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;

@@ -32,7 +32,7 @@ impl Cluster {
             return Ok(found);
         }
         let values = self.read_slots(names, purpose, deadline).await?;
-        Ok(LookedUp::untracked(values))
+        Ok(LookedUp::own(values, Vec::new()))
     }
 
     /// Reads values in commands that lookups share. `None`: a slot has no known primary, or its node
@@ -62,17 +62,17 @@ impl Cluster {
         let mut all = Vec::new();
         for ((_, names), found) in by_node.iter().zip(join_all(lookups).await) {
             let found = found.inspect_err(|fault| self.maps.refresh_after(fault))?;
-            let Ok(mut found) = found else {
+            let Ok(found) = found else {
                 return Ok(None);
             };
-            for ((index, ..), value) in names.iter().zip(found.values.drain(..)) {
+            for ((index, ..), value) in names.iter().zip(found.values()) {
                 values[*index] = value;
             }
             all.push(found);
         }
         let membership = self.membership.as_ref();
         let tracked = membership.map_or_else(Vec::new, |it| it.read_on(all.into_iter()));
-        Ok(Some(LookedUp { values, tracked }))
+        Ok(Some(LookedUp::own(values, tracked)))
     }
 
     /// Reads values with one command for each slot, and follows redirections.

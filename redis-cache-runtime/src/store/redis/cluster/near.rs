@@ -68,7 +68,7 @@ impl Membership {
         };
         let mut on = vec![member];
         for lookup in lookups {
-            match lookup.tracked.first() {
+            match lookup.tracked().first() {
                 None => return Vec::new(),
                 Some(reader) if Arc::ptr_eq(reader, &on[0]) => {}
                 Some(reader) => on.push(Arc::clone(reader)),
