@@ -13,8 +13,8 @@ use bytes::Bytes;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use crate::rivals;
 use crate::server::AppState;
+use crate::{rivals, shared_mget};
 
 /// The lifetime of entries in seconds: no entry expires while the bench runs.
 pub(crate) const TTL: u64 = 3600;
@@ -51,6 +51,7 @@ candidates! {
     Bare = "(a)  bare handler",
     Get = "(b)  hand-written GET",
     Mget = "(b2) hand-written MGET of 2",
+    SharedMget = "(b3) hand-written shared MGET",
     Redis = "(c)  #[cached] on Redis",
     Memory = "(d)  #[cached] in memory",
     Near = "(n)  #[cached] on Redis, near cache",
@@ -71,6 +72,7 @@ impl Candidate {
             Self::Bare => (get(bare), unused()),
             Self::Get => (get(by_get), unused()),
             Self::Mget => (get(by_mget), unused()),
+            Self::SharedMget => (get(shared_mget::by_shared_mget), unused()),
             Self::Redis => (get(by_attribute), Cache::connect(settings(redis)).unwrap()),
             Self::Memory => (get(by_attribute), Cache::in_memory_with(settings(redis))),
             Self::Near => {
@@ -146,7 +148,7 @@ async fn by_get(
     State(body): State<Bytes>,
     State(mut redis): State<MultiplexedConnection>,
 ) -> Result<Response, StatusCode> {
-    let name = format!("bench:product:{id}");
+    let name = product_name(id);
     let found: Option<Bytes> = redis.get(&name).await.map_err(failed)?;
     found_or_stored(found, &mut redis, &name, body).await
 }
@@ -157,16 +159,21 @@ async fn by_mget(
     State(body): State<Bytes>,
     State(mut redis): State<MultiplexedConnection>,
 ) -> Result<Response, StatusCode> {
-    let name = format!("bench:product:{id}");
+    let name = product_name(id);
     let (found, _): (Option<Bytes>, Bytes) = redis.mget((&name, NONCE)).await.map_err(failed)?;
     found_or_stored(found, &mut redis, &name, body).await
+}
+
+/// Returns the name of a product in Redis.
+pub(crate) fn product_name(id: u64) -> String {
+    format!("bench:product:{id}")
 }
 
 /// The second name that [`by_mget`] reads; its value is 16 bytes long.
 pub(crate) const NONCE: &str = "bench:nonce";
 
 /// Responds with what was found, or produces the body and stores it.
-async fn found_or_stored(
+pub(crate) async fn found_or_stored(
     found: Option<Bytes>,
     redis: &mut MultiplexedConnection,
     name: &str,

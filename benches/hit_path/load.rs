@@ -29,6 +29,7 @@ pub(crate) struct Load {
 
 /// The rate and the latencies of a round.
 pub(crate) struct Sample {
+    pub(crate) requests: usize,
     pub(crate) per_second: f64,
     pub(crate) p50_micros: f64,
     pub(crate) p99_micros: f64,
@@ -36,9 +37,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     fn of(latencies: Vec<Duration>, elapsed: Duration) -> Self {
-        let per_second = latencies.len() as f64 / elapsed.as_secs_f64();
+        let requests = latencies.len();
+        let per_second = requests as f64 / elapsed.as_secs_f64();
         let latencies: Spread = latencies.into_iter().collect();
         Self {
+            requests,
             per_second,
             p50_micros: latencies.percentile(50) * 1000.0,
             p99_micros: latencies.percentile(99) * 1000.0,

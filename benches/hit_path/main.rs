@@ -30,6 +30,7 @@ mod load;
 mod median;
 mod rivals;
 mod server;
+mod shared_mget;
 #[path = "../common/spread.rs"]
 mod spread;
 mod table;

@@ -15,11 +15,13 @@ use tokio::net::TcpSocket;
 use crate::candidates::{self, Candidate};
 use crate::load::Load;
 use crate::rivals::REDIS_VARIABLE;
+use crate::shared_mget::SharedLookups;
 
 #[derive(Clone, FromRef)]
 pub(crate) struct AppState {
     body: Bytes,
     cache: Cache,
+    lookups: SharedLookups,
     redis: MultiplexedConnection,
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn serve(candidate: &str, size: &str, threads: &str, redis: &str) {
         let state = AppState {
             body,
             cache,
+            lookups: SharedLookups::start(connection.clone()),
             redis: connection,
         };
         let app = Router::new()

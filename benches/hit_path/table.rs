@@ -7,11 +7,14 @@ use crate::throughput::{ALL_ROUNDS, Measured};
 
 const LOADS: [Load; 3] = [Load::small(1, 1), Load::small(1, 32), Load::small(1, 128)];
 
+/// The load under which instructions are counted.
+const COUNTED: Load = Load::small(1, 8);
+
 pub(crate) fn print() {
     let measured = LOADS.map(Measured::under);
     let instructions: Vec<f64> = Candidate::ALL
         .iter()
-        .map(|candidate| counts::instructions(*candidate, LOADS[0].size))
+        .map(|candidate| counts::instructions(*candidate, COUNTED))
         .collect();
     println!(
         "\nHITs of {} bytes from a server with {} worker thread. c: connections. Requests per second are medians\n\
@@ -28,7 +31,7 @@ pub(crate) fn print() {
     for &candidate in Candidate::ALL {
         print!("| {} ", candidate.markdown());
         for measured in &measured {
-            let per_second = measured.median(candidate, |sample| sample.per_second);
+            let per_second = measured.median(candidate, |round| round.sample.per_second);
             let ratio = measured.ratio(candidate, Candidate::Bare);
             print!("| {} ({ratio:.2}) ", grouped(per_second));
         }

@@ -1,7 +1,7 @@
-//! Lookups that share commands. If fewer batches are on their way than there are connections, a lookup
-//! leaves as soon as the requests that are ready have had time to join it. Otherwise it waits,
-//! and others may join it. They leave together when the reply to another batch arrives, or when their own
-//! batch is full.
+//! Lookups that share commands. A lookup leaves at once if no other is on its way. If fewer batches are on
+//! their way than there are connections, it leaves as soon as the requests that are ready have had time
+//! to join it. Otherwise it waits, and others may join it. They leave together when the reply to another
+//! batch arrives, or when their own batch is full.
 //!
 //! A command reads each name only once. A lookup uses only a command that was not yet sent when the
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
@@ -37,7 +37,9 @@ pub(crate) struct SharedLookups<R> {
 }
 
 struct State<R> {
-    /// The number of flights, including one that is boarding.
+    /// A lookup is on its way alone. No other lookup waits for it.
+    is_one_alone: bool,
+    /// The number of other flights, including one that is boarding.
     flights: usize,
     /// A flight is boarding: when it leaves, it takes the lookups that are waiting.
     is_boarding: bool,
@@ -62,8 +64,11 @@ struct ReplySlot<R> {
     wakers: Mutex<Vec<Waker>>,
 }
 
-/// A flight that a lookup has begun. A task lets it leave and sends its batch.
+/// A flight that a lookup has begun. Except for a lookup that is alone, a task lets the flight leave and
+/// sends its batch, so that the flight does not depend on any of the requests.
 pub(crate) enum Departure<R> {
+    /// No other lookup is on its way. The request sends the batch itself, because that is faster.
+    Alone(Flight<R>),
     /// The batch is full.
     Full(Flight<R>),
     /// When the flight leaves, it takes the lookups that are waiting.
@@ -76,10 +81,11 @@ pub(crate) struct Boarding<R> {
     has_left: bool,
 }
 
-/// A batch on its way. A task sends it, so that it does not depend on any of the requests.
+/// A batch on its way.
 pub(crate) struct Flight<R> {
     lookups: Arc<SharedLookups<R>>,
     batch: Batch<R>,
+    is_alone: bool,
 }
 
 /// The access of one lookup to its values in the reply to the batch.
@@ -118,6 +124,7 @@ impl<R> SharedLookups<R> {
         Arc::new(Self {
             max_flights,
             state: Mutex::new(State {
+                is_one_alone: false,
                 flights: 0,
                 is_boarding: false,
                 waiting: None,
@@ -128,7 +135,7 @@ impl<R> SharedLookups<R> {
     }
 
     /// Adds a lookup of names, each with its slot, to those that wait. If a departure is returned, the
-    /// caller spawns a task that lets the flight leave and sends its batch.
+    /// caller sees to it that the batch is sent.
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
@@ -144,25 +151,31 @@ impl<R> SharedLookups<R> {
         let reply = Arc::clone(&batch.reply);
         let ticket = Ticket { reply, places };
         let mean_reply = state.mean_reply;
-        let departure = match state.waiting.take_if(|batch| batch.is_full(mean_reply)) {
-            Some(batch) => Departure::Full(self.flight(batch)),
-            None if state.flights < self.max_flights && !state.is_boarding => {
-                state.is_boarding = true;
-                Departure::Boarding(Boarding {
-                    lookups: Arc::clone(self),
-                    has_left: false,
-                })
-            }
-            None => return (ticket, None),
+        let is_alone = state.flights == 0 && !state.is_one_alone;
+        let departure = if let Some(batch) = waiting.take_if(|batch| batch.is_full(mean_reply)) {
+            state.flights += 1;
+            Some(Departure::Full(self.flight(batch, false)))
+        } else if let Some(batch) = waiting.take_if(|batch| is_alone && batch.lookups == 1) {
+            state.is_one_alone = true;
+            Some(Departure::Alone(self.flight(batch, true)))
+        } else if state.flights < self.max_flights && !state.is_boarding {
+            state.flights += 1;
+            state.is_boarding = true;
+            let lookups = Arc::clone(self);
+            let has_left = false;
+            Some(Departure::Boarding(Boarding { lookups, has_left }))
+        } else {
+            None
         };
-        state.flights += 1;
-        (ticket, Some(departure))
+        (ticket, departure)
     }
 
-    fn flight(self: &Arc<Self>, batch: Batch<R>) -> Flight<R> {
+    fn flight(self: &Arc<Self>, batch: Batch<R>, is_alone: bool) -> Flight<R> {
+        let lookups = Arc::clone(self);
         Flight {
-            lookups: Arc::clone(self),
+            lookups,
             batch,
+            is_alone,
         }
     }
 
@@ -171,7 +184,11 @@ impl<R> SharedLookups<R> {
     pub(crate) fn summary(&self) -> String {
         let state = self.state();
         let waiting = state.waiting.as_ref().map(|batch| batch.lookups);
-        format!("{} {} {waiting:?}", state.flights, state.is_boarding)
+        let is_boarding = state.is_boarding;
+        format!(
+            "{} {} {is_boarding} {waiting:?}",
+            state.is_one_alone, state.flights
+        )
     }
 
     /// Locks the state. A panic in a critical section leaves it consistent.
@@ -240,7 +257,7 @@ impl<R> Departure<R> {
     /// Lets the flight leave. `None`: the lookups have left in another flight.
     pub(crate) fn leave(self) -> Option<Flight<R>> {
         match self {
-            Self::Full(flight) => Some(flight),
+            Self::Alone(flight) | Self::Full(flight) => Some(flight),
             Self::Boarding(boarding) => boarding.leave(),
         }
     }
@@ -253,7 +270,7 @@ impl<R> Boarding<R> {
         state.is_boarding = false;
         drop(state);
         self.has_left = true;
-        Some(self.lookups.flight(batch))
+        Some(self.lookups.flight(batch, false))
     }
 }
 
@@ -285,19 +302,29 @@ impl<R> Flight<R> {
             state.mean_reply = (state.mean_reply * 7 + mean) / 8;
         }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
-        let is_within_limit = state.flights <= self.lookups.max_flights;
-        let next = state.waiting.take_if(|_| is_within_limit);
-        state.flights -= usize::from(next.is_none());
+        let takes_waiting = !self.is_alone && state.flights <= self.lookups.max_flights;
+        let next = state.waiting.take_if(|_| takes_waiting);
+        if next.is_none() {
+            self.end(&mut state);
+        }
         drop(state);
-        next.map(|batch| self.lookups.flight(batch))
+        next.map(|batch| self.lookups.flight(batch, false))
+    }
+
+    fn end(&self, state: &mut State<R>) {
+        if self.is_alone {
+            state.is_one_alone = false;
+        } else {
+            state.flights -= 1;
+        }
     }
 }
 
 impl<R> Drop for Flight<R> {
-    /// Lets the next lookup leave, if the task was dropped with its runtime.
+    /// Lets the next lookup leave, if the request was dropped, or the task with its runtime.
     fn drop(&mut self) {
         if self.batch.reply.get().is_none() {
-            self.lookups.state().flights -= 1;
+            self.end(&mut self.lookups.state());
         }
     }
 }
@@ -417,6 +444,13 @@ mod tests {
         (ticket, departure.and_then(Departure::leave))
     }
 
+    /// Returns lookups of which one is on its way alone.
+    fn with_one_alone<R>(max_flights: usize) -> (Arc<SharedLookups<R>>, Departure<R>) {
+        let lookups = SharedLookups::new(max_flights);
+        let (_, alone) = lookups.join(std::iter::once((0, ["alone", "", "", ""])));
+        (lookups, alone.unwrap())
+    }
+
     fn names<R>(flight: &Flight<R>) -> Vec<String> {
         let names = flight.names().commands().flatten();
         names
@@ -434,14 +468,28 @@ mod tests {
     fn a_lookup_that_is_alone_leaves_at_once() {
         let lookups = SharedLookups::new(1);
         for _ in 0..2 {
-            let (_, flight) = join(&lookups, &["a"]);
-            assert!(echo(flight.unwrap(), 0).is_none());
+            let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])));
+            let Some(Departure::Alone(flight)) = departure else {
+                panic!("the lookup waits for others");
+            };
+            // Another lookup waits for a flight of its own.
+            let (_, other) = join(&lookups, &["b"]);
+            assert!(echo(flight, 0).is_none());
+            assert!(echo(other.unwrap(), 0).is_none());
         }
     }
 
     #[test]
+    fn a_lookup_that_is_alone_and_dropped_lets_another_leave_alone() {
+        let (lookups, alone) = with_one_alone::<Vec<String>>(1);
+        drop(alone);
+        let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])));
+        assert!(matches!(departure, Some(Departure::Alone(_))));
+    }
+
+    #[test]
     fn lookups_that_arrive_during_a_flight_leave_together_with_each_name_once() {
-        let lookups = SharedLookups::new(1);
+        let (lookups, _alone) = with_one_alone(1);
         let (_, flight) = join(&lookups, &["a", "nonce"]);
         let (_, none) = join(&lookups, &["a", "nonce"]);
         assert!(none.is_none());
@@ -458,7 +506,7 @@ mod tests {
 
     #[test]
     fn lookups_that_arrive_before_a_flight_leaves_are_in_it() {
-        let lookups = SharedLookups::<Vec<String>>::new(2);
+        let (lookups, _alone) = with_one_alone::<Vec<String>>(2);
         let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
         let boarding = begin("a").unwrap();
         assert!(begin("b").is_none());
@@ -472,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_flight_without_lookups_ends() {
-        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
         let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
         let boarding = begin("a").unwrap();
         let full = (1..MAX_LOOKUPS).find_map(|_| begin("a")).unwrap();
@@ -483,7 +531,7 @@ mod tests {
 
     #[test]
     fn a_flight_that_was_dropped_before_it_left_lets_others_begin() {
-        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
         let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
         drop(begin("a").unwrap());
         let flight = begin("b").unwrap().leave().unwrap();
@@ -492,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_full_batch_leaves_without_a_wait() {
-        let lookups = SharedLookups::new(1);
+        let (lookups, _alone) = with_one_alone(1);
         let (_, first) = join(&lookups, &["a"]);
         let flights = |count| (0..count).filter_map(|_| join(&lookups, &["b"]).1);
         let full: Vec<_> = flights(3 * MAX_LOOKUPS + 5).collect();
@@ -505,7 +553,7 @@ mod tests {
 
     #[test]
     fn a_batch_with_many_bytes_of_names_leaves_without_a_wait() {
-        let lookups = SharedLookups::new(1);
+        let (lookups, _alone) = with_one_alone(1);
         let (_, first) = join(&lookups, &["a"]);
         let half = "x".repeat(MAX_NAMES / 2);
         assert!(join(&lookups, &[&half]).1.is_none());
@@ -516,7 +564,7 @@ mod tests {
 
     #[test]
     fn a_batch_whose_reply_would_be_long_leaves_without_a_wait() {
-        let lookups = SharedLookups::new(1);
+        let (lookups, _alone) = with_one_alone(1);
         let (_, first) = join(&lookups, &["a"]);
         // The mean is an eighth of the longest reply now, so eight lookups fill a batch.
         assert!(echo(first.unwrap(), MAX_REPLY).is_none());
@@ -528,7 +576,7 @@ mod tests {
 
     #[test]
     fn lookups_go_on_after_a_flight_that_was_dropped() {
-        let lookups = SharedLookups::new(1);
+        let (lookups, _alone) = with_one_alone(1);
         let (_, flight) = join(&lookups, &["a"]);
         assert!(join(&lookups, &["b"]).1.is_none());
         drop(flight);
@@ -538,7 +586,7 @@ mod tests {
 
     #[test]
     fn as_many_flights_as_there_are_connections_leave_at_once() {
-        let lookups = SharedLookups::new(2);
+        let (lookups, _alone) = with_one_alone(2);
         let (_, first) = join(&lookups, &["a"]);
         let (_, second) = join(&lookups, &["b"]);
         assert!(join(&lookups, &["c"]).1.is_none());
@@ -548,7 +596,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lookup_that_is_late_does_not_hold_up_the_others() {
-        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
         let (ticket, flight) = join(&lookups, &["a"]);
         let soon = Instant::now() + Duration::from_millis(10);
         assert!(ticket.wait(soon).await.is_none());
@@ -562,7 +610,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_lookup_of_a_flight_is_woken_when_it_lands() {
-        let lookups = SharedLookups::<Vec<String>>::new(1);
+        let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
         let (ticket, flight) = join(&lookups, &["a"]);
         let (second, _) = join(&lookups, &["b"]);
         let (third, _) = join(&lookups, &["c"]);
@@ -588,7 +636,7 @@ mod tests {
         fn each_lookup_finds_the_values_of_its_own_names(
             all in prop::collection::vec(prop::collection::vec("[ab]{0,2}", 1..5), 1..20),
         ) {
-            let lookups = SharedLookups::<Vec<Vec<String>>>::new(1);
+            let (lookups, _alone) = with_one_alone::<Vec<Vec<String>>>(1);
             let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])));
             let first = first.and_then(Departure::leave);
             // A name belongs to one slot.

@@ -81,6 +81,8 @@ pub(crate) struct InterleavedStore {
     pub(crate) broken: Broken,
     /// The lookups of a process, if they share commands.
     lookups: Option<Arc<SharedLookups<BatchReply>>>,
+    /// A lookup in a request that nobody polls, so that no other lookup leaves alone.
+    alone: Option<Arc<Departure<BatchReply>>>,
     /// The last command for lookups.
     sent: Arc<Mutex<Option<Arc<Ticket<BatchReply>>>>>,
     near: Option<NearProcess>,
@@ -96,6 +98,7 @@ impl InterleavedStore {
             gate,
             broken,
             lookups: None,
+            alone: None,
             sent: Arc::default(),
             near: None,
         }
@@ -103,7 +106,9 @@ impl InterleavedStore {
 
     /// Makes the store of a process whose lookups share commands.
     pub(crate) fn sharing_lookups(mut self) -> Self {
-        self.lookups = Some(SharedLookups::new(1));
+        let lookups = SharedLookups::new(1);
+        self.alone = lookups.join(std::iter::empty()).1.map(Arc::new);
+        self.lookups = Some(lookups);
         self.sent = Arc::default();
         self
     }

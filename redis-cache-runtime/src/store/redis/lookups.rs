@@ -59,10 +59,18 @@ impl Node {
         deadline: Instant,
     ) -> impl Future<Output = Result<Result<LookedUp, Fault>, Fault>> {
         let (ticket, departure) = self.lookups.join(names);
-        if let Some(departure) = departure {
-            tokio::spawn(Arc::clone(self).send_lookups(departure));
-        }
+        let alone = match departure {
+            Some(Departure::Alone(flight)) => Some(Box::pin(self.send_alone(flight, deadline))),
+            Some(departure) => {
+                tokio::spawn(Arc::clone(self).send_lookups(departure));
+                None
+            }
+            None => None,
+        };
         async move {
+            if let Some(alone) = alone {
+                alone.await;
+            }
             let refusal = match ticket.wait(deadline).await {
                 Some(Ok(answers)) => answers.refusal(&ticket).cloned(),
                 Some(Err(fault)) => return Err(fault.clone()),
@@ -86,23 +94,31 @@ impl Node {
         Ok(LookedUp::own(values, Vec::new()))
     }
 
-    /// Sends the lookups of a flight, and then those that have arrived meanwhile.
+    /// Sends the lookup of a flight that no other lookup waits for.
+    async fn send_alone(&self, flight: Flight<BatchReply>, deadline: Instant) {
+        let reply = self.send_batch(&flight, deadline).await;
+        let length = reply.as_ref().ok().map(Answers::length);
+        flight.land(reply, length);
+    }
+
+    /// Sends the lookups of a flight, and then those that have arrived meanwhile. The budget of a command
+    /// begins when it is sent: a lookup that has waited for long may be late, but the server is not to
+    /// blame for that.
     async fn send_lookups(self: Arc<Self>, departure: Departure<BatchReply>) {
         if let Departure::Boarding(_) = departure {
             ready_tasks().await;
         }
         let mut next = departure.leave();
         while let Some(flight) = next {
-            let reply = self.send_batch(&flight).await;
+            let deadline = Instant::now() + self.lookup_budget;
+            let reply = self.send_batch(&flight, deadline).await;
             let length = reply.as_ref().ok().map(Answers::length);
             next = flight.land(reply, length);
         }
     }
 
-    /// Sends the lookups of a flight. The budget of the command begins now: a lookup that has waited for
-    /// long may be late, but the server is not to blame for that.
-    async fn send_batch(&self, flight: &Flight<BatchReply>) -> BatchReply {
-        let deadline = Instant::now() + self.lookup_budget;
+    /// Sends the lookups of a flight.
+    async fn send_batch(&self, flight: &Flight<BatchReply>, deadline: Instant) -> BatchReply {
         let mut commands = flight.names().commands();
         if let (1, Some(names)) = (commands.len(), commands.next()) {
             let count = names.len();
