@@ -9,6 +9,7 @@
 
 use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -54,14 +55,18 @@ struct State<R> {
 struct Batch<R> {
     names: BatchNames,
     lookups: usize,
+    /// The earliest deadline of the lookups.
+    deadline: Instant,
     reply: Arc<ReplySlot<R>>,
 }
 
 /// The reply to a batch, when it has arrived.
 struct ReplySlot<R> {
-    reply: OnceLock<R>,
-    /// The wakers of the lookups that wait for the reply.
-    wakers: Mutex<Vec<Waker>>,
+    /// `None`: no reply will arrive, because the flight was dropped.
+    reply: OnceLock<Option<R>>,
+    /// The wakers of the lookups that wait for the reply, each with the deadline of the lookup. The task
+    /// of the flight wakes those that are late, because a timer for each lookup would cost more.
+    wakers: Mutex<Vec<(Instant, Waker)>>,
 }
 
 /// A flight that a lookup has begun. Except for a lookup that is alone, a task lets the flight leave and
@@ -91,6 +96,7 @@ pub(crate) struct Flight<R> {
 /// The access of one lookup to its values in the reply to the batch.
 pub(crate) struct Ticket<R> {
     reply: Arc<ReplySlot<R>>,
+    deadline: Instant,
     pub(crate) places: SmallVec<[Place; 4]>,
 }
 
@@ -135,27 +141,33 @@ impl<R> SharedLookups<R> {
     }
 
     /// Adds a lookup of names, each with its slot, to those that wait. If a departure is returned, the
-    /// caller sees to it that the batch is sent.
+    /// caller sees to it that the batch is sent. At the deadline, the lookup is late.
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
+        deadline: Instant,
     ) -> (Ticket<R>, Option<Departure<R>>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let State { waiting, spare, .. } = state;
-        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare)));
+        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare), deadline));
         batch.lookups += 1;
+        batch.deadline = batch.deadline.min(deadline);
         let mut places = SmallVec::new();
         // Not a `for` loop, in which each name would be copied several times.
         names.for_each(|(slot, name)| places.push(batch.names.add(slot, name)));
         let reply = Arc::clone(&batch.reply);
-        let ticket = Ticket { reply, places };
+        let ticket = Ticket {
+            reply,
+            deadline,
+            places,
+        };
         let mean_reply = state.mean_reply;
         let is_alone = state.flights == 0 && !state.is_one_alone;
         let departure = if let Some(batch) = waiting.take_if(|batch| batch.is_full(mean_reply)) {
             state.flights += 1;
             Some(Departure::Full(self.flight(batch, false)))
-        } else if let Some(batch) = waiting.take_if(|batch| is_alone && batch.lookups == 1) {
+        } else if let Some(batch) = waiting.take_if(|_| is_alone) {
             state.is_one_alone = true;
             Some(Departure::Alone(self.flight(batch, true)))
         } else if state.flights < self.max_flights && !state.is_boarding {
@@ -198,10 +210,11 @@ impl<R> SharedLookups<R> {
 }
 
 impl<R> Batch<R> {
-    fn new(names: BatchNames) -> Self {
+    fn new(names: BatchNames, deadline: Instant) -> Self {
         Self {
             names,
             lookups: 0,
+            deadline,
             reply: Arc::new(ReplySlot {
                 reply: OnceLock::new(),
                 wakers: Mutex::default(),
@@ -217,38 +230,58 @@ impl<R> Batch<R> {
 }
 
 impl<R> ReplySlot<R> {
+    /// Returns the reply, if it has arrived.
     fn get(&self) -> Option<&R> {
-        self.reply.get()
+        self.reply.get()?.as_ref()
     }
 
-    fn set(&self, reply: R) {
+    /// Ends the wait of all lookups. `None`: no reply will arrive.
+    fn set(&self, reply: Option<R>) {
         // A batch is given one reply.
         let _ = self.reply.set(reply);
         let wakers = std::mem::take(&mut *self.wakers());
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// Polls for the reply. `place` is the index of the waker of the lookup, if it has one already.
-    fn poll(&self, cx: &mut Context<'_>, place: &mut Option<usize>) -> Poll<&R> {
-        if let Some(reply) = self.get() {
-            return Poll::Ready(reply);
+    /// Polls for the reply. `None`: it is late, or will not arrive. `place` is the index of the waker of
+    /// the lookup, if it has one already.
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        deadline: Instant,
+        place: &mut Option<usize>,
+    ) -> Poll<Option<&R>> {
+        if let Some(reply) = self.reply.get() {
+            return Poll::Ready(reply.as_ref());
         }
         let mut wakers = self.wakers();
         // The reply may have arrived before the lock was taken. Then no waker is called any more.
-        if let Some(reply) = self.get() {
-            return Poll::Ready(reply);
+        if let Some(reply) = self.reply.get() {
+            return Poll::Ready(reply.as_ref());
         }
-        if let Some(waker) = place.and_then(|place| wakers.get_mut(place)) {
+        if let Some((_, waker)) = place.and_then(|place| wakers.get_mut(place)) {
+            if Instant::now() >= deadline {
+                return Poll::Ready(None);
+            }
             waker.clone_from(cx.waker());
         } else {
             *place = Some(wakers.len());
-            wakers.push(cx.waker().clone());
+            wakers.push((deadline, cx.waker().clone()));
         }
         Poll::Pending
     }
 
+    /// Wakes the lookups that are late. Returns the earliest deadline of the others.
+    fn wake_late(&self, now: Instant) -> Option<Instant> {
+        let wakers = self.wakers();
+        let late = wakers.iter().filter(|(deadline, _)| *deadline <= now);
+        late.for_each(|(_, waker)| waker.wake_by_ref());
+        let deadlines = wakers.iter().map(|(deadline, _)| *deadline);
+        deadlines.filter(|deadline| *deadline > now).min()
+    }
+
     /// Locks the wakers. No code panics in a critical section.
-    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn wakers(&self) -> MutexGuard<'_, Vec<(Instant, Waker)>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -275,18 +308,46 @@ impl<R> Boarding<R> {
 }
 
 impl<R> Drop for Boarding<R> {
-    /// Lets the next lookup begin a flight, if this one has no lookups, or if the task was dropped with
-    /// its runtime.
+    /// Ends the flight, if it has no lookups, or if the task was dropped with its runtime.
     fn drop(&mut self) {
         if !self.has_left {
             let mut state = self.lookups.state();
             state.is_boarding = false;
             state.flights -= 1;
+            abandon(state);
         }
     }
 }
 
+/// Ends the wait of lookups that no flight will take.
+fn abandon<R>(mut state: MutexGuard<'_, State<R>>) {
+    let is_last = state.flights == 0;
+    let waiting = state.waiting.take_if(|_| is_last);
+    drop(state);
+    if let Some(batch) = waiting {
+        batch.reply.set(None);
+    }
+}
+
 impl<R> Flight<R> {
+    /// Waits for the reply to the batch. Meanwhile, wakes the lookups that are late.
+    pub(crate) async fn wait<T>(&self, reply: impl Future<Output = T>) -> T {
+        let mut reply = pin!(reply);
+        let mut deadline = self.batch.deadline;
+        loop {
+            if let Ok(reply) = timeout_at(deadline, reply.as_mut()).await {
+                return reply;
+            }
+            if let Some(reply) = if_arrived(reply.as_mut()).await {
+                return reply;
+            }
+            let Some(next) = self.batch.reply.wake_late(Instant::now()) else {
+                return reply.await;
+            };
+            deadline = next;
+        }
+    }
+
     pub(crate) fn names(&self) -> &BatchNames {
         &self.batch.names
     }
@@ -295,7 +356,7 @@ impl<R> Flight<R> {
     /// about the length of replies. Returns the flight of the lookups that have arrived meanwhile, unless
     /// more than `max_flights` flights were on their way.
     pub(crate) fn land(mut self, reply: R, length: Option<usize>) -> Option<Self> {
-        self.batch.reply.set(reply);
+        self.batch.reply.set(Some(reply));
         let mut state = self.lookups.state();
         if let Some(length) = length {
             let mean = length / self.batch.lookups.max(1);
@@ -321,10 +382,13 @@ impl<R> Flight<R> {
 }
 
 impl<R> Drop for Flight<R> {
-    /// Lets the next lookup leave, if the request was dropped, or the task with its runtime.
+    /// Ends the flight, if the request was dropped, or the task with its runtime.
     fn drop(&mut self) {
         if self.batch.reply.get().is_none() {
-            self.end(&mut self.lookups.state());
+            self.batch.reply.set(None);
+            let mut state = self.lookups.state();
+            self.end(&mut state);
+            abandon(state);
         }
     }
 }
@@ -335,24 +399,24 @@ impl<R> Ticket<R> {
         self.reply.get()
     }
 
-    /// Waits for the reply until a deadline. `None`: the reply is late, for this lookup only.
-    pub(crate) async fn wait(&self, deadline: Instant) -> Option<&R> {
+    /// Waits for the reply. `None`: it is late, for this lookup only, or the flight was dropped.
+    pub(crate) async fn wait(&self) -> Option<&R> {
         let mut place = None;
-        let arrival = poll_fn(|cx| self.reply.poll(cx, &mut place));
-        match timeout_at(deadline, arrival).await {
-            Ok(reply) => Some(reply),
-            Err(_) => self.if_arrived().await,
-        }
+        poll_fn(|cx| self.reply.poll(cx, self.deadline, &mut place)).await
     }
+}
 
-    /// Returns a reply that arrived while this process had no time to read it.
-    async fn if_arrived(&self) -> Option<&R> {
-        // Yields to the tasks that read from the socket, dispatch the reply and end the flight.
-        for _ in 0..4 {
-            tokio::task::yield_now().await;
-        }
-        self.reply.get()
+/// Returns a reply that arrived while this process had no time to read it.
+async fn if_arrived<T>(mut reply: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    // Yields to the tasks that read from the socket and dispatch the reply.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
     }
+    poll_fn(|cx| match reply.as_mut().poll(cx) {
+        Poll::Ready(reply) => Poll::Ready(Some(reply)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 impl BatchNames {
@@ -438,16 +502,20 @@ mod tests {
     type Lookups = Arc<SharedLookups<Vec<String>>>;
     type Landed = (Ticket<Vec<String>>, Option<Flight<Vec<String>>>);
 
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn join(lookups: &Lookups, names: &[&str]) -> Landed {
         let names = names.iter().map(|name| (0, [*name, "", "", ""]));
-        let (ticket, departure) = lookups.join(names);
+        let (ticket, departure) = lookups.join(names, later());
         (ticket, departure.and_then(Departure::leave))
     }
 
     /// Returns lookups of which one is on its way alone.
     fn with_one_alone<R>(max_flights: usize) -> (Arc<SharedLookups<R>>, Departure<R>) {
         let lookups = SharedLookups::new(max_flights);
-        let (_, alone) = lookups.join(std::iter::once((0, ["alone", "", "", ""])));
+        let (_, alone) = lookups.join(std::iter::once((0, ["alone", "", "", ""])), later());
         (lookups, alone.unwrap())
     }
 
@@ -468,7 +536,7 @@ mod tests {
     fn a_lookup_that_is_alone_leaves_at_once() {
         let lookups = SharedLookups::new(1);
         for _ in 0..2 {
-            let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])));
+            let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])), later());
             let Some(Departure::Alone(flight)) = departure else {
                 panic!("the lookup waits for others");
             };
@@ -483,7 +551,7 @@ mod tests {
     fn a_lookup_that_is_alone_and_dropped_lets_another_leave_alone() {
         let (lookups, alone) = with_one_alone::<Vec<String>>(1);
         drop(alone);
-        let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])));
+        let (_, departure) = lookups.join(std::iter::once((0, ["a", "", "", ""])), later());
         assert!(matches!(departure, Some(Departure::Alone(_))));
     }
 
@@ -507,7 +575,11 @@ mod tests {
     #[test]
     fn lookups_that_arrive_before_a_flight_leaves_are_in_it() {
         let (lookups, _alone) = with_one_alone::<Vec<String>>(2);
-        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
+        let begin = |name| {
+            lookups
+                .join(std::iter::once((0, [name, "", "", ""])), later())
+                .1
+        };
         let boarding = begin("a").unwrap();
         assert!(begin("b").is_none());
         let flight = boarding.leave().unwrap();
@@ -521,7 +593,11 @@ mod tests {
     #[test]
     fn a_flight_without_lookups_ends() {
         let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
-        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
+        let begin = |name| {
+            lookups
+                .join(std::iter::once((0, [name, "", "", ""])), later())
+                .1
+        };
         let boarding = begin("a").unwrap();
         let full = (1..MAX_LOOKUPS).find_map(|_| begin("a")).unwrap();
         assert!(boarding.leave().is_none());
@@ -529,13 +605,15 @@ mod tests {
         assert!(echo(full.leave().unwrap(), 0).is_some());
     }
 
-    #[test]
-    fn a_flight_that_was_dropped_before_it_left_lets_others_begin() {
+    #[tokio::test]
+    async fn a_flight_that_was_dropped_before_it_left_lets_others_begin() {
         let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
-        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""]))).1;
-        drop(begin("a").unwrap());
-        let flight = begin("b").unwrap().leave().unwrap();
-        assert_eq!(names(&flight), ["a", "b"]);
+        let begin = |name| lookups.join(std::iter::once((0, [name, "", "", ""])), later());
+        let (ticket, boarding) = begin("a");
+        drop(boarding);
+        assert!(ticket.wait().await.is_none());
+        let flight = begin("b").1.unwrap().leave().unwrap();
+        assert_eq!(names(&flight), ["b"]);
     }
 
     #[test]
@@ -574,14 +652,17 @@ mod tests {
         drop(first);
     }
 
-    #[test]
-    fn lookups_go_on_after_a_flight_that_was_dropped() {
+    #[tokio::test]
+    async fn the_lookups_of_a_flight_that_was_dropped_and_those_that_wait_for_it_end() {
         let (lookups, _alone) = with_one_alone(1);
-        let (_, flight) = join(&lookups, &["a"]);
-        assert!(join(&lookups, &["b"]).1.is_none());
+        let (ticket, flight) = join(&lookups, &["a"]);
+        let (waiting, none) = join(&lookups, &["b"]);
+        assert!(none.is_none());
         drop(flight);
+        assert!(ticket.wait().await.is_none());
+        assert!(waiting.wait().await.is_none());
         let (_, flight) = join(&lookups, &["c"]);
-        assert_eq!(names(&flight.unwrap()), ["b", "c"]);
+        assert_eq!(names(&flight.unwrap()), ["c"]);
     }
 
     #[test]
@@ -597,15 +678,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lookup_that_is_late_does_not_hold_up_the_others() {
         let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
-        let (ticket, flight) = join(&lookups, &["a"]);
-        let soon = Instant::now() + Duration::from_millis(10);
-        assert!(ticket.wait(soon).await.is_none());
-        let (other, _) = join(&lookups, &["b"]);
-        let next = echo(flight.unwrap(), 0).unwrap();
-        drop(ticket);
-        assert!(echo(next, 0).is_none());
-        let later = Instant::now() + Duration::from_secs(60);
-        assert_eq!(other.wait(later).await.unwrap(), &["b"]);
+        let begin = |name, wait| {
+            let deadline = Instant::now() + Duration::from_millis(wait);
+            lookups.join(std::iter::once((0, [name, "", "", ""])), deadline)
+        };
+        let (late, departure) = begin("a", 10);
+        let (later, _) = begin("b", 20);
+        let (other, _) = begin("c", 1000);
+        let flight = departure.unwrap().leave().unwrap();
+        let values = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            names(&flight)
+        };
+        let started = Instant::now();
+        let elapsed_at_end = async |ticket: Ticket<Vec<String>>| {
+            let is_late = ticket.wait().await.is_none();
+            (is_late, started.elapsed().as_millis())
+        };
+        let waits = async { tokio::join!(elapsed_at_end(late), elapsed_at_end(later)) };
+        let (values, (late, later)) = tokio::join!(flight.wait(values), waits);
+        assert!(late.0 && (10..15).contains(&late.1), "{late:?}");
+        assert!(later.0 && (20..25).contains(&later.1), "{later:?}");
+        assert_eq!(values, ["a", "b", "c"]);
+        assert!(flight.land(values, None).is_none());
+        assert!(other.wait().await.is_some());
     }
 
     #[tokio::test]
@@ -614,10 +710,9 @@ mod tests {
         let (ticket, flight) = join(&lookups, &["a"]);
         let (second, _) = join(&lookups, &["b"]);
         let (third, _) = join(&lookups, &["c"]);
-        let later = Instant::now() + Duration::from_secs(60);
         let wait = |ticket: Ticket<_>| {
             // Another waker takes the place of the first one.
-            let mut waiting = Box::pin(async move { ticket.wait(later).await.is_some() });
+            let mut waiting = Box::pin(async move { ticket.wait().await.is_some() });
             let mut context = Context::from_waker(Waker::noop());
             assert!(waiting.as_mut().poll(&mut context).is_pending());
             tokio::spawn(waiting)
@@ -637,13 +732,13 @@ mod tests {
             all in prop::collection::vec(prop::collection::vec("[ab]{0,2}", 1..5), 1..20),
         ) {
             let (lookups, _alone) = with_one_alone::<Vec<Vec<String>>>(1);
-            let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])));
+            let (_, first) = lookups.join(std::iter::once((0, ["", "", "", ""])), later());
             let first = first.and_then(Departure::leave);
             // A name belongs to one slot.
             let slot = |name: &str| u16::from(name.ends_with('b'));
             let tickets: Vec<_> = all.iter().map(|names| {
                 let names = names.iter().map(|name| (slot(name), [name.as_str(), "", "", ""]));
-                lookups.join(names).0
+                lookups.join(names, later()).0
             }).collect();
             let next = first.unwrap().land(Vec::new(), Some(0)).unwrap();
             let values: Vec<Vec<_>> = next

@@ -107,7 +107,10 @@ impl InterleavedStore {
     /// Makes the store of a process whose lookups share commands.
     pub(crate) fn sharing_lookups(mut self) -> Self {
         let lookups = SharedLookups::new(1);
-        self.alone = lookups.join(std::iter::empty()).1.map(Arc::new);
+        self.alone = lookups
+            .join(std::iter::empty(), Instant::now())
+            .1
+            .map(Arc::new);
         self.lookups = Some(lookups);
         self.sent = Arc::default();
         self
@@ -142,7 +145,7 @@ impl InterleavedStore {
         let sent = self.sent.lock().unwrap().clone();
         let sent = sent.filter(|_| self.broken == Broken::JoinsSentLookups);
         let ticket = sent.unwrap_or_else(|| {
-            let (ticket, departure) = lookups.join(looked_up);
+            let (ticket, departure) = lookups.join(looked_up, deadline);
             let ticket = Arc::new(ticket);
             if let Some(flight) = departure.and_then(Departure::leave) {
                 self.gate.observe("sends a lookup");
@@ -153,7 +156,7 @@ impl InterleavedStore {
             }
             ticket
         });
-        let reply = ticket.wait(deadline).await.ok_or(Fault::Timeout)?;
+        let reply = ticket.wait().await.ok_or(Fault::Timeout)?;
         let values = reply.as_ref().map_err(Clone::clone)?;
         let value = |place: &Place| (values[place.index].clone(), Incarnation::default());
         let found = Found::of_values(ticket.places.iter().map(value), (at, holder), names);

@@ -58,7 +58,7 @@ impl Node {
         names: impl Iterator<Item = (u16, Name<'a>)>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Result<LookedUp, Fault>, Fault>> {
-        let (ticket, departure) = self.lookups.join(names);
+        let (ticket, departure) = self.lookups.join(names, deadline);
         let alone = match departure {
             Some(Departure::Alone(flight)) => Some(Box::pin(self.send_alone(flight, deadline))),
             Some(departure) => {
@@ -71,7 +71,7 @@ impl Node {
             if let Some(alone) = alone {
                 alone.await;
             }
-            let refusal = match ticket.wait(deadline).await {
+            let refusal = match ticket.wait().await {
                 Some(Ok(answers)) => answers.refusal(&ticket).cloned(),
                 Some(Err(fault)) => return Err(fault.clone()),
                 None => return Err(Fault::Timeout),
@@ -111,7 +111,7 @@ impl Node {
         let mut next = departure.leave();
         while let Some(flight) = next {
             let deadline = Instant::now() + self.lookup_budget;
-            let reply = self.send_batch(&flight, deadline).await;
+            let reply = flight.wait(self.send_batch(&flight, deadline)).await;
             let length = reply.as_ref().ok().map(Answers::length);
             next = flight.land(reply, length);
         }
