@@ -274,8 +274,9 @@ impl<R> ReplySlot<R> {
     /// Wakes the lookups that are late. Returns the earliest deadline of the others.
     fn wake_late(&self, now: Instant) -> Option<Instant> {
         let wakers = self.wakers();
-        let late = wakers.iter().filter(|(deadline, _)| *deadline <= now);
-        late.for_each(|(_, waker)| waker.wake_by_ref());
+        for (_, waker) in wakers.iter().filter(|(deadline, _)| *deadline <= now) {
+            waker.wake_by_ref();
+        }
         let deadlines = wakers.iter().map(|(deadline, _)| *deadline);
         deadlines.filter(|deadline| *deadline > now).min()
     }
