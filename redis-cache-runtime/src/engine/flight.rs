@@ -1,5 +1,5 @@
-//! Single-flight: one of the requests that miss the same entry leads, which means it runs the
-//! handler. The others follow: they wait for its response.
+//! Single-flight: of the requests that miss the same entry, one leads: it runs the handler. The others
+//! follow: they wait for its response.
 //!
 //! The invariant: if a request arrives after an eviction, it never gets a response that was made before
 //! the eviction. A follower may share the response of a run that began after the follower joined. If
@@ -48,9 +48,9 @@ pub(crate) struct Flights {
 struct Flight {
     at: Address,
     run: Run,
-    /// The lead was taken by [`Flights::refresh`]: to refresh a stale response, or to choose the one
-    /// follower of a failed run that claims the lease. A request follows this run only if the request
-    /// has no stale response to use.
+    /// The lead was taken by [`Flights::refresh`]: to refresh a stale response, or to choose which one
+    /// of the followers of a failed run claims the lease. A request follows this run only if the
+    /// request has no stale response to use.
     refreshes: bool,
     joined: AtomicU64,
     arrivals: Notify,
@@ -172,7 +172,7 @@ impl Flights {
         })
     }
 
-    /// Returns whether the last response of an address, a short time ago, could not be shared.
+    /// Returns whether an address had a response a short time ago that could not be shared.
     pub(crate) fn is_unshared(&self, at: &Address) -> bool {
         let unshared = self.unshared();
         unshared.get(at).is_some_and(|end| Instant::now() < *end)

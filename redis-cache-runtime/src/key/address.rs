@@ -28,6 +28,19 @@ impl Address {
     pub(crate) fn reads_early(&self) -> bool {
         self.mounted.is_some_and(|mounted| mounted.reads_early)
     }
+
+    /// Returns the texts that the address consists of.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let variant = self.variant.as_ref().map(Variant::text);
+        let texts = [Some(self.key.text()), self.key.base(), variant];
+        let groups = self.key.groups.iter().flatten().map(AsRef::as_ref);
+        texts
+            .into_iter()
+            .flatten()
+            .chain(groups)
+            .chain(self.groups.iter())
+    }
 }
 
 impl PartialEq for Address {

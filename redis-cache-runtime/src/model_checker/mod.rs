@@ -96,7 +96,7 @@ fn an_eviction_of_what_is_stored() {
 }
 
 /// The key contains the query, so that one path has several entries. An eviction that names the handler
-/// evicts the key without its query, and so all of them.
+/// evicts the key without its query, which evicts all these entries.
 #[test]
 fn an_eviction_of_a_handler_whose_key_holds_more() {
     for filled in [false, true] {

@@ -28,7 +28,7 @@ use crate::store::entry::StoredHead;
 /// frames are ready.
 const MAX_FRAMES: usize = 1024;
 
-/// The result of reading a body ahead.
+/// The result of reading ahead in a body.
 pub(crate) enum Captured {
     Whole(Bytes),
     /// The length of the body is unknown, or not all of its data is ready. The response is sent
@@ -172,7 +172,7 @@ impl HttpBody for Replay {
 }
 
 /// A body that is sent to the client and copied. The copy is stored when the body ends without an error,
-/// or has its declared length.
+/// or reaches its declared length.
 ///
 /// Data is never delayed. If the server polls for the end of the body, the end waits until the copy is
 /// stored, so that the next request of the client finds the stored response. A server that knows the
@@ -348,8 +348,8 @@ impl HttpBody for Tee {
             }
         }
         if let CopyState::Storing(task) = &mut this.state {
-            // Each operation of the task has the time budget of the store. The task records its own
-            // result.
+            // The wait is bounded: each operation of the task has the time budget of the store. The
+            // result is ignored, because the task records it.
             let _ = ready!(Pin::new(task).poll(cx));
             this.state = CopyState::PassingThrough;
         }
@@ -361,9 +361,9 @@ impl HttpBody for Tee {
     }
 }
 
-/// Reads the rest of a body in the background if the client has disconnected, or if the response is
-/// sent without its body, so that other requests can use the copy. Only a body of declared length
-/// is read on, because it is bounded.
+/// So that other requests can use the copy, reads the rest of a body in the background if the client has
+/// disconnected, or if the response is sent without its body. Only a body of declared length is read to
+/// its end, because it is bounded.
 impl Drop for Tee {
     fn drop(&mut self) {
         if !matches!(self.state, CopyState::Copying(_)) {

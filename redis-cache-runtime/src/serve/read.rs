@@ -106,8 +106,8 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
     }))
 }
 
-/// Renders a stored response. `collapsed` is the reason for forwarding a request that was collapsed
-/// with another one.
+/// Renders a stored response. `collapsed`: the response was made by the run of another request, and this
+/// is the reason why a run was needed.
 fn reply_with(
     stored: StoredResponse,
     collapsed: Option<Forward>,

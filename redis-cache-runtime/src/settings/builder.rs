@@ -367,9 +367,10 @@ impl Settings {
         self
     }
 
-    /// Turns on a near cache of this size: copies of the entries in Redis, in this process. A HIT in the
-    /// near cache contacts nobody. If the copies exceed this size, those that are used least are removed.
-    /// Entries longer than 256 KiB are not kept. 0: no near cache. The minimum is 4 MiB. *Default:* 0.
+    /// Turns on a near cache of this size, which keeps copies of entries in the memory of this process.
+    /// A HIT in the near cache contacts nobody. If the copies exceed this size, those that are used
+    /// least are removed. Entries longer than 256 KiB are not kept. 0: no near cache. The minimum is 4
+    /// MiB. *Default:* 0.
     ///
     /// Redis tells the process which entries have changed (`CLIENT TRACKING`, Redis 7.0.9 and later, and
     /// Valkey), and an eviction waits until each process has applied it. So when the response to an
@@ -386,12 +387,13 @@ impl Settings {
     }
 
     /// Sets the time for which copies in a near cache are served after a reply of Redis has proved that
-    /// they are current. While copies are served, each connection of the near cache is used four times
-    /// in this time. If a process does not answer, for example because it has died, evictions first wait
-    /// for the window of that process. Then the process is removed from the list of processes with near
-    /// caches, which is in Redis, and later evictions do not wait for it. Use the same value in all
-    /// processes, with and without a near cache: if Redis loses the list, an eviction waits for the
-    /// window that is set in the process that sends it. The minimum is 10 ms, the maximum one second. *Default:* 50 ms.
+    /// they are current. While copies are served, this process sends a command on each connection of the
+    /// near cache four times per window. If a process does not confirm an eviction, for example because it
+    /// has died, the eviction waits for the window of that process. Then the process is removed from the
+    /// list of processes with near caches, which is in Redis, and later evictions do not wait for it. Use
+    /// the same value in all processes, with and without a near cache: if Redis loses the list, an
+    /// eviction waits for the window that is set in the process that sends it. The minimum is 10 ms, the
+    /// maximum one second. *Default:* 50 ms.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ const TIMES: LeaseTerms = LeaseTerms {
 };
 const TTL: Duration = Duration::from_secs(5);
 
-/// Makes a test of each function for each store. Tests share no entries, because each has its own
+/// Runs each function as a test of each store. Tests share no entries, because each has its own
 /// prefix or store.
 macro_rules! on_every_store {
     ($($promise:ident),* $(,)?) => { $(

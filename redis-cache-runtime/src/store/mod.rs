@@ -170,7 +170,7 @@ pub(crate) struct Lease {
     variants: Option<Box<Nonce>>,
 }
 
-/// Returns the index of the nonce that all variants of a key share, among the stamps of an entry. The
+/// Returns the index, among the stamps of an entry, of the nonce that all variants of a key share. The
 /// entry must be stamped by its key.
 fn position_of_variants(at: &Address) -> usize {
     1 + usize::from(at.key.base().is_some())

@@ -63,6 +63,11 @@ const USUAL_FIELDS: usize = 3;
 /// grow, to twice its size.
 const ADDED_FIELDS: usize = 3;
 
+/// The memory that an allocator takes for an allocation besides its bytes, on average.
+pub(crate) const ALLOCATION: usize = 2 * size_of::<usize>();
+/// The memory of the count of references that [`Bytes`] keeps once they are shared.
+const SHARED: usize = 3 * size_of::<usize>() + ALLOCATION;
+
 /// A response in its stored form, without its body and stamps.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredHead {
@@ -94,8 +99,26 @@ impl StoredHead {
     /// Returns the number of bytes that the head takes in memory, besides the bytes of the entry, of
     /// which the values of the fields are slices.
     fn memory(&self) -> usize {
-        const FIELD: usize = size_of::<(HeaderName, HeaderValue)>() + 4 * size_of::<usize>();
-        size_of::<Self>() + self.fields.capacity() * FIELD + self.grant.directives.len()
+        const LINKS: usize = 4 * size_of::<usize>();
+        const FIELD: usize = size_of::<(HeaderName, HeaderValue)>() + LINKS;
+        // The second and later values of a name are in a list, which grows to twice its length.
+        const REPEAT: usize = 2 * (size_of::<HeaderValue>() + LINKS);
+        // The `Arc`, the table of the map, its fields and its list of values.
+        const ALLOCATIONS: usize = size_of::<StoredHead>() + 4 * ALLOCATION;
+        let repeats = self.fields.len() - self.fields.keys_len();
+        let own_name = |name: &HeaderName| {
+            let is_common = COMMON_NAMES.contains(name);
+            if is_common {
+                0
+            } else {
+                name.as_str().len() + SHARED + ALLOCATION
+            }
+        };
+        ALLOCATIONS
+            + self.fields.capacity() * FIELD
+            + repeats * REPEAT
+            + self.fields.keys().map(own_name).sum::<usize>()
+            + self.grant.directives.len()
     }
 
     /// Encodes the response; `None` when a part is too long for its length field.
@@ -219,14 +242,15 @@ impl Entry {
 
     /// Decodes the head of the response in advance, so that lookups in this process share it.
     pub(crate) fn decoded(mut self) -> Self {
-        self.head = self.decode_head().map(Arc::new);
+        // The fields are copied for each reply, so the map needs no room for others.
+        self.head = self.decode_head(USUAL_FIELDS).map(Arc::new);
         self
     }
 
     /// Returns the number of bytes that the entry takes in memory.
     pub(crate) fn memory(&self) -> usize {
         let head = self.head.as_deref().map_or(0, StoredHead::memory);
-        self.bytes.len() + head
+        self.bytes.len() + ALLOCATION + SHARED + head
     }
 
     /// Returns the entry, if it decodes and all its stamps are current.
@@ -295,12 +319,13 @@ impl Entry {
     pub(crate) fn decode(&self) -> Option<(Arc<StoredHead>, Bytes)> {
         let head = match &self.head {
             Some(head) => Arc::clone(head),
-            None => Arc::new(self.decode_head()?),
+            None => Arc::new(self.decode_head(USUAL_FIELDS + ADDED_FIELDS)?),
         };
         Some((head, self.bytes.slice(self.header..)))
     }
 
-    fn decode_head(&self) -> Option<StoredHead> {
+    /// Decodes the head, with a map that has room for this number of fields.
+    fn decode_head(&self, room: usize) -> Option<StoredHead> {
         let mut rest = &self.bytes[self.stamps_end..self.header];
         let directives = rest.try_get_u16().ok()?;
         let directives = rest.split_off(..directives.into())?;
@@ -312,7 +337,7 @@ impl Entry {
             directives: std::str::from_utf8(directives).ok()?.to_owned(),
         };
         let status = StatusCode::from_u16(self.status()).ok()?;
-        let mut fields = HeaderMap::with_capacity(USUAL_FIELDS + ADDED_FIELDS);
+        let mut fields = HeaderMap::with_capacity(room);
         while rest.has_remaining() {
             let name = match rest.get_u8() {
                 0 => {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::heap;
 use crate::key::Name;
 
 /// The number of counters. Names that share a counter are invalidated together, which costs a lookup.
@@ -26,9 +27,9 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Returns the number of names.
-    pub(super) fn len(&self) -> usize {
-        self.counts.len()
+    /// Returns the memory that the token takes besides itself.
+    pub(super) fn memory(&self) -> usize {
+        heap(&self.counts)
     }
 }
 
@@ -42,6 +43,8 @@ impl Default for Epochs {
 }
 
 impl Epochs {
+    pub(super) const MEMORY: usize = COUNTERS * size_of::<AtomicU64>();
+
     pub(super) fn token<'a>(&self, names: impl Iterator<Item = Name<'a>>) -> Token {
         let all = self.all.load(Ordering::SeqCst);
         let mut bytes: SmallVec<[u8; 256]> = SmallVec::new();

@@ -24,15 +24,20 @@ pub(crate) mod connection;
 mod epochs;
 pub(crate) mod eviction;
 
+use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
+use memmap2::MmapMut;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
+use smallvec::SmallVec;
 
 use self::connection::TrackedConnection;
 use self::epochs::Epochs;
 pub(crate) use self::epochs::Token;
+use super::entry::ALLOCATION;
 use super::{Found, FoundEntry};
 use crate::key::{Address, Name};
 use crate::observe::status::NearCacheStatus;
@@ -41,15 +46,36 @@ pub(crate) use self::clock::now;
 #[cfg(test)]
 pub(crate) use self::clock::use_ticks;
 
-/// The memory of a copy besides its entry: its key, and the bookkeeping of the cache.
-const OVERHEAD: usize = 640;
+/// The memory of a place in the tables of the cache, which grow to twice their length.
+const PLACE: usize = 80;
 
-/// The memory for each name on which a copy depends.
-const NAME_OVERHEAD: usize = 48;
+/// The memory of a copy besides its entry, the texts of its address and long lists.
+const COPY: usize = PLACE + size_of::<Address>() + size_of::<Copy>() + 2 * ALLOCATION;
+
+/// The memory of a text besides its bytes. A group is in a list.
+const TEXT: usize = ALLOCATION + size_of::<String>();
+
+/// The memory for which the cache expects one entry. It remembers the hashes of half as many evicted
+/// entries as it expects, each in a place of its own.
+const EXPECTED_COPY: usize = 1280;
+
+/// The part of the limit for the memory that the allocator keeps after copies were removed, as a divisor.
+const RESERVE: usize = 12;
 
 /// The longest entry that is kept, in bytes. Redis sends longer ones on a connection of their own, on
 /// which nothing is tracked.
 pub(crate) const LONGEST_ENTRY: usize = 256 * 1024;
+
+/// The shortest entry that is kept in pages of its own. An allocator with an arena for each thread keeps
+/// the memory of removed entries in the arenas: with long entries, the process would take up to twice the
+/// limit.
+const SHORTEST_MAPPED: usize = 8 * 1024;
+
+/// The largest number of entries in pages of their own. Linux allows a process 65530 mappings.
+const MAX_MAPPED: usize = 32 * 1024;
+
+/// The unit to which the memory of an entry in pages is rounded up.
+const PAGE: usize = 4096;
 
 /// The number of entries of the greatest length that a shard of the cache has room for.
 const SHARD_ENTRIES: usize = 8;
@@ -58,9 +84,11 @@ const MAX_SHARDS: usize = 64;
 
 /// The copies of one process.
 pub(crate) struct NearCache {
-    copies: Cache<Address, Arc<Copy>, Weight, DefaultHashBuilder>,
+    copies: Cache<Box<Address>, Arc<Copy>, Weight, DefaultHashBuilder>,
     epochs: Epochs,
     limit: usize,
+    /// Entries of this length and longer ones are in pages of their own.
+    mapped_from: usize,
 }
 
 /// The result of a lookup, and what it takes to serve it again.
@@ -75,33 +103,61 @@ struct Copy {
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<Address, Arc<Copy>> for Weight {
-    fn weight(&self, at: &Address, copy: &Arc<Copy>) -> u64 {
-        let entry = copy.found.entry.as_ref().map_or(0, FoundEntry::memory);
-        (OVERHEAD + copy.names.len() * NAME_OVERHEAD + at.key.text().len() + entry) as u64
+impl Weighter<Box<Address>, Arc<Copy>> for Weight {
+    fn weight(&self, at: &Box<Address>, copy: &Arc<Copy>) -> u64 {
+        let texts = at.texts().map(|text| TEXT + text.len());
+        let lists = copy.names.memory() + heap(&copy.found.nonces);
+        let entry = copy.found.entry.as_ref();
+        let length = entry.map_or(0, FoundEntry::len);
+        let rounding = if length < SHORTEST_MAPPED {
+            0
+        } else {
+            length.next_multiple_of(PAGE) - length
+        };
+        let entry = rounding + entry.map_or(0, FoundEntry::memory);
+        (COPY + texts.sum::<usize>() + lists + entry) as u64
+    }
+}
+
+/// Copies bytes to pages of their own. The process returns these pages when the copy is dropped.
+fn mapped(bytes: &[u8]) -> io::Result<Bytes> {
+    let mut pages = MmapMut::map_anon(bytes.len())?;
+    pages.copy_from_slice(bytes);
+    Ok(Bytes::from_owner(pages))
+}
+
+/// Returns the memory that a list takes besides itself.
+fn heap<A: smallvec::Array>(list: &SmallVec<A>) -> usize {
+    if list.spilled() {
+        ALLOCATION + list.capacity() * size_of::<A::Item>()
+    } else {
+        0
     }
 }
 
 impl NearCache {
     /// Creates a near cache that takes `limit` bytes at most.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let items = limit / (2 * OVERHEAD);
+        let items = limit / EXPECTED_COPY;
+        let evicted = items / 2 * PLACE;
+        let capacity = limit.saturating_sub(evicted + Epochs::MEMORY + limit / RESERVE);
         // A shard refuses an entry that is longer than itself.
         let shards = limit / (SHARD_ENTRIES * LONGEST_ENTRY);
         let options = OptionsBuilder::new()
             .estimated_items_capacity(items)
-            .weight_capacity(limit as u64)
+            .weight_capacity(capacity as u64)
             .shards(shards.clamp(1, MAX_SHARDS))
             .build();
         let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
         let copies = match options {
             Ok(options) => Cache::with_options(options, Weight, hasher, lifecycle),
-            Err(_) => Cache::with(items, limit as u64, Weight, hasher, lifecycle),
+            Err(_) => Cache::with(items, capacity as u64, Weight, hasher, lifecycle),
         };
         Arc::new(Self {
             copies,
             epochs: Epochs::default(),
             limit,
+            mapped_from: SHORTEST_MAPPED.max(limit / MAX_MAPPED),
         })
     }
 
@@ -140,6 +196,12 @@ impl NearCache {
             && self.epochs.are_current(&names)
         {
             let mut found = found.without_witness(at);
+            if let Some(FoundEntry::Bytes(bytes)) = &mut found.entry
+                && bytes.len() >= self.mapped_from
+            {
+                let Ok(mapped) = mapped(bytes) else { return };
+                *bytes = mapped;
+            }
             found.entry = found.entry.map(FoundEntry::decoded);
             let copy = Copy {
                 found,
@@ -147,7 +209,7 @@ impl NearCache {
                 member,
                 others: on.collect(),
             };
-            self.copies.insert(at.clone(), Arc::new(copy));
+            self.copies.insert(Box::new(at.clone()), Arc::new(copy));
         }
     }
 

@@ -97,8 +97,8 @@ impl Link {
         self.reconnecting.current().map(Connected::now)
     }
 
-    /// Returns whether a request may be sent: the connection is trusted, has not been needed yet, or will be
-    /// replaced first.
+    /// Returns whether a request may be sent: the connection is trusted, has not been needed yet, or is
+    /// replaced before the request is sent.
     pub(super) fn is_usable(&self) -> bool {
         self.reconnecting.is(|availability| match availability {
             Availability::Idle => true,
@@ -168,7 +168,7 @@ impl Connected {
         self.shared.health.trust_at(moment)
     }
 
-    /// Ends the service of copies that were read on the connection.
+    /// Stops serving the copies that were read on the connection.
     pub(super) async fn leave_near_cache(&self) {
         if let Some(tracked) = self.tracked() {
             near::leave(&self.shared, tracked).await;
@@ -202,8 +202,8 @@ impl Connected {
         self.shared.incarnation
     }
 
-    /// Returns the trust until a deadline or, if that trust ends before, the trust now. So trust in a
-    /// reply is checked again when the reply has arrived.
+    /// Returns the trust until a deadline. If it ends before the deadline, returns the trust as it is now:
+    /// a reply must be checked again when it has arrived.
     pub(super) fn trust(&self, deadline: Instant) -> Trust {
         self.shared.trust(deadline)
     }

@@ -60,7 +60,7 @@ impl Node {
     ) -> impl Future<Output = Result<Result<LookedUp, Fault>, Fault>> {
         let (ticket, departure) = self.lookups.join(names, deadline);
         let alone = match departure {
-            Some(Departure::Alone(flight)) => Some(Box::pin(self.send_alone(flight, deadline))),
+            Some(Departure::Alone(flight)) => Some(Box::pin(self.send_alone(flight))),
             Some(departure) => {
                 tokio::spawn(Arc::clone(self).send_lookups(departure));
                 None
@@ -95,30 +95,29 @@ impl Node {
     }
 
     /// Sends the lookup of a flight that no other lookup waits for.
-    async fn send_alone(&self, flight: Flight<BatchReply>, deadline: Instant) {
-        let reply = self.send_batch(&flight, deadline).await;
+    async fn send_alone(&self, flight: Flight<BatchReply>) {
+        let reply = self.send_batch(&flight).await;
         let length = reply.as_ref().ok().map(Answers::length);
         flight.land(reply, length);
     }
 
-    /// Sends the lookups of a flight, and then those that have arrived meanwhile. The budget of a command
-    /// begins when it is sent: a lookup that has waited for long may be late, but the server is not to
-    /// blame for that.
+    /// Sends the lookups of a flight, and then those that have arrived meanwhile.
     async fn send_lookups(self: Arc<Self>, departure: Departure<BatchReply>) {
         if let Departure::Boarding(_) = departure {
             ready_tasks().await;
         }
         let mut next = departure.leave();
         while let Some(flight) = next {
-            let deadline = Instant::now() + self.lookup_budget;
-            let reply = flight.wait(self.send_batch(&flight, deadline)).await;
+            let reply = self.send_batch(&flight).await;
             let length = reply.as_ref().ok().map(Answers::length);
             next = flight.land(reply, length);
         }
     }
 
-    /// Sends the lookups of a flight.
-    async fn send_batch(&self, flight: &Flight<BatchReply>, deadline: Instant) -> BatchReply {
+    /// Sends the lookups of a flight. The budget of the command begins now: a lookup that has waited for
+    /// long may be late, but the server is not to blame for that.
+    async fn send_batch(&self, flight: &Flight<BatchReply>) -> BatchReply {
+        let deadline = Instant::now() + self.lookup_budget;
         let mut commands = flight.names().commands();
         if let (1, Some(names)) = (commands.len(), commands.next()) {
             let count = names.len();
@@ -154,7 +153,7 @@ impl Node {
     }
 }
 
-/// Waits until the tasks have run that are ready now.
+/// Lets tasks run that are ready now.
 async fn ready_tasks() {
     let mut have_run = false;
     poll_fn(|cx| {

@@ -12,13 +12,10 @@ mod names;
 mod tests;
 mod ticket;
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use smallvec::SmallVec;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub(crate) use self::names::{BatchNames, Place};
 use self::ticket::ReplySlot;
@@ -37,7 +34,7 @@ const MAX_REPLY: usize = 256 * 1024;
 
 /// The lookups that wait for a reply of one server. `R` is the reply to a batch.
 pub(crate) struct SharedLookups<R> {
-    /// The number of batches that are on their way at the same time before lookups wait.
+    /// If this many batches are on their way, further lookups wait.
     max_flights: usize,
     state: Mutex<State<R>>,
 }
@@ -47,6 +44,8 @@ struct State<R> {
     is_one_alone: bool,
     /// The number of other flights, including one that is boarding.
     flights: usize,
+    /// Flights of an earlier epoch are not counted: their tasks did not run in time.
+    epoch: u64,
     /// A flight is boarding: when it leaves, it takes the lookups that are waiting.
     is_boarding: bool,
     waiting: Option<Batch<R>>,
@@ -60,13 +59,13 @@ struct State<R> {
 struct Batch<R> {
     names: BatchNames,
     lookups: usize,
-    /// The earliest deadline of the lookups.
+    /// The deadline of the first lookup.
     deadline: Instant,
     reply: Arc<ReplySlot<R>>,
 }
 
-/// A flight that a lookup has begun. Except for a lookup that is alone, a task lets the flight leave and
-/// sends its batch, so that the flight does not depend on any of the requests.
+/// A flight that a lookup has begun. Unless the lookup is alone, a task lets the flight leave and sends its
+/// batch, so that the flight does not depend on any of the requests.
 pub(crate) enum Departure<R> {
     /// No other lookup is on its way. The request sends the batch itself, because that is faster.
     Alone(Flight<R>),
@@ -79,6 +78,7 @@ pub(crate) enum Departure<R> {
 /// A flight that has no lookups yet.
 pub(crate) struct Boarding<R> {
     lookups: Arc<SharedLookups<R>>,
+    epoch: u64,
     has_left: bool,
 }
 
@@ -86,7 +86,15 @@ pub(crate) struct Boarding<R> {
 pub(crate) struct Flight<R> {
     lookups: Arc<SharedLookups<R>>,
     batch: Batch<R>,
-    is_alone: bool,
+    kind: Kind,
+}
+
+/// The place of a flight in the counts of flights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Alone,
+    /// The flight is one of the flights of an epoch.
+    Shared(u64),
 }
 
 impl<R> SharedLookups<R> {
@@ -96,6 +104,7 @@ impl<R> SharedLookups<R> {
             state: Mutex::new(State {
                 is_one_alone: false,
                 flights: 0,
+                epoch: 0,
                 is_boarding: false,
                 waiting: None,
                 spare: BatchNames::default(),
@@ -104,8 +113,9 @@ impl<R> SharedLookups<R> {
         })
     }
 
-    /// Adds a lookup of names, each with its slot, to those that wait. If a departure is returned, the
-    /// caller sees to it that the batch is sent. At the deadline, the lookup is late.
+    /// Adds a lookup to the lookups that wait. `names` are the names that it reads, each with its slot. If
+    /// a departure is returned, the caller sees to it that the batch is sent. At the deadline, the lookup
+    /// is late.
     pub(crate) fn join<'a>(
         self: &Arc<Self>,
         names: impl Iterator<Item = (u16, Name<'a>)>,
@@ -116,38 +126,50 @@ impl<R> SharedLookups<R> {
         let State { waiting, spare, .. } = state;
         let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare), deadline));
         batch.lookups += 1;
-        batch.deadline = batch.deadline.min(deadline);
         let mut places = SmallVec::new();
         // Not a `for` loop, in which each name would be copied several times.
         names.for_each(|(slot, name)| places.push(batch.names.add(slot, name)));
-        let reply = Arc::clone(&batch.reply);
-        let ticket = Ticket::new(reply, deadline, places);
-        let mean_reply = state.mean_reply;
-        let is_alone = state.flights == 0 && !state.is_one_alone;
-        let departure = if let Some(batch) = waiting.take_if(|batch| batch.is_full(mean_reply)) {
-            state.flights += 1;
-            Some(Departure::Full(self.flight(batch, false)))
-        } else if let Some(batch) = waiting.take_if(|_| is_alone) {
-            state.is_one_alone = true;
-            Some(Departure::Alone(self.flight(batch, true)))
-        } else if state.flights < self.max_flights && !state.is_boarding {
-            state.flights += 1;
-            state.is_boarding = true;
-            let lookups = Arc::clone(self);
-            let has_left = false;
-            Some(Departure::Boarding(Boarding { lookups, has_left }))
-        } else {
-            None
-        };
-        (ticket, departure)
+        let ticket = Ticket::new(Arc::clone(&batch.reply), deadline, places);
+        (ticket, self.depart(state))
     }
 
-    fn flight(self: &Arc<Self>, batch: Batch<R>, is_alone: bool) -> Flight<R> {
+    /// Begins a flight, if one may begin now.
+    fn depart(self: &Arc<Self>, state: &mut State<R>) -> Option<Departure<R>> {
+        let mean_reply = state.mean_reply;
+        if let Some(batch) = state.waiting.take_if(|batch| batch.is_full(mean_reply)) {
+            state.flights += 1;
+            let kind = Kind::Shared(state.epoch);
+            return Some(Departure::Full(self.flight(batch, kind)));
+        }
+        let is_alone = state.flights == 0 && !state.is_one_alone;
+        let is_one = |batch: &mut Batch<R>| is_alone && batch.lookups == 1;
+        if let Some(batch) = state.waiting.take_if(is_one) {
+            state.is_one_alone = true;
+            return Some(Departure::Alone(self.flight(batch, Kind::Alone)));
+        }
+        let may_begin = state.flights < self.max_flights && !state.is_boarding;
+        if !may_begin && !state.is_overdue() {
+            return None;
+        }
+        if !may_begin {
+            state.epoch += 1;
+            state.flights = 0;
+        }
+        state.flights += 1;
+        state.is_boarding = true;
+        Some(Departure::Boarding(Boarding {
+            lookups: Arc::clone(self),
+            epoch: state.epoch,
+            has_left: false,
+        }))
+    }
+
+    fn flight(self: &Arc<Self>, batch: Batch<R>, kind: Kind) -> Flight<R> {
         let lookups = Arc::clone(self);
         Flight {
             lookups,
             batch,
-            is_alone,
+            kind,
         }
     }
 
@@ -198,24 +220,39 @@ impl<R> Departure<R> {
 
 impl<R> Boarding<R> {
     fn leave(mut self) -> Option<Flight<R>> {
-        let mut state = self.lookups.state();
-        let batch = state.waiting.take()?;
-        state.is_boarding = false;
-        drop(state);
         self.has_left = true;
-        Some(self.lookups.flight(batch, false))
+        let mut state = self.lookups.state();
+        if state.epoch != self.epoch {
+            return None;
+        }
+        state.is_boarding = false;
+        let batch = state.waiting.take();
+        if batch.is_none() {
+            state.flights -= 1;
+        }
+        drop(state);
+        Some(self.lookups.flight(batch?, Kind::Shared(self.epoch)))
     }
 }
 
 impl<R> Drop for Boarding<R> {
-    /// Ends the flight, if it has no lookups, or if the task was dropped with its runtime.
+    /// Ends the flight, if the task was dropped with its runtime.
     fn drop(&mut self) {
-        if !self.has_left {
-            let mut state = self.lookups.state();
+        let mut state = self.lookups.state();
+        if !self.has_left && state.epoch == self.epoch {
             state.is_boarding = false;
             state.flights -= 1;
             abandon(state);
         }
+    }
+}
+
+impl<R> State<R> {
+    /// Returns whether no flight has taken the lookups that wait until one of them was late. Then the tasks
+    /// of the flights do not run, for example because nothing runs their runtime.
+    fn is_overdue(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|batch| batch.deadline <= Instant::now())
     }
 }
 
@@ -230,24 +267,6 @@ fn abandon<R>(mut state: MutexGuard<'_, State<R>>) {
 }
 
 impl<R> Flight<R> {
-    /// Waits for the reply to the batch. Meanwhile, wakes the lookups that are late.
-    pub(crate) async fn wait<T>(&self, reply: impl Future<Output = T>) -> T {
-        let mut reply = pin!(reply);
-        let mut deadline = self.batch.deadline;
-        loop {
-            if let Ok(reply) = timeout_at(deadline, reply.as_mut()).await {
-                return reply;
-            }
-            if let Some(reply) = if_arrived(reply.as_mut()).await {
-                return reply;
-            }
-            let Some(next) = self.batch.reply.wake_late(Instant::now()) else {
-                return reply.await;
-            };
-            deadline = next;
-        }
-    }
-
     pub(crate) fn names(&self) -> &BatchNames {
         &self.batch.names
     }
@@ -263,26 +282,26 @@ impl<R> Flight<R> {
             state.mean_reply = (state.mean_reply * 7 + mean) / 8;
         }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
-        let takes_waiting = !self.is_alone && state.flights <= self.lookups.max_flights;
+        let kind = Kind::Shared(state.epoch);
+        let takes_waiting = self.kind == kind && state.flights <= self.lookups.max_flights;
         let next = state.waiting.take_if(|_| takes_waiting);
         if next.is_none() {
             self.end(&mut state);
         }
         drop(state);
-        next.map(|batch| self.lookups.flight(batch, false))
+        next.map(|batch| self.lookups.flight(batch, kind))
     }
 
     fn end(&self, state: &mut State<R>) {
-        if self.is_alone {
-            state.is_one_alone = false;
-        } else {
-            state.flights -= 1;
+        match self.kind {
+            Kind::Alone => state.is_one_alone = false,
+            Kind::Shared(epoch) => state.flights -= usize::from(epoch == state.epoch),
         }
     }
 }
 
 impl<R> Drop for Flight<R> {
-    /// Ends the flight, if the request was dropped, or the task with its runtime.
+    /// Ends the flight, if the request was dropped, or if the task was dropped with its runtime.
     fn drop(&mut self) {
         if !self.batch.reply.is_set() {
             self.batch.reply.set(None);
@@ -291,17 +310,4 @@ impl<R> Drop for Flight<R> {
             abandon(state);
         }
     }
-}
-
-/// Returns a reply that arrived while this process had no time to read it.
-async fn if_arrived<T>(mut reply: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    // Yields to the tasks that read from the socket and dispatch the reply.
-    for _ in 0..4 {
-        tokio::task::yield_now().await;
-    }
-    poll_fn(|cx| match reply.as_mut().poll(cx) {
-        Poll::Ready(reply) => Poll::Ready(Some(reply)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::names::Place;
 
@@ -13,9 +13,8 @@ use super::names::Place;
 pub(super) struct ReplySlot<R> {
     /// `None`: no reply will arrive, because the flight was dropped.
     reply: OnceLock<Option<R>>,
-    /// The wakers of the lookups that wait for the reply, each with the deadline of the lookup. The task
-    /// of the flight wakes those that are late, because a timer for each lookup would cost more.
-    wakers: Mutex<Vec<(Instant, Waker)>>,
+    /// The wakers of the lookups that wait for the reply.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 /// The access of one lookup to its values in the reply to the batch.
@@ -50,19 +49,14 @@ impl<R> ReplySlot<R> {
         // A batch is given one reply.
         let _ = self.reply.set(reply);
         let wakers = std::mem::take(&mut *self.wakers());
-        for (_, waker) in wakers {
+        for waker in wakers {
             waker.wake();
         }
     }
 
-    /// Polls for the reply. `None`: it is late, or will not arrive. `place` is the index of the waker of
-    /// the lookup, if it has one already.
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-        deadline: Instant,
-        place: &mut Option<usize>,
-    ) -> Poll<Option<&R>> {
+    /// Polls for the reply. `None`: it will not arrive. `place` is the index of the waker of the lookup, if
+    /// it has one already.
+    fn poll(&self, cx: &mut Context<'_>, place: &mut Option<usize>) -> Poll<Option<&R>> {
         if let Some(reply) = self.reply.get() {
             return Poll::Ready(reply.as_ref());
         }
@@ -71,30 +65,17 @@ impl<R> ReplySlot<R> {
         if let Some(reply) = self.reply.get() {
             return Poll::Ready(reply.as_ref());
         }
-        if let Some((_, waker)) = place.and_then(|place| wakers.get_mut(place)) {
-            if Instant::now() >= deadline {
-                return Poll::Ready(None);
-            }
+        if let Some(waker) = place.and_then(|place| wakers.get_mut(place)) {
             waker.clone_from(cx.waker());
         } else {
             *place = Some(wakers.len());
-            wakers.push((deadline, cx.waker().clone()));
+            wakers.push(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    /// Wakes the lookups that are late. Returns the earliest deadline of the others.
-    pub(super) fn wake_late(&self, now: Instant) -> Option<Instant> {
-        let wakers = self.wakers();
-        for (_, waker) in wakers.iter().filter(|(deadline, _)| *deadline <= now) {
-            waker.wake_by_ref();
-        }
-        let deadlines = wakers.iter().map(|(deadline, _)| *deadline);
-        deadlines.filter(|deadline| *deadline > now).min()
-    }
-
     /// Locks the wakers. No code panics in a critical section.
-    fn wakers(&self) -> MutexGuard<'_, Vec<(Instant, Waker)>> {
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,9 +98,22 @@ impl<R> Ticket<R> {
         self.reply.get()
     }
 
-    /// Waits for the reply. `None`: it is late, for this lookup only, or the flight was dropped.
+    /// Waits for the reply. `None`: it is late for this lookup, or the flight was dropped.
     pub(crate) async fn wait(&self) -> Option<&R> {
         let mut place = None;
-        poll_fn(|cx| self.reply.poll(cx, self.deadline, &mut place)).await
+        let arrival = poll_fn(|cx| self.reply.poll(cx, &mut place));
+        match timeout_at(self.deadline, arrival).await {
+            Ok(reply) => reply,
+            Err(_) => self.if_arrived().await,
+        }
+    }
+
+    /// Returns a reply that arrived while this process had no time to read it.
+    async fn if_arrived(&self) -> Option<&R> {
+        // Yields to the tasks that read from the socket, dispatch the reply and end the flight.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        self.reply.get()
     }
 }

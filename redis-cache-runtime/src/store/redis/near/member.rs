@@ -39,7 +39,7 @@ pub(in super::super) async fn attend(
     }
 }
 
-/// Ends the service of copies that were read on a connection.
+/// Stops serving the copies that were read on a connection.
 pub(in super::super) async fn leave(
     shared: &Arc<SharedConnection>,
     connection: &TrackedConnection,
