@@ -1,7 +1,7 @@
 //! Lookups that share commands. A lookup leaves at once if no other is on its way. If fewer batches are on
 //! their way than there are connections, it leaves as soon as the requests that are ready have had time
 //! to join it. Otherwise it waits, and others may join it. They leave together when the reply to another
-//! batch arrives, or when their own batch is full.
+//! batch arrives, when their own batch is full, or when the first of them is late.
 //!
 //! A command reads each name only once. A lookup uses only a command that was not yet sent when the
 //! lookup arrived: a command on its way may have read the name before an eviction that the lookup must
@@ -44,11 +44,14 @@ struct State<R> {
     is_one_alone: bool,
     /// The number of other flights, including one that is boarding.
     flights: usize,
-    /// Flights of an earlier epoch are not counted: their tasks did not run in time.
+    /// Flights of an earlier epoch are not counted: they may never land.
     epoch: u64,
     /// A flight is boarding: when it leaves, it takes the lookups that are waiting.
     is_boarding: bool,
     waiting: Option<Batch<R>>,
+    /// The deadline of the first lookup that waits since a flight last took the lookups that waited. If it
+    /// passes, the tasks of the flights may never run, for example because nothing runs their runtime.
+    first_deadline: Option<Instant>,
     /// The memory of an earlier batch, for the names of the next one.
     spare: BatchNames,
     /// The mean length of the reply to a lookup, in bytes.
@@ -59,8 +62,6 @@ struct State<R> {
 struct Batch<R> {
     names: BatchNames,
     lookups: usize,
-    /// The deadline of the first lookup.
-    deadline: Instant,
     reply: Arc<ReplySlot<R>>,
 }
 
@@ -107,6 +108,7 @@ impl<R> SharedLookups<R> {
                 epoch: 0,
                 is_boarding: false,
                 waiting: None,
+                first_deadline: None,
                 spare: BatchNames::default(),
                 mean_reply: 0,
             }),
@@ -124,34 +126,35 @@ impl<R> SharedLookups<R> {
         let mut guard = self.state();
         let state = &mut *guard;
         let State { waiting, spare, .. } = state;
-        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare), deadline));
+        let batch = waiting.get_or_insert_with(|| Batch::new(std::mem::take(spare)));
         batch.lookups += 1;
         let mut places = SmallVec::new();
         // Not a `for` loop, in which each name would be copied several times.
         names.for_each(|(slot, name)| places.push(batch.names.add(slot, name)));
         let ticket = Ticket::new(Arc::clone(&batch.reply), deadline, places);
-        (ticket, self.depart(state))
+        (ticket, self.depart(state, deadline))
     }
 
-    /// Begins a flight, if one may begin now.
-    fn depart(self: &Arc<Self>, state: &mut State<R>) -> Option<Departure<R>> {
-        let mean_reply = state.mean_reply;
-        if let Some(batch) = state.waiting.take_if(|batch| batch.is_full(mean_reply)) {
-            state.flights += 1;
-            let kind = Kind::Shared(state.epoch);
-            return Some(Departure::Full(self.flight(batch, kind)));
-        }
+    /// Begins a flight, if one may begin now. `deadline` is that of the last lookup.
+    fn depart(self: &Arc<Self>, state: &mut State<R>, deadline: Instant) -> Option<Departure<R>> {
         let is_alone = state.flights == 0 && !state.is_one_alone;
         let is_one = |batch: &mut Batch<R>| is_alone && batch.lookups == 1;
         if let Some(batch) = state.waiting.take_if(is_one) {
             state.is_one_alone = true;
             return Some(Departure::Alone(self.flight(batch, Kind::Alone)));
         }
-        let may_begin = state.flights < self.max_flights && !state.is_boarding;
-        if !may_begin && !state.is_overdue() {
-            return None;
+        let mean_reply = state.mean_reply;
+        if let Some(batch) = state.waiting.take_if(|batch| batch.is_full(mean_reply)) {
+            state.flights += 1;
+            let kind = Kind::Shared(state.epoch);
+            return Some(Departure::Full(self.flight(batch, kind)));
         }
-        if !may_begin {
+        if state.flights >= self.max_flights || state.is_boarding {
+            let first_deadline = *state.first_deadline.get_or_insert(deadline);
+            if Instant::now() < first_deadline {
+                return None;
+            }
+            state.first_deadline = None;
             state.epoch += 1;
             state.flights = 0;
         }
@@ -192,11 +195,10 @@ impl<R> SharedLookups<R> {
 }
 
 impl<R> Batch<R> {
-    fn new(names: BatchNames, deadline: Instant) -> Self {
+    fn new(names: BatchNames) -> Self {
         Self {
             names,
             lookups: 0,
-            deadline,
             reply: Arc::default(),
         }
     }
@@ -226,6 +228,7 @@ impl<R> Boarding<R> {
             return None;
         }
         state.is_boarding = false;
+        state.first_deadline = None;
         let batch = state.waiting.take();
         if batch.is_none() {
             state.flights -= 1;
@@ -247,19 +250,13 @@ impl<R> Drop for Boarding<R> {
     }
 }
 
-impl<R> State<R> {
-    /// Returns whether no flight has taken the lookups that wait until one of them was late. Then the tasks
-    /// of the flights do not run, for example because nothing runs their runtime.
-    fn is_overdue(&self) -> bool {
-        let waiting = self.waiting.as_ref();
-        waiting.is_some_and(|batch| batch.deadline <= Instant::now())
-    }
-}
-
 /// Ends the wait of lookups that no flight will take.
 fn abandon<R>(mut state: MutexGuard<'_, State<R>>) {
-    let is_last = state.flights == 0;
-    let waiting = state.waiting.take_if(|_| is_last);
+    if state.flights > 0 {
+        return;
+    }
+    state.first_deadline = None;
+    let waiting = state.waiting.take();
     drop(state);
     if let Some(batch) = waiting {
         batch.reply.set(None);
@@ -273,17 +270,20 @@ impl<R> Flight<R> {
 
     /// Gives the lookups their reply, which is `length` bytes long; `None`: a fault, which tells nothing
     /// about the length of replies. Returns the flight of the lookups that have arrived meanwhile, unless
-    /// more than `max_flights` flights were on their way.
+    /// more than `max_flights` flights were on their way, or the lookup was alone.
     pub(crate) fn land(mut self, reply: R, length: Option<usize>) -> Option<Self> {
         self.batch.reply.set(Some(reply));
         let mut state = self.lookups.state();
         if let Some(length) = length {
-            let mean = length / self.batch.lookups.max(1);
+            let mean = (length / self.batch.lookups.max(1)).min(MAX_REPLY);
             state.mean_reply = (state.mean_reply * 7 + mean) / 8;
         }
         state.spare = std::mem::take(&mut self.batch.names).emptied();
         let kind = Kind::Shared(state.epoch);
         let takes_waiting = self.kind == kind && state.flights <= self.lookups.max_flights;
+        if takes_waiting {
+            state.first_deadline = None;
+        }
         let next = state.waiting.take_if(|_| takes_waiting);
         if next.is_none() {
             self.end(&mut state);

@@ -214,6 +214,20 @@ async fn lookups_leave_although_the_task_of_the_last_flight_does_not_run() {
     assert!(ticket.wait().await.is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn lookups_share_again_under_load_although_the_task_of_a_flight_does_not_run() {
+    let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
+    let (_, _frozen) = join(&lookups, &["a"]);
+    let fill_a_batch = || {
+        let full = (0..MAX_LOOKUPS).find_map(|_| join(&lookups, &["b"]).1);
+        assert!(echo(full.unwrap(), 0).is_none());
+    };
+    fill_a_batch();
+    tokio::time::sleep_until(later()).await;
+    let (_, flight) = join(&lookups, &["c"]);
+    assert_eq!(names(&flight.unwrap()), ["c"]);
+}
+
 #[tokio::test]
 async fn every_lookup_of_a_flight_is_woken_when_it_lands() {
     let (lookups, _alone) = with_one_alone::<Vec<String>>(1);
