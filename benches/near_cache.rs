@@ -38,7 +38,7 @@ const MIB: usize = 1024 * KIB;
 const LIMIT: usize = 256 * MIB;
 const TASKS: usize = 64;
 
-/// What the processes read: in each row, numbers of entries and the length of their bodies.
+/// The entries that the processes read: in each row, numbers of entries and the length of their bodies.
 const ROWS: [(Kind, &[(usize, usize)]); 9] = [
     (Kind::Values, &[(1_000_000, 1)]),
     (Kind::Responses, &[(1_000_000, 1)]),

@@ -6,15 +6,7 @@ use crate::candidates::Candidate;
 use crate::load::{self, Load, WARM_UP};
 use crate::server;
 
-const LOADS: [Load; 3] = [
-    Load::small(1, 8),
-    Load::small(1, 128),
-    Load {
-        threads: 1,
-        size: 64 * 1024,
-        connections: 8,
-    },
-];
+const LOADS: [Load; 3] = [Load::small(1, 8), Load::small(1, 128), Load::long(8)];
 /// The number of requests on each connection that are counted.
 const COUNTED: usize = 40;
 

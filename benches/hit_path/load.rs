@@ -59,6 +59,15 @@ impl Load {
         }
     }
 
+    /// Returns a load of long responses from a server with one worker thread.
+    pub(crate) const fn long(connections: usize) -> Self {
+        Self {
+            threads: 1,
+            size: 64 * 1024,
+            connections,
+        }
+    }
+
     /// Requests for a while, on each connection a product of its own.
     pub(crate) fn for_duration(self, address: SocketAddr, duration: Duration) -> Sample {
         self.send(address, move |connection, started| {

@@ -15,11 +15,7 @@ const LOADS: [Load; 7] = [
     Load::small(1, 32),
     Load::small(1, 128),
     Load::small(1, 256),
-    Load {
-        threads: 1,
-        size: 64 * 1024,
-        connections: 32,
-    },
+    Load::long(32),
     Load::small(8, 32),
     Load::small(8, 256),
 ];

@@ -172,8 +172,8 @@ impl Settings {
         let accepts_any = self.ssl_cert_reqs == CertReqs::None;
         if is_tls && accepts_any {
             tracing::warn!(
-                "ssl_cert_reqs is none: the certificate of each server is not verified, so an attacker on the network can \
-                 read and change the traffic; use this for development only"
+                "ssl_cert_reqs is none: the certificate of each server is not verified, so an attacker on the \
+                 network can read and change the traffic; use this for development only"
             );
         }
         for (setting, is_set, reason) in [
