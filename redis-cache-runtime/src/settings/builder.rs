@@ -223,8 +223,8 @@ impl Settings {
         self
     }
 
-    /// Sets the number of connections to each node, 1 to 1024. Large entries and the near cache use one
-    /// more each. All requests share the connections, and each connection is multiplexed. So one is
+    /// Sets the number of connections to each node, 1 to 1024. Large entries use one more. The
+    /// near cache and waits for the runs of other processes use another. All requests share the connections, and each connection is multiplexed. So one is
     /// enough until Redis replies faster than one task can read. *Default:* 1.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
+use tokio::time::timeout;
 
 use super::*;
 use crate::key::{CacheKey, Groups, Selecting, Variant};
@@ -17,6 +18,7 @@ const TIMES: LeaseTerms = LeaseTerms {
     reads_early: false,
 };
 const TTL: Duration = Duration::from_secs(5);
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Runs each function as a test of each store. Tests share no entries, because each has its own
 /// prefix or store.
@@ -183,6 +185,27 @@ on_every_store!(
     a_read_that_began_before_a_write_does_not_replace_what_was_written,
     nonces_are_random_kept_and_prolonged,
 );
+
+#[tokio::test]
+async fn redis_pushes_the_end_of_a_lease_that_a_request_waits_for() {
+    let one = RedisServer::shared().url();
+    let cluster = RedisCluster::shared().url();
+    for settings in [
+        Settings::from_url(one).unwrap(),
+        over_tls(),
+        Settings::from_url(cluster).unwrap().cluster(true),
+        by_sentinel(RedisSentinels::shared()),
+    ] {
+        let store = in_redis_of(settings);
+        let place = variant(at("/a", &["g"]), "de");
+        let held = lease(&store, &place, Claim::IfFree).await.unwrap();
+        let mut wait = std::pin::pin!(store.lease_change(&place, FOR_EVER, FOR_EVER));
+        let early = timeout(Duration::from_millis(100), wait.as_mut()).await;
+        assert!(early.is_err(), "the lease is held");
+        assert!(put(&store, &place, &held, "entry").await);
+        timeout(TTL, wait).await.expect("a push");
+    }
+}
 
 async fn nothing_is_found_before_it_was_put(store: Store) {
     let found = store.get(&at("/a", &["g", "h"]), false).await.unwrap();

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::key::{Address, Eviction, Name, Names, Owed};
@@ -448,6 +449,16 @@ impl Store {
     ) -> Result<bool, Fault> {
         dispatch!(self, store => Ok(store.renew(at, lease, token, hold)),
             store.renew(at, lease, token, hold).await)
+    }
+
+    /// Waits until the lease of an address changes: for at most `pushed` if the store pushes the change,
+    /// and otherwise for `polled`.
+    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration, pushed: Duration) {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.lease_change(at, polled, pushed).await,
+            _ => sleep(polled).await,
+        }
     }
 
     /// Extends the lifetime of the nonces of an address to at least `ttl` from now.

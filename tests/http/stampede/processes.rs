@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use test_support::{Client, Gate, RedisServer};
+use axum_redis_cache::Settings;
+use test_support::{Client, Gate, RedisServer, until};
 
 use super::{outcome, router, spawn};
 use crate::support::{App, Arrivals, Store, answer, patient, serve, serve_counted, settings};
 
 /// Two processes, as far as the cache can tell.
 pub(super) async fn two_processes(gate: &Gate) -> [(Client, Arrivals, App); 2] {
-    let settings = settings();
+    two_processes_with(settings(), gate).await
+}
+
+async fn two_processes_with(settings: Settings, gate: &Gate) -> [(Client, Arrivals, App); 2] {
     let app = || App::counting_with_a_gate(Store::Redis.cache_with(settings.clone()), 0, gate);
     let (one, other) = (app(), app());
     let served = async |app: App| {
@@ -33,6 +37,42 @@ async fn one_run_answers_all_processes() {
         assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
     }
     assert_eq!((one_app.runs(), other_app.runs()), (1, 0));
+}
+
+/// Lets a process run its handler while another waits for the response, until `is_waiting`.
+async fn wait_for_another(redis: &RedisServer, is_waiting: impl Fn() -> bool) {
+    let gate = Gate::new();
+    let [(one, ..), (other, _, other_app)] = two_processes_with(patient(redis), &gate).await;
+    let leader = spawn(one, &[]);
+    gate.entered().await;
+    let follower = spawn(other, &[]);
+    until("the other process waits", async || is_waiting()).await;
+    gate.open();
+    assert_eq!(outcome(leader).await, answer("MISS", "run 0"));
+    assert_eq!(outcome(follower).await, answer("HIT", "run 0"));
+    assert_eq!(other_app.runs(), 0);
+}
+
+#[tokio::test]
+async fn redis_tells_a_process_when_the_run_of_another_ends() {
+    let redis = RedisServer::start();
+    let is_waiting = || {
+        let clients: String = redis::cmd("CLIENT")
+            .arg("LIST")
+            .query(&mut redis.connection())
+            .unwrap();
+        let mut clients = clients.lines();
+        clients.any(|client| client.contains(" flags=t ") && client.contains(" cmd=mget "))
+    };
+    wait_for_another(&redis, is_waiting).await;
+}
+
+#[tokio::test]
+async fn a_process_that_redis_tells_nothing_looks_up_again() {
+    let redis = RedisServer::start();
+    redis.command(&["ACL", "SETUSER", "default", "-client|tracking"]);
+    // One of them is from before the wait.
+    wait_for_another(&redis, || redis.command_count("mget") > 3).await;
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ pub(crate) use evict::Evicted;
 /// dies, the lease ends a few beats later.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 
+/// The longest wait for a change of a lease that the store pushes. A push is lost with its connection.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
 /// The first pause before pending evictions are retried.
 pub(crate) const FIRST_EVICTION_RETRY: Duration = Duration::from_millis(20);
 
@@ -177,6 +180,12 @@ impl StoreClient {
                 .seen_nonces
                 .learn_eviction_nonce(witness.ok().flatten());
         }))
+    }
+
+    /// Waits until the lease of an address may have changed. If the store does not push changes, waits for
+    /// `polled`.
+    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration) {
+        self.store.lease_change(at, polled, LONGEST_WAIT).await;
     }
 
     /// Renews a lease, and may replace its token; returns `false` if the lease was lost.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Search, Sought, StoredOrPlan, Unusable};
 use crate::engine::fill::Begun;
@@ -133,12 +133,13 @@ impl<S: Sought> Search<'_, S> {
         Err(Plan::unstored())
     }
 
-    /// Repeats the lookup, at growing intervals, until the other process has stored an entry or
-    /// released its lease, or until the deadline.
+    /// Repeats the lookup when the lease changes, or at growing intervals if the store does not push
+    /// changes, until the other process has stored an entry or released its lease, or until the deadline.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         loop {
-            sleep(pause(begun.elapsed())).await;
+            let polled = pause(begun.elapsed());
+            self.engine.client().lease_change(self.at, polled).await;
             let joined = lead.joined();
             let Ok(found) = self.engine.client().lookup(self.at, true).await else {
                 return Waited::GaveUp;
@@ -255,7 +256,8 @@ impl<S: Sought> Search<'_, S> {
     }
 }
 
-/// Returns the pause before the next lookup after a wait of `elapsed`. The pause grows with the wait,
+/// Returns the pause before the next lookup after a wait of `elapsed`, if the store does not push changes.
+/// The pause grows with the wait,
 /// between two limits, and is random, so that processes do not look up at the same moments.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);

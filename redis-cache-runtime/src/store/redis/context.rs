@@ -11,6 +11,7 @@ use super::near::NearNames;
 use super::near::Readers;
 use super::reconnecting::LAST_RETRY;
 use super::server_info::ServerInfo;
+use super::watched::Watched;
 use crate::observe::fault::{Fault, FaultLog};
 use crate::settings::{Deployment, Settings};
 use crate::store::LAST_EVICTION_RETRY;
@@ -54,6 +55,8 @@ pub(super) struct ClientContext {
     /// The time for which copies in a near cache are served after a proof.
     pub(super) near_window: Duration,
     pub(super) near_names: NearNames,
+    /// The names of which requests await a change.
+    pub(super) watched: Watched,
     /// The connections on which the near cache reads; `None` if there is one server.
     #[cfg(feature = "cluster")]
     pub(super) readers: Option<Readers>,
@@ -96,6 +99,7 @@ impl ClientContext {
                 .then(|| NearCache::new(settings.near_cache_bytes)),
             near_window: settings.near_cache_window,
             near_names: near_names(&settings.prefix, deployment),
+            watched: Watched::default(),
             #[cfg(feature = "cluster")]
             readers: matches!(deployment, Deployment::Cluster(_)).then(Readers::default),
             warned_of_tracking: Once::new(),
@@ -115,8 +119,11 @@ impl ClientContext {
         }
     }
 
-    /// Warns once that the server does not track reads, so that the near cache stays empty.
+    /// Warns once that the server does not track reads, if there is a near cache, which stays empty.
     pub(super) fn warn_of_tracking(&self, why: &str) {
+        if self.near_cache.is_none() {
+            return;
+        }
         self.warned_of_tracking.call_once(|| {
             tracing::warn!(
                 why,

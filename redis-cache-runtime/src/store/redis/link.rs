@@ -38,7 +38,7 @@ pub(super) struct Link {
 struct Opener {
     context: Arc<ClientContext>,
     server_state: Arc<ServerState>,
-    /// The connection is for a near cache: the server is asked to track what is read on it.
+    /// The server is asked to track what is read on the connection.
     is_tracked: bool,
     /// Since the last connection was opened, Redis was unreachable for a time, or was replaced.
     was_away: AtomicBool,
@@ -61,7 +61,7 @@ pub(super) struct SharedConnection {
     /// The generation number of the primary.
     generation: u64,
     server_state: Arc<ServerState>,
-    /// The connection as the near cache knows it, if the server tracks what is read on it.
+    /// Set if the server tracks what is read on the connection.
     tracked: Option<Arc<TrackedConnection>>,
     /// The task that attends to the tracked connection.
     attendant: OnceLock<AbortOnDropHandle<()>>,
@@ -73,7 +73,7 @@ impl Link {
         Self::open_by(context, server_state, false)
     }
 
-    /// Returns a connection for a near cache.
+    /// Returns a connection on which the server is asked to track what is read.
     pub(super) fn tracked(context: Arc<ClientContext>, server_state: Arc<ServerState>) -> Self {
         Self::open_by(context, server_state, true)
     }
@@ -245,6 +245,9 @@ impl SharedConnection {
         let Some(tracked) = &self.tracked else {
             return;
         };
+        if self.context.near_cache.is_none() {
+            return;
+        }
         #[cfg(feature = "cluster")]
         if let Some(readers) = &self.context.readers {
             return readers.add(self, tracked);
@@ -363,7 +366,7 @@ impl Open for Opener {
 }
 
 impl Opener {
-    /// Connects. A connection for a near cache receives pushes, unless the server cannot send them.
+    /// Connects. A tracked connection receives pushes, unless the server cannot send them.
     async fn connect(&self, server: &Server) -> Result<(Opened, Option<Pushes>), Fault> {
         let pushes = self
             .is_tracked
@@ -383,7 +386,7 @@ impl Opener {
         }
     }
 
-    /// Asks the server to track what is read, if it does so in a way that the near cache can rely on.
+    /// Asks the server to track what is read, if its pushes can be relied on.
     async fn track(
         &self,
         pushes: Option<Pushes>,

@@ -27,6 +27,7 @@ mod server_state;
 mod servers;
 #[cfg(all(test, feature = "cluster"))]
 mod settling;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,6 +131,13 @@ impl RedisStore {
         let length = found.entry.as_ref().map_or(0, FoundEntry::len);
         self.large.note(self.names.entry(at), length);
         Ok((found, looked_up.tracked()))
+    }
+
+    /// Waits until the lease of an address changes: for at most `pushed` if the server pushes the change,
+    /// and otherwise for `polled`.
+    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration, pushed: Duration) {
+        let lease = self.names.lease(at);
+        self.servers.change(lease, polled, pushed).await;
     }
 
     pub(crate) async fn lease(

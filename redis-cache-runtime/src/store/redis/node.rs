@@ -31,8 +31,10 @@ pub(super) struct Node {
     links: Box<[Link]>,
     /// The connection for large entries.
     large: Link,
-    /// The connection for lookups, if there is a near cache.
-    near: Option<Link>,
+    /// The connection on which the server tracks what is read: lookups, if there is a near cache, and
+    /// leases that requests wait for.
+    tracked: Link,
+    has_near_cache: bool,
     next: AtomicUsize,
     pub(super) lookups: Arc<SharedLookups<BatchReply>>,
     /// The time budget of a lookup, from its command on.
@@ -48,7 +50,7 @@ pub(super) struct Reply {
     pub(super) from: Incarnation,
     /// The time at which the connection was opened.
     pub(super) connected_at: Instant,
-    /// The connection as the near cache knows it, if the server tracks what is read on it.
+    /// The connection, if the server tracks what is read on it.
     pub(super) tracked: Option<Arc<TrackedConnection>>,
 }
 
@@ -64,10 +66,8 @@ impl Node {
             name,
             links: (0..context.connections).map(link).collect(),
             large: link(0),
-            near: context
-                .near_cache
-                .as_ref()
-                .map(|_| Link::tracked(Arc::clone(context), Arc::clone(&server_state))),
+            tracked: Link::tracked(Arc::clone(context), Arc::clone(&server_state)),
+            has_near_cache: context.near_cache.is_some(),
             next: AtomicUsize::new(0),
             lookups: SharedLookups::new(context.connections),
             lookup_budget: Purpose::LOOKUP.budget(context.budget),
@@ -85,10 +85,11 @@ impl Node {
         request: Request<'a>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Reply, Fault>> + 'a {
-        let link = match (request.purpose().line(), &self.near) {
-            (Line::Large, _) => &self.large,
-            (Line::SharedLookups, Some(near)) if near.is_usable() => near,
-            (Line::SharedLookups | Line::Ordinary, _) => self.link(),
+        let link = match request.purpose().line() {
+            Line::Large => &self.large,
+            Line::Tracked => &self.tracked,
+            Line::SharedLookups if self.has_near_cache && self.tracked.is_usable() => &self.tracked,
+            Line::SharedLookups | Line::Ordinary => self.link(),
         };
         async move {
             let Some(mut connected) = link.connected() else {
@@ -135,23 +136,29 @@ impl Node {
         end.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// Returns the connection for the near cache, which is opened if needed.
+    /// Returns whether the server may track what is read on the tracked connection. A connection that is
+    /// not open yet will tell.
+    pub(super) fn may_track(&self) -> bool {
+        let tracks = |connected: Connected| connected.tracked().is_some();
+        self.tracked.is_usable() && self.tracked.connected().is_none_or(tracks)
+    }
+
+    /// Returns the tracked connection, which is opened if needed.
     #[cfg(feature = "cluster")]
-    pub(super) async fn near_connection(
+    pub(super) async fn tracked_connection(
         &self,
         deadline: Instant,
     ) -> Result<Arc<SharedConnection>, Fault> {
-        let near = self.near.as_ref().ok_or(Fault::Disabled)?;
-        let connected = match near.connected() {
+        let connected = match self.tracked.connected() {
             Some(connected) => connected,
-            None => near.connect(deadline).await?,
+            None => self.tracked.connect(deadline).await?,
         };
         Ok(connected.into_shared())
     }
 
     /// Ends the service of copies from the near cache.
     pub(super) async fn leave_near_cache(&self) {
-        if let Some(connected) = self.near.as_ref().and_then(Link::connected) {
+        if let Some(connected) = self.tracked.connected() {
             connected.leave_near_cache().await;
         }
     }
@@ -184,7 +191,7 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> ServerStatus {
-        let others = self.near.iter().chain([&self.large]).map(Link::state);
+        let others = [&self.tracked, &self.large].into_iter().map(Link::state);
         let others = others.filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),

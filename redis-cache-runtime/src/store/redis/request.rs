@@ -32,9 +32,11 @@ pub(super) enum Line {
     Ordinary,
     /// Large entries have a connection of their own, so that no small one waits behind them.
     Large,
-    /// Lookups that share a command. If there is a near cache, they have a connection of their own, and
-    /// the near cache may keep what they read.
+    /// Lookups that share a command. If there is a near cache, they use the tracked connection, and the
+    /// near cache may keep what they read.
     SharedLookups,
+    /// The connection on which the server tracks what is read.
+    Tracked,
 }
 
 impl Purpose {
@@ -51,6 +53,12 @@ impl Purpose {
 
     pub(super) const SHARED_LOOKUPS: Self = Self {
         line: Line::SharedLookups,
+        ..Self::LOOKUP
+    };
+
+    /// A read of a value whose changes are pushed.
+    pub(super) const TRACKED: Self = Self {
+        line: Line::Tracked,
         ..Self::LOOKUP
     };
 

@@ -370,6 +370,27 @@ impl Servers {
         }
     }
 
+    pub(super) fn context(&self) -> &ClientContext {
+        &self.context
+    }
+
+    /// Returns the server of a name; `None`: it is not known.
+    #[cfg_attr(
+        not(feature = "cluster"),
+        allow(
+            unused_variables,
+            clippy::unused_async,
+            reason = "there is one server to choose"
+        )
+    )]
+    pub(super) async fn node_of(&self, name: Name<'_>, deadline: Instant) -> Option<Arc<Node>> {
+        match &self.kind {
+            Kind::One(node) => Some(Arc::clone(node)),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster(cluster) => cluster.primary_of(name, deadline).await,
+        }
+    }
+
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
         let deadline = Instant::now() + request.purpose().budget(self.context.budget);
         let mut reply = node.send(request, deadline).await?;

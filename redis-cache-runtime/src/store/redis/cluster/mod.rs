@@ -30,6 +30,7 @@ use super::context::ClientContext;
 use super::node::Node;
 use super::reconnecting::{Open, Reconnecting};
 use super::request::{Purpose, Request};
+use crate::key::{Name, slot};
 use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 use crate::store::Incarnation;
@@ -202,6 +203,12 @@ impl Cluster {
     pub(super) async fn nodes(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Fault> {
         let map = self.maps.current(deadline).await?;
         Ok(map.nodes().cloned().collect())
+    }
+
+    /// Returns the primary of a name; `None`: it is not known.
+    pub(super) async fn primary_of(&self, name: Name<'_>, deadline: Instant) -> Option<Arc<Node>> {
+        let map = self.maps.current(deadline).await.ok()?;
+        map.primary(slot(name))
     }
 
     /// Returns every primary that is known so far.

@@ -132,7 +132,7 @@ async fn attend_once(
 ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
     let node = maps.node_of_registry(context).await?;
     let deadline = Instant::now() + context.budget;
-    let shared = node.near_connection(deadline).await?;
+    let shared = node.tracked_connection(deadline).await?;
     let Some(connection) = shared.tracked().cloned() else {
         return Ok(None);
     };

@@ -18,18 +18,17 @@ use crate::store::redis::context::ClientContext;
 #[derive(Clone)]
 pub(in super::super) struct Pushes {
     context: Arc<ClientContext>,
-    cache: Arc<NearCache>,
+    cache: Option<Arc<NearCache>>,
     connection: Arc<TrackedConnection>,
 }
 
 impl Pushes {
-    /// Returns the receiver of the pushes of a new connection; `None`: there is no near cache.
+    /// Returns the receiver of the pushes of a new connection; `None`: the connection has no name.
     pub(in super::super) fn new(context: &Arc<ClientContext>) -> Option<Self> {
-        let cache = Arc::clone(context.near_cache.as_ref()?);
         let id = hex(&random_nonce().ok()?);
         Some(Self {
             context: Arc::clone(context),
-            cache,
+            cache: context.near_cache.clone(),
             connection: Arc::new(TrackedConnection::new(id, context.near_window)),
         })
     }
@@ -59,8 +58,20 @@ impl Pushes {
         } else if name == names.bell.as_bytes() {
             self.connection.bell_rung();
         } else {
-            self.cache.invalidate(name);
+            self.context.watched.changed(name);
+            if let Some(cache) = &self.cache {
+                cache.invalidate(name);
+            }
         }
+    }
+
+    /// Applies the deletion of all names of the server.
+    fn apply_flush(&self) {
+        self.context.watched.all_changed();
+        if let Some(cache) = &self.cache {
+            cache.invalidate_all();
+        }
+        self.connection.registry_changed();
     }
 }
 
@@ -77,9 +88,7 @@ impl AsyncPushSender for Pushes {
                     }
                 }
             } else {
-                // All names of the server were deleted.
-                self.cache.invalidate_all();
-                self.connection.registry_changed();
+                self.apply_flush();
             }
         }
         Ok(())
