@@ -1,5 +1,7 @@
 //! The status of a cache, for a readiness endpoint.
 
+use std::time::Duration;
+
 /// The status of a cache, as the cache knows it without asking its servers.
 ///
 /// ```
@@ -25,6 +27,9 @@ pub struct Status {
     pub pending_evictions: usize,
     /// The number of failed operations since the cache was created.
     pub faults: u64,
+    /// The present time budget of an operation on Redis, see
+    /// [`Settings::socket_timeout`](crate::Settings::socket_timeout). `None` for a cache in memory.
+    pub budget: Option<Duration>,
     /// The near cache, if one is on.
     pub near_cache: Option<NearCacheStatus>,
 }
@@ -47,6 +52,8 @@ pub struct NearCacheStatus {
 pub struct ServerStatus {
     /// The address of the server, or the name of the master in Sentinel.
     pub name: String,
+    /// The shortest round trip to the server within the last 10 to 20 seconds. `None`: there was none yet.
+    pub round_trip: Option<Duration>,
     /// The state of each connection.
     pub connections: Vec<ConnectionState>,
 }

@@ -240,7 +240,13 @@ impl Settings {
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
     /// cache. A lookup gets only half of the budget. With the whole budget, a lookup could still be
     /// waiting after the sender of an eviction has timed out, and could then get a reply that Redis made
-    /// before the eviction. The maximum is one day. *Default:* 250 ms.
+    /// before the eviction.
+    ///
+    /// If Redis is far away, the budget grows to four round trips, and at most to four times this setting.
+    /// If Redis was near and has become slow, that happens after ten seconds. [`Cache::status`] shows the
+    /// present budget. The maximum of the setting is one day. *Default:* 250 ms.
+    ///
+    /// [`Cache::status`]: crate::Cache::status
     #[must_use]
     pub fn socket_timeout(mut self, budget: Duration) -> Self {
         self.socket_timeout = budget;

@@ -364,6 +364,15 @@ impl Store {
         }
     }
 
+    /// Returns the present time budget of an operation; `None`: operations take no time.
+    pub(crate) fn budget(&self) -> Option<Duration> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => Some(store.budget()),
+            _ => None,
+        }
+    }
+
     /// Returns the state of the near cache, if one is on.
     pub(crate) fn near_cache(&self) -> Option<NearCacheStatus> {
         match self {

@@ -95,6 +95,7 @@ impl StoreClient {
             servers: self.store.servers(),
             pending_evictions: self.queue.len(),
             faults: self.faults.count(),
+            budget: self.store.budget(),
             near_cache: self.store.near_cache(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 
+use super::budget::{Budget, Distance};
 use super::near::NearNames;
 #[cfg(feature = "cluster")]
 use super::near::Readers;
@@ -23,13 +24,12 @@ const SENDING_EVICTIONS: Duration = Duration::from_millis(250);
 /// Commands that may wait for the connection's writer; further ones wait in their own task.
 const QUEUE: usize = 1024;
 
-/// The durations that decide about trust.
-#[derive(Clone, Copy, Debug)]
+/// The durations that decide about trust in a server.
 pub(super) struct Terms {
     /// The time for which the server is trusted after a pulse.
     pub(super) pulse: Duration,
-    /// The time budget of an eviction of another process.
-    pub(super) budget: Duration,
+    /// Decides the time budget of an eviction of another process.
+    pub(super) distance: Arc<Distance>,
     /// The time in which the other processes send the evictions that the server refused.
     pub(super) settling: Duration,
 }
@@ -44,7 +44,7 @@ pub(super) struct ClientContext {
     pub(super) db: i64,
     pub(super) prefix: String,
     /// The time budget of an operation. Callers also wait that long for an attempt to connect.
-    pub(super) budget: Duration,
+    pub(super) budget: Arc<Budget>,
     /// The time for which lookups are ignored after Redis was unreachable.
     pub(super) settling: Duration,
     /// The time for which a server is trusted after it accepted a pulse.
@@ -91,7 +91,7 @@ impl ClientContext {
             connections: settings.max_connections,
             db,
             prefix: settings.prefix.clone(),
-            budget: settings.socket_timeout,
+            budget: Budget::new(settings.socket_timeout),
             settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
             pulse: settings.pulse,
             faults,
@@ -111,12 +111,17 @@ impl ClientContext {
         }
     }
 
-    pub(super) fn terms(&self) -> Terms {
+    pub(super) fn terms(&self, distance: Arc<Distance>) -> Terms {
         Terms {
             pulse: self.pulse,
-            budget: self.budget,
+            distance,
             settling: self.settling,
         }
+    }
+
+    /// Returns the time budget of an operation that begins now.
+    pub(super) fn budget(&self) -> Duration {
+        self.budget.now()
     }
 
     /// Warns once that the server does not track reads, if there is a near cache, which stays empty.

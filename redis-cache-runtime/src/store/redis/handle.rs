@@ -69,7 +69,7 @@ impl ConnectionLike for Redis {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.kind {
             Kind::Node(node, context) => Box::pin(node.run(
-                Instant::now() + context.budget,
+                Instant::now() + context.budget(),
                 move |mut connection: MultiplexedConnection| async move {
                     connection.req_packed_command(command).await
                 },
@@ -88,7 +88,7 @@ impl ConnectionLike for Redis {
     ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.kind {
             Kind::Node(node, context) => Box::pin(node.run(
-                Instant::now() + context.budget,
+                Instant::now() + context.budget(),
                 move |mut connection: MultiplexedConnection| async move {
                     let replies = connection.req_packed_commands(commands, offset, count);
                     replies.await

@@ -175,7 +175,7 @@ impl Health {
         Pulse {
             sent,
             refusals: doubts.refusals,
-            deadline: waits.sent + self.terms.budget,
+            deadline: waits.sent + self.terms.distance.budget(),
             received: waits.received,
         }
     }
@@ -197,6 +197,7 @@ impl Health {
     /// Records that a pulse was accepted. Returns whether trust begins again.
     pub(super) fn accepted(&self, pulse: &Pulse) -> bool {
         let now = Instant::now();
+        self.terms.distance.observe(now - pulse.sent);
         let mut doubts = self.doubts();
         doubts.pulsing = false;
         if doubts.refusals != pulse.refusals || doubts.elsewhere {
@@ -207,7 +208,7 @@ impl Health {
         }
         let until = pulse.sent + self.terms.pulse;
         // A lookup sent at the same time would have been late.
-        if now - pulse.sent > self.terms.budget / 2 || until <= now {
+        if now - pulse.sent > self.terms.distance.budget() / 2 || until <= now {
             self.trusted.store(0, Ordering::Release);
             return false;
         }
@@ -246,7 +247,7 @@ impl Health {
 
     /// Records that a command was late.
     fn late(&self, purpose: Purpose, received: u64) {
-        let waited = purpose.budget(self.terms.budget);
+        let waited = purpose.budget(self.terms.distance.budget());
         let sent = Instant::now().checked_sub(waited);
         // The command may have waited for the connection before it was sent.
         let sent = sent.map_or(self.since, |sent| sent.max(self.since));
@@ -264,7 +265,9 @@ impl Health {
         let pause = if trusted == 0 {
             self.terms.pulse / 16
         } else {
-            left / 2
+            // The next answer should arrive before the trust ends.
+            let round_trip = self.terms.distance.round_trip().unwrap_or_default();
+            left.saturating_sub(round_trip) / 2
         };
         let pause = pause.min(self.terms.pulse / 4).min(LONGEST_REST);
         // Either event ends the pause.

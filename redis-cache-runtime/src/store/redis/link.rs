@@ -292,10 +292,11 @@ impl Open for Opener {
     async fn open(&self) -> Result<Connected, Fault> {
         let (server, generation) = self.server_state.finder.find(&self.context).await?;
         let (opened, pushes) = self.connect(&server).await?;
-        let health = Health::new(self.context.terms(), opened.received.clone());
+        let terms = self.context.terms(Arc::clone(&self.server_state.distance));
+        let health = Health::new(terms, opened.received.clone());
         let mut connection = opened.connection.clone();
         let informed = timeout(
-            self.context.budget,
+            self.context.budget.largest(),
             self.read_server_info(&mut connection, &health),
         );
         let server = informed.await.map_err(|_| Fault::Timeout)??;
@@ -357,7 +358,7 @@ impl Open for Opener {
     }
 
     fn patience(&self) -> Duration {
-        self.context.budget
+        self.context.budget()
     }
 
     fn faults(&self) -> &FaultLog {
@@ -453,7 +454,7 @@ impl Opener {
     async fn is_another(&self, on: &Connected) -> bool {
         let mut connection = on.connection.clone();
         let info = redis::cmd("INFO");
-        let reply = timeout(self.context.budget, connection.req_packed_command(&info)).await;
+        let reply = timeout(self.context.budget(), connection.req_packed_command(&info)).await;
         let Ok(Ok(reply)) = reply else {
             return false;
         };
@@ -479,7 +480,7 @@ impl Opener {
                 // A large reply is arriving.
                 Err(_) => {
                     received = on.shared.health.received();
-                    deadline = Instant::now() + self.context.budget;
+                    deadline = Instant::now() + self.context.budget();
                 }
             }
         };

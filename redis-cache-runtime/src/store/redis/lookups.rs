@@ -117,7 +117,7 @@ impl Node {
     /// Sends the lookups of a flight. The budget of the command begins now: a lookup that has waited for
     /// long may be late, but the server is not to blame for that.
     async fn send_batch(&self, flight: &Flight<BatchReply>) -> BatchReply {
-        let deadline = Instant::now() + self.lookup_budget;
+        let deadline = Instant::now() + self.lookup_budget();
         let mut commands = flight.names().commands();
         if let (1, Some(names)) = (commands.len(), commands.next()) {
             let count = names.len();

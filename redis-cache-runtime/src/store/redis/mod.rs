@@ -1,5 +1,6 @@
 //! The store protocol on Redis.
 
+mod budget;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
@@ -78,6 +79,11 @@ impl RedisStore {
 
     pub(crate) fn servers(&self) -> Vec<ServerStatus> {
         self.servers.status()
+    }
+
+    /// Returns the present time budget of an operation.
+    pub(crate) fn budget(&self) -> Duration {
+        self.servers.context().budget()
     }
 
     pub(crate) fn near_cache(&self) -> Option<NearCacheStatus> {

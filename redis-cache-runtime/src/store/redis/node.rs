@@ -34,12 +34,9 @@ pub(super) struct Node {
     /// The connection on which the server tracks what is read: lookups, if there is a near cache, and
     /// leases that requests wait for.
     tracked: Link,
-    has_near_cache: bool,
     next: AtomicUsize,
     pub(super) lookups: Arc<SharedLookups<BatchReply>>,
-    /// The time budget of a lookup, from its command on.
-    pub(super) lookup_budget: Duration,
-    #[cfg(feature = "cluster")]
+    context: Arc<ClientContext>,
     server_state: Arc<ServerState>,
 }
 
@@ -67,11 +64,9 @@ impl Node {
             links: (0..context.connections).map(link).collect(),
             large: link(0),
             tracked: Link::tracked(Arc::clone(context), Arc::clone(&server_state)),
-            has_near_cache: context.near_cache.is_some(),
             next: AtomicUsize::new(0),
             lookups: SharedLookups::new(context.connections),
-            lookup_budget: Purpose::LOOKUP.budget(context.budget),
-            #[cfg(feature = "cluster")]
+            context: Arc::clone(context),
             server_state,
         }
     }
@@ -88,7 +83,9 @@ impl Node {
         let link = match request.purpose().line() {
             Line::Large => &self.large,
             Line::Tracked => &self.tracked,
-            Line::SharedLookups if self.has_near_cache && self.tracked.is_usable() => &self.tracked,
+            Line::SharedLookups if self.has_near_cache() && self.tracked.is_usable() => {
+                &self.tracked
+            }
             Line::SharedLookups | Line::Ordinary => self.link(),
         };
         async move {
@@ -114,6 +111,11 @@ impl Node {
         }
     }
 
+    /// Returns the time budget of a lookup, from its command on.
+    pub(super) fn lookup_budget(&self) -> Duration {
+        Purpose::LOOKUP.budget(self.context.budget())
+    }
+
     /// Runs the commands of an application once, on a connection to this server.
     pub(super) async fn run<T, F>(
         &self,
@@ -134,6 +136,10 @@ impl Node {
             link.note(&end, Purpose::OTHER, &connected);
         }
         end.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    fn has_near_cache(&self) -> bool {
+        self.context.near_cache.is_some()
     }
 
     /// Returns whether the server may track what is read on the tracked connection. A connection that is
@@ -195,6 +201,7 @@ impl Node {
         let others = others.filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),
+            round_trip: self.server_state.distance.round_trip(),
             connections: self.links.iter().map(Link::state).chain(others).collect(),
         }
     }

@@ -1,11 +1,12 @@
 //! The state of a server that all connections to it share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget::Distance;
 use super::finder::Finder;
 use super::pulse::PulseName;
 use crate::store::Incarnation;
@@ -14,6 +15,7 @@ use crate::store::Incarnation;
 pub(super) struct ServerState {
     pub(super) finder: Finder,
     pub(super) pulse: PulseName,
+    pub(super) distance: Arc<Distance>,
     /// The generation number of the newest primary that a connection leads to.
     newest: AtomicU64,
     /// The incarnation that was seen last; `None`: none was seen yet.
@@ -25,10 +27,11 @@ pub(super) struct ServerState {
 }
 
 impl ServerState {
-    pub(super) fn new(finder: Finder, pulse: String) -> Self {
+    pub(super) fn new(finder: Finder, pulse: String, distance: Arc<Distance>) -> Self {
         Self {
             finder,
             pulse: PulseName::new(pulse),
+            distance,
             newest: AtomicU64::new(0),
             incarnation: Mutex::default(),
             away: Mutex::default(),

@@ -57,7 +57,11 @@ impl Servers {
         let context = ClientContext::new(settings, access.db(), &deployment, faults);
         let context = Arc::new(context);
         let node = |name, finder| {
-            let server_state = ServerState::new(finder, format!("{}:cache:pulse", context.prefix));
+            let server_state = ServerState::new(
+                finder,
+                format!("{}:cache:pulse", context.prefix),
+                context.budget.distance(),
+            );
             Kind::One(Arc::new(Node::new(name, &context, server_state)))
         };
         let kind = match deployment {
@@ -109,7 +113,7 @@ impl Servers {
     where
         N: Iterator<Item = Name<'a>>,
     {
-        let deadline = Instant::now() + purpose.budget(self.context.budget);
+        let deadline = Instant::now() + purpose.budget(self.context.budget());
         match &self.kind {
             Kind::One(node) if purpose.is_large() => {
                 let command = read(names().map(Arg));
@@ -328,7 +332,7 @@ impl Servers {
 
     /// Pings every server.
     pub(super) async fn ping(&self) -> Result<(), PingError> {
-        let deadline = Instant::now() + self.context.budget;
+        let deadline = Instant::now() + self.context.budget();
         let ping = redis::cmd("PING");
         let ping = async |node: &Node| {
             let reply = node
@@ -392,7 +396,7 @@ impl Servers {
     }
 
     async fn send(&self, node: &Node, request: Request<'_>) -> Result<Reply, Fault> {
-        let deadline = Instant::now() + request.purpose().budget(self.context.budget);
+        let deadline = Instant::now() + request.purpose().budget(self.context.budget());
         let mut reply = node.send(request, deadline).await?;
         reply.value = refuse_errors(reply.value)?;
         Ok(reply)

@@ -87,7 +87,7 @@ impl Servers {
     /// Reads a value on a connection on which the server pushes its change. `None`: the server does not
     /// push it.
     async fn read_tracked(&self, name: Name<'_>) -> Option<Option<Bytes>> {
-        let deadline = Instant::now() + Purpose::TRACKED.budget(self.context().budget);
+        let deadline = Instant::now() + Purpose::TRACKED.budget(self.context().budget());
         let node = self.node_of(name, deadline).await?;
         if !node.may_track() {
             return None;

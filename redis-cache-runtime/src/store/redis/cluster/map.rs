@@ -126,7 +126,7 @@ impl Mapper {
             let replies = opened.connection.req_packed_commands(&commands, 0, 2).await;
             replies.map_err(|error| Fault::from(&error))
         };
-        let replies = timeout(self.context.budget, asked).await;
+        let replies = timeout(self.context.budget.largest(), asked).await;
         let replies = replies.map_err(|_| Fault::Timeout)??;
         let Ok::<[Value; 2], _>([nodes, slots]) = replies.try_into() else {
             return Err(Fault::Protocol);
@@ -151,7 +151,8 @@ impl Mapper {
                 return Ok((location.clone(), node));
             }
             let server = Server::new(&self.access, endpoint).map_err(|_| Fault::Protocol)?;
-            let server_state = ServerState::new(Finder::Fixed(server), pulse);
+            let server_state =
+                ServerState::new(Finder::Fixed(server), pulse, self.context.budget.distance());
             let server_state = match last {
                 None if index < layout.primaries.len() => server_state,
                 // A spare may replace a primary between two maps.
@@ -233,7 +234,7 @@ impl Open for Mapper {
     fn mark_away(&self) {}
 
     fn patience(&self) -> Duration {
-        self.context.budget
+        self.context.budget()
     }
 
     fn faults(&self) -> &FaultLog {

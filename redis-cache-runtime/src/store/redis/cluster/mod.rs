@@ -83,7 +83,7 @@ impl Cluster {
         tasks: &'t [Task<'t>],
         purpose: Purpose,
     ) -> Result<Vec<Result<Answer, Fault>>, Fault> {
-        let deadline = Instant::now() + purpose.budget(self.context.budget);
+        let deadline = Instant::now() + purpose.budget(self.context.budget());
         self.run_all_until(tasks, purpose, deadline).await
     }
 

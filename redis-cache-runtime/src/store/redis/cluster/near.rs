@@ -35,7 +35,7 @@ impl Maps {
         &self,
         context: &ClientContext,
     ) -> Result<Arc<Node>, Fault> {
-        let deadline = Instant::now() + context.budget;
+        let deadline = Instant::now() + context.budget();
         let map = self.current(deadline).await?;
         let slot = slot([context.near_names.registry(), "", "", ""]);
         map.primary(slot).ok_or(Fault::Unreachable)
@@ -131,7 +131,7 @@ async fn attend_once(
     acknowledged: &mut Option<Bell>,
 ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
     let node = maps.node_of_registry(context).await?;
-    let deadline = Instant::now() + context.budget;
+    let deadline = Instant::now() + context.budget();
     let shared = node.tracked_connection(deadline).await?;
     let Some(connection) = shared.tracked().cloned() else {
         return Ok(None);

@@ -26,7 +26,7 @@ impl Cluster {
         slots: Option<&Slots>,
         names: impl Fn(u16) -> Vec<Name<'a>>,
     ) -> Result<(), (Fault, Slots)> {
-        let deadline = Instant::now() + self.context.budget;
+        let deadline = Instant::now() + self.context.budget();
         let all = (0..SLOTS).filter(|slot| slots.is_none_or(|slots| slots.contains(*slot)));
         let map = match self.maps.current(deadline).await {
             Ok(map) => map,
@@ -61,10 +61,10 @@ impl Cluster {
     ) -> Result<(), (Fault, Vec<u16>)> {
         let (mut fault, mut left) = (None, Vec::new());
         let mut chunks = slots.chunks(AT_A_TIME);
-        let end = Instant::now() + self.context.budget * PATIENCE;
+        let end = Instant::now() + self.context.budget() * PATIENCE;
         while let Some(chunk) = chunks.next() {
             let tasks: Vec<_> = chunk.iter().map(&task).collect();
-            let deadline = end.min(Instant::now() + self.context.budget);
+            let deadline = end.min(Instant::now() + self.context.budget());
             match self.run_all_until(&tasks, Purpose::OTHER, deadline).await {
                 Ok(replies) => {
                     let failed = chunk.iter().zip(replies);

@@ -37,7 +37,7 @@ pub(in super::super) struct OnNode<'a> {
 
 impl OnNode<'_> {
     async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let deadline = Instant::now() + self.context.budget;
+        let deadline = Instant::now() + self.context.budget();
         let request = Request::Many(commands, Purpose::OTHER);
         let reply = self.node.send(request, deadline).await?;
         let values = values_of(reply.value)?.into_iter();

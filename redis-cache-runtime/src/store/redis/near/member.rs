@@ -56,7 +56,7 @@ impl OnConnection {
     async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
         let context = self.0.context();
         let mut connection = self.0.connection();
-        let replies = run_within(context.budget, &mut connection, commands).await;
+        let replies = run_within(context.budget(), &mut connection, commands).await;
         self.0.check_trust()?;
         replies
     }

@@ -40,7 +40,7 @@ impl Pushes {
     ) -> Result<Option<Arc<TrackedConnection>>, Fault> {
         let mut commands = redis::pipe();
         commands.cmd("CLIENT").arg("TRACKING").arg("ON");
-        match run_within(self.context.budget, connection, &commands).await {
+        match run_within(self.context.budget(), connection, &commands).await {
             Ok(replies) if replies == [Value::Okay] => Ok(Some(self.connection)),
             Ok(_) => Err(Fault::Protocol),
             Err(fault @ Fault::Refused(_)) => {
