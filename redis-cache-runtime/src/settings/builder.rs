@@ -223,9 +223,10 @@ impl Settings {
         self
     }
 
-    /// Sets the number of connections to each node, 1 to 1024. Large entries use one more. The
-    /// near cache and waits for the runs of other processes use another. All requests share the connections, and each connection is multiplexed. So one is
-    /// enough until Redis replies faster than one task can read. *Default:* 1.
+    /// Sets the number of connections to each node, 1 to 1024. Large entries use one more. The near
+    /// cache uses another, and so do waits for the runs of other processes. All requests share the
+    /// connections, and each connection is multiplexed. So one is enough until Redis replies faster than
+    /// one task can read. *Default:* 1.
     ///
     /// # Errors
     ///

@@ -460,13 +460,22 @@ impl Store {
             store.renew(at, lease, token, hold).await)
     }
 
-    /// Waits until the lease of an address changes: for at most `pushed` if the store pushes the change,
-    /// and otherwise for `polled`.
-    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration, pushed: Duration) {
+    /// Waits until the lease of an address may have changed: for at most `longest` if the store pushes the
+    /// change, and otherwise for `pause`.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(unused_variables, reason = "the store in memory pushes nothing")
+    )]
+    pub(crate) async fn await_lease_change(
+        &self,
+        at: &Address,
+        pause: Duration,
+        longest: Duration,
+    ) {
         match self {
             #[cfg(feature = "redis")]
-            Self::Redis(store) => store.lease_change(at, polled, pushed).await,
-            _ => sleep(polled).await,
+            Self::Redis(store) => store.await_lease_change(at, pause, longest).await,
+            _ => sleep(pause).await,
         }
     }
 

@@ -7,6 +7,19 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// Connections do not choose their own port here, so a server that was killed finds its port free.
 const PORTS: Range<u16> = 20_000..32_000;
 
+/// The distance of the port of the cluster bus from that of its node. Redis 6.2 knows no other one.
+pub(crate) const BUS_DISTANCE: u16 = 10_000;
+
+/// Loopback ports for nodes of a cluster: they and the ports of the bus are free.
+pub(crate) fn free_ports_with_bus<const COUNT: usize>() -> [u16; COUNT] {
+    let port = || {
+        let [bus] = free_ports();
+        bus - BUS_DISTANCE
+    };
+    let mut ports = PORTS.map(|_| port()).filter(is_free);
+    std::array::from_fn(|_| ports.next().expect("a free port"))
+}
+
 /// Loopback ports that are free, and that this process was not given for a long time.
 pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     // Processes begin at different ports, lest they try the same ones at the same time.
@@ -16,7 +29,10 @@ pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     });
     let number = || NEXT.fetch_add(1, Ordering::Relaxed);
     let port = || PORTS.start + number() % (PORTS.end - PORTS.start);
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let mut ports = PORTS.map(|_| port()).filter(is_free);
     std::array::from_fn(|_| ports.next().expect("a free port"))
+}
+
+fn is_free(port: &u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
 }

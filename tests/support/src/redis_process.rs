@@ -29,8 +29,10 @@ struct Running {
     _guardian: Guardian,
 }
 
-const START: &str = r#"command -v redis-server >/dev/null || echo "scripts/test.sh installs it"
-redis-server "$@" </dev/null 2>&1 & server=$!; exec >/dev/null"#;
+/// The variable `TEST_REDIS_SERVER` may name another server.
+const START: &str = r#"redis=${TEST_REDIS_SERVER:-redis-server}
+command -v "$redis" >/dev/null || echo "scripts/test.sh installs it"
+"$redis" "$@" </dev/null 2>&1 & server=$!; exec >/dev/null"#;
 const KILL: &str = r#"kill -9 "$server"; wait "$server""#;
 
 /// The first line that is written by a server, or a sentinel, when it listens.

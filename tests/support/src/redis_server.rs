@@ -1,7 +1,7 @@
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use crate::certificates::Certificates;
 use crate::ports::free_ports;
@@ -102,6 +102,39 @@ impl RedisServer {
         SHARED.get_or_init(Self::start)
     }
 
+    /// Returns whether this kind of server was built with TLS.
+    pub fn has_tls() -> bool {
+        static HAS_TLS: LazyLock<bool> = LazyLock::new(|| {
+            let directory = TempDir::new();
+            start_on_free_ports("redis-server", || {
+                let [port] = free_ports();
+                let mut process = RedisProcess::new(directory.path(), port, "", &[]);
+                process.use_tls();
+                // Without a certificate, no server starts.
+                match process.start() {
+                    Err(reason) if lacks_tls(&reason.to_string()) => Ok(false),
+                    Err(reason) if reason.to_string().contains("tls-cert-file") => Ok(true),
+                    end => end.map(|()| true),
+                }
+            })
+        });
+        *HAS_TLS
+    }
+
+    /// Returns whether this kind of server pushes invalidations in order: Redis 7.0.9 and later.
+    pub fn pushes_in_order() -> bool {
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query(&mut Self::shared().connection())
+            .expect("INFO");
+        let version = info
+            .lines()
+            .find_map(|it| it.strip_prefix("redis_version:"));
+        let numbers = version.expect("a version").split('.');
+        let numbers: Vec<u32> = numbers.map(|it| it.parse().expect("a number")).collect();
+        numbers >= vec![7, 0, 9]
+    }
+
     /// A prefix that no other test of the process uses.
     pub fn unique_prefix() -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -168,4 +201,10 @@ impl RedisServer {
     pub fn process(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// Returns whether a server does not start because it was built without TLS.
+fn lacks_tls(reason: &str) -> bool {
+    let reasons = ["Failed finding TLS support", "'tls-port"];
+    reasons.iter().any(|it| reason.contains(it))
 }

@@ -183,10 +183,16 @@ impl StoreClient {
         }))
     }
 
-    /// Waits until the lease of an address may have changed. If the store does not push changes, waits for
-    /// `polled`.
-    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration) {
-        self.store.lease_change(at, polled, LONGEST_WAIT).await;
+    /// Waits until the lease of an address may have changed, until a deadline at most. If the store does
+    /// not push changes, waits for `pause`.
+    pub(crate) async fn await_lease_change(
+        &self,
+        at: &Address,
+        pause: Duration,
+        deadline: Instant,
+    ) {
+        let longest = LONGEST_WAIT.min(deadline.saturating_duration_since(Instant::now()));
+        self.store.await_lease_change(at, pause, longest).await;
     }
 
     /// Renews a lease, and may replace its token; returns `false` if the lease was lost.

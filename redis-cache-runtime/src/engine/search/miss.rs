@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Search, Sought, StoredOrPlan, Unusable};
 use crate::engine::fill::Begun;
@@ -137,9 +137,17 @@ impl<S: Sought> Search<'_, S> {
     /// changes, until the other process has stored an entry or released its lease, or until the deadline.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
+        let mut was_free = false;
         loop {
-            let polled = pause(begun.elapsed());
-            self.engine.client().lease_change(self.at, polled).await;
+            if was_free {
+                // Other processes learn at the same moment that a lease is free. The first of them that
+                // looks up again takes the lease, and the others wait for it.
+                sleep(pause(Duration::ZERO)).await;
+            } else {
+                let client = self.engine.client();
+                let pause = pause(begun.elapsed());
+                client.await_lease_change(self.at, pause, deadline).await;
+            }
             let joined = lead.joined();
             let Ok(found) = self.engine.client().lookup(self.at, true).await else {
                 return Waited::GaveUp;
@@ -149,8 +157,11 @@ impl<S: Sought> Search<'_, S> {
                 return Waited::Stored(joined, entry, answer);
             }
             match holder {
-                None => return Waited::NotStored,
-                Some(holder) if holder.is_awaited() && Instant::now() < deadline => {}
+                None if was_free => return Waited::NotStored,
+                None => was_free = true,
+                Some(holder) if holder.is_awaited() && Instant::now() < deadline => {
+                    was_free = false;
+                }
                 Some(_) => return Waited::GaveUp,
             }
         }

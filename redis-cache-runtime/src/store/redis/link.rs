@@ -175,7 +175,7 @@ impl Connected {
         }
     }
 
-    /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
+    /// Returns the tracked connection, if the server tracks what is read on it.
     pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
         self.shared.tracked()
     }
@@ -228,7 +228,7 @@ impl SharedConnection {
         self.opened.connection.clone()
     }
 
-    /// Returns the connection as the near cache knows it, if the server tracks what is read on it.
+    /// Returns the tracked connection, if the server tracks what is read on it.
     pub(super) fn tracked(&self) -> Option<&Arc<TrackedConnection>> {
         self.tracked.as_ref()
     }
@@ -353,6 +353,9 @@ impl Open for Opener {
     }
 
     fn mark_away(&self) {
+        if self.is_optional() {
+            return;
+        }
         self.was_away.store(true, Ordering::Relaxed);
         self.server_state.mark_away();
     }
@@ -361,12 +364,18 @@ impl Open for Opener {
         self.context.budget()
     }
 
-    fn faults(&self) -> &FaultLog {
-        &self.context.faults
+    fn faults(&self) -> Option<&FaultLog> {
+        (!self.is_optional()).then_some(&*self.context.faults)
     }
 }
 
 impl Opener {
+    /// Returns whether everything works without the connection: requests that wait for another process
+    /// look the entry up again.
+    fn is_optional(&self) -> bool {
+        self.is_tracked && self.context.near_cache.is_none()
+    }
+
     /// Connects. A tracked connection receives pushes, unless the server cannot send them.
     async fn connect(&self, server: &Server) -> Result<(Opened, Option<Pushes>), Fault> {
         let pushes = self
@@ -428,6 +437,7 @@ impl Opener {
             return Err(Fault::Refused("LOADING".to_owned()));
         }
         self.context.warn_of_unbounded(&server);
+        self.server_state.observe_pushes(server.pushes_in_order);
         if self.server_state.has_changed_to(server.incarnation) {
             tracing::info!(
                 "this Redis restarted or was replaced and may have lost evictions: its stored entries are \

@@ -139,11 +139,16 @@ impl RedisStore {
         Ok((found, looked_up.tracked()))
     }
 
-    /// Waits until the lease of an address changes: for at most `pushed` if the server pushes the change,
-    /// and otherwise for `polled`.
-    pub(crate) async fn lease_change(&self, at: &Address, polled: Duration, pushed: Duration) {
+    /// Waits until the lease of an address may have changed: for at most `longest` if the server pushes the
+    /// change, and otherwise for `pause`.
+    pub(crate) async fn await_lease_change(
+        &self,
+        at: &Address,
+        pause: Duration,
+        longest: Duration,
+    ) {
         let lease = self.names.lease(at);
-        self.servers.change(lease, polled, pushed).await;
+        self.servers.await_change(lease, pause, longest).await;
     }
 
     pub(crate) async fn lease(

@@ -142,11 +142,13 @@ impl Node {
         self.context.near_cache.is_some()
     }
 
-    /// Returns whether the server may track what is read on the tracked connection. A connection that is
-    /// not open yet will tell.
-    pub(super) fn may_track(&self) -> bool {
+    /// Returns whether the server may push changes of what is read on the tracked connection. If the
+    /// connection was not needed yet, only an attempt to open it can tell.
+    pub(super) fn may_push(&self) -> bool {
         let tracks = |connected: Connected| connected.tracked().is_some();
-        self.tracked.is_usable() && self.tracked.connected().is_none_or(tracks)
+        self.server_state.pushes_in_order()
+            && self.tracked.is_usable()
+            && self.tracked.connected().is_none_or(tracks)
     }
 
     /// Returns the tracked connection, which is opened if needed.
@@ -164,7 +166,9 @@ impl Node {
 
     /// Ends the service of copies from the near cache.
     pub(super) async fn leave_near_cache(&self) {
-        if let Some(connected) = self.tracked.connected() {
+        if self.has_near_cache()
+            && let Some(connected) = self.tracked.connected()
+        {
             connected.leave_near_cache().await;
         }
     }
@@ -197,7 +201,8 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> ServerStatus {
-        let others = [&self.tracked, &self.large].into_iter().map(Link::state);
+        let near_cache = self.has_near_cache().then_some(&self.tracked);
+        let others = near_cache.into_iter().chain([&self.large]).map(Link::state);
         let others = others.filter(|state| *state != ConnectionState::Idle);
         ServerStatus {
             name: self.name.clone(),

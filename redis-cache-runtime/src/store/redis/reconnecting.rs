@@ -38,7 +38,8 @@ pub(super) trait Open: Send + Sync + 'static {
     /// Returns the time for which callers wait for an attempt.
     fn patience(&self) -> Duration;
 
-    fn faults(&self) -> &FaultLog;
+    /// Returns the log of faults; `None`: nothing depends on the resource.
+    fn faults(&self) -> Option<&FaultLog>;
 }
 
 /// The way in which a resource was lost.
@@ -219,8 +220,10 @@ impl<O: Open> SharedResource<O> {
             match shared.attempt().await {
                 Ok(opened) => {
                     tracing::debug!("a connection to Redis is open");
-                    if O::works(&opened) {
-                        shared.opener.faults().recovered();
+                    if let Some(faults) = shared.opener.faults()
+                        && O::works(&opened)
+                    {
+                        faults.recovered();
                     }
                     abandoned.opened = Some(opened.clone());
                     shared
@@ -236,7 +239,9 @@ impl<O: Open> SharedResource<O> {
                     } else {
                         fault
                     };
-                    shared.opener.faults().record(&fault);
+                    if let Some(faults) = shared.opener.faults() {
+                        faults.record(&fault);
+                    }
                     shared.give_up_waiting();
                 }
             }

@@ -1,6 +1,6 @@
 //! The state of a server that all connections to it share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(super) struct ServerState {
     pub(super) finder: Finder,
     pub(super) pulse: PulseName,
     pub(super) distance: Arc<Distance>,
+    /// The server pushes changes of tracked values in order, as far as is known.
+    pushes_in_order: AtomicBool,
     /// The generation number of the newest primary that a connection leads to.
     newest: AtomicU64,
     /// The incarnation that was seen last; `None`: none was seen yet.
@@ -32,6 +34,7 @@ impl ServerState {
             finder,
             pulse: PulseName::new(pulse),
             distance,
+            pushes_in_order: AtomicBool::new(false),
             newest: AtomicU64::new(0),
             incarnation: Mutex::default(),
             away: Mutex::default(),
@@ -46,6 +49,16 @@ impl ServerState {
             is_replacement: true,
             ..self
         }
+    }
+
+    /// Records whether the server pushes changes of tracked values in order.
+    pub(super) fn observe_pushes(&self, in_order: bool) {
+        self.pushes_in_order.store(in_order, Ordering::Relaxed);
+    }
+
+    /// Returns whether the server pushes changes of tracked values in order, as far as is known.
+    pub(super) fn pushes_in_order(&self) -> bool {
+        self.pushes_in_order.load(Ordering::Relaxed)
     }
 
     /// Records that the server is unreachable or refuses evictions.

@@ -381,11 +381,7 @@ impl Servers {
     /// Returns the server of a name; `None`: it is not known.
     #[cfg_attr(
         not(feature = "cluster"),
-        allow(
-            unused_variables,
-            clippy::unused_async,
-            reason = "there is one server to choose"
-        )
+        allow(unused_variables, reason = "there is one server to choose")
     )]
     pub(super) async fn node_of(&self, name: Name<'_>, deadline: Instant) -> Option<Arc<Node>> {
         match &self.kind {

@@ -1,7 +1,6 @@
 //! Waits for changes of values that the servers push.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +13,20 @@ use super::request::{Purpose, Request};
 use super::servers::Servers;
 use crate::key::Name;
 
-/// The wait if the name has no value. Without it, there would be no pause at all if lookups find a value
-/// nevertheless.
+/// The wait if the name has no value. The lookup that follows may find a value, if another process took
+/// the lease meanwhile, and so on: there has to be a pause.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The names of which requests await a change.
 #[derive(Default)]
-pub(super) struct Watched(Mutex<HashMap<Vec<u8>, Arc<Notify>>>);
+pub(super) struct Watched(Mutex<HashMap<Vec<u8>, Watches>>);
+
+/// The watches of one name.
+#[derive(Default)]
+struct Watches {
+    count: usize,
+    changed: Arc<Notify>,
+}
 
 /// A name of which a request awaits a change.
 struct Watch<'a> {
@@ -31,7 +37,11 @@ struct Watch<'a> {
 
 impl Watched {
     fn watch(&self, name: Vec<u8>) -> Watch<'_> {
-        let changed = Arc::clone(self.names().entry(name.clone()).or_default());
+        let mut names = self.names();
+        let watches = names.entry(name.clone()).or_default();
+        watches.count += 1;
+        let changed = Arc::clone(&watches.changed);
+        drop(names);
         Watch {
             watched: self,
             name,
@@ -41,18 +51,19 @@ impl Watched {
 
     /// Ends the waits for a change of a name.
     pub(super) fn changed(&self, name: &[u8]) {
-        if let Some(changed) = self.names().get(name) {
-            changed.notify_waiters();
+        if let Some(watches) = self.names().get(name) {
+            watches.changed.notify_waiters();
         }
     }
 
     /// Ends all waits.
     pub(super) fn all_changed(&self) {
-        self.names().values().for_each(|it| it.notify_waiters());
+        let names = self.names();
+        names.values().for_each(|it| it.changed.notify_waiters());
     }
 
     /// Locks the names. No code panics in a critical section.
-    fn names(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Notify>>> {
+    fn names(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Watches>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,36 +71,37 @@ impl Watched {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let mut names = self.watched.names();
-        // The map has one reference, and this watch the other.
-        if Arc::strong_count(&self.changed) <= 2 {
-            names.remove(&self.name);
+        if let Some(watches) = names.get_mut(&self.name) {
+            watches.count -= 1;
+            if watches.count == 0 {
+                names.remove(&self.name);
+            }
         }
     }
 }
 
 impl Servers {
-    /// Waits until the value of a name changes: for at most `pushed` if the server pushes the change, and
-    /// otherwise for `polled`. Waits only a moment if the name has no value.
-    pub(super) async fn change(&self, name: Name<'_>, polled: Duration, pushed: Duration) {
+    /// Waits until the value of a name may have changed: for at most `longest` if the server pushes the
+    /// change, and otherwise for `pause`. Waits only a moment if the name has no value.
+    pub(super) async fn await_change(&self, name: Name<'_>, pause: Duration, longest: Duration) {
         let watch = self.context().watched.watch(name.concat().into_bytes());
-        let mut changed = pin!(watch.changed.notified());
-        // A push that arrives after the read ends the wait, too.
-        changed.as_mut().enable();
+        // Pushes count from here on, also those that arrive during the read.
+        let changed = watch.changed.notified();
         let longest = match self.read_tracked(name).await {
             Some(None) => SHORTEST,
-            Some(Some(_)) => pushed,
-            None => polled,
+            Some(Some(_)) => longest,
+            None => pause,
         };
         // The caller looks in either case.
         let _ = timeout(longest, changed).await;
     }
 
-    /// Reads a value on a connection on which the server pushes its change. `None`: the server does not
-    /// push it.
+    /// Reads a value on a connection on which the server pushes its change. `None`: no push is to be
+    /// expected, because the server does not push or has not answered.
     async fn read_tracked(&self, name: Name<'_>) -> Option<Option<Bytes>> {
         let deadline = Instant::now() + Purpose::TRACKED.budget(self.context().budget());
         let node = self.node_of(name, deadline).await?;
-        if !node.may_track() {
+        if !node.may_push() {
             return None;
         }
         let command = read(std::iter::once(Arg(name)));

@@ -1,6 +1,6 @@
 use super::view::{Node, view};
 use super::{NODES, PRIMARIES, RedisCluster};
-use crate::ports::free_ports;
+use crate::ports::{BUS_DISTANCE, free_ports_with_bus};
 use crate::redis_process::{RedisProcess, text};
 use crate::temp_dir::TempDir;
 use crate::waiting::{start_on_free_ports, wait_until};
@@ -13,16 +13,15 @@ impl RedisCluster {
     pub fn start_with(options: &[&str]) -> Self {
         let cluster = start_on_free_ports("a Redis Cluster", || {
             let directory = TempDir::new();
-            let ports = free_ports::<NODES>().into_iter().zip(free_ports::<NODES>());
             let mut nodes = Vec::new();
-            for ports in ports {
-                let mut node = node(&directory, ports, options);
+            for port in free_ports_with_bus::<NODES>() {
+                let mut node = node(&directory, port, options);
                 node.start()?;
-                nodes.push((node, ports));
+                nodes.push(node);
             }
             meet(&nodes)?;
             Ok(Self {
-                nodes: nodes.into_iter().map(|(node, _)| node).collect(),
+                nodes,
                 _directory: directory,
             })
         });
@@ -53,11 +52,10 @@ impl RedisCluster {
     }
 }
 
-fn node(directory: &TempDir, (port, bus_port): (u16, u16), options: &[&str]) -> RedisProcess {
+fn node(directory: &TempDir, port: u16, options: &[&str]) -> RedisProcess {
     let file = directory.path().join(format!("nodes-{port}.conf"));
     let own = [
         ["--cluster-enabled", "yes"],
-        ["--cluster-port", &bus_port.to_string()],
         ["--cluster-config-file", text(&file)],
         ["--cluster-node-timeout", "1000"],
         // A replica takes over however long it was without its primary.
@@ -72,23 +70,26 @@ fn node(directory: &TempDir, (port, bus_port): (u16, u16), options: &[&str]) -> 
 
 /// Shares the slots among the primaries, and lets everybody meet everybody, which is faster than
 /// gossip.
-fn meet(nodes: &[(RedisProcess, (u16, u16))]) -> redis::RedisResult<()> {
+fn meet(nodes: &[RedisProcess]) -> redis::RedisResult<()> {
     let cluster = || redis::cmd("CLUSTER");
-    for (index, (node, _)) in nodes.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate() {
         let mut connection = node.try_connection()?;
         let mut epoch = cluster();
         epoch.arg("SET-CONFIG-EPOCH").arg(index + 1);
         let () = epoch.query(&mut connection)?;
         if index < PRIMARIES {
             let first = |index| SLOTS * index / PRIMARIES;
-            let mut slots = cluster();
-            slots.arg("ADDSLOTSRANGE").arg(first(index));
-            slots.arg(first(index + 1) - 1);
-            let () = slots.query(&mut connection)?;
+            // Redis 6.2 knows no ranges.
+            let slots: Vec<_> = (first(index)..first(index + 1)).collect();
+            let () = cluster()
+                .arg("ADDSLOTS")
+                .arg(slots)
+                .query(&mut connection)?;
         }
-        for (_, (port, bus_port)) in &nodes[..index] {
+        for port in nodes[..index].iter().map(RedisProcess::port) {
             let mut meet = cluster();
-            meet.arg("MEET").arg("127.0.0.1").arg(port).arg(bus_port);
+            meet.arg("MEET").arg("127.0.0.1").arg(port);
+            meet.arg(port + BUS_DISTANCE);
             let () = meet.query(&mut connection)?;
         }
     }

@@ -237,7 +237,7 @@ impl Open for Mapper {
         self.context.budget()
     }
 
-    fn faults(&self) -> &FaultLog {
-        &self.context.faults
+    fn faults(&self) -> Option<&FaultLog> {
+        Some(&self.context.faults)
     }
 }

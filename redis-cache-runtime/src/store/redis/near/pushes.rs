@@ -23,7 +23,8 @@ pub(in super::super) struct Pushes {
 }
 
 impl Pushes {
-    /// Returns the receiver of the pushes of a new connection; `None`: the connection has no name.
+    /// Returns the receiver of the pushes of a new connection; `None`: the system has no
+    /// random bytes for its name.
     pub(in super::super) fn new(context: &Arc<ClientContext>) -> Option<Self> {
         let id = hex(&random_nonce().ok()?);
         Some(Self {
@@ -58,20 +59,20 @@ impl Pushes {
         } else if name == names.bell.as_bytes() {
             self.connection.bell_rung();
         } else {
-            self.context.watched.changed(name);
             if let Some(cache) = &self.cache {
                 cache.invalidate(name);
             }
+            self.context.watched.changed(name);
         }
     }
 
     /// Applies the deletion of all names of the server.
     fn apply_flush(&self) {
-        self.context.watched.all_changed();
         if let Some(cache) = &self.cache {
             cache.invalidate_all();
         }
         self.connection.registry_changed();
+        self.context.watched.all_changed();
     }
 }
 

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs the tests of the store protocol, of failovers and of the usual use on other servers than the
+# `redis-server` of the distribution, which scripts/test.sh uses.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/redis_servers.sh
+for server in redis-6.2 redis-8.2 valkey-9.1; do
+  echo "== $server"
+  TEST_REDIS_SERVER=$PWD/target/servers/$server \
+    cargo test --workspace --all-features --lib --test http -- store::conformance failover:: seed::
+done
