@@ -5,8 +5,18 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/redis_servers.sh
+status=0
+for server in redis-6.2 redis-8.2 valkey-9.1; do
+  # The tests wait most of the time, so they run beside each other.
+  TEST_REDIS_SERVER=$PWD/target/servers/$server \
+    cargo test --workspace --all-features --lib --test http -- \
+    store::conformance failover:: seed:: >"target/servers/$server.log" 2>&1 &
+done
+for server in redis-6.2 redis-8.2 valkey-9.1; do
+  wait -n || status=1
+done
 for server in redis-6.2 redis-8.2 valkey-9.1; do
   echo "== $server"
-  TEST_REDIS_SERVER=$PWD/target/servers/$server \
-    cargo test --workspace --all-features --lib --test http -- store::conformance failover:: seed::
+  cat "target/servers/$server.log"
 done
+exit "$status"

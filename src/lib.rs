@@ -73,6 +73,8 @@ pub use redis_cache_macros::KeyPart;
 
 #[cfg(feature = "redis")]
 pub use redis_cache_runtime::Redis;
+#[cfg(feature = "credentials-provider")]
+pub use redis_cache_runtime::{BasicAuth, StreamingCredentialsProvider};
 pub use redis_cache_runtime::{
     Cache, CacheKey, CertReqs, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
     KeyWriter, LeaseState, NearCacheStatus, PingError, ReadsRequest, ServerStatus, Settings,

@@ -24,6 +24,8 @@ pub use key::part::{KeyPart, KeyWriter};
 pub use key::reader::UrlReader;
 pub use observe::PingError;
 pub use observe::status::{ConnectionState, NearCacheStatus, ServerStatus, Status};
+#[cfg(feature = "credentials-provider")]
+pub use redis::{BasicAuth, StreamingCredentialsProvider};
 pub use serve::explanation::{Explanation, LeaseState, StoredEntry};
 pub use settings::{CertReqs, Settings, SettingsError};
 #[cfg(feature = "redis")]

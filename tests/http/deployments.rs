@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum_redis_cache::{Cache, CertReqs, ConnectionState, Redis, Settings, cache_evict, cached};
 use redis::AsyncCommands;
 use test_support::{
-    Certificates, Client, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer, until,
+    Certificates, Client, Log, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer, until,
 };
 
 use crate::support::{App, serve};
@@ -102,6 +102,50 @@ async fn a_redis_that_does_not_say_who_it_is() {
         .unwrap();
     let url = format!("redis://shop:secret@{}", forbidden.address());
     keeps_its_promises(Settings::from_url(url).unwrap()).await;
+}
+
+/// Some proxies and managed servers refuse these commands.
+#[tokio::test]
+async fn a_redis_without_some_commands() {
+    for refused in [&["CLIENT"][..], &["HELLO"], &["INFO", "CLIENT", "HELLO"]] {
+        let options = refused
+            .iter()
+            .flat_map(|name| ["--rename-command", name, ""]);
+        let redis = RedisServer::start_with(&options.collect::<Vec<_>>());
+        keeps_its_promises(Settings::from_url(redis.url()).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_without_scripts_stores_nothing_and_the_log_says_so_once() {
+    let without = RedisServer::start_with(&["--rename-command", "EVAL", ""]);
+    let forbidden = RedisServer::start();
+    let rules = ["SETUSER", "shop", "on", ">secret", "~*", "+@all", "-eval"];
+    forbidden.command(&[&["ACL"], &rules[..]].concat());
+    let forbidden_url = format!("redis://shop:secret@{}", forbidden.address());
+    for url in [without.url(), forbidden_url] {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let _capture = tracing::subscriber::set_default(subscriber);
+        let client = start(Cache::connect(Settings::from_url(url).unwrap()).unwrap()).await;
+        for run in 0..5 {
+            let reply = client.get("/numbers/1").await;
+            assert_eq!(reply.status.as_u16(), 200);
+            assert_eq!(reply.text(), format!("run {run}"));
+            assert_eq!(
+                client.send("POST", "/evict", &[]).await.outcome(),
+                "EVICTED"
+            );
+        }
+        let log = log.text();
+        let faults = log.lines().filter(|line| line.contains("cause="));
+        let faults: Vec<_> = faults.collect();
+        assert_eq!(faults.len(), 1, "{log}");
+        let why = "Redis refuses scripts (EVAL): no response is stored";
+        assert!(faults[0].contains(why), "{log}");
+    }
 }
 
 #[tokio::test]

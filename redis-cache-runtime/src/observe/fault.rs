@@ -1,6 +1,6 @@
 //! Faults of the store: counted, and logged once per cause.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::measured::Measured;
 use super::observer::Observer;
@@ -48,13 +48,15 @@ pub(crate) enum Fault {
     EvictionsRefused,
     #[error("Redis was late: lookups are ignored until it replies in time")]
     Late,
+    #[error("Redis refuses scripts (EVAL): no response is stored")]
+    Scripts,
     /// Not a failure: the application chose to have no store.
     #[error("the cache is disabled")]
     Disabled,
 }
 
 impl Fault {
-    fn bit(&self) -> u16 {
+    fn bit(&self) -> u32 {
         match self {
             Self::Unreachable => 1,
             Self::Timeout => 2,
@@ -72,6 +74,7 @@ impl Fault {
             Self::Tls(_) => 8192,
             Self::EvictionsRefused => 16384,
             Self::Late => 32768,
+            Self::Scripts => 65536,
             Self::Disabled => 0,
         }
     }
@@ -95,6 +98,7 @@ impl Fault {
             Self::Settling => "settling",
             Self::EvictionsRefused => "evictions_refused",
             Self::Late => "late",
+            Self::Scripts => "scripts",
             Self::Disabled => "disabled",
         }
     }
@@ -127,7 +131,7 @@ impl Fault {
 pub(crate) struct FaultLog {
     observer: Observer,
     count: AtomicU64,
-    logged: AtomicU16,
+    logged: AtomicU32,
 }
 
 impl FaultLog {

@@ -7,6 +7,8 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
+#[cfg(feature = "credentials-provider")]
+use super::Credentials;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{Endpoint, Settings, SettingsError};
@@ -15,6 +17,9 @@ use super::{Endpoint, Settings, SettingsError};
 #[derive(Clone)]
 pub(crate) struct Access {
     redis: RedisConnectionInfo,
+    /// The provider of the credentials, if they change.
+    #[cfg(feature = "credentials-provider")]
+    credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -23,7 +28,13 @@ impl Settings {
     /// Returns the access to the servers with the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let target = self.location()?;
-        self.access_of(target.redis, target.tls)
+        let access = self.access_of(target.redis, target.tls)?;
+        #[cfg(feature = "credentials-provider")]
+        let access = Access {
+            credentials: self.credentials.clone(),
+            ..access
+        };
+        Ok(access)
     }
 
     pub(super) fn is_sentinel_tls(&self) -> bool {
@@ -40,14 +51,23 @@ impl Settings {
     #[cfg(feature = "tls")]
     fn access_of(&self, redis: RedisConnectionInfo, tls: bool) -> Result<Access, SettingsError> {
         let tls = tls.then(|| Tls::read(self)).transpose()?;
-        Ok(Access { redis, tls })
+        Ok(Access {
+            redis,
+            #[cfg(feature = "credentials-provider")]
+            credentials: None,
+            tls,
+        })
     }
 
     /// To ask for TLS was refused.
     #[cfg(not(feature = "tls"))]
     #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
     fn access_of(&self, redis: RedisConnectionInfo, _: bool) -> Result<Access, SettingsError> {
-        Ok(Access { redis })
+        Ok(Access {
+            redis,
+            #[cfg(feature = "credentials-provider")]
+            credentials: None,
+        })
     }
 }
 
@@ -86,11 +106,22 @@ impl Access {
         let info = |node| Ok(self.client(node)?.get_connection_info().clone());
         let nodes: Result<Vec<_>, SettingsError> = nodes.iter().map(info).collect();
         let builder = ClusterClient::builder(nodes?);
+        #[cfg(feature = "credentials-provider")]
+        let builder = match &self.credentials {
+            Some(credentials) => builder.set_credentials_provider(credentials.clone()),
+            None => builder,
+        };
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return Ok(tls.of_cluster(builder));
         }
         Ok(builder)
+    }
+
+    /// Returns the provider of the credentials, if they change.
+    #[cfg(feature = "credentials-provider")]
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     /// Returns the TLS configuration, if the servers use TLS.

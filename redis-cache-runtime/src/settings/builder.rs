@@ -93,6 +93,55 @@ impl Settings {
         self
     }
 
+    /// Sets a provider of the user and the password, for credentials that change while the application
+    /// runs, such as the tokens of a cloud (feature `credentials-provider`). Each connection to Redis logs
+    /// in with the provider's present credentials, and logs in again with each later ones. A user or a
+    /// password in other settings, also in the URL, is ignored. The Sentinels have credentials of their
+    /// own, which do not change. *Default:* none.
+    ///
+    /// This provider asks for a token every ten minutes:
+    ///
+    /// ```
+    /// use std::pin::Pin;
+    /// use std::time::Duration;
+    ///
+    /// use axum_redis_cache::{BasicAuth, Settings, StreamingCredentialsProvider};
+    /// use futures_util::{Stream, stream};
+    /// # use redis::RedisResult;
+    ///
+    /// struct Tokens;
+    ///
+    /// impl StreamingCredentialsProvider for Tokens {
+    ///     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send>> {
+    ///         Box::pin(stream::unfold(true, async |is_first| {
+    ///             if !is_first {
+    ///                 tokio::time::sleep(Duration::from_secs(600)).await;
+    ///             }
+    ///             let token = token().await;
+    ///             Some((Ok(BasicAuth::new("shop".to_owned(), token)), false))
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// /// Asks the cloud for a token.
+    /// async fn token() -> String {
+    ///     // ...
+    /// #     String::new()
+    /// }
+    ///
+    /// let settings = Settings::from_url("redis://127.0.0.1")?.credentials_provider(Tokens);
+    /// # Ok::<(), axum_redis_cache::SettingsError>(())
+    /// ```
+    #[cfg(feature = "credentials-provider")]
+    #[must_use]
+    pub fn credentials_provider(
+        mut self,
+        provider: impl redis::StreamingCredentialsProvider + 'static,
+    ) -> Self {
+        self.credentials = Some(super::Credentials::new(provider));
+        self
+    }
+
     /// Turns TLS on (feature `tls`), as a `rediss://` URL does. *Default:* false.
     ///
     /// TLS uses rustls with the default crypto provider of the process, or ring if the process has none

@@ -166,6 +166,14 @@ impl Settings {
             .sentinel
             .then_some("the Sentinels provide the address of Redis");
         let address = by_url.or(by_sentinels);
+        #[cfg(feature = "credentials-provider")]
+        let by_provider = self
+            .credentials
+            .as_ref()
+            .map(|_| "there is a credentials provider");
+        #[cfg(not(feature = "credentials-provider"))]
+        let by_provider = None;
+        let login = by_provider.or(by_url);
         let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
@@ -180,8 +188,8 @@ impl Settings {
             ("host", self.host.is_some(), address),
             ("port", self.port.is_some(), address),
             ("db", self.db.is_some(), by_url),
-            ("username", self.username.is_some(), by_url),
-            ("password", self.password.is_some(), by_url),
+            ("username", self.username.is_some(), login),
+            ("password", self.password.is_some(), login),
             ("ssl_certfile", self.ssl_certfile.is_some(), no_tls),
             ("ssl_keyfile", self.ssl_keyfile.is_some(), no_tls),
             ("ssl_ca_certs", self.ssl_ca_certs.is_some(), no_tls),

@@ -5,6 +5,8 @@ mod access;
 mod builder;
 #[cfg(feature = "tls")]
 mod certificate_check;
+#[cfg(feature = "credentials-provider")]
+mod credentials;
 #[cfg(feature = "redis")]
 mod deployment;
 mod dotenv;
@@ -26,6 +28,8 @@ use secrecy::SecretString;
 
 #[cfg(feature = "redis")]
 pub(crate) use access::Access;
+#[cfg(feature = "credentials-provider")]
+pub(crate) use credentials::Credentials;
 #[cfg(feature = "redis")]
 pub(crate) use deployment::Deployment;
 pub(crate) use endpoint::Endpoint;
@@ -88,6 +92,8 @@ pub struct Settings {
     sentinel_nodes: Vec<Endpoint>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretString>,
+    #[cfg(feature = "credentials-provider")]
+    credentials: Option<Credentials>,
     sentinel_ssl: Option<bool>,
     pub(crate) max_connections: usize,
     pub(crate) socket_timeout: Duration,
@@ -142,6 +148,8 @@ impl Default for Settings {
             sentinel_nodes: Vec::new(),
             sentinel_username: None,
             sentinel_password: None,
+            #[cfg(feature = "credentials-provider")]
+            credentials: None,
             sentinel_ssl: None,
             max_connections: 1,
             socket_timeout: Duration::from_millis(250),

@@ -16,7 +16,7 @@ pub(crate) fn free_ports_with_bus<const COUNT: usize>() -> [u16; COUNT] {
         let [bus] = free_ports();
         bus - BUS_DISTANCE
     };
-    let mut ports = PORTS.map(|_| port()).filter(is_free);
+    let mut ports = PORTS.map(|_| port()).filter(|port| is_free(*port));
     std::array::from_fn(|_| ports.next().expect("a free port"))
 }
 
@@ -29,10 +29,10 @@ pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     });
     let number = || NEXT.fetch_add(1, Ordering::Relaxed);
     let port = || PORTS.start + number() % (PORTS.end - PORTS.start);
-    let mut ports = PORTS.map(|_| port()).filter(is_free);
+    let mut ports = PORTS.map(|_| port()).filter(|port| is_free(*port));
     std::array::from_fn(|_| ports.next().expect("a free port"))
 }
 
-fn is_free(port: &u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

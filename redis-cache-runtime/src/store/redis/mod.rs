@@ -20,6 +20,7 @@ mod pulse;
 mod reconnecting;
 mod replies;
 mod request;
+mod scripts;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod server;
@@ -43,6 +44,7 @@ pub use self::handle::Redis;
 use self::large::LargeEntries;
 use self::replies::Replies;
 use self::request::Purpose;
+use self::scripts::Scripts;
 use self::servers::{Command, Servers};
 use super::near::NearCache;
 use super::near::connection::TrackedConnection;
@@ -60,6 +62,7 @@ pub(crate) struct RedisStore {
     names: Names,
     servers: Servers,
     large: LargeEntries,
+    scripts: Scripts,
 }
 
 impl RedisStore {
@@ -69,6 +72,7 @@ impl RedisStore {
             names: servers.names(&settings.prefix),
             servers,
             large: LargeEntries::new(),
+            scripts: Scripts::default(),
         })
     }
 
@@ -298,9 +302,19 @@ impl RedisStore {
         commands: impl Fn() -> Result<Vec<Command<'a>>, Fault>,
         purpose: Purpose,
     ) -> Result<Replies, Fault> {
-        match self.servers.run_all(commands()?, purpose.once()).await {
+        self.scripts.check()?;
+        let first = commands()?;
+        let about = first.first().map(|(name, _)| *name);
+        let replies = match self.servers.run_all(first, purpose.once()).await {
             Err(Fault::Disconnected) => self.servers.run_all(commands()?, purpose.once()).await,
             replies => replies,
+        };
+        match (replies, about) {
+            // Boxed, because it is rare.
+            (Err(fault), Some(about)) => {
+                Err(Box::pin(self.scripts.fault_of(fault, about, &self.servers)).await)
+            }
+            (replies, _) => replies,
         }
     }
 

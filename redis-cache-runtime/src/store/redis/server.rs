@@ -20,6 +20,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::context::ClientContext;
 use super::near::Pushes;
 use crate::observe::fault::Fault;
+#[cfg(feature = "credentials-provider")]
+use crate::settings::Credentials;
 #[cfg(feature = "tls")]
 use crate::settings::Tls;
 use crate::settings::{Access, Endpoint, SettingsError};
@@ -28,6 +30,8 @@ use crate::settings::{Access, Endpoint, SettingsError};
 pub(super) struct Server {
     endpoint: Endpoint,
     client: Client,
+    #[cfg(feature = "credentials-provider")]
+    credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -57,6 +61,8 @@ impl Server {
         Ok(Self {
             endpoint: endpoint.clone(),
             client: access.client(endpoint)?,
+            #[cfg(feature = "credentials-provider")]
+            credentials: access.credentials().cloned(),
             #[cfg(feature = "tls")]
             tls: access.tls().cloned(),
         })
@@ -118,6 +124,10 @@ impl Server {
         };
         let mut login = self.client.get_connection_info().redis_settings().clone();
         let mut config = context.config.clone();
+        #[cfg(feature = "credentials-provider")]
+        if let Some(credentials) = &self.credentials {
+            config = config.set_credentials_provider(credentials.clone());
+        }
         if let Some(pushes) = pushes {
             login = login.set_protocol(ProtocolVersion::RESP3);
             config = config.set_push_sender(pushes);

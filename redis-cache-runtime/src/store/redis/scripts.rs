@@ -1,0 +1,54 @@
+//! Servers that refuse scripts, such as some proxies. Nothing can be stored there.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Cmd;
+use tokio::time::Instant;
+
+use super::commands::eval;
+use super::servers::Servers;
+use crate::key::Name;
+use crate::observe::fault::Fault;
+
+/// The time after which scripts are tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The time at which the servers last refused a script.
+#[derive(Default)]
+pub(super) struct Scripts(Mutex<Option<Instant>>);
+
+impl Scripts {
+    /// Fails if scripts were refused a short time ago. Otherwise each request would take a lease in vain.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let refused = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            Some(refused) if refused.elapsed() < RETRY => Err(Fault::Scripts),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the fault of commands, some of which were scripts. `about` is one of their names.
+    pub(super) async fn fault_of(&self, fault: Fault, about: Name<'_>, servers: &Servers) -> Fault {
+        if !is_refusal(&fault) {
+            return fault;
+        }
+        match servers.run(about, least_script(about)).await {
+            Err(refusal) if is_refusal(&refusal) => {
+                let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                *refused = Some(Instant::now());
+                Fault::Scripts
+            }
+            _ => fault,
+        }
+    }
+}
+
+/// Returns whether the server does not know a command, or does not permit it.
+fn is_refusal(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(code) if code == "ERR" || code == "NOPERM")
+}
+
+fn least_script(about: Name<'_>) -> Cmd {
+    eval("return 1", &[about])
+}
