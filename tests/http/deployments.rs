@@ -328,6 +328,18 @@ async fn a_cluster_named_by_any_of_its_nodes() {
 }
 
 #[tokio::test]
+async fn a_cluster_over_tls() {
+    let certificates = Certificates::new();
+    let cluster = RedisCluster::start_with_tls(&certificates);
+    let nodes = cluster.addresses().into_iter();
+    let nodes: Vec<_> = nodes.map(|it| format!("localhost:{}", it.port())).collect();
+    let settings = Settings::from_url(format!("rediss://{}", nodes.join(","))).unwrap();
+    let settings = settings.cluster(true);
+    keeps_its_promises(settings.clone().ssl_ca_certs(certificates.ca())).await;
+    assert!(!is_answered(settings.ssl_ca_certs(certificates.unrelated_ca())).await);
+}
+
+#[tokio::test]
 async fn in_a_cluster_entries_are_on_every_primary() {
     let cluster = RedisCluster::start();
     let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);

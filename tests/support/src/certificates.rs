@@ -5,6 +5,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
+use crate::redis_process::text;
 use crate::temp_dir::TempDir;
 
 /// Files of certificates and keys in PEM format, made anew and removed with this.
@@ -67,6 +68,20 @@ impl Certificates {
     /// The key of the client.
     pub fn client_key(&self) -> PathBuf {
         self.file("client.key")
+    }
+
+    /// The options of a server that shows its certificate, and that of the client to other servers.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let files = [
+            ("--tls-cert-file", self.server()),
+            ("--tls-key-file", self.server_key()),
+            ("--tls-client-cert-file", self.client()),
+            ("--tls-client-key-file", self.client_key()),
+            ("--tls-ca-cert-file", self.ca()),
+        ];
+        let files = files.iter().map(|(option, file)| [option, text(file)]);
+        let options = files.chain([["--tls-auth-clients", "optional"]]);
+        options.flatten().map(str::to_owned).collect()
     }
 
     fn file(&self, name: &str) -> PathBuf {

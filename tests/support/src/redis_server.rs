@@ -63,15 +63,9 @@ impl RedisServer {
     }
 
     fn start_over_tls(certificates: &Certificates, configuration: &str, options: &[&str]) -> Self {
-        let (server, key) = (certificates.server(), certificates.server_key());
-        let ca = certificates.ca();
-        let files = [
-            ["--tls-cert-file", text(&server)],
-            ["--tls-key-file", text(&key)],
-            ["--tls-ca-cert-file", text(&ca)],
-            ["--tls-auth-clients", "optional"],
-        ];
-        let options = [files.as_flattened(), options].concat();
+        let files = certificates.options();
+        let files = files.iter().map(String::as_str);
+        let options: Vec<_> = files.chain(options.iter().copied()).collect();
         let mut server = Self::start_as(configuration, &options, RedisProcess::use_tls);
         server.tls = true;
         server

@@ -1,5 +1,6 @@
 use super::view::{Node, view};
 use super::{NODES, PRIMARIES, RedisCluster};
+use crate::certificates::Certificates;
 use crate::ports::{BUS_DISTANCE, free_ports_with_bus};
 use crate::redis_process::{RedisProcess, text};
 use crate::temp_dir::TempDir;
@@ -11,11 +12,30 @@ impl RedisCluster {
     /// Starts a cluster whose nodes have options such as
     /// `["--requirepass", "secret", "--masterauth", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
+        Self::start_as(options, |_| ())
+    }
+
+    /// Starts a cluster whose nodes talk TLS, also to each other, and are named `localhost`.
+    pub fn start_with_tls(certificates: &Certificates) -> Self {
+        let files = certificates.options();
+        let others = [
+            ["--tls-cluster", "yes"],
+            ["--tls-replication", "yes"],
+            ["--cluster-announce-hostname", "localhost"],
+            ["--cluster-preferred-endpoint-type", "hostname"],
+        ];
+        let files = files.iter().map(String::as_str);
+        let options: Vec<_> = files.chain(others.into_iter().flatten()).collect();
+        Self::start_as(&options, RedisProcess::use_tls)
+    }
+
+    fn start_as(options: &[&str], configure: impl Fn(&mut RedisProcess)) -> Self {
         let cluster = start_on_free_ports("a Redis Cluster", || {
             let directory = TempDir::new();
             let mut nodes = Vec::new();
             for port in free_ports_with_bus::<NODES>() {
                 let mut node = node(&directory, port, options);
+                configure(&mut node);
                 node.start()?;
                 nodes.push(node);
             }
