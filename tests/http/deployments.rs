@@ -318,6 +318,28 @@ async fn sentinels_talk_tls_or_not_whatever_the_servers_do() {
 }
 
 #[tokio::test]
+async fn sentinels_may_have_certificates_of_their_own() {
+    let (files, redis) = &*TLS;
+    let of_sentinels = Certificates::new();
+    let sentinel = RedisServer::start_sentinel_of(redis, Some(&of_sentinels));
+    let settings = Settings::default()
+        .sentinel(true)
+        .sentinel_nodes([format!("localhost:{}", sentinel.address().port())])
+        .unwrap()
+        .ssl(true)
+        .ssl_ca_certs(files.ca())
+        .ssl_certfile(files.client())
+        .ssl_keyfile(files.client_key())
+        // The Sentinel names the server by its address.
+        .ssl_check_hostname(false)
+        .sentinel_ssl_check_hostname(true)
+        .sentinel_ssl_certfile(of_sentinels.client())
+        .sentinel_ssl_keyfile(of_sentinels.client_key());
+    assert!(!is_answered(settings.clone()).await);
+    keeps_its_promises(settings.sentinel_ssl_ca_certs(of_sentinels.ca())).await;
+}
+
+#[tokio::test]
 async fn a_cluster_named_by_any_of_its_nodes() {
     let cluster = RedisCluster::shared();
     keeps_its_promises(Settings::from_url(cluster.url()).unwrap().cluster(true)).await;

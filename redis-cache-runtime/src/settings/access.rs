@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Credentials;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
+use super::tls_settings::TlsSettings;
 use super::{Endpoint, Settings, SettingsError};
 
 /// The credentials, the database and the TLS configuration for any server of a deployment.
@@ -28,7 +29,7 @@ impl Settings {
     /// Returns the access to the servers with the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let target = self.location()?;
-        let access = self.access_of(target.redis, target.tls)?;
+        let access = self.access_of(target.redis, target.tls, self.ssl_settings.clone())?;
         #[cfg(feature = "credentials-provider")]
         let access = Access {
             credentials: self.credentials.clone(),
@@ -45,12 +46,20 @@ impl Settings {
     pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
         let password = self.sentinel_password.as_ref();
         let redis = login(self.sentinel_username.as_deref(), password);
-        self.access_of(redis, self.is_sentinel_tls())
+        let tls = self.sentinel_ssl_settings.clone();
+        let tls = tls.or(self.ssl_settings.clone());
+        self.access_of(redis, self.is_sentinel_tls(), tls)
     }
 
     #[cfg(feature = "tls")]
-    fn access_of(&self, redis: RedisConnectionInfo, tls: bool) -> Result<Access, SettingsError> {
-        let tls = tls.then(|| Tls::read(self)).transpose()?;
+    #[allow(clippy::unused_self)]
+    fn access_of(
+        &self,
+        redis: RedisConnectionInfo,
+        is_tls: bool,
+        tls: TlsSettings,
+    ) -> Result<Access, SettingsError> {
+        let tls = is_tls.then(|| Tls::read(tls)).transpose()?;
         Ok(Access {
             redis,
             #[cfg(feature = "credentials-provider")]
@@ -62,7 +71,12 @@ impl Settings {
     /// To ask for TLS was refused.
     #[cfg(not(feature = "tls"))]
     #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
-    fn access_of(&self, redis: RedisConnectionInfo, _: bool) -> Result<Access, SettingsError> {
+    fn access_of(
+        &self,
+        redis: RedisConnectionInfo,
+        _: bool,
+        _: TlsSettings,
+    ) -> Result<Access, SettingsError> {
         Ok(Access {
             redis,
             #[cfg(feature = "credentials-provider")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::endpoint::{Endpoint, host};
+use super::tls_settings::TlsFile;
 use super::variables::{
     CONNECTIONS, DB, HOST, LAST_DB, MASTER_NAME, NEAR_BYTES, NODES, PORT, PREFIX, PULSE, WINDOW,
     is_near_cache, is_pulse, is_window,
@@ -156,7 +157,7 @@ impl Settings {
     /// [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
     #[must_use]
     pub fn ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_certfile = Some(path.into());
+        self.ssl_settings.certfile = Some(TlsFile::new("ssl_certfile", path));
         self
     }
 
@@ -164,7 +165,7 @@ impl Settings {
     /// *Default:* none.
     #[must_use]
     pub fn ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_keyfile = Some(path.into());
+        self.ssl_settings.keyfile = Some(TlsFile::new("ssl_keyfile", path));
         self
     }
 
@@ -172,7 +173,7 @@ impl Settings {
     /// self-signed certificate of Redis itself. *Default:* none: the trust store of the system.
     #[must_use]
     pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_ca_certs = Some(path.into());
+        self.ssl_settings.ca_certs = Some(TlsFile::new("ssl_ca_certs", path));
         self
     }
 
@@ -180,7 +181,7 @@ impl Settings {
     /// certificate of a trusted CA is accepted. *Default:* true.
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
-        self.ssl_check_hostname = check;
+        self.ssl_settings.check_hostname = Some(check);
         self
     }
 
@@ -188,7 +189,7 @@ impl Settings {
     /// use it for development only. The log warns of it. *Default:* [`CertReqs::Required`].
     #[must_use]
     pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
-        self.ssl_cert_reqs = certificates;
+        self.ssl_settings.cert_reqs = Some(certificates);
         self
     }
 
@@ -264,11 +265,54 @@ impl Settings {
         self
     }
 
-    /// Turns TLS to the Sentinels on or off. The certificate files and the verification are the same as
-    /// for Redis. *Default:* the value of [`ssl`](Self::ssl).
+    /// Turns TLS to the Sentinels on or off. *Default:* the value of [`ssl`](Self::ssl).
     #[must_use]
     pub fn sentinel_ssl(mut self, tls: bool) -> Self {
         self.sentinel_ssl = Some(tls);
+        self
+    }
+
+    /// Sets the PEM file with the client certificate for the Sentinels. Requires
+    /// [`sentinel_ssl_keyfile`](Self::sentinel_ssl_keyfile). *Default:* the certificate for Redis,
+    /// [`ssl_certfile`](Self::ssl_certfile).
+    #[must_use]
+    pub fn sentinel_ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
+        let file = TlsFile::new("sentinel_ssl_certfile", path);
+        self.sentinel_ssl_settings.certfile = Some(file);
+        self
+    }
+
+    /// Sets the PEM file with the unencrypted private key of
+    /// [`sentinel_ssl_certfile`](Self::sentinel_ssl_certfile). *Default:* the key for Redis.
+    #[must_use]
+    pub fn sentinel_ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
+        let file = TlsFile::new("sentinel_ssl_keyfile", path);
+        self.sentinel_ssl_settings.keyfile = Some(file);
+        self
+    }
+
+    /// Sets the PEM file with the CA certificates that verify the certificates of the Sentinels.
+    /// *Default:* the value of [`ssl_ca_certs`](Self::ssl_ca_certs).
+    #[must_use]
+    pub fn sentinel_ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
+        let file = TlsFile::new("sentinel_ssl_ca_certs", path);
+        self.sentinel_ssl_settings.ca_certs = Some(file);
+        self
+    }
+
+    /// Requires the certificate of a Sentinel to name the host of the connection. *Default:* the value
+    /// of [`ssl_check_hostname`](Self::ssl_check_hostname).
+    #[must_use]
+    pub fn sentinel_ssl_check_hostname(mut self, check: bool) -> Self {
+        self.sentinel_ssl_settings.check_hostname = Some(check);
+        self
+    }
+
+    /// Sets the verification of the certificates of the Sentinels. *Default:* the value of
+    /// [`ssl_cert_reqs`](Self::ssl_cert_reqs).
+    #[must_use]
+    pub fn sentinel_ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
+        self.sentinel_ssl_settings.cert_reqs = Some(certificates);
         self
     }
 

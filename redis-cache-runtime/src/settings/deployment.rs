@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::access::login;
 use super::location::Location;
 use super::variables::{SECONDS, is_wait};
-use super::{CertReqs, Endpoint, Settings, SettingsError, url};
+use super::{Endpoint, Settings, SettingsError, url};
 
 /// The topology of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,12 +177,24 @@ impl Settings {
         let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
-        let accepts_any = self.ssl_cert_reqs == CertReqs::None;
-        if is_tls && accepts_any {
-            tracing::warn!(
-                "ssl_cert_reqs is none: the certificate of each server is not verified, so an attacker on the \
-                 network can read and change the traffic; use this for development only"
-            );
+        let no_sentinel_tls =
+            (!self.is_sentinel_tls()).then_some("the Sentinels are asked without TLS");
+        let (tls, of_sentinels) = (&self.ssl_settings, &self.sentinel_ssl_settings);
+        let accept_any = [
+            ("ssl_cert_reqs", tls, is_tls),
+            (
+                "sentinel_ssl_cert_reqs",
+                of_sentinels,
+                self.is_sentinel_tls(),
+            ),
+        ];
+        for (setting, tls, is_used) in accept_any {
+            if is_used && tls.accepts_any() {
+                tracing::warn!(
+                    "{setting} is none: the certificate of each server is not verified, so an attacker on \
+                     the network can read and change the traffic; use this for development only"
+                );
+            }
         }
         for (setting, is_set, reason) in [
             ("host", self.host.is_some(), address),
@@ -190,11 +202,31 @@ impl Settings {
             ("db", self.db.is_some(), by_url),
             ("username", self.username.is_some(), login),
             ("password", self.password.is_some(), login),
-            ("ssl_certfile", self.ssl_certfile.is_some(), no_tls),
-            ("ssl_keyfile", self.ssl_keyfile.is_some(), no_tls),
-            ("ssl_ca_certs", self.ssl_ca_certs.is_some(), no_tls),
-            ("ssl_cert_reqs", accepts_any, no_tls),
+            ("ssl_certfile", tls.certfile.is_some(), no_tls),
+            ("ssl_keyfile", tls.keyfile.is_some(), no_tls),
+            ("ssl_ca_certs", tls.ca_certs.is_some(), no_tls),
+            ("ssl_cert_reqs", tls.accepts_any(), no_tls),
             ("sentinel_ssl", self.sentinel_ssl.is_some(), no_sentinels),
+            (
+                "sentinel_ssl_certfile",
+                of_sentinels.certfile.is_some(),
+                no_sentinel_tls,
+            ),
+            (
+                "sentinel_ssl_keyfile",
+                of_sentinels.keyfile.is_some(),
+                no_sentinel_tls,
+            ),
+            (
+                "sentinel_ssl_ca_certs",
+                of_sentinels.ca_certs.is_some(),
+                no_sentinel_tls,
+            ),
+            (
+                "sentinel_ssl_cert_reqs",
+                of_sentinels.accepts_any(),
+                no_sentinel_tls,
+            ),
         ] {
             if let (true, Some(reason)) = (is_set, reason) {
                 tracing::warn!("the setting {setting} is ignored, because {reason}");

@@ -17,11 +17,11 @@ mod error;
 mod location;
 #[cfg(feature = "tls")]
 mod tls;
+mod tls_settings;
 #[cfg(feature = "redis")]
 mod url;
 mod variables;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -36,6 +36,7 @@ pub(crate) use endpoint::Endpoint;
 pub use error::SettingsError;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
+use tls_settings::TlsSettings;
 pub(crate) use variables::LONGEST;
 #[cfg(feature = "redis")]
 pub(crate) use variables::LONGEST_WINDOW;
@@ -81,11 +82,7 @@ pub struct Settings {
     username: Option<String>,
     password: Option<SecretString>,
     ssl: bool,
-    ssl_certfile: Option<PathBuf>,
-    ssl_keyfile: Option<PathBuf>,
-    ssl_ca_certs: Option<PathBuf>,
-    ssl_check_hostname: bool,
-    ssl_cert_reqs: CertReqs,
+    ssl_settings: TlsSettings,
     cluster: bool,
     sentinel: bool,
     sentinel_master_name: String,
@@ -95,6 +92,7 @@ pub struct Settings {
     #[cfg(feature = "credentials-provider")]
     credentials: Option<Credentials>,
     sentinel_ssl: Option<bool>,
+    sentinel_ssl_settings: TlsSettings,
     pub(crate) max_connections: usize,
     pub(crate) socket_timeout: Duration,
     pub(crate) socket_connect_timeout: Duration,
@@ -137,11 +135,7 @@ impl Default for Settings {
             username: None,
             password: None,
             ssl: false,
-            ssl_certfile: None,
-            ssl_keyfile: None,
-            ssl_ca_certs: None,
-            ssl_check_hostname: true,
-            ssl_cert_reqs: CertReqs::Required,
+            ssl_settings: TlsSettings::default(),
             cluster: false,
             sentinel: false,
             sentinel_master_name: "mymaster".to_owned(),
@@ -151,6 +145,7 @@ impl Default for Settings {
             #[cfg(feature = "credentials-provider")]
             credentials: None,
             sentinel_ssl: None,
+            sentinel_ssl_settings: TlsSettings::default(),
             max_connections: 1,
             socket_timeout: Duration::from_millis(250),
             socket_connect_timeout: Duration::from_secs(1),

@@ -1,7 +1,7 @@
 //! TLS to Redis: the files are read and checked at start.
 
+use std::borrow::Cow;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "cluster")]
@@ -16,9 +16,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::SettingsError;
 use super::certificate_check::{CertificateCheck, NoCheck};
+use super::tls_settings::{TlsFile, TlsSettings};
 use super::variables::{CERTIFICATES, KEY};
-use super::{CertReqs, Settings, SettingsError};
 
 #[derive(Clone)]
 pub(crate) struct Tls {
@@ -44,34 +45,47 @@ struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     files: ClientTlsConfig,
+    named: IdentityFiles,
+}
+
+/// The files of a certificate and its key.
+struct IdentityFiles {
+    certificate: TlsFile,
+    key: TlsFile,
 }
 
 impl Tls {
-    pub(super) fn read(settings: &Settings) -> Result<Self, SettingsError> {
+    pub(super) fn read(settings: TlsSettings) -> Result<Self, SettingsError> {
+        let verifies = !settings.accepts_any();
+        let check_hostname = settings.check_hostname.unwrap_or(true);
         let default = CryptoProvider::get_default().map(Arc::clone);
         let provider = default.unwrap_or_else(|| Arc::new(ring::default_provider()));
-        let named = settings.ssl_ca_certs.as_deref().map(trusted).transpose()?;
+        let named = settings.ca_certs.as_ref().map(trusted).transpose()?;
         let (root_cert, named) = named.unzip();
-        let check: Arc<dyn ServerCertVerifier> = match settings.ssl_cert_reqs {
-            CertReqs::None => Arc::new(NoCheck::new(&provider)),
-            CertReqs::Required => {
-                let Trusted { roots, own } = named.map_or_else(trusted_by_the_system, Ok)?;
-                let check_hostname = settings.ssl_check_hostname;
-                let check = CertificateCheck::new(roots, own, check_hostname, &provider);
-                Arc::new(check.map_err(|error| unusable(&error))?)
-            }
+        let check: Arc<dyn ServerCertVerifier> = if verifies {
+            let Trusted { roots, own } = named.map_or_else(trusted_by_the_system, Ok)?;
+            let check = CertificateCheck::new(roots, own, check_hostname, &provider);
+            Arc::new(check.map_err(|error| unusable(&error))?)
+        } else {
+            Arc::new(NoCheck::new(&provider))
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?
             .dangerous()
             .with_custom_certificate_verifier(check);
-        let (config, client_tls) = match identity(settings)? {
+        let (config, client_tls) = match identity(settings.certfile, settings.keyfile)? {
             None => (builder.with_no_client_auth(), None),
-            Some((path, Identity { chain, key, files })) => {
-                let config = builder.with_client_auth_cert(chain, key).map_err(|_| {
-                    let expected = "the key of {ssl_certfile}";
-                    SettingsError::wrong_file("ssl_keyfile", path, expected)
+            Some(Identity {
+                chain,
+                key,
+                files,
+                named,
+            }) => {
+                let config = builder.with_client_auth_cert(chain, key);
+                let config = config.map_err(|_| {
+                    let expected = format!("the key of {{{}}}", named.certificate.setting);
+                    wrong(&named.key, expected)
                 })?;
                 (config, Some(files))
             }
@@ -82,8 +96,8 @@ impl Tls {
                 client_tls,
                 root_cert,
             },
-            check_hostname: settings.ssl_check_hostname,
-            verifies: settings.ssl_cert_reqs == CertReqs::Required,
+            check_hostname,
+            verifies,
         })
     }
 
@@ -118,14 +132,12 @@ fn unusable(error: &dyn std::error::Error) -> SettingsError {
 }
 
 /// Reads the certificates of a file, as trust anchors and in their original form.
-fn trusted(path: &Path) -> Result<(Vec<u8>, Trusted), SettingsError> {
-    let (pem, own) = certificates("ssl_ca_certs", path)?;
+fn trusted(file: &TlsFile) -> Result<(Vec<u8>, Trusted), SettingsError> {
+    let (pem, own) = certificates(file)?;
     let mut roots = RootCertStore::empty();
     for certificate in own.clone() {
-        roots.add(certificate).map_err(|error| {
-            let expected = format!("{CERTIFICATES}: {error}");
-            SettingsError::wrong_file("ssl_ca_certs", path, expected)
-        })?;
+        let added = roots.add(certificate);
+        added.map_err(|error| wrong(file, format!("{CERTIFICATES}: {error}")))?;
     }
     Ok((pem, Trusted { roots, own }))
 }
@@ -142,47 +154,65 @@ fn trusted_by_the_system() -> Result<Trusted, SettingsError> {
     Ok(Trusted { roots, own })
 }
 
-/// The certificate to show and its key, with the path of the key.
-fn identity(settings: &Settings) -> Result<Option<(&Path, Identity)>, SettingsError> {
-    let missing = |setting, expected| Err(SettingsError::wrong(setting, "", expected));
-    let (certificate, path) = match (&settings.ssl_certfile, &settings.ssl_keyfile) {
+/// Reads the certificate to show, and its key.
+fn identity(
+    certificate: Option<TlsFile>,
+    key: Option<TlsFile>,
+) -> Result<Option<Identity>, SettingsError> {
+    let named = match (certificate, key) {
         (None, None) => return Ok(None),
-        (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => return missing("ssl_keyfile", "the key of {ssl_certfile}"),
-        (None, Some(_)) => return missing("ssl_certfile", "the certificate of {ssl_keyfile}"),
+        (Some(certificate), Some(key)) => IdentityFiles { certificate, key },
+        (Some(certificate), None) => {
+            let setting = in_pair(certificate.setting, ["ssl_keyfile", "sentinel_ssl_keyfile"]);
+            let expected = format!("the key of {{{}}}", certificate.setting);
+            return Err(SettingsError::wrong(setting, "", expected));
+        }
+        (None, Some(key)) => {
+            let setting = in_pair(key.setting, ["ssl_certfile", "sentinel_ssl_certfile"]);
+            let expected = format!("the certificate of {{{}}}", key.setting);
+            return Err(SettingsError::wrong(setting, "", expected));
+        }
     };
-    let (client_cert, chain) = certificates("ssl_certfile", certificate)?;
-    let client_key = read("ssl_keyfile", path, KEY)?;
+    let (client_cert, chain) = certificates(&named.certificate)?;
+    let client_key = read(&named.key, KEY)?;
     let key = PrivateKeyDer::from_pem_slice(&client_key);
-    let key = key.map_err(|_| SettingsError::wrong_file("ssl_keyfile", path, KEY))?;
+    let key = key.map_err(|_| wrong(&named.key, KEY))?;
     let files = ClientTlsConfig {
         client_cert,
         client_key,
     };
-    Ok(Some((path, Identity { chain, key, files })))
+    Ok(Some(Identity {
+        chain,
+        key,
+        files,
+        named,
+    }))
 }
 
-fn certificates(
-    setting: &'static str,
-    path: &Path,
-) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), SettingsError> {
-    let pem = read(setting, path, CERTIFICATES)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok((pem, certificates)),
-        _ => Err(SettingsError::wrong_file(setting, path, CERTIFICATES)),
+/// Returns the setting for Redis or for the Sentinels, as another one is.
+fn in_pair(other: &str, [redis, sentinels]: [&'static str; 2]) -> &'static str {
+    if other.starts_with("sentinel_") {
+        sentinels
+    } else {
+        redis
     }
 }
 
-fn read(
-    setting: &'static str,
-    path: &Path,
-    expected: &'static str,
-) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|error| {
-        let expected = format!("{expected}: {error}");
-        SettingsError::wrong_file(setting, path, expected)
-    })
+fn certificates(file: &TlsFile) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), SettingsError> {
+    let pem = read(file, CERTIFICATES)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok((pem, certificates)),
+        _ => Err(wrong(file, CERTIFICATES)),
+    }
+}
+
+fn read(file: &TlsFile, expected: &'static str) -> Result<Vec<u8>, SettingsError> {
+    std::fs::read(&file.path).map_err(|error| wrong(file, format!("{expected}: {error}")))
+}
+
+fn wrong(file: &TlsFile, expected: impl Into<Cow<'static, str>>) -> SettingsError {
+    SettingsError::wrong_file(file.setting, &file.path, expected)
 }
 
 #[cfg(test)]
@@ -192,6 +222,7 @@ mod tests {
     use test_support::{Certificates, TempDir};
 
     use super::*;
+    use crate::settings::Settings;
 
     fn tls() -> Settings {
         Settings::default().ssl(true)
@@ -244,5 +275,31 @@ mod tests {
         ] {
             assert_eq!(settings.access().unwrap_err().to_string(), error);
         }
+    }
+
+    #[test]
+    fn the_settings_of_redis_apply_to_the_sentinels_unless_they_have_their_own() {
+        let (redis, sentinels) = (Certificates::new(), Certificates::new());
+        let common = tls()
+            .sentinel(true)
+            .ssl_certfile(redis.client())
+            .ssl_keyfile(redis.client_key())
+            .ssl_ca_certs(redis.ca());
+        common.sentinel_access().unwrap();
+        let own_key = common.clone().sentinel_ssl_keyfile(sentinels.client_key());
+        let error = own_key.sentinel_access().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "sentinel_ssl_certfile=: expected the certificate of sentinel_ssl_keyfile"
+        );
+        let own = own_key.sentinel_ssl_certfile(sentinels.client());
+        own.sentinel_access().unwrap();
+        let mixed = own.sentinel_ssl_certfile(redis.client());
+        let error = mixed.sentinel_access().unwrap_err().to_string();
+        assert!(error.starts_with("sentinel_ssl_keyfile="), "{error}");
+        assert!(
+            error.ends_with("expected the key of sentinel_ssl_certfile"),
+            "{error}"
+        );
     }
 }

@@ -65,7 +65,7 @@ macro_rules! variable {
     };
 }
 
-pub(super) const VARIABLES: [Variable; 38] = [
+pub(super) const VARIABLES: [Variable; 43] = [
     variable!(url?, URL, Some),
     variable!(host?, HOST, Some),
     variable!(port?, PORT, number),
@@ -85,6 +85,11 @@ pub(super) const VARIABLES: [Variable; 38] = [
     variable!(sentinel_username, TEXT, Some),
     variable!(sentinel_password, TEXT, Some),
     variable!(sentinel_ssl, BOOLEAN, boolean),
+    variable!(sentinel_ssl_certfile, CERTIFICATES, path),
+    variable!(sentinel_ssl_keyfile, KEY, path),
+    variable!(sentinel_ssl_ca_certs, CERTIFICATES, path),
+    variable!(sentinel_ssl_check_hostname, BOOLEAN, boolean),
+    variable!(sentinel_ssl_cert_reqs, CERT_REQS, cert_reqs),
     variable!(max_connections?, CONNECTIONS, number),
     variable!(socket_timeout, SECONDS, seconds),
     variable!(socket_connect_timeout, SECONDS, seconds),
