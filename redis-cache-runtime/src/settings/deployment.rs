@@ -70,15 +70,7 @@ impl Settings {
         if location.is_socket() {
             return Err(self.wrong_url("hosts, because {cluster} is true"));
         }
-        match location.redis.db() {
-            0 => Ok(Deployment::Cluster(location.endpoints)),
-            _ if self.url.is_some() => Err(self.wrong_url("database 0, because {cluster} is true")),
-            db => Err(SettingsError::wrong(
-                "db",
-                db,
-                "0, because {cluster} is true",
-            )),
-        }
+        Ok(Deployment::Cluster(location.endpoints))
     }
 
     fn sentinel_deployment(&self) -> Result<Deployment, SettingsError> {
@@ -444,7 +436,7 @@ mod tests {
 
     #[cfg(feature = "cluster")]
     #[test]
-    fn a_cluster_has_hosts_and_one_database() {
+    fn a_cluster_has_hosts() {
         let nodes = url("redis://a:1,b:2").cluster(true).deployment().unwrap();
         let Deployment::Cluster(nodes) = nodes else {
             panic!("{nodes:?}");
@@ -452,22 +444,10 @@ mod tests {
         let nodes: Vec<_> = nodes.iter().map(Endpoint::to_string).collect();
         assert_eq!(nodes, ["a:1", "b:2"]);
         assert!(Settings::default().cluster(true).deployment().is_ok());
-        for (settings, error) in [
-            (
-                url("redis://a,b/3"),
-                "url=redis://…: expected database 0, because cluster is true",
-            ),
-            (
-                Settings::default().db(3).unwrap(),
-                "db=3: expected 0, because cluster is true",
-            ),
-            (
-                url("unix:///run/redis.sock"),
-                "url=unix://…: expected hosts, because cluster is true",
-            ),
-        ] {
-            assert_eq!(refusal(&settings.cluster(true)), error);
-        }
+        assert_eq!(
+            refusal(&url("unix:///run/redis.sock").cluster(true)),
+            "url=unix://…: expected hosts, because cluster is true"
+        );
     }
 
     #[cfg(feature = "sentinel")]

@@ -115,6 +115,17 @@ impl RedisServer {
         *HAS_TLS
     }
 
+    /// Returns whether this kind of server knows a setting.
+    pub fn has_setting(name: &str) -> bool {
+        let mut ask = redis::cmd("CONFIG");
+        let settings: Vec<String> = ask
+            .arg("GET")
+            .arg(name)
+            .query(&mut Self::shared().connection())
+            .expect("CONFIG GET");
+        !settings.is_empty()
+    }
+
     /// Returns whether this kind of server pushes invalidations in order: Redis 7.0.9 and later.
     pub fn pushes_in_order() -> bool {
         let info: String = redis::cmd("INFO")
