@@ -11,6 +11,7 @@
 //! | [`values`] | How do I cache values that are not responses? |
 //! | [`failures`] | What are the effects of failures, and what is not promised? |
 //! | [`deployment`] | How do I configure one server, a cluster, Sentinels, TLS? |
+//! | [`compatibility`] | Which servers were tested, and what differs between them? |
 //! | [`telemetry`] | Which logs, traces and metrics are there? |
 //! | [`testing`] | How do I test an application that caches? |
 //! | [`migrating`] | How do I migrate from caching by hand, or from fastapi-redis-sdk? |
@@ -55,6 +56,10 @@ pub mod failures {}
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/compatibility.md")]
+pub mod compatibility {}
 
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/telemetry.md")]

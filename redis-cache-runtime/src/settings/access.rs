@@ -29,7 +29,7 @@ impl Settings {
     /// Returns the access to the servers with the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let target = self.location()?;
-        let access = self.access_of(target.redis, target.tls, self.ssl_settings.clone())?;
+        let access = self.access_of(target.redis, target.tls, self.tls.clone())?;
         #[cfg(feature = "credentials-provider")]
         let access = Access {
             credentials: self.credentials.clone(),
@@ -46,8 +46,8 @@ impl Settings {
     pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
         let password = self.sentinel_password.as_ref();
         let redis = login(self.sentinel_username.as_deref(), password);
-        let tls = self.sentinel_ssl_settings.clone();
-        let tls = tls.or(self.ssl_settings.clone());
+        let tls = self.sentinel_tls.clone();
+        let tls = tls.or(self.tls.clone());
         self.access_of(redis, self.is_sentinel_tls(), tls)
     }
 

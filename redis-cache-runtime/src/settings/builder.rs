@@ -157,7 +157,7 @@ impl Settings {
     /// [`ssl_keyfile`](Self::ssl_keyfile). *Default:* none.
     #[must_use]
     pub fn ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_settings.certfile = Some(TlsFile::new("ssl_certfile", path));
+        self.tls.certfile = Some(TlsFile::new("ssl_certfile", path));
         self
     }
 
@@ -165,7 +165,7 @@ impl Settings {
     /// *Default:* none.
     #[must_use]
     pub fn ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_settings.keyfile = Some(TlsFile::new("ssl_keyfile", path));
+        self.tls.keyfile = Some(TlsFile::new("ssl_keyfile", path));
         self
     }
 
@@ -173,7 +173,7 @@ impl Settings {
     /// self-signed certificate of Redis itself. *Default:* none: the trust store of the system.
     #[must_use]
     pub fn ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_settings.ca_certs = Some(TlsFile::new("ssl_ca_certs", path));
+        self.tls.ca_certs = Some(TlsFile::new("ssl_ca_certs", path));
         self
     }
 
@@ -181,7 +181,7 @@ impl Settings {
     /// certificate of a trusted CA is accepted. *Default:* true.
     #[must_use]
     pub fn ssl_check_hostname(mut self, check: bool) -> Self {
-        self.ssl_settings.check_hostname = Some(check);
+        self.tls.check_hostname = Some(check);
         self
     }
 
@@ -189,7 +189,7 @@ impl Settings {
     /// use it for development only. The log warns of it. *Default:* [`CertReqs::Required`].
     #[must_use]
     pub fn ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
-        self.ssl_settings.cert_reqs = Some(certificates);
+        self.tls.cert_reqs = Some(certificates);
         self
     }
 
@@ -278,7 +278,7 @@ impl Settings {
     #[must_use]
     pub fn sentinel_ssl_certfile(mut self, path: impl Into<PathBuf>) -> Self {
         let file = TlsFile::new("sentinel_ssl_certfile", path);
-        self.sentinel_ssl_settings.certfile = Some(file);
+        self.sentinel_tls.certfile = Some(file);
         self
     }
 
@@ -287,7 +287,7 @@ impl Settings {
     #[must_use]
     pub fn sentinel_ssl_keyfile(mut self, path: impl Into<PathBuf>) -> Self {
         let file = TlsFile::new("sentinel_ssl_keyfile", path);
-        self.sentinel_ssl_settings.keyfile = Some(file);
+        self.sentinel_tls.keyfile = Some(file);
         self
     }
 
@@ -296,7 +296,7 @@ impl Settings {
     #[must_use]
     pub fn sentinel_ssl_ca_certs(mut self, path: impl Into<PathBuf>) -> Self {
         let file = TlsFile::new("sentinel_ssl_ca_certs", path);
-        self.sentinel_ssl_settings.ca_certs = Some(file);
+        self.sentinel_tls.ca_certs = Some(file);
         self
     }
 
@@ -304,7 +304,7 @@ impl Settings {
     /// of [`ssl_check_hostname`](Self::ssl_check_hostname).
     #[must_use]
     pub fn sentinel_ssl_check_hostname(mut self, check: bool) -> Self {
-        self.sentinel_ssl_settings.check_hostname = Some(check);
+        self.sentinel_tls.check_hostname = Some(check);
         self
     }
 
@@ -312,7 +312,7 @@ impl Settings {
     /// [`ssl_cert_reqs`](Self::ssl_cert_reqs).
     #[must_use]
     pub fn sentinel_ssl_cert_reqs(mut self, certificates: CertReqs) -> Self {
-        self.sentinel_ssl_settings.cert_reqs = Some(certificates);
+        self.sentinel_tls.cert_reqs = Some(certificates);
         self
     }
 

@@ -171,7 +171,7 @@ impl Settings {
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
         let no_sentinel_tls =
             (!self.is_sentinel_tls()).then_some("the Sentinels are asked without TLS");
-        let (tls, of_sentinels) = (&self.ssl_settings, &self.sentinel_ssl_settings);
+        let (tls, of_sentinels) = (&self.tls, &self.sentinel_tls);
         let accept_any = [
             ("ssl_cert_reqs", tls, is_tls),
             (
