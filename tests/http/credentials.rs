@@ -14,7 +14,7 @@ use crate::load::Load;
 
 const USER: &str = "shop";
 
-/// Provides the present password, and each later one.
+/// Provides the current password, and each later one.
 #[derive(Clone)]
 struct Vault(Arc<watch::Sender<String>>);
 
@@ -61,7 +61,8 @@ fn logins(servers: &mut [Connection]) -> u64 {
     servers.iter_mut().map(logins).sum()
 }
 
-/// Changes the password three times under load. Each time, the old password and all connections end.
+/// Changes the password three times under load. Each time, the old password is revoked and all
+/// connections are closed.
 async fn rotates(settings: Settings, mut servers: Vec<Connection>) {
     let vault = Vault::new();
     set_user(&mut servers, &["on", ">password 0", "~*", "&*", "+@all"]);

@@ -1,4 +1,4 @@
-//! Two processes under load: no request may fail, and nothing stale may be answered.
+//! Two processes under load: no request may fail, and no response may be stale.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{serve, stored};
 pub(crate) const ITEMS: usize = 12;
 const READERS: usize = 8;
 
-/// The state of two processes: an item is as new as its number.
+/// The state of two processes: the number of an item is its version.
 #[derive(Clone)]
 pub(crate) struct Shop {
     pub(crate) cache: Cache,
@@ -33,7 +33,7 @@ impl FromRef<Shop> for Cache {
 #[cached(ttl = 60, key = "item:{id}", group = ["items", "item {id}"])]
 pub(crate) async fn item(Path(id): Path<usize>, State(shop): State<Shop>) -> String {
     let version = shop.items[id].load(Ordering::SeqCst);
-    // A run lasts, so that writes come in the middle of it.
+    // A run takes time, so that writes happen during it.
     sleep(Duration::from_millis(3)).await;
     version.to_string()
 }
@@ -48,7 +48,7 @@ async fn change_by_group(Path(id): Path<usize>, State(shop): State<Shop>) -> Str
     (shop.items[id].fetch_add(1, Ordering::SeqCst) + 1).to_string()
 }
 
-/// Two processes under load, and what is seen of them.
+/// Two processes under load, and the counts of their responses.
 pub(crate) struct Load {
     pub(crate) processes: [Client; 2],
     pub(crate) caches: [Cache; 2],
@@ -160,7 +160,7 @@ impl Load {
         begun.elapsed()
     }
 
-    /// Ends the load, and holds it to the promise.
+    /// Ends the load, and checks that no request failed and no response was stale.
     pub(crate) async fn end(&self, tasks: JoinSet<()>, what: &str, hits_back: Duration) {
         self.ends.store(true, Ordering::Relaxed);
         tasks.join_all().await;

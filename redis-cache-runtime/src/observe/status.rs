@@ -27,7 +27,7 @@ pub struct Status {
     pub pending_evictions: usize,
     /// The number of failed operations since the cache was created.
     pub faults: u64,
-    /// The present time budget of an operation on Redis, see
+    /// The current time budget of an operation on Redis, see
     /// [`Settings::socket_timeout`](crate::Settings::socket_timeout). `None` for a cache in memory.
     pub budget: Option<Duration>,
     /// The near cache, if one is on.
@@ -52,7 +52,8 @@ pub struct NearCacheStatus {
 pub struct ServerStatus {
     /// The address of the server, or the name of the master in Sentinel.
     pub name: String,
-    /// The shortest round trip to the server within the last 10 to 20 seconds. `None`: there was none yet.
+    /// The shortest round trip to the server within the last 10 to 20 seconds. `None` before the first
+    /// reply.
     pub round_trip: Option<Duration>,
     /// The state of each connection.
     pub connections: Vec<ConnectionState>,

@@ -67,8 +67,9 @@ impl Settings {
         Ok(self)
     }
 
-    /// Sets the database. Ignored if there is a [URL](Self::url). A server has 16 databases by default. A
-    /// cluster has only database 0, unless it consists of Valkey 9 with `cluster-databases`. *Default:* 0.
+    /// Sets the database. Ignored if there is a [URL](Self::url). A server has 16 databases by default.
+    /// A cluster has only database 0, unless its nodes run Valkey 9 with `cluster-databases`.
+    /// *Default:* 0.
     ///
     /// # Errors
     ///
@@ -95,10 +96,10 @@ impl Settings {
     }
 
     /// Sets a provider of the user and the password, for credentials that change while the application
-    /// runs, such as the tokens of a cloud (feature `credentials-provider`). Each connection to Redis logs
-    /// in with the provider's present credentials, and logs in again with each later ones. A user or a
-    /// password in other settings, also in the URL, is ignored. The Sentinels have credentials of their
-    /// own, which do not change. *Default:* none.
+    /// runs, such as the tokens of a cloud (feature `credentials-provider`). Each connection to Redis
+    /// logs in with the provider's current credentials, and logs in again when the provider returns new
+    /// ones. The user and the password in other settings and in the URL are ignored. The Sentinels have
+    /// credentials of their own, which do not change. *Default:* none.
     ///
     /// This provider asks for a token every ten minutes:
     ///
@@ -317,9 +318,9 @@ impl Settings {
     }
 
     /// Sets the number of connections to each node, 1 to 1024. Large entries use one more. The near
-    /// cache uses another, and so do waits for the runs of other processes. All requests share the
-    /// connections, and each connection is multiplexed. So one is enough until Redis replies faster than
-    /// one task can read. *Default:* 1.
+    /// cache and waits for the runs of other processes share another. All requests share the
+    /// connections, and each connection is multiplexed. So one is enough until Redis replies faster
+    /// than one task can read. *Default:* 1.
     ///
     /// # Errors
     ///
@@ -333,12 +334,12 @@ impl Settings {
 
     /// Sets the time budget of one operation on Redis. After that, the request continues without the
     /// cache. A lookup gets only half of the budget. With the whole budget, a lookup could still be
-    /// waiting after the sender of an eviction has timed out, and could then get a reply that Redis made
-    /// before the eviction.
+    /// waiting after the sender of an eviction has timed out, and could then get a reply that Redis
+    /// made before the eviction.
     ///
-    /// If Redis is far away, the budget grows to four round trips, and at most to four times this setting.
-    /// If Redis was near and has become slow, that happens after ten seconds. [`Cache::status`] shows the
-    /// present budget. The maximum of the setting is one day. *Default:* 250 ms.
+    /// If four round trips to Redis take longer, the budget grows to that time, up to four times this
+    /// setting. If Redis becomes slow later, the budget grows after 10 to 20 seconds. [`Cache::status`]
+    /// shows the current budget. The maximum of the setting is one day. *Default:* 250 ms.
     ///
     /// [`Cache::status`]: crate::Cache::status
     #[must_use]

@@ -162,15 +162,14 @@ impl Settings {
         let by_provider = self
             .credentials
             .as_ref()
-            .map(|_| "there is a credentials provider");
+            .map(|_| "a credentials provider is set");
         #[cfg(not(feature = "credentials-provider"))]
         let by_provider = None;
         let login = by_provider.or(by_url);
         let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
-        let no_sentinel_tls =
-            (!self.is_sentinel_tls()).then_some("the Sentinels are asked without TLS");
+        let no_sentinel_tls = (!self.is_sentinel_tls()).then_some("TLS to the Sentinels is off");
         let (tls, of_sentinels) = (&self.tls, &self.sentinel_tls);
         let accept_any = [
             ("ssl_cert_reqs", tls, is_tls),

@@ -154,7 +154,7 @@ fn trusted_by_the_system() -> Result<Trusted, SettingsError> {
     Ok(Trusted { roots, own })
 }
 
-/// Reads the certificate to show, and its key.
+/// Reads the client certificate and its key.
 fn identity(
     certificate: Option<TlsFile>,
     key: Option<TlsFile>,
@@ -189,7 +189,7 @@ fn identity(
     }))
 }
 
-/// Returns the setting for Redis or for the Sentinels, as another one is.
+/// Returns the setting of the pair that is for the same servers as another setting.
 fn in_pair(other: &str, [redis, sentinels]: [&'static str; 2]) -> &'static str {
     if other.starts_with("sentinel_") {
         sentinels

@@ -31,8 +31,8 @@ impl TlsFile {
 
 #[cfg(feature = "redis")]
 impl TlsSettings {
-    /// Completes the settings by those for the other kind of server. A certificate and its key belong
-    /// together.
+    /// Takes the settings that are not set from those for the other kind of server. A certificate and
+    /// its key belong together.
     pub(super) fn or(self, other: Self) -> Self {
         let has_identity = self.certfile.is_some() || self.keyfile.is_some();
         let (certfile, keyfile) = if has_identity {

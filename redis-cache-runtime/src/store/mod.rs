@@ -364,7 +364,7 @@ impl Store {
         }
     }
 
-    /// Returns the present time budget of an operation; `None`: operations take no time.
+    /// Returns the current time budget of an operation; `None`: operations take no time.
     pub(crate) fn budget(&self) -> Option<Duration> {
         match self {
             #[cfg(feature = "redis")]

@@ -39,7 +39,7 @@ async fn one_run_answers_all_processes() {
     assert_eq!((one_app.runs(), other_app.runs()), (1, 0));
 }
 
-/// Lets a process run its handler while another waits for the response, until `is_waiting`.
+/// Keeps the handler of one process running until `is_waiting` shows that another process waits for it.
 async fn wait_for_another(redis: &RedisServer, is_waiting: impl Fn() -> bool) {
     let gate = Gate::new();
     let [(one, ..), (other, _, other_app)] = two_processes_with(patient(redis), &gate).await;
@@ -71,7 +71,7 @@ async fn redis_tells_a_process_when_the_run_of_another_ends() {
 async fn a_process_that_redis_tells_nothing_looks_up_again() {
     let redis = RedisServer::start();
     redis.command(&["ACL", "SETUSER", "default", "-client|tracking"]);
-    // Seven belong to the lookups and claims of both, and to the attempt to be told.
+    // Seven are the lookups and claims of both processes and the attempt to be notified.
     wait_for_another(&redis, || redis.command_count("mget") > 10).await;
 }
 

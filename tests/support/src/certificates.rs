@@ -70,7 +70,8 @@ impl Certificates {
         self.file("client.key")
     }
 
-    /// The options of a server that shows its certificate, and that of the client to other servers.
+    /// Returns the options of a server that uses the certificate of the server, and that of the client
+    /// towards other servers.
     pub(crate) fn options(&self) -> Vec<String> {
         let files = [
             ("--tls-cert-file", self.server()),

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// Connections do not choose their own port here, so a server that was killed finds its port free.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// The distance of the port of the cluster bus from that of its node. Redis 6.2 knows no other one.
+/// The port of the cluster bus minus the port of its node. Redis 6.2 cannot change it.
 pub(crate) const BUS_DISTANCE: u16 = 10_000;
 
-/// Loopback ports for nodes of a cluster: they and the ports of the bus are free.
+/// Returns loopback ports for nodes of a cluster. The ports of their bus are free, too.
 pub(crate) fn free_ports_with_bus<const COUNT: usize>() -> [u16; COUNT] {
     let port = || {
         let [bus] = free_ports();

@@ -126,7 +126,7 @@ impl RedisServer {
         !settings.is_empty()
     }
 
-    /// Returns whether this kind of server pushes invalidations in order: Redis 7.0.9 and later.
+    /// Returns whether this kind of server pushes changes in order: Redis 7.0.9 and later.
     pub fn pushes_in_order() -> bool {
         let info: String = redis::cmd("INFO")
             .arg("server")

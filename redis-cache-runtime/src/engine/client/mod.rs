@@ -28,7 +28,7 @@ pub(crate) use evict::Evicted;
 /// dies, the lease ends a few beats later.
 pub(crate) const BEAT: Duration = Duration::from_millis(500);
 
-/// The longest wait for a change of a lease that the store pushes. A push is lost with its connection.
+/// The longest wait for a pushed change of a lease. If a connection is lost, so are its pushes.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// The first pause before pending evictions are retried.
@@ -183,8 +183,8 @@ impl StoreClient {
         }))
     }
 
-    /// Waits until the lease of an address may have changed, until a deadline at most. If the store does
-    /// not push changes, waits for `pause`.
+    /// Waits until the lease of an address may have changed, for [`LONGEST_WAIT`] and until a deadline
+    /// at most. If the store does not push changes, waits for `pause`.
     pub(crate) async fn await_lease_change(
         &self,
         at: &Address,

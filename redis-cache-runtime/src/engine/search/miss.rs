@@ -133,15 +133,16 @@ impl<S: Sought> Search<'_, S> {
         Err(Plan::unstored())
     }
 
-    /// Repeats the lookup when the lease changes, or at growing intervals if the store does not push
-    /// changes, until the other process has stored an entry or released its lease, or until the deadline.
+    /// Repeats the lookup until the other process has stored an entry or released its lease, or until
+    /// the deadline. A lookup is due when the lease changes or, if the store does not push changes, at
+    /// growing intervals.
     async fn wait_for_another(&self, lead: &Lead, deadline: Instant) -> Waited<S::Stored> {
         let begun = Instant::now();
         let mut was_free = false;
         loop {
             if was_free {
-                // Other processes learn at the same moment that a lease is free. The first of them that
-                // looks up again takes the lease, and the others wait for it.
+                // All waiting processes learn at the same moment that the lease is free. The first one
+                // that repeats its lookup takes the lease, and the others wait for its run.
                 sleep(pause(Duration::ZERO)).await;
             } else {
                 let client = self.engine.client();
@@ -267,8 +268,7 @@ impl<S: Sought> Search<'_, S> {
     }
 }
 
-/// Returns the pause before the next lookup after a wait of `elapsed`, if the store does not push changes.
-/// The pause grows with the wait,
+/// Returns the pause before the next lookup after a wait of `elapsed`. The pause grows with the wait,
 /// between two limits, and is random, so that processes do not look up at the same moments.
 fn pause(elapsed: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(4);

@@ -1,5 +1,6 @@
-//! The time budget of an operation. It grows with the distance to the servers, so that a Redis that is far
-//! away is used, and a Redis that has become slow delays no request for long.
+//! The time budget of an operation. It grows with the round trip to the servers, so that a distant
+//! Redis can be used. The growth is bounded, and it is delayed if Redis has become slow: requests then
+//! wait no longer than before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,11 +17,11 @@ const LARGEST: u32 = 4;
 /// The time after which a slow server counts as one that is far away.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The budget for all servers, which the most distant one decides.
+/// The budget for all servers. The most distant server determines it.
 pub(super) struct Budget {
     /// The budget in the settings.
     smallest: Duration,
-    /// The present budget in microseconds.
+    /// The current budget in microseconds.
     now: AtomicU64,
     servers: Mutex<Vec<Weak<Distance>>>,
 }
@@ -31,13 +32,13 @@ pub(super) struct Distance {
     shortest: Mutex<Shortest>,
 }
 
-/// The shortest round trips of two periods, each of which lasts for [`WINDOW`]. The shortest one has
-/// waited least for a busy server.
+/// The shortest round trips of two periods, each of which lasts for [`WINDOW`]. The shortest round trip
+/// contains the least waiting for a busy server.
 #[derive(Default)]
 struct Shortest {
     now: Option<Duration>,
     before: Option<Duration>,
-    /// The time at which the present period began.
+    /// The time at which the current period began.
     since: Option<Instant>,
 }
 
@@ -50,7 +51,7 @@ impl Budget {
         })
     }
 
-    /// Returns the present budget.
+    /// Returns the current budget.
     pub(super) fn now(&self) -> Duration {
         Duration::from_micros(self.now.load(Ordering::Relaxed))
     }
@@ -61,7 +62,7 @@ impl Budget {
         self.smallest.saturating_mul(LARGEST)
     }
 
-    /// Adds a server.
+    /// Adds a server, and returns its distance.
     pub(super) fn distance(self: &Arc<Self>) -> Arc<Distance> {
         let distance = Arc::new(Distance {
             budget: Arc::clone(self),
@@ -89,12 +90,12 @@ impl Budget {
 }
 
 impl Distance {
-    /// Returns the present budget.
+    /// Returns the current budget.
     pub(super) fn budget(&self) -> Duration {
         self.budget.now()
     }
 
-    /// Returns the time of a round trip; `None`: there was none yet.
+    /// Returns the shortest recent round trip; `None` before the first reply.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         let shortest = self.shortest();
         let (now, before) = (shortest.now, shortest.before);

@@ -24,11 +24,11 @@ const SENDING_EVICTIONS: Duration = Duration::from_millis(250);
 /// Commands that may wait for the connection's writer; further ones wait in their own task.
 const QUEUE: usize = 1024;
 
-/// The durations that decide about trust in a server.
+/// The terms of trust in a server.
 pub(super) struct Terms {
     /// The time for which the server is trusted after a pulse.
     pub(super) pulse: Duration,
-    /// Decides the time budget of an eviction of another process.
+    /// Determines the time budget of an eviction of another process.
     pub(super) distance: Arc<Distance>,
     /// The time in which the other processes send the evictions that the server refused.
     pub(super) settling: Duration,
@@ -55,7 +55,7 @@ pub(super) struct ClientContext {
     /// The time for which copies in a near cache are served after a proof.
     pub(super) near_window: Duration,
     pub(super) near_names: NearNames,
-    /// The names of which requests await a change.
+    /// The names whose changes requests wait for.
     pub(super) watched: Watched,
     /// The connections on which the near cache reads; `None` if there is one server.
     #[cfg(feature = "cluster")]
@@ -124,7 +124,7 @@ impl ClientContext {
         self.budget.now()
     }
 
-    /// Warns once that the server does not track reads, if there is a near cache, which stays empty.
+    /// If there is a near cache, warns once that it is off because the server does not track reads.
     pub(super) fn warn_of_tracking(&self, why: &str) {
         if self.near_cache.is_none() {
             return;

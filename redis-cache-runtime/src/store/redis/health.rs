@@ -265,7 +265,7 @@ impl Health {
         let pause = if trusted == 0 {
             self.terms.pulse / 16
         } else {
-            // The next answer should arrive before the trust ends.
+            // The next reply should arrive before the trust ends.
             let round_trip = self.terms.distance.round_trip().unwrap_or_default();
             left.saturating_sub(round_trip) / 2
         };

@@ -370,8 +370,8 @@ impl Open for Opener {
 }
 
 impl Opener {
-    /// Returns whether everything works without the connection: requests that wait for another process
-    /// look the entry up again.
+    /// Returns whether the cache works without the connection: then requests that wait for another
+    /// process repeat their lookup.
     fn is_optional(&self) -> bool {
         self.is_tracked && self.context.near_cache.is_none()
     }

@@ -85,7 +85,7 @@ impl RedisStore {
         self.servers.status()
     }
 
-    /// Returns the present time budget of an operation.
+    /// Returns the current time budget of an operation.
     pub(crate) fn budget(&self) -> Duration {
         self.servers.context().budget()
     }

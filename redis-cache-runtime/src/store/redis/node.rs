@@ -142,8 +142,8 @@ impl Node {
         self.context.near_cache.is_some()
     }
 
-    /// Returns whether the server may push changes of what is read on the tracked connection. If the
-    /// connection was not needed yet, only an attempt to open it can tell.
+    /// Returns whether the server may push changes of what is read on the tracked connection. A
+    /// connection that was never opened counts as one that can.
     pub(super) fn may_push(&self) -> bool {
         let tracks = |connected: Connected| connected.tracked().is_some();
         self.server_state.pushes_in_order()

@@ -1,4 +1,4 @@
-//! Servers that refuse scripts, such as some proxies. Nothing can be stored there.
+//! Servers that refuse scripts, such as some proxies. Nothing can be stored on them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,8 @@ const RETRY: Duration = Duration::from_secs(10);
 pub(super) struct Scripts(Mutex<Option<Instant>>);
 
 impl Scripts {
-    /// Fails if scripts were refused a short time ago. Otherwise each request would take a lease in vain.
+    /// Fails if scripts were refused a short time ago. Without this check, each request would take a
+    /// lease in vain.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let refused = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
@@ -28,7 +29,8 @@ impl Scripts {
         }
     }
 
-    /// Returns the fault of commands, some of which were scripts. `about` is one of their names.
+    /// Returns [`Fault::Scripts`] if the server refuses scripts, otherwise `fault`. `about` is a name
+    /// that the failed commands use.
     pub(super) async fn fault_of(&self, fault: Fault, about: Name<'_>, servers: &Servers) -> Fault {
         if !is_refusal(&fault) {
             return fault;

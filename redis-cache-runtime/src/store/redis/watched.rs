@@ -1,4 +1,4 @@
-//! Waits for changes of values that the servers push.
+//! Waits for pushed changes of values.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,11 @@ use super::request::{Purpose, Request};
 use super::servers::Servers;
 use crate::key::Name;
 
-/// The wait if the name has no value. The lookup that follows may find a value, if another process took
-/// the lease meanwhile, and so on: there has to be a pause.
+/// The wait if the name has no value. Without it, waits and lookups could alternate without a pause
+/// while other processes take and release the lease.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The names of which requests await a change.
+/// The names whose changes requests wait for.
 #[derive(Default)]
 pub(super) struct Watched(Mutex<HashMap<Vec<u8>, Watches>>);
 
@@ -28,7 +28,7 @@ struct Watches {
     changed: Arc<Notify>,
 }
 
-/// A name of which a request awaits a change.
+/// A name whose change a request waits for.
 struct Watch<'a> {
     watched: &'a Watched,
     name: Vec<u8>,
@@ -92,12 +92,12 @@ impl Servers {
             Some(Some(_)) => longest,
             None => pause,
         };
-        // The caller looks in either case.
+        // The caller repeats its lookup in either case.
         let _ = timeout(longest, changed).await;
     }
 
-    /// Reads a value on a connection on which the server pushes its change. `None`: no push is to be
-    /// expected, because the server does not push or has not answered.
+    /// Reads a value on a connection on which the server pushes changes of the value. `None`: no push
+    /// will arrive, because the server does not push or did not reply.
     async fn read_tracked(&self, name: Name<'_>) -> Option<Option<Bytes>> {
         let deadline = Instant::now() + Purpose::TRACKED.budget(self.context().budget());
         let node = self.node_of(name, deadline).await?;

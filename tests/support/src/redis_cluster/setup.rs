@@ -15,7 +15,7 @@ impl RedisCluster {
         Self::start_as(options, |_| ())
     }
 
-    /// Starts a cluster whose nodes talk TLS, also to each other, and are named `localhost`.
+    /// Starts a cluster whose nodes use TLS, also with each other, and are named `localhost`.
     pub fn start_with_tls(certificates: &Certificates) -> Self {
         let files = certificates.options();
         let others = [
@@ -99,7 +99,7 @@ fn meet(nodes: &[RedisProcess]) -> redis::RedisResult<()> {
         let () = epoch.query(&mut connection)?;
         if index < PRIMARIES {
             let first = |index| SLOTS * index / PRIMARIES;
-            // Redis 6.2 knows no ranges.
+            // Redis 6.2 has no `ADDSLOTSRANGE`.
             let slots: Vec<_> = (first(index)..first(index + 1)).collect();
             let () = cluster()
                 .arg("ADDSLOTS")

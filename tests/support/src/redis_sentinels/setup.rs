@@ -65,7 +65,7 @@ pub(super) fn hasten(sentinel: &RedisProcess) -> redis::RedisResult<()> {
     ] {
         command.arg(period).arg(milliseconds);
     }
-    // Sentinels before 7.0 know no such command, and are slower.
+    // Sentinels before 7.0 lack `SENTINEL DEBUG`, so they are slower.
     let hastened: redis::RedisResult<()> = command.query(&mut sentinel.try_connection()?);
     hastened.or_else(|error| match error.code() {
         Some("ERR") => Ok(()),

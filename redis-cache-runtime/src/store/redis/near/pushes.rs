@@ -23,8 +23,8 @@ pub(in super::super) struct Pushes {
 }
 
 impl Pushes {
-    /// Returns the receiver of the pushes of a new connection; `None`: the system has no
-    /// random bytes for its name.
+    /// Returns the receiver of the pushes of a new connection; `None`: the system returned no random
+    /// bytes for the name of the connection.
     pub(in super::super) fn new(context: &Arc<ClientContext>) -> Option<Self> {
         let id = hex(&random_nonce().ok()?);
         Some(Self {
