@@ -57,7 +57,7 @@ struct IdentityFiles {
 impl Tls {
     pub(super) fn read(settings: TlsSettings) -> Result<Self, SettingsError> {
         let verifies = !settings.accepts_any();
-        let check_hostname = settings.check_hostname.unwrap_or(true);
+        let check_hostname = settings.checks_hostname();
         let default = CryptoProvider::get_default().map(Arc::clone);
         let provider = default.unwrap_or_else(|| Arc::new(ring::default_provider()));
         let named = settings.ca_certs.as_ref().map(trusted).transpose()?;

@@ -49,8 +49,19 @@ impl TlsSettings {
         }
     }
 
+    /// Returns the certificates that are accepted.
+    pub(super) fn cert_reqs(&self) -> CertReqs {
+        self.cert_reqs.unwrap_or_default()
+    }
+
     /// Returns whether any certificate is accepted.
     pub(super) fn accepts_any(&self) -> bool {
-        self.cert_reqs == Some(CertReqs::None)
+        self.cert_reqs() == CertReqs::None
+    }
+
+    /// Returns whether the certificate has to name the host of the connection.
+    #[cfg(any(feature = "tls", test))]
+    pub(super) fn checks_hostname(&self) -> bool {
+        self.check_hostname.unwrap_or(true)
     }
 }

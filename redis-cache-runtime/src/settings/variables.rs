@@ -178,6 +178,8 @@ fn boolean(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "redis")]
+    use crate::settings::tls_settings::TlsSettings;
 
     /// The rows of the table, without what is there for the eye only.
     fn table() -> Vec<[String; 4]> {
@@ -206,10 +208,17 @@ mod tests {
     #[test]
     fn the_defaults_of_the_table_are_those_of_the_code() {
         let effect = |settings: &Settings| {
+            let (cert_reqs, check_hostname) =
+                (settings.tls.cert_reqs(), settings.tls.checks_hostname());
             let left = Settings {
                 host: None,
                 port: None,
                 db: None,
+                tls: TlsSettings {
+                    cert_reqs: Some(cert_reqs),
+                    check_hostname: Some(check_hostname),
+                    ..settings.tls.clone()
+                },
                 ..settings.clone()
             };
             let access = settings.access().unwrap();
@@ -219,7 +228,9 @@ mod tests {
         for ([name, .., default], variable) in table().into_iter().zip(VARIABLES) {
             if default.is_empty() {
                 let debug = format!("{defaults:?}");
-                let absent = ["None", "[]"].map(|none| format!(" {}: {none},", variable.name));
+                let tls = variable.name.split_once("ssl_").map(|(_, field)| field);
+                let field = tls.unwrap_or(variable.name);
+                let absent = ["None", "[]"].map(|none| format!(" {field}: {none}"));
                 assert!(absent.iter().any(|absent| debug.contains(absent)), "{name}");
             } else {
                 let said = (variable.set)(defaults.clone(), &default).unwrap();
