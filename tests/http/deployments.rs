@@ -136,6 +136,20 @@ async fn a_redis_without_some_commands() {
 }
 
 #[tokio::test]
+async fn the_password_is_not_in_the_log_if_the_login_is_refused() {
+    let options = ["--rename-command", "HELLO", "", "--requirepass", "hunter2"];
+    let redis = RedisServer::start_with(&options);
+    let (log, _capture) = captured_log();
+    let url = format!("redis://:hunter2@{}/1", redis.address());
+    let settings = Settings::from_url(url).unwrap();
+    let settings = settings.near_cache_bytes(16 << 20).unwrap();
+    keeps_its_promises(settings).await;
+    let log = log.text();
+    assert!(log.contains("the near cache is off"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
 async fn a_redis_without_scripts_stores_nothing_and_the_log_says_so_once() {
     let without = RedisServer::start_with(&["--rename-command", "EVAL", ""]);
     let forbidden = RedisServer::start();

@@ -101,37 +101,35 @@ impl Settings {
     /// ones. The user and the password in other settings and in the URL are ignored. The Sentinels have
     /// credentials of their own, which do not change. *Default:* none.
     ///
-    /// This provider asks for a token every ten minutes:
+    /// Each connection subscribes twice, so let all subscribers share one token, which a task of the
+    /// application replaces in time:
     ///
     /// ```
     /// use std::pin::Pin;
-    /// use std::time::Duration;
     ///
     /// use axum_redis_cache::{BasicAuth, Settings, StreamingCredentialsProvider};
     /// use futures_util::{Stream, stream};
     /// # use redis::RedisResult;
+    /// use tokio::sync::watch;
     ///
-    /// struct Tokens;
+    /// /// The current token. `watch::Sender::send` replaces it.
+    /// struct Tokens(watch::Receiver<String>);
     ///
     /// impl StreamingCredentialsProvider for Tokens {
     ///     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send>> {
-    ///         Box::pin(stream::unfold(true, async |is_first| {
+    ///         let start = (self.0.clone(), true);
+    ///         Box::pin(stream::unfold(start, async |(mut tokens, is_first)| {
     ///             if !is_first {
-    ///                 tokio::time::sleep(Duration::from_secs(600)).await;
+    ///                 tokens.changed().await.ok()?;
     ///             }
-    ///             let token = token().await;
-    ///             Some((Ok(BasicAuth::new("shop".to_owned(), token)), false))
+    ///             let token = tokens.borrow_and_update().clone();
+    ///             Some((Ok(BasicAuth::new("shop".to_owned(), token)), (tokens, false)))
     ///         }))
     ///     }
     /// }
     ///
-    /// /// Asks the cloud for a token.
-    /// async fn token() -> String {
-    ///     // ...
-    /// #     String::new()
-    /// }
-    ///
-    /// let settings = Settings::from_url("redis://127.0.0.1")?.credentials_provider(Tokens);
+    /// let (sender, tokens) = watch::channel("the first token".to_owned());
+    /// let settings = Settings::from_url("redis://127.0.0.1")?.credentials_provider(Tokens(tokens));
     /// # Ok::<(), axum_redis_cache::SettingsError>(())
     /// ```
     #[cfg(feature = "credentials-provider")]
@@ -339,7 +337,8 @@ impl Settings {
     ///
     /// If four round trips to Redis take longer, the budget grows to that time, up to four times this
     /// setting. If Redis becomes slow later, the budget grows after 10 to 20 seconds. [`Cache::status`]
-    /// shows the current budget. The maximum of the setting is one day. *Default:* 250 ms.
+    /// shows the current budget. With Sentinels, the budget does not grow. The maximum of the setting is
+    /// one day. *Default:* 250 ms.
     ///
     /// [`Cache::status`]: crate::Cache::status
     #[must_use]

@@ -166,13 +166,15 @@ impl Settings {
         #[cfg(not(feature = "credentials-provider"))]
         let by_provider = None;
         let login = by_provider.or(by_url);
-        let is_tls = self.is_sentinel_tls() || self.location().is_ok_and(|location| location.tls);
+        let is_redis_tls = self.location().is_ok_and(|location| location.tls);
+        let is_tls = self.is_sentinel_tls() || is_redis_tls;
         let no_tls = (!is_tls).then_some("neither ssl nor the url asks for TLS");
         let no_sentinels = (!self.sentinel).then_some("sentinel is false");
         let no_sentinel_tls = (!self.is_sentinel_tls()).then_some("TLS to the Sentinels is off");
         let (tls, of_sentinels) = (&self.tls, &self.sentinel_tls);
+        let of_both = self.is_sentinel_tls() && of_sentinels.cert_reqs.is_none();
         let accept_any = [
-            ("ssl_cert_reqs", tls, is_tls),
+            ("ssl_cert_reqs", tls, is_redis_tls || of_both),
             (
                 "sentinel_ssl_cert_reqs",
                 of_sentinels,

@@ -21,6 +21,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub(super) struct Budget {
     /// The budget in the settings.
     smallest: Duration,
+    largest: Duration,
     /// The current budget in microseconds.
     now: AtomicU64,
     servers: Mutex<Vec<Weak<Distance>>>,
@@ -43,9 +44,12 @@ struct Shortest {
 }
 
 impl Budget {
-    pub(super) fn new(smallest: Duration) -> Arc<Self> {
+    /// `grows`: the budget may grow.
+    pub(super) fn new(smallest: Duration, grows: bool) -> Arc<Self> {
+        let factor = if grows { LARGEST } else { 1 };
         Arc::new(Self {
             smallest,
+            largest: smallest.saturating_mul(factor),
             now: AtomicU64::new(micros(smallest)),
             servers: Mutex::default(),
         })
@@ -59,7 +63,25 @@ impl Budget {
     /// Returns the largest budget. Operations in the background get it, because the distance may not be
     /// known yet.
     pub(super) fn largest(&self) -> Duration {
-        self.smallest.saturating_mul(LARGEST)
+        self.largest
+    }
+
+    /// Returns the current budget, or the largest one while no distance is known.
+    #[cfg(feature = "cluster")]
+    pub(super) fn now_or_largest(&self) -> Duration {
+        let servers = self.servers();
+        let mut known = servers.iter().filter_map(Weak::upgrade);
+        if known.any(|server| server.round_trip().is_some()) {
+            self.now()
+        } else {
+            self.largest
+        }
+    }
+
+    /// Returns the budget in the settings.
+    #[cfg(feature = "cluster")]
+    pub(super) fn smallest(&self) -> Duration {
+        self.smallest
     }
 
     /// Adds a server, and returns its distance.
@@ -79,7 +101,7 @@ impl Budget {
         let known = servers.iter().filter_map(Weak::upgrade);
         let longest = known.filter_map(|server| server.round_trip()).max();
         let needed = longest.unwrap_or_default().saturating_mul(ROUND_TRIPS);
-        let budget = needed.clamp(self.smallest, self.largest());
+        let budget = needed.clamp(self.smallest, self.largest);
         self.now.store(micros(budget), Ordering::Relaxed);
     }
 
@@ -93,6 +115,12 @@ impl Distance {
     /// Returns the current budget.
     pub(super) fn budget(&self) -> Duration {
         self.budget.now()
+    }
+
+    /// Returns the time that several round trips take: connecting, logging in and sending evictions.
+    pub(super) fn round_trips(&self) -> Duration {
+        let round_trip = self.round_trip().unwrap_or_default();
+        round_trip.saturating_mul(ROUND_TRIPS)
     }
 
     /// Returns the shortest recent round trip; `None` before the first reply.
@@ -140,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_grows_with_the_distance_within_a_bound() {
-        let budget = Budget::new(millis(250));
+        let budget = Budget::new(millis(250), true);
         let [near, far] = [(); 2].map(|()| budget.distance());
         near.observe(millis(1));
         assert_eq!(budget.now(), millis(250));
@@ -155,8 +183,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_budget_that_may_not_grow_stays() {
+        let budget = Budget::new(millis(250), false);
+        budget.distance().observe(millis(200));
+        assert_eq!((budget.now(), budget.largest()), (millis(250), millis(250)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_server_that_becomes_slow_counts_as_far_away_after_a_while_only() {
-        let budget = Budget::new(millis(250));
+        let budget = Budget::new(millis(250), true);
         let server = budget.distance();
         server.observe(millis(1));
         for _ in 0..9 {

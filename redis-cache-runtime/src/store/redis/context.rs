@@ -28,10 +28,17 @@ const QUEUE: usize = 1024;
 pub(super) struct Terms {
     /// The time for which the server is trusted after a pulse.
     pub(super) pulse: Duration,
-    /// Determines the time budget of an eviction of another process.
+    /// Determines the time budget of an eviction.
     pub(super) distance: Arc<Distance>,
-    /// The time in which the other processes send the evictions that the server refused.
-    pub(super) settling: Duration,
+    settling: Duration,
+}
+
+impl Terms {
+    /// Returns the time in which the other processes connect and send the evictions that the server did
+    /// not take. They are taken to be as far away as this process.
+    pub(super) fn settling(&self) -> Duration {
+        self.settling + self.distance.round_trips()
+    }
 }
 
 /// The settings and the fault log of all connections of a cache.
@@ -91,7 +98,7 @@ impl ClientContext {
             connections: settings.max_connections,
             db,
             prefix: settings.prefix.clone(),
-            budget: Budget::new(settings.socket_timeout),
+            budget: Budget::new(settings.socket_timeout, !is_sentinel(deployment)),
             settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
             pulse: settings.pulse,
             faults,
@@ -168,6 +175,16 @@ impl ClientContext {
                  them: set maxmemory with an allkeys policy, or a default ttl"
             );
         }
+    }
+}
+
+/// Returns whether Sentinels name the primary. They have to answer between two pulses, which distant ones
+/// could not.
+fn is_sentinel(deployment: &Deployment) -> bool {
+    match deployment {
+        #[cfg(feature = "sentinel")]
+        Deployment::Sentinel { .. } => true,
+        _ => false,
     }
 }
 

@@ -204,7 +204,7 @@ impl Health {
             return false;
         }
         if std::mem::take(&mut doubts.refused) {
-            doubts.settled = Some(now + self.terms.settling);
+            doubts.settled = Some(now + self.terms.settling());
         }
         let until = pulse.sent + self.terms.pulse;
         // A lookup sent at the same time would have been late.
@@ -225,7 +225,12 @@ impl Health {
 
     /// Starts the time in which lookups wait for the pending evictions of other processes.
     pub(super) fn settles(&self) {
-        self.doubts().settled = Some(Instant::now() + self.terms.settling);
+        self.doubts().settled = Some(Instant::now() + self.terms.settling());
+    }
+
+    /// Returns the time in which the other processes send their pending evictions.
+    pub(super) fn settling(&self) -> Duration {
+        self.terms.settling()
     }
 
     /// Records that a pulse was redirected to another server, so that it proved nothing.

@@ -443,10 +443,11 @@ impl Opener {
                 "this Redis restarted or was replaced and may have lost evictions: its stored entries are \
                  not used"
             );
-            self.mark_away();
+            // Also if this connection is optional: the others may learn of it no more.
+            self.server_state.mark_away();
         }
         let was_away = self.was_away.swap(false, Ordering::Relaxed);
-        if was_away || self.server_state.was_away(self.context.settling) {
+        if was_away || self.server_state.was_away(health.settling()) {
             health.settles();
         }
         match Answer::of_reply(Ok(answer)).map_err(|error| Fault::from(&error))? {
@@ -496,8 +497,11 @@ impl Opener {
         };
         match Answer::of_reply(reply) {
             Ok(Answer::Accepted) => {
-                if on.shared.health.accepted(&pulse) {
-                    self.context.faults.recovered();
+                let is_trusted_again = on.shared.health.accepted(&pulse);
+                if let Some(faults) = self.faults()
+                    && is_trusted_again
+                {
+                    faults.recovered();
                 }
                 None
             }

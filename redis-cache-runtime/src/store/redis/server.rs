@@ -128,12 +128,13 @@ impl Server {
         if let Some(credentials) = &self.credentials {
             config = config.set_credentials_provider(credentials.clone());
         }
+        let says_hello = pushes.is_some();
         if let Some(pushes) = pushes {
             login = login.set_protocol(ProtocolVersion::RESP3);
             config = config.set_push_sender(pushes);
         }
         let opened = MultiplexedConnection::new_with_config(&login, stream, config).await;
-        let (connection, driver) = opened.map_err(|error| self.fault_of(&error))?;
+        let (connection, driver) = opened.map_err(|error| self.fault_of(&error, says_hello))?;
         Ok(Opened {
             connection,
             received,
@@ -141,11 +142,12 @@ impl Server {
         })
     }
 
-    /// Returns the fault of a failed login, with a name of its own for a refused `SELECT`.
-    fn fault_of(&self, error: &RedisError) -> Fault {
+    /// Returns the fault of a failed login, with a name of its own for a refused `SELECT`. If `HELLO` was
+    /// sent, the error may be about `HELLO`, and its text may contain the password.
+    fn fault_of(&self, error: &RedisError, says_hello: bool) -> Fault {
         let db = self.client.get_connection_info().redis_settings().db();
         match Fault::from(error) {
-            Fault::Refused(code) if code == "ERR" && db != 0 => {
+            Fault::Refused(code) if code == "ERR" && db != 0 && !says_hello => {
                 Fault::Database(error.detail().unwrap_or(&code).to_owned())
             }
             fault => fault,

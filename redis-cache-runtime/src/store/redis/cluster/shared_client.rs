@@ -22,7 +22,7 @@ impl SharedClient {
     ) -> Result<Self, SettingsError> {
         let client = access
             .cluster(seeds)?
-            .response_timeout(context.budget.largest())
+            .response_timeout(context.budget.smallest())
             .connection_timeout(context.connect_timeout)
             .build()
             .map_err(|error| SettingsError::connection(&error))?;
