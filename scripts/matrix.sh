@@ -5,17 +5,18 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/redis_servers.sh
+servers=(redis-6.2 redis-8.2 valkey-9.1)
 status=0
-for server in redis-6.2 redis-8.2 valkey-9.1; do
+for server in "${servers[@]}"; do
   # The tests wait most of the time, so all servers are tested at the same time.
   TEST_REDIS_SERVER=$PWD/target/servers/$server \
     cargo test --workspace --all-features --lib --test http -- \
     store::conformance deployments:: failover:: seed:: >"target/servers/$server.log" 2>&1 &
 done
-for server in redis-6.2 redis-8.2 valkey-9.1; do
+for server in "${servers[@]}"; do
   wait -n || status=1
 done
-for server in redis-6.2 redis-8.2 valkey-9.1; do
+for server in "${servers[@]}"; do
   echo "== $server"
   cat "target/servers/$server.log"
 done

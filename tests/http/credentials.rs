@@ -10,6 +10,7 @@ use redis::{Connection, RedisResult};
 use test_support::{RedisCluster, RedisSentinels, RedisServer, until};
 use tokio::sync::watch;
 
+use crate::failover::{of_cluster, of_sentinels};
 use crate::load::Load;
 
 const USER: &str = "shop";
@@ -106,25 +107,14 @@ async fn one_server_may_change_its_password_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_may_change_its_password_under_load() {
     let cluster = RedisCluster::start();
-    let settings = Settings::from_url(cluster.url()).unwrap().cluster(true);
     let nodes = (0..cluster.node_count()).map(|index| cluster.connection(index));
-    rotates(settings, nodes.collect()).await;
+    rotates(of_cluster(&cluster), nodes.collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_with_sentinels_may_change_their_password_under_load() {
     let servers = RedisSentinels::start();
-    let nodes = servers.sentinel_addresses();
-    let settings = Settings::default()
-        .sentinel(true)
-        .sentinel_master_name(servers.master_name())
-        .unwrap()
-        .sentinel_nodes(nodes.iter().map(ToString::to_string))
-        .unwrap();
     let all = servers.server_addresses().into_iter();
-    rotates(
-        settings,
-        all.map(|address| servers.connection(address)).collect(),
-    )
-    .await;
+    let all = all.map(|address| servers.connection(address));
+    rotates(of_sentinels(&servers), all.collect()).await;
 }

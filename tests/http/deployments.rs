@@ -13,7 +13,7 @@ use test_support::{
     Certificates, Client, Log, Passwords, Proxy, RedisCluster, RedisSentinels, RedisServer, until,
 };
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Level;
 
 use crate::support::{App, serve};
 
@@ -44,15 +44,6 @@ async fn start(cache: Cache) -> Client {
         .route("/visits/{name}", post(visit))
         .with_state(app);
     serve(router).await
-}
-
-/// Captures the log of this thread until the guard is dropped.
-fn captured_log() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false);
-    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-    (log, tracing::subscriber::set_default(subscriber))
 }
 
 /// Checks that the log names this cause of faults once.
@@ -139,7 +130,7 @@ async fn a_redis_without_some_commands() {
 async fn the_password_is_not_in_the_log_if_the_login_is_refused() {
     let options = ["--rename-command", "HELLO", "", "--requirepass", "hunter2"];
     let redis = RedisServer::start_with(&options);
-    let (log, _capture) = captured_log();
+    let (log, _capture) = Log::capture(Level::INFO);
     let url = format!("redis://:hunter2@{}/1", redis.address());
     let settings = Settings::from_url(url).unwrap();
     let settings = settings.near_cache_bytes(16 << 20).unwrap();
@@ -157,7 +148,7 @@ async fn a_redis_without_scripts_stores_nothing_and_the_log_says_so_once() {
     forbidden.command(&[&["ACL"], &rules[..]].concat());
     let forbidden_url = format!("redis://shop:secret@{}", forbidden.address());
     for url in [without.url(), forbidden_url] {
-        let (log, _capture) = captured_log();
+        let (log, _capture) = Log::capture(Level::INFO);
         let client = start(Cache::connect(Settings::from_url(url).unwrap()).unwrap()).await;
         for run in 0..5 {
             let reply = client.get("/numbers/1").await;
@@ -418,7 +409,7 @@ async fn another_database_in_a_cluster() {
     if has_databases {
         return keeps_its_promises(settings).await;
     }
-    let (log, _capture) = captured_log();
+    let (log, _capture) = Log::capture(Level::INFO);
     let client = start(Cache::connect(settings).unwrap()).await;
     for _ in 0..3 {
         assert_eq!(client.get("/numbers/1").await.outcome(), "BYPASS");

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::load::{ITEMS, Load, Shop, change, item};
 use crate::support::{serve, stored};
 
-fn of_cluster(cluster: &RedisCluster) -> Settings {
+pub(crate) fn of_cluster(cluster: &RedisCluster) -> Settings {
     Settings::from_url(cluster.url()).unwrap().cluster(true)
 }
 
@@ -82,7 +82,7 @@ async fn migrate_slots(cluster: RedisCluster, (load, tasks): (Arc<Load>, JoinSet
         .await;
 }
 
-fn of_sentinels(servers: &RedisSentinels) -> Settings {
+pub(crate) fn of_sentinels(servers: &RedisSentinels) -> Settings {
     let nodes = servers.sentinel_addresses();
     Settings::default()
         .sentinel(true)

@@ -438,14 +438,7 @@ mod logged {
 
 #[tokio::test]
 async fn the_log_names_a_write_that_cannot_name_the_values() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::capture(tracing::Level::WARN);
     let router = Router::new()
         .route("/b/{brand}/{id}", get(logged::read))
         .route("/admin/{id}/{brand}", delete(logged::evict))

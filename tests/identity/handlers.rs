@@ -397,14 +397,7 @@ async fn second_of_the_log(State(_): State<Named>) -> &'static str {
 
 #[tokio::test]
 async fn an_error_names_the_second_handler_of_a_name() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::ERROR)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::capture(tracing::Level::ERROR);
     let router = Router::new()
         .route("/first", get(first_of_the_log))
         .route("/second", get(second_of_the_log))

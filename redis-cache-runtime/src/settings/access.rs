@@ -29,13 +29,11 @@ impl Settings {
     /// Returns the access to the servers with the data.
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let target = self.location()?;
-        let access = self.access_of(target.redis, target.tls, self.tls.clone())?;
-        #[cfg(feature = "credentials-provider")]
-        let access = Access {
+        Ok(Access {
+            #[cfg(feature = "credentials-provider")]
             credentials: self.credentials.clone(),
-            ..access
-        };
-        Ok(access)
+            ..Access::new(target.redis, target.tls.then(|| self.tls.clone()))?
+        })
     }
 
     pub(super) fn is_sentinel_tls(&self) -> bool {
@@ -46,42 +44,8 @@ impl Settings {
     pub(crate) fn sentinel_access(&self) -> Result<Access, SettingsError> {
         let password = self.sentinel_password.as_ref();
         let redis = login(self.sentinel_username.as_deref(), password);
-        let tls = self.sentinel_tls.clone();
-        let tls = tls.or(self.tls.clone());
-        self.access_of(redis, self.is_sentinel_tls(), tls)
-    }
-
-    #[cfg(feature = "tls")]
-    #[allow(clippy::unused_self)]
-    fn access_of(
-        &self,
-        redis: RedisConnectionInfo,
-        is_tls: bool,
-        tls: TlsSettings,
-    ) -> Result<Access, SettingsError> {
-        let tls = is_tls.then(|| Tls::read(tls)).transpose()?;
-        Ok(Access {
-            redis,
-            #[cfg(feature = "credentials-provider")]
-            credentials: None,
-            tls,
-        })
-    }
-
-    /// To ask for TLS was refused.
-    #[cfg(not(feature = "tls"))]
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
-    fn access_of(
-        &self,
-        redis: RedisConnectionInfo,
-        _: bool,
-        _: TlsSettings,
-    ) -> Result<Access, SettingsError> {
-        Ok(Access {
-            redis,
-            #[cfg(feature = "credentials-provider")]
-            credentials: None,
-        })
+        let tls = || self.sentinel_tls.clone().or(self.tls.clone());
+        Access::new(redis, self.is_sentinel_tls().then(tls))
     }
 }
 
@@ -100,6 +64,26 @@ pub(super) fn login(
 }
 
 impl Access {
+    /// Returns the access without a provider of credentials. `tls`: the settings, if TLS is on.
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            clippy::unnecessary_wraps,
+            reason = "to ask for TLS was refused"
+        )
+    )]
+    fn new(redis: RedisConnectionInfo, tls: Option<TlsSettings>) -> Result<Self, SettingsError> {
+        Ok(Self {
+            redis,
+            #[cfg(feature = "credentials-provider")]
+            credentials: None,
+            #[cfg(feature = "tls")]
+            tls: tls.map(Tls::read).transpose()?,
+        })
+    }
+
     /// Returns a client for one server.
     pub(crate) fn client(&self, endpoint: &Endpoint) -> Result<Client, SettingsError> {
         let address = match endpoint {

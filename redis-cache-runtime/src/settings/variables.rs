@@ -227,10 +227,15 @@ mod tests {
         let defaults = Settings::default();
         for ([name, .., default], variable) in table().into_iter().zip(VARIABLES) {
             if default.is_empty() {
-                let debug = format!("{defaults:?}");
-                let tls = variable.name.split_once("ssl_").map(|(_, field)| field);
-                let field = tls.unwrap_or(variable.name);
-                let absent = ["None", "[]"].map(|none| format!(" {field}: {none}"));
+                let debug = match variable.name.split_once("ssl_") {
+                    Some(("", _)) => format!("{:?}", defaults.tls),
+                    Some(("sentinel_", _)) => format!("{:?}", defaults.sentinel_tls),
+                    _ => format!("{defaults:?}"),
+                };
+                let debug = debug.replace(" }", ", }");
+                let field = variable.name.split_once("ssl_");
+                let field = field.map_or(variable.name, |(_, field)| field);
+                let absent = ["None", "[]"].map(|none| format!(" {field}: {none},"));
                 assert!(absent.iter().any(|absent| debug.contains(absent)), "{name}");
             } else {
                 let said = (variable.set)(defaults.clone(), &default).unwrap();

@@ -83,7 +83,7 @@ impl Sentinels {
             let sentinel = (first + turn) % self.asked.len();
             // If this sentinel does not answer, the next call begins with another.
             self.last_reply().sentinel = sentinel + 1;
-            let named = timeout(context.budget.largest(), self.ask_anew(sentinel, context)).await;
+            let named = timeout(context.budget(), self.ask_anew(sentinel, context)).await;
             match named.unwrap_or(Err(Fault::Timeout)) {
                 Ok(endpoint) => return Ok(self.note(endpoint)),
                 Err(why) => fault = fault.or_more_telling(why),
@@ -109,7 +109,7 @@ impl Sentinels {
         let mut sentinel = sentinel.connection.clone();
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        let named = timeout(context.budget.largest(), ask.query_async(&mut sentinel)).await;
+        let named = timeout(context.budget(), ask.query_async(&mut sentinel)).await;
         let named: Option<(String, u16)> = named
             .map_err(|_| Fault::Timeout)?
             .map_err(|error| Fault::from(&error))?;

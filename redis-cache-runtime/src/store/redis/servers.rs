@@ -387,7 +387,7 @@ impl Servers {
         match &self.kind {
             Kind::One(node) => Some(Arc::clone(node)),
             #[cfg(feature = "cluster")]
-            Kind::Cluster(cluster) => cluster.primary_of(name, deadline).await,
+            Kind::Cluster(cluster) => cluster.maps.primary_of(name, deadline).await.ok(),
         }
     }
 

@@ -205,12 +205,6 @@ impl Cluster {
         Ok(map.nodes().cloned().collect())
     }
 
-    /// Returns the primary of a name; `None`: it is not known.
-    pub(super) async fn primary_of(&self, name: Name<'_>, deadline: Instant) -> Option<Arc<Node>> {
-        let map = self.maps.current(deadline).await.ok()?;
-        map.primary(slot(name))
-    }
-
     /// Returns every primary that is known so far.
     pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
         let map = self.maps.map.current();
@@ -230,6 +224,16 @@ impl Maps {
             Some(map) => Ok(map),
             None => self.map.wait(deadline).await,
         }
+    }
+
+    /// Returns the primary of a name.
+    pub(super) async fn primary_of(
+        &self,
+        name: Name<'_>,
+        deadline: Instant,
+    ) -> Result<Arc<Node>, Fault> {
+        let map = self.current(deadline).await?;
+        map.primary(slot(name)).ok_or(Fault::Unreachable)
     }
 
     /// Refreshes the map after a fault of a node, because another node may have its slots by now.

@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Maps;
-use crate::key::slot;
 use crate::observe::fault::Fault;
 use crate::store::near::connection::{Bell, TrackedConnection};
 use crate::store::redis::context::ClientContext;
@@ -36,9 +35,8 @@ impl Maps {
         context: &ClientContext,
     ) -> Result<Arc<Node>, Fault> {
         let deadline = Instant::now() + context.budget();
-        let map = self.current(deadline).await?;
-        let slot = slot([context.near_names.registry(), "", "", ""]);
-        map.primary(slot).ok_or(Fault::Unreachable)
+        let registry = [context.near_names.registry(), "", "", ""];
+        self.primary_of(registry, deadline).await
     }
 }
 

@@ -8,7 +8,6 @@ use redis::{PushInfo, PushKind, Value};
 use super::member::run_within;
 use crate::key::hex;
 use crate::observe::fault::Fault;
-use crate::store::near::NearCache;
 use crate::store::near::connection::TrackedConnection;
 use crate::store::random_nonce;
 use crate::store::redis::context::ClientContext;
@@ -18,7 +17,6 @@ use crate::store::redis::context::ClientContext;
 #[derive(Clone)]
 pub(in super::super) struct Pushes {
     context: Arc<ClientContext>,
-    cache: Option<Arc<NearCache>>,
     connection: Arc<TrackedConnection>,
 }
 
@@ -29,7 +27,6 @@ impl Pushes {
         let id = hex(&random_nonce().ok()?);
         Some(Self {
             context: Arc::clone(context),
-            cache: context.near_cache.clone(),
             connection: Arc::new(TrackedConnection::new(id, context.near_window)),
         })
     }
@@ -59,7 +56,7 @@ impl Pushes {
         } else if name == names.bell.as_bytes() {
             self.connection.bell_rung();
         } else {
-            if let Some(cache) = &self.cache {
+            if let Some(cache) = &self.context.near_cache {
                 cache.invalidate(name);
             }
             self.context.watched.changed(name);
@@ -68,7 +65,7 @@ impl Pushes {
 
     /// Applies the deletion of all names of the server.
     fn apply_flush(&self) {
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.context.near_cache {
             cache.invalidate_all();
         }
         self.connection.registry_changed();
