@@ -11,6 +11,7 @@ mod credentials;
 mod deployments;
 mod directives;
 mod disabled;
+mod distance;
 mod early;
 mod evict;
 mod explain;

@@ -337,8 +337,7 @@ impl Settings {
     ///
     /// If four round trips to Redis take longer, the budget grows to that time, up to four times this
     /// setting. If Redis becomes slow later, the budget grows after 10 to 20 seconds. [`Cache::status`]
-    /// shows the current budget. With Sentinels, the budget does not grow. The maximum of the setting is
-    /// one day. *Default:* 250 ms.
+    /// shows the current budget. The maximum of the setting is one day. *Default:* 250 ms.
     ///
     /// [`Cache::status`]: crate::Cache::status
     #[must_use]

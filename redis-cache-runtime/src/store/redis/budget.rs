@@ -44,12 +44,10 @@ struct Shortest {
 }
 
 impl Budget {
-    /// `grows`: the budget may grow.
-    pub(super) fn new(smallest: Duration, grows: bool) -> Arc<Self> {
-        let factor = if grows { LARGEST } else { 1 };
+    pub(super) fn new(smallest: Duration) -> Arc<Self> {
         Arc::new(Self {
             smallest,
-            largest: smallest.saturating_mul(factor),
+            largest: smallest.saturating_mul(LARGEST),
             now: AtomicU64::new(micros(smallest)),
             servers: Mutex::default(),
         })
@@ -66,16 +64,12 @@ impl Budget {
         self.largest
     }
 
-    /// Returns the current budget, or the largest one while no distance is known.
+    /// Returns the time for connecting to a server of unknown distance and asking it one question. It is
+    /// taken to be as far away as the most distant server.
     #[cfg(feature = "cluster")]
-    pub(super) fn now_or_largest(&self) -> Duration {
-        let servers = self.servers();
-        let mut known = servers.iter().filter_map(Weak::upgrade);
-        if known.any(|server| server.round_trip().is_some()) {
-            self.now()
-        } else {
-            self.largest
-        }
+    pub(super) fn to_connect_and_ask(&self) -> Duration {
+        let round_trips = Self::round_trips(&self.servers());
+        self.smallest + round_trips.unwrap_or(self.largest)
     }
 
     /// Returns the budget in the settings.
@@ -98,11 +92,17 @@ impl Budget {
     fn adapt(&self) {
         let mut servers = self.servers();
         servers.retain(|server| server.strong_count() > 0);
-        let known = servers.iter().filter_map(Weak::upgrade);
-        let longest = known.filter_map(|server| server.round_trip()).max();
-        let needed = longest.unwrap_or_default().saturating_mul(ROUND_TRIPS);
+        let needed = Self::round_trips(&servers).unwrap_or_default();
         let budget = needed.clamp(self.smallest, self.largest);
         self.now.store(micros(budget), Ordering::Relaxed);
+    }
+
+    /// Returns the time of several round trips to the most distant server; `None` while no distance is
+    /// known.
+    fn round_trips(servers: &[Weak<Distance>]) -> Option<Duration> {
+        let known = servers.iter().filter_map(Weak::upgrade);
+        let longest = known.filter_map(|server| server.round_trip()).max();
+        longest.map(|round_trip| round_trip.saturating_mul(ROUND_TRIPS))
     }
 
     /// Locks the servers. A panic in a critical section leaves them consistent.
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_grows_with_the_distance_within_a_bound() {
-        let budget = Budget::new(millis(250), true);
+        let budget = Budget::new(millis(250));
         let [near, far] = [(); 2].map(|()| budget.distance());
         near.observe(millis(1));
         assert_eq!(budget.now(), millis(250));
@@ -183,15 +183,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_budget_that_may_not_grow_stays() {
-        let budget = Budget::new(millis(250), false);
-        budget.distance().observe(millis(200));
-        assert_eq!((budget.now(), budget.largest()), (millis(250), millis(250)));
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_server_that_becomes_slow_counts_as_far_away_after_a_while_only() {
-        let budget = Budget::new(millis(250), true);
+        let budget = Budget::new(millis(250));
         let server = budget.distance();
         server.observe(millis(1));
         for _ in 0..9 {

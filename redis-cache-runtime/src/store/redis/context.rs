@@ -98,7 +98,7 @@ impl ClientContext {
             connections: settings.max_connections,
             db,
             prefix: settings.prefix.clone(),
-            budget: Budget::new(settings.socket_timeout, !is_sentinel(deployment)),
+            budget: Budget::new(settings.socket_timeout),
             settling: settings.socket_connect_timeout + retries + SENDING_EVICTIONS,
             pulse: settings.pulse,
             faults,
@@ -175,16 +175,6 @@ impl ClientContext {
                  them: set maxmemory with an allkeys policy, or a default ttl"
             );
         }
-    }
-}
-
-/// Returns whether Sentinels name the primary. They have to answer between two pulses, which distant ones
-/// could not.
-fn is_sentinel(deployment: &Deployment) -> bool {
-    match deployment {
-        #[cfg(feature = "sentinel")]
-        Deployment::Sentinel { .. } => true,
-        _ => false,
     }
 }
 

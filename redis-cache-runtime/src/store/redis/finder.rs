@@ -27,12 +27,17 @@ impl Finder {
         }
     }
 
-    /// Returns whether the primary of a generation is still the primary.
-    pub(super) async fn is_current(&self, found: u64, context: &ClientContext) -> bool {
+    /// Returns whether the primary is always the same.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
+    /// Waits until there is another primary than that of a generation. Returns the new generation number.
+    pub(super) async fn wait_for_next(&self, known: u64, context: &ClientContext) -> u64 {
         match self {
-            Self::Fixed(_) => true,
+            Self::Fixed(_) => std::future::pending().await,
             #[cfg(feature = "sentinel")]
-            Self::Sentinels(sentinels) => sentinels.is_current(found, context).await,
+            Self::Sentinels(sentinels) => sentinels.wait_for_next(known, context).await,
         }
     }
 }

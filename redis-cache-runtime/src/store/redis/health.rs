@@ -19,11 +19,16 @@ use super::request::Purpose;
 use super::server::Received;
 use crate::observe::fault::Fault;
 
-/// The longest time between pulses, and so until a change of the server is noticed.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// The interval at which the server info is read again.
 const SERVER_INFO_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Returns the longest time between pulses, and so until a change of the server is noticed. A pulse
+/// proves something for the given time.
+pub(super) fn longest_rest(pulse: Duration) -> Duration {
+    LONGEST_REST.min(pulse / 4)
+}
 
 /// Returns the loss that a refusal with that code means for the connection.
 pub(super) fn loss_of(code: &str) -> Option<Loss> {
@@ -260,6 +265,11 @@ impl Health {
         doubts.late.get_or_insert(Late { sent, received });
         self.trusted.store(0, Ordering::Release);
         drop(doubts);
+        self.wake();
+    }
+
+    /// Lets the next pulse be due now.
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -274,7 +284,7 @@ impl Health {
             let round_trip = self.terms.distance.round_trip().unwrap_or_default();
             left.saturating_sub(round_trip) / 2
         };
-        let pause = pause.min(self.terms.pulse / 4).min(LONGEST_REST);
+        let pause = pause.min(longest_rest(self.terms.pulse));
         // Either event ends the pause.
         let _ = timeout(pause, self.wake.notified()).await;
     }

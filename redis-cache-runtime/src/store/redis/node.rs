@@ -58,12 +58,13 @@ impl Node {
         server_state: ServerState,
     ) -> Self {
         let server_state = Arc::new(server_state);
-        let link = |_| Link::new(Arc::clone(context), Arc::clone(&server_state));
+        let link =
+            |is_tracked| Link::new(Arc::clone(context), Arc::clone(&server_state), is_tracked);
         Self {
             name,
-            links: (0..context.connections).map(link).collect(),
-            large: link(0),
-            tracked: Link::tracked(Arc::clone(context), Arc::clone(&server_state)),
+            links: (0..context.connections).map(|_| link(false)).collect(),
+            large: link(false),
+            tracked: link(true),
             next: AtomicUsize::new(0),
             lookups: SharedLookups::new(context.connections),
             context: Arc::clone(context),

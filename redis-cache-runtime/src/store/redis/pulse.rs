@@ -55,8 +55,8 @@ impl PulseName {
 
 impl Answer {
     /// Parses a reply. The error is a failure of the connection.
-    pub(super) fn of_reply(reply: Result<Value, RedisError>) -> Result<Self, RedisError> {
-        let Err(error) = reply.and_then(Value::extract_error) else {
+    pub(super) fn of_reply(reply: Value) -> Result<Self, RedisError> {
+        let Err(error) = reply.extract_error() else {
             return Ok(Self::Accepted);
         };
         Ok(match error.code() {

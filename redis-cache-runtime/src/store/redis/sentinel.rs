@@ -2,9 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::time::timeout;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
 
 use super::context::ClientContext;
+use super::health::longest_rest;
 use super::server::{Opened, Server};
 use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
@@ -57,48 +60,65 @@ impl Sentinels {
         Ok((server.map_err(|_| Fault::Protocol)?, generation))
     }
 
-    /// Returns whether the primary of a generation is still the primary; `true` while no sentinel
-    /// answers.
-    pub(super) async fn is_current(&self, generation: u64, context: &ClientContext) -> bool {
-        let named = self.ask(context).await;
-        named.map_or(true, |(_, current)| current == generation)
+    /// Asks again and again until another primary than that of a generation is named. Returns the new
+    /// generation number.
+    pub(super) async fn wait_for_next(&self, known: u64, context: &ClientContext) -> u64 {
+        loop {
+            sleep(longest_rest(context.pulse)).await;
+            if let Ok((_, generation)) = self.ask(context).await
+                && generation != known
+            {
+                return generation;
+            }
+        }
     }
 
-    /// Asks the sentinel that answered last, and the others when it does not.
+    /// Asks the sentinel that answered last, and one more whenever nobody has answered within the time
+    /// budget. A sentinel that is farther away has time to answer, too.
     async fn ask(&self, context: &ClientContext) -> Result<(Endpoint, u64), Fault> {
-        let connection = self.last_reply().connection.clone();
-        if let Some(connection) = connection {
-            let mut question = Question {
-                sentinels: self,
-                is_answered: false,
-            };
-            if let Ok(endpoint) = self.ask_over(&connection, context).await {
-                question.is_answered = true;
+        let (connection, first) = {
+            let last_reply = self.last_reply();
+            (last_reply.connection.clone(), last_reply.sentinel)
+        };
+        let connected = connection.into_iter().map(|it| (first, Some(it)));
+        let count = self.asked.len();
+        let others = (0..count).map(|turn| ((first + turn) % count, None));
+        let mut answers = FuturesUnordered::new();
+        let mut faults = Vec::new();
+        for (sentinel, connection) in connected.chain(others) {
+            answers.push(self.ask_one(sentinel, connection, context));
+            let named = timeout(context.budget(), first_named(&mut answers, &mut faults)).await;
+            if let Ok(Some(endpoint)) = named {
                 return Ok(self.note(endpoint));
             }
         }
-        let first = self.last_reply().sentinel;
-        let mut fault = Fault::Unreachable;
-        for turn in 0..self.asked.len() {
-            let sentinel = (first + turn) % self.asked.len();
-            // If this sentinel does not answer, the next call begins with another.
-            self.last_reply().sentinel = sentinel + 1;
-            let named = timeout(context.budget(), self.ask_anew(sentinel, context)).await;
-            match named.unwrap_or(Err(Fault::Timeout)) {
-                Ok(endpoint) => return Ok(self.note(endpoint)),
-                Err(why) => fault = fault.or_more_telling(why),
-            }
+        match first_named(&mut answers, &mut faults).await {
+            Some(endpoint) => Ok(self.note(endpoint)),
+            None => Err(faults
+                .into_iter()
+                .fold(Fault::Unreachable, Fault::or_more_telling)),
         }
-        Err(fault)
     }
 
-    async fn ask_anew(&self, sentinel: usize, context: &ClientContext) -> Result<Endpoint, Fault> {
-        let opened = self.asked[sentinel].connect(context, None).await?;
-        let endpoint = self.ask_over(&opened, context).await?;
+    async fn ask_one(
+        &self,
+        sentinel: usize,
+        connection: Option<Opened>,
+        context: &ClientContext,
+    ) -> Result<Endpoint, Fault> {
+        let opened = match connection {
+            Some(opened) => opened,
+            None => self.asked[sentinel].connect(context, None).await?,
+        };
+        let answer = self.ask_over(&opened, context).await;
         let mut last_reply = self.last_reply();
-        last_reply.sentinel = sentinel;
-        last_reply.connection = Some(opened);
-        Ok(endpoint)
+        if answer.is_ok() {
+            last_reply.sentinel = sentinel;
+            last_reply.connection = Some(opened);
+        } else if last_reply.sentinel == sentinel {
+            last_reply.connection = None;
+        }
+        answer
     }
 
     async fn ask_over(
@@ -109,7 +129,7 @@ impl Sentinels {
         let mut sentinel = sentinel.connection.clone();
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        let named = timeout(context.budget(), ask.query_async(&mut sentinel)).await;
+        let named = timeout(context.budget.largest(), ask.query_async(&mut sentinel)).await;
         let named: Option<(String, u16)> = named
             .map_err(|_| Fault::Timeout)?
             .map_err(|error| Fault::from(&error))?;
@@ -134,17 +154,16 @@ impl Sentinels {
     }
 }
 
-/// A question to the sentinel that answered last. If there is no answer, or the caller stops waiting,
-/// the next question goes to another sentinel.
-struct Question<'a> {
-    sentinels: &'a Sentinels,
-    is_answered: bool,
-}
-
-impl Drop for Question<'_> {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.sentinels.last_reply().connection = None;
+/// Returns the first primary that a sentinel names. `None`: all answers are faults.
+async fn first_named(
+    answers: &mut FuturesUnordered<impl Future<Output = Result<Endpoint, Fault>>>,
+    faults: &mut Vec<Fault>,
+) -> Option<Endpoint> {
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(endpoint) => return Some(endpoint),
+            Err(fault) => faults.push(fault),
         }
     }
+    None
 }

@@ -18,7 +18,7 @@ pub(super) struct ServerState {
     pub(super) distance: Arc<Distance>,
     /// The server pushes changes of tracked values in order, as far as is known.
     pushes_in_order: AtomicBool,
-    /// The generation number of the newest primary that a connection leads to.
+    /// The generation number of the newest primary.
     newest: AtomicU64,
     /// The incarnation that was seen last; `None`: none was seen yet.
     incarnation: Mutex<Option<Incarnation>>,
@@ -85,12 +85,12 @@ impl ServerState {
         }
     }
 
-    /// Records that a connection leads to a primary of a generation.
+    /// Records that there is a primary of a generation.
     pub(super) fn observe_generation(&self, generation: u64) {
         self.newest.fetch_max(generation, Ordering::Release);
     }
 
-    /// Returns whether a connection leads to a newer primary.
+    /// Returns whether there is a newer primary.
     pub(super) fn has_newer_than(&self, generation: u64) -> bool {
         generation < self.newest.load(Ordering::Acquire)
     }

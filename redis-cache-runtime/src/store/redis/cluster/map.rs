@@ -126,7 +126,7 @@ impl Mapper {
             let replies = opened.connection.req_packed_commands(&commands, 0, 2).await;
             replies.map_err(|error| Fault::from(&error))
         };
-        let replies = timeout(self.context.budget.now_or_largest(), asked).await;
+        let replies = timeout(self.context.budget.to_connect_and_ask(), asked).await;
         let replies = replies.map_err(|_| Fault::Timeout)??;
         let Ok::<[Value; 2], _>([nodes, slots]) = replies.try_into() else {
             return Err(Fault::Protocol);
