@@ -76,9 +76,10 @@ pub use redis_cache_runtime::Redis;
 #[cfg(feature = "credentials-provider")]
 pub use redis_cache_runtime::{BasicAuth, StreamingCredentialsProvider};
 pub use redis_cache_runtime::{
-    Cache, CacheKey, CertReqs, ConnectionState, Determined, Explanation, IdentifiesCaller, KeyPart,
-    KeyWriter, LeaseState, NearCacheStatus, PingError, ReadsRequest, ServerStatus, Settings,
-    SettingsError, Source, Status, StoredEntry, Ttl, UrlReader, Values, X_REDIS_CACHE,
+    Cache, CacheKey, CertReqs, ConnectionState, Determined, DoNotStore, Explanation,
+    IdentifiesCaller, KeyPart, KeyWriter, LeaseState, NearCacheStatus, PingError, ReadsRequest,
+    ServerStatus, Settings, SettingsError, Source, Status, StoredEntry, Ttl, UrlReader, Values,
+    X_REDIS_CACHE,
 };
 
 #[doc(hidden)]

@@ -35,7 +35,7 @@ use Syntax::{List, Value, Word, WordOrList};
 
 /// The options, in the order in which messages list them. The structs in `parse` have a field for each
 /// option.
-const OPTIONS: [OptionRow; 20] = [
+const OPTIONS: [OptionRow; 23] = [
     row("name", Value("name = \"get_product\""), &[Cached]),
     row("ttl", Value("ttl = 300"), &[Cached]),
     row(
@@ -46,6 +46,7 @@ const OPTIONS: [OptionRow; 20] = [
     row("key", Value("key = \"product:{id}\""), &[Cached]).reserved(),
     row("query", WordOrList("query(\"page\")"), &[Cached]),
     row("vary_by", List("vary_by(user.id)"), &[Cached, CachePut]),
+    row("jitter", Value("jitter = \"10%\""), &[Cached]),
     row("max_age", Value("max_age = 60"), &[Cached]),
     row(
         "stale_while_revalidate",
@@ -61,6 +62,12 @@ const OPTIONS: [OptionRow; 20] = [
     row("public", Word, &[Cached]),
     row("no_store", Word, &[Cached]),
     row("vary", List("vary(\"accept-language\")"), &[Cached]),
+    row(
+        "not_stored",
+        List("not_stored(\"x-request-id\")"),
+        &[Cached],
+    ),
+    row("bypass", Value("bypass = path::to::function"), &[Cached]),
     row("unless", Value("unless = path::to::function"), &[Cached]),
     row("all", Word, &[CacheEvict]).reserved(),
     row("always", Word, &[CacheEvict]).reserved(),
@@ -70,7 +77,7 @@ const OPTIONS: [OptionRow; 20] = [
         Value("crate = path::to::axum_redis_cache"),
         &[Cached, CachePut, CacheEvict],
     ),
-    row("status", List("status(200, 404)"), &[Cached]).reserved(),
+    row("status", List("status(200, 404 = \"10s\")"), &[Cached]).reserved(),
     row("ignore", List("ignore(headers)"), &[Cached]).reserved(),
 ];
 
@@ -114,7 +121,7 @@ fn names(kind: AttributeKind) -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns an example of an option.
-pub(crate) fn example(name: &'static str) -> &'static str {
+pub(crate) fn example(name: &str) -> &str {
     option(name).map_or(name, |option| option.syntax.example(name))
 }
 
@@ -208,7 +215,7 @@ impl Syntax {
         }
     }
 
-    fn example(self, name: &'static str) -> &'static str {
+    fn example(self, name: &str) -> &str {
         match self {
             Word => name,
             Value(example) | List(example) | WordOrList(example) => example,

@@ -1,9 +1,10 @@
 //! The options as they were written.
 
 use darling::ast::NestedMeta;
-use darling::util::{Flag, SpannedValue};
+use darling::util::{Flag, SpannedValue, path_to_string};
 use darling::{Error, FromMeta, Result};
 use proc_macro2::{Span, TokenStream};
+use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Path, Token, parse_quote};
 
@@ -20,6 +21,7 @@ pub(crate) struct CachedArgs {
     pub(crate) query: Option<SpannedValue<QueryOption>>,
     pub(crate) vary_by: Option<Exprs>,
     pub(crate) ignore: Option<Exprs>,
+    pub(crate) jitter: Option<SpannedValue<Percentage>>,
     pub(crate) max_age: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_while_revalidate: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_if_error: Option<SpannedValue<ExprValue>>,
@@ -28,6 +30,8 @@ pub(crate) struct CachedArgs {
     pub(crate) no_store: Flag,
     pub(crate) vary: Option<FieldNames>,
     pub(crate) status: Option<Statuses>,
+    pub(crate) not_stored: Option<FieldNames>,
+    pub(crate) bypass: Option<PathValue>,
     pub(crate) unless: Option<PathValue>,
     pub(crate) no_companion: Flag,
     #[darling(rename = "crate")]
@@ -260,41 +264,85 @@ impl FromMeta for Exprs {
     }
 }
 
-/// `vary("text", "text")`.
+/// `vary("text", "text")`, or `not_stored("text")`.
 pub(crate) struct FieldNames(pub(crate) Vec<LitStr>);
 
 impl FromMeta for FieldNames {
-    fn from_list(items: &[NestedMeta]) -> Result<Self> {
-        texts(items, "vary", "expected a field name in quotes").map(Self)
+    fn from_meta(item: &Meta) -> Result<Self> {
+        let list = item.require_list()?;
+        let items = NestedMeta::parse_meta_list(list.tokens.clone())?;
+        let option = path_to_string(&list.path);
+        texts(&items, &option, "expected a field name in quotes")
+            .map(Self)
+            .map_err(|error| error.with_span(item))
     }
 }
 
-/// `status(200, 404)`.
-pub(crate) struct Statuses(pub(crate) Vec<LitInt>);
+/// `status(200, 404 = "10s")`.
+pub(crate) struct Statuses(pub(crate) Vec<Status>);
+
+/// A status, and the lifetime of the responses that have it.
+pub(crate) struct Status {
+    pub(crate) code: LitInt,
+    pub(crate) lifetime: Option<Expr>,
+}
 
 impl FromMeta for Statuses {
-    fn from_list(items: &[NestedMeta]) -> Result<Self> {
-        let status = |item: &NestedMeta| match item {
-            NestedMeta::Lit(Lit::Int(status)) => Ok(status.clone()),
-            other => Err(Error::custom("expected a status such as 200").with_span(other)),
+    fn from_meta(item: &Meta) -> Result<Self> {
+        let list = item.require_list()?;
+        at_least_one(list.tokens.is_empty(), "status").map_err(|error| error.with_span(item))?;
+        let parser = Punctuated::<Status, Token![,]>::parse_terminated;
+        let statuses = list.parse_args_with(parser)?;
+        Ok(Self(statuses.into_iter().collect()))
+    }
+}
+
+impl Parse for Status {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let Ok(code) = input.parse() else {
+            return Err(input.error("expected a status such as 200"));
         };
-        at_least_one(items, "status")?;
-        items.iter().map(status).collect::<Result<_>>().map(Self)
+        let assigns = input.parse::<Option<Token![=]>>()?.is_some();
+        let lifetime = assigns.then(|| input.parse()).transpose()?;
+        Ok(Self { code, lifetime })
+    }
+}
+
+/// `jitter = "10%"`.
+pub(crate) struct Percentage(pub(crate) u8);
+
+impl FromMeta for Percentage {
+    fn from_expr(expr: &Expr) -> Result<Self> {
+        let expr = ungroup(expr);
+        let text = match expr {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => text.value(),
+            _ => String::new(),
+        };
+        let number = text
+            .strip_suffix('%')
+            .and_then(|number| number.parse().ok());
+        match number {
+            Some(percent @ 1..=99) => Ok(Self(percent)),
+            _ => Err(Error::custom("expected \"1%\" to \"99%\"").with_span(expr)),
+        }
     }
 }
 
 /// Returns the texts in the list of an option.
-fn texts(items: &[NestedMeta], option: &'static str, expected: &str) -> Result<Vec<LitStr>> {
+fn texts(items: &[NestedMeta], option: &str, expected: &str) -> Result<Vec<LitStr>> {
     let text = |item: &NestedMeta| match item {
         NestedMeta::Lit(Lit::Str(text)) => Ok(text.clone()),
         other => Err(Error::custom(expected).with_span(other)),
     };
-    at_least_one(items, option)?;
+    at_least_one(items.is_empty(), option)?;
     items.iter().map(text).collect()
 }
 
-fn at_least_one(items: &[NestedMeta], option: &'static str) -> Result<()> {
-    if items.is_empty() {
+fn at_least_one(is_empty: bool, option: &str) -> Result<()> {
+    if is_empty {
         let message = format!("nothing in the list: write `{}`", example(option));
         return Err(Error::custom(message));
     }

@@ -56,7 +56,7 @@ runtime! {
         read_through write_through evict
         // The route of a handler.
         Handler OfRequest OfValues OfTypes named_alone
-        Route QueryRule KeyResult HeaderName Declared Duration LazyLock
+        Route StorableStatus QueryRule KeyResult HeaderName Declared Duration LazyLock
         // The selection of an entry.
         Selected Text sorted
         // The function `key`.

@@ -17,6 +17,7 @@ pub use crate::attribute::determined::{
 pub use crate::attribute::head::Documented;
 pub use crate::attribute::head::{DebugHandlerBelongsBelow, Head, NoUrl, WholeUrl};
 pub use crate::http::cache_control::Declared;
+pub use crate::http::storable::StorableStatus;
 pub use crate::key::normal::QueryRule;
 pub use crate::key::part::{Any, Kind, KindType, Part, Text, is_in_values, kind_of};
 pub use crate::key::reader::UrlReader;

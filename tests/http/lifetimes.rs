@@ -1,12 +1,16 @@
 //! The freshness lifetime of a response, as routes and handlers set it and clients are told of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{AppendHeaders, Response};
 use axum::routing::get;
-use axum_redis_cache::cached;
+use axum_redis_cache::{cache_evict, cache_put, cached};
+use test_support::Reply;
 
 use crate::support::{App, Store, on_every_store, serve, settings, tells_what_is_left};
 
@@ -52,6 +56,35 @@ async fn no_store(State(app): State<App>) -> Response {
     app.run().await
 }
 
+#[cached(ttl = 100, jitter = "10%", query)]
+async fn with_jitter(
+    Query(_): Query<BTreeMap<String, String>>,
+    State(app): State<App>,
+) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = "1s", jitter = "50%", query)]
+async fn with_jitter_of_a_second(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+const SHORT: Duration = Duration::from_secs(5);
+
+#[cached(ttl = 30, status(200, 404 = "10s", 410 = SHORT, 301 = 0))]
+async fn by_status(Path(id): Path<u32>, State(app): State<App>) -> Response {
+    let _ = id;
+    app.run().await
+}
+
+#[cache_evict(by_status)]
+async fn evict_by_status() {}
+
+#[cache_put(by_status)]
+async fn write_by_status() -> &'static str {
+    "written"
+}
+
 fn router(app: App) -> Router {
     Router::new()
         .route("/plain", get(plain))
@@ -62,6 +95,12 @@ fn router(app: App) -> Router {
         .route("/private", get(private))
         .route("/public", get(public))
         .route("/no-store", get(no_store))
+        .route("/jitter", get(with_jitter))
+        .route("/second", get(with_jitter_of_a_second))
+        .route(
+            "/status/{id}",
+            get(by_status).delete(evict_by_status).put(write_by_status),
+        )
         .with_state(app)
 }
 
@@ -71,6 +110,11 @@ on_every_store!(
     a_route_without_ttl_takes_the_default,
     a_route_can_tell_clients_something_else,
     a_handler_can_set_the_lifetime,
+    entries_that_are_stored_together_expire_apart,
+    a_short_lifetime_with_jitter_is_never_said_to_be_over,
+    statuses_have_lifetimes_of_their_own,
+    the_shorter_of_the_lifetimes_of_a_status_and_a_handler_applies,
+    writes_replace_and_evict_what_was_not_found,
 );
 
 async fn clients_are_told_what_is_left_and_a_stale_response_is_not_reused(store: Store) {
@@ -173,4 +217,97 @@ async fn a_handler_can_set_the_lifetime(store: Store) {
     );
     let reply = client.get("/unbounded?c").await;
     assert!(["max-age=40", "max-age=39"].contains(&reply.field("cache-control").unwrap()));
+}
+
+/// Returns the `max-age` of a reply.
+fn max_age(reply: &Reply) -> Option<u64> {
+    let field = reply.field("cache-control")?;
+    field.strip_prefix("max-age=")?.parse().ok()
+}
+
+async fn entries_that_are_stored_together_expire_apart(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    let mut lifetimes = BTreeSet::new();
+    for number in 0..100 {
+        let path = format!("/jitter?number={number}");
+        let lifetime = max_age(&client.get(&path).await).unwrap();
+        assert!((89..=100).contains(&lifetime), "{lifetime}");
+        let hit = client.get(&path).await;
+        assert_eq!(hit.outcome(), "HIT");
+        assert!(max_age(&hit).unwrap() <= lifetime);
+        lifetimes.insert(lifetime);
+    }
+    assert!(lifetimes.len() >= 8, "{lifetimes:?}");
+}
+
+async fn a_short_lifetime_with_jitter_is_never_said_to_be_over(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for number in 0..20 {
+        let reply = client.get(&format!("/second?{number}")).await;
+        assert_eq!(reply.outcome(), "MISS");
+        assert_eq!(reply.field("cache-control"), Some("no-cache"));
+    }
+}
+
+async fn statuses_have_lifetimes_of_their_own(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        StatusCode::from_u16([200, 404, 410, 301, 500][run]).unwrap()
+    });
+    let client = serve(router(app)).await;
+    for (id, told) in ["max-age=30", "max-age=10", "max-age=5", "no-cache"]
+        .iter()
+        .enumerate()
+    {
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get(&format!("/status/{id}")).await;
+            assert_eq!(reply.outcome(), outcome);
+            assert!(tells_what_is_left(&reply, told), "{reply:?}");
+        }
+    }
+    assert_eq!(client.get("/status/4").await.outcome(), "BYPASS");
+}
+
+async fn the_shorter_of_the_lifetimes_of_a_status_and_a_handler_applies(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        let directives = ["max-age=3600", "max-age=4"][run];
+        (
+            StatusCode::NOT_FOUND,
+            AppendHeaders([(CACHE_CONTROL, directives)]),
+        )
+    });
+    let client = serve(router(app)).await;
+    for (id, told) in ["max-age=10", "max-age=4"].iter().enumerate() {
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get(&format!("/status/{id}")).await;
+            assert_eq!(reply.outcome(), outcome);
+            assert!(tells_what_is_left(&reply, told), "{reply:?}");
+        }
+    }
+}
+
+async fn writes_replace_and_evict_what_was_not_found(store: Store) {
+    let app = App::new(store.cache(), |run| async move {
+        let found = run % 2 == 1;
+        (
+            if found {
+                StatusCode::OK
+            } else {
+                StatusCode::NOT_FOUND
+            },
+            format!("run {run}"),
+        )
+    });
+    let client = serve(router(app)).await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/status/7").await.status.as_u16(), 404);
+    }
+    let evicted = client.send("DELETE", "/status/7", &[]).await;
+    assert_eq!(evicted.outcome(), "EVICTED");
+    assert_eq!(client.get("/status/7").await.status.as_u16(), 200);
+    assert_eq!(client.get("/status/8").await.status.as_u16(), 404);
+    let written = client.send("PUT", "/status/8", &[]).await;
+    assert_eq!(written.outcome(), "STORED");
+    let hit = client.get("/status/8").await;
+    assert_eq!((hit.outcome(), hit.text()), ("HIT", "written"));
+    assert!(tells_what_is_left(&hit, "max-age=30"), "{hit:?}");
 }

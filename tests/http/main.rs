@@ -25,6 +25,7 @@ mod load;
 mod near;
 mod nested;
 mod nginx;
+mod one_request;
 mod outage;
 mod outcomes;
 mod put;

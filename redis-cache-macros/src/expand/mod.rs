@@ -165,20 +165,19 @@ enum Role {
 fn put<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], put: &Put) -> Layer<'a> {
     let Runtime { WholeUrl, .. } = runtime;
     let path = &put.handler.path;
-    let (of, keep) = if put.handler.values.is_none() {
-        let of = select::named_alone(runtime, path);
-        (of, vec![Keep::Write, Keep::Parts, Keep::AllFields])
+    let of = if put.handler.values.is_none() {
+        select::named_alone(runtime, path)
     } else {
         let span = at(last_span(path));
         let Runtime { Handler, .. } = &runtime.at(span);
-        let of = quote_spanned!(span=> <#path as #Handler>::route());
-        (of, vec![Keep::Write, Keep::AllFields])
+        quote_spanned!(span=> <#path as #Handler>::route())
     };
     let writer = companion::writer();
     Layer {
         url: Some(quote!(#WholeUrl)),
         function: RuntimeFunction::WriteThrough,
-        keep,
+        // The named handler may have a key function, or a function that decides about bypassing.
+        keep: vec![Keep::Write, Keep::Parts, Keep::AllFields],
         proof: route::any_reads_early(runtime, arguments),
         runtime,
         arguments: vec![
@@ -213,7 +212,8 @@ fn evict<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], evict: &Evict) ->
 
 /// Returns the parts of a request that a route needs.
 fn keep(cached: &Cached) -> Vec<Keep> {
-    let function = matches!(cached.key, Key::Function(_)).then_some(Keep::Parts);
+    let has_function = matches!(cached.key, Key::Function(_)) || cached.bypass.is_some();
+    let function = has_function.then_some(Keep::Parts);
     let fields = (!cached.vary.is_empty()).then_some(Keep::AllFields);
     function.into_iter().chain(fields).collect()
 }

@@ -8,7 +8,7 @@ use super::companion::Companion;
 use super::{accounting, at, last_span, select, url};
 use crate::duration::DeclaredDuration;
 use crate::handler::{Argument, Handler};
-use crate::model::{Cached, Key, Query, Visibility};
+use crate::model::{Cached, Key, Query, Status, Visibility};
 use crate::runtime::Runtime;
 use crate::template::{Piece, Template};
 
@@ -38,14 +38,23 @@ pub(super) fn declared(
         Some(quote!(.#option(#declared)))
     });
     let groups = groups(runtime, cached);
-    let vary = (!cached.vary.is_empty()).then(|| vary(runtime, &cached.vary));
-    let statuses = cached.statuses.as_ref();
-    let statuses = statuses.map(|list| quote!(.statuses(&[#(#list),*])));
+    let vary = (!cached.vary.is_empty()).then(|| {
+        let names = field_names(runtime, &cached.vary);
+        quote!(.vary(#names))
+    });
+    let statuses = (!cached.statuses.is_empty()).then(|| statuses(runtime, &cached.statuses));
+    let jitter = cached.jitter.map(|percent| quote!(.jitter(#percent)));
+    let not_stored = (!cached.not_stored.is_empty()).then(|| {
+        let names = field_names(runtime, &cached.not_stored);
+        quote!(.not_stored(#names))
+    });
     let visibility = cached.visibility.map(|visibility| match visibility {
         Visibility::Private => quote!(.private()),
         Visibility::Public => quote!(.public()),
     });
     let no_store = cached.no_store.then(|| quote!(.no_store()));
+    let bypass = cached.bypass.as_ref();
+    let bypass = bypass.map(|bypass| quote!(.bypass(#bypass)));
     let unless = cached.unless.as_ref();
     let unless = unless.map(|unless| quote!(.unless(#unless)));
     let Runtime {
@@ -56,8 +65,8 @@ pub(super) fn declared(
     quote!({
         use #NotIdentifying as _;
         #Route::new(::core::any::type_name::<#name>)
-        #given #reads #key #identified #unseen #reads_early #(#durations)* #groups #vary #statuses
-        #visibility #no_store #unless
+        #given #reads #key #identified #unseen #reads_early #(#durations)* #jitter #groups #vary
+        #statuses #not_stored #visibility #no_store #bypass #unless
     })
 }
 
@@ -114,12 +123,26 @@ fn groups(runtime: &Runtime, cached: &Cached) -> Option<TokenStream> {
     Some(quote!(#made #declares))
 }
 
-fn vary(runtime: &Runtime, names: &[String]) -> TokenStream {
+/// Returns the expression of a list of field names.
+fn field_names(runtime: &Runtime, names: &[String]) -> TokenStream {
     let (Runtime { HeaderName, .. }, count) = (runtime, names.len());
-    quote!(.vary({
-        static __AXUM_REDIS_CACHE_VARY: [#HeaderName; #count] =
+    quote!({
+        static __AXUM_REDIS_CACHE_FIELDS: [#HeaderName; #count] =
             [#(#HeaderName::from_static(#names)),*];
-        &__AXUM_REDIS_CACHE_VARY
+        &__AXUM_REDIS_CACHE_FIELDS
+    })
+}
+
+fn statuses(runtime: &Runtime, statuses: &[Status]) -> TokenStream {
+    let (Runtime { StorableStatus, .. }, count) = (runtime, statuses.len());
+    let statuses = statuses.iter().map(|Status { code, lifetime }| {
+        let lifetime = lifetime.as_ref().map(|it| duration(runtime, it));
+        let lifetime = lifetime.map(|lifetime| quote!(.lasting(#lifetime)));
+        quote!(#StorableStatus::new(#code) #lifetime)
+    });
+    quote!(.statuses({
+        static __AXUM_REDIS_CACHE_STATUSES: [#StorableStatus; #count] = [#(#statuses),*];
+        &__AXUM_REDIS_CACHE_STATUSES
     }))
 }
 

@@ -4,12 +4,12 @@ use darling::error::Accumulator;
 use darling::util::SpannedValue;
 use darling::{Error, Result};
 use syn::ext::IdentExt;
-use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path};
+use syn::{Expr, ExprLit, ExprPath, Lit, LitStr, Path};
 
 use super::{groups, handled, krate, values};
 use crate::duration::{DeclaredDuration, NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
-use crate::parse::{CachedArgs, ExprValue, KeySource, QueryOption, ungroup};
+use crate::parse::{self, CachedArgs, ExprValue, KeySource, QueryOption, ungroup};
 use crate::template::Template;
 use crate::value::{Value, find};
 
@@ -24,14 +24,24 @@ pub(crate) struct Cached {
     pub(crate) vary_by: Vec<Value>,
     pub(crate) groups: Vec<Template>,
     pub(crate) ttl: Option<DeclaredDuration>,
+    /// The largest part of a lifetime that is taken from it, in percent.
+    pub(crate) jitter: Option<u8>,
     pub(crate) max_age: Option<DeclaredDuration>,
     pub(crate) stale_while_revalidate: Option<DeclaredDuration>,
     pub(crate) stale_if_error: Option<DeclaredDuration>,
     pub(crate) vary: Vec<String>,
-    pub(crate) statuses: Option<Vec<u16>>,
+    pub(crate) statuses: Vec<Status>,
+    pub(crate) not_stored: Vec<String>,
     pub(crate) visibility: Option<Visibility>,
     pub(crate) no_store: bool,
+    pub(crate) bypass: Option<ExprPath>,
     pub(crate) unless: Option<ExprPath>,
+}
+
+/// A storable status, and the lifetime of the responses that have it.
+pub(crate) struct Status {
+    pub(crate) code: u16,
+    pub(crate) lifetime: Option<DeclaredDuration>,
 }
 
 /// The source of the key.
@@ -71,7 +81,10 @@ impl Cached {
         let vary = args
             .vary
             .map(|names| collected(names.0.iter().map(field_name)));
-        let statuses = args.status.map(|list| statuses(&list.0));
+        let statuses = args.status.map(|list| statuses(list.0));
+        let not_stored = args
+            .not_stored
+            .map(|names| collected(names.0.iter().map(not_stored)));
         let visibility = match (args.private.is_present(), args.public.is_present()) {
             (true, _) => Some(Visibility::Private),
             (_, true) => Some(Visibility::Public),
@@ -97,13 +110,16 @@ impl Cached {
             vary_by,
             groups,
             ttl,
+            jitter: args.jitter.map(|jitter| jitter.into_inner().0),
             max_age,
             stale_while_revalidate,
             stale_if_error,
             vary: sorted(handled(vary, &mut errors)),
-            statuses: statuses.and_then(|statuses| errors.handle(statuses)),
+            statuses: handled(statuses, &mut errors),
+            not_stored: sorted(handled(not_stored, &mut errors)),
             visibility,
             no_store: args.no_store.is_present(),
+            bypass: args.bypass.map(|path| path.0),
             unless: args.unless.map(|path| path.0),
         };
         errors.finish_with(cached)
@@ -266,6 +282,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
             "stale_if_error",
             args.stale_if_error.as_ref().map(SpannedValue::span),
         ),
+        ("jitter", args.jitter.as_ref().map(SpannedValue::span)),
     ];
     if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) {
         for (name, span) in windows {
@@ -312,23 +329,41 @@ fn field_name(name: &LitStr) -> Result<String> {
     Ok(value)
 }
 
-fn statuses(list: &[LitInt]) -> Result<Vec<u16>> {
-    let mut errors = Error::accumulator();
-    let mut out = Vec::new();
-    for literal in list {
-        let problem = match literal.base10_parse::<u16>() {
-            Ok(206) => Some("a part of a response (206) is never stored"),
-            Ok(304) => Some("304 is not stored: it stands for a 200; write `status(200)`"),
-            Ok(status) if out.contains(&status) => Some("this status is named twice"),
-            Ok(status @ 200..=599) => {
-                out.push(status);
-                None
-            }
-            _ => Some("not a final status: expected 200 to 599"),
-        };
-        if let Some(problem) = problem {
-            errors.push(Error::custom(problem).with_span(literal));
+/// Returns the name of a field that is not stored. Fields that decide how a response is stored or reused
+/// are refused.
+fn not_stored(name: &LitStr) -> Result<String> {
+    let field = field_name(name)?;
+    let problem = match &*field {
+        "set-cookie" => {
+            "a response that sets a cookie is never stored: set the cookie in a layer outside"
         }
+        "connection" | "content-length" | "date" | "age" | "transfer-encoding"
+        | "x-redis-cache" => "this field is never stored: remove it here",
+        "vary" | "cache-control" | "expires" | "etag" | "last-modified" | "content-type"
+        | "content-encoding" | "content-range" | "content-language" | "location" => {
+            "this field describes the stored response, so it is stored with it"
+        }
+        _ => return Ok(field),
+    };
+    Err(Error::custom(problem).with_span(name))
+}
+
+fn statuses(list: Vec<parse::Status>) -> Result<Vec<Status>> {
+    let mut errors = Error::accumulator();
+    let mut out: Vec<Status> = Vec::new();
+    for status in list {
+        let is_named = |code| out.iter().any(|status| status.code == code);
+        let code = match status.code.base10_parse::<u16>() {
+            Ok(206) => Err("a part of a response (206) is never stored"),
+            Ok(304) => Err("304 is not stored: it stands for a 200; write `status(200)`"),
+            Ok(code) if is_named(code) => Err("this status is named twice"),
+            Ok(code @ 200..=599) => Ok(code),
+            _ => Err("not a final status: expected 200 to 599"),
+        };
+        let code = code.map_err(|problem| Error::custom(problem).with_span(&status.code));
+        let lifetime = status.lifetime.map(|expr| duration(expr, NO_EXPIRY));
+        let lifetime = errors.handle(lifetime.transpose()).flatten();
+        out.extend(errors.handle(code).map(|code| Status { code, lifetime }));
     }
     errors.finish_with(out)
 }

@@ -14,7 +14,7 @@ use crate::parse::{Exprs, GroupSource, Groups, PathValue, default_crate};
 use crate::template::Template;
 use crate::value::Value;
 
-pub(crate) use cached::{Cached, Key, Query, Visibility};
+pub(crate) use cached::{Cached, Key, Query, Status, Visibility};
 pub(crate) use writes::{Evict, Eviction, HandlerKey, Put};
 
 fn krate(path: Option<PathValue>) -> Path {

@@ -70,13 +70,14 @@ static IN_NOT_MODIFIED: [HeaderName; 8] = [
     CACHE_GROUPS,
 ];
 
-/// Returns the fields of a response to store. `Cache-Control` is left out: it counts down, so every
-/// reply computes it from the freshness lifetime.
-pub(crate) fn stored_fields(fields: &HeaderMap) -> HeaderMap {
+/// Returns the fields of a response to store, without those that belong to one request. `Cache-Control`
+/// is left out, too: it counts down, so every reply computes it from the freshness lifetime.
+pub(crate) fn stored_fields(fields: &HeaderMap, not_stored: &[HeaderName]) -> HeaderMap {
     let connection: Vec<String> = list_members(fields, &header::CONNECTION).collect();
     let stored = |name: &HeaderName| {
         *name != header::CACHE_CONTROL
             && !NEVER_STORED.contains(name)
+            && !not_stored.contains(name)
             && !connection.iter().any(|named| named == name.as_str())
     };
     let kept = fields.iter().filter(|(name, _)| stored(name));

@@ -32,6 +32,25 @@ impl Grant {
         }
     }
 
+    /// Limits the lifetime.
+    #[must_use]
+    pub(crate) fn at_most(mut self, limit: Option<Duration>) -> Self {
+        let limits = self.lifetime.into_iter().chain(limit);
+        self.lifetime = limits.min();
+        self
+    }
+
+    /// Shortens the lifetime by a random part of at most `percent`. `draw` is between 0 and 1.
+    #[must_use]
+    pub(crate) fn shortened(mut self, percent: u8, draw: f64) -> Self {
+        let part = f64::from(percent) / 100.0 * draw;
+        self.lifetime = self.lifetime.map(|lifetime| {
+            let rest = lifetime.as_secs_f64() * (1.0 - part);
+            Duration::try_from_secs_f64(rest).map_or(lifetime, |rest| rest.min(lifetime))
+        });
+        self
+    }
+
     /// Returns whether the response may be reused when it is stale (RFC 9111 §4.2.4 and §5.2.2.10).
     pub(super) fn may_be_stale(&self) -> bool {
         let forbids = |directive: &str| {
@@ -223,6 +242,21 @@ mod tests {
         };
         assert_eq!(reuse_at(40_000, &max_stale), Reuse::Stale);
         assert_eq!(reuse_at(40_001, &max_stale), Reuse::No);
+    }
+
+    #[test]
+    fn lifetimes_are_shortened_by_a_part_of_themselves() {
+        let shortened = |percent, draw| grant().shortened(percent, draw).lifetime;
+        assert_eq!(shortened(10, 0.0), TTL);
+        assert_eq!(shortened(50, 1.0), Some(Duration::from_secs(15)));
+        assert_eq!(shortened(99, 0.5), Some(Duration::from_millis(15_150)));
+        let no_expiry = Grant {
+            lifetime: None,
+            ..grant()
+        };
+        assert_eq!(no_expiry.shortened(99, 1.0).lifetime, None);
+        let long = Grant::for_lifetime(Some(Duration::MAX));
+        assert!(long.shortened(1, 0.0).lifetime <= Some(Duration::MAX));
     }
 
     fn windows() -> StaleWindows {

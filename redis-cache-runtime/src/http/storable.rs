@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::cache_control::Declared;
 use super::conditional::date;
 use super::directives::{RequestDirectives, ResponseDirectives, seconds};
 use super::fields::list_members;
@@ -57,6 +58,10 @@ reasons! {
     ContentRange = "content-range", "the response is a part";
     AlreadyStale = "already-stale", "the response says it is stale already";
     EventStream = "event-stream", "the response is an event stream";
+    ContentSecurityPolicy = "content-security-policy",
+        "the Content-Security-Policy has a nonce, which is for one response";
+    Bypass = "bypass", "the route's `bypass` says so";
+    DoNotStore = "do-not-store", "the handler returned `DoNotStore`";
     Unless = "unless", "the route's `unless` says so";
     TooLarge = "too-large", "the body is longer than the limit";
     TooManyStreams = "too-many-streams",
@@ -90,20 +95,55 @@ impl NotStorable {
 pub(crate) struct StorePolicy {
     /// Sorted by name.
     pub(crate) vary: &'static [HeaderName],
-    pub(crate) statuses: &'static [u16],
+    pub(crate) statuses: &'static [StorableStatus],
+    /// The response fields that belong to one request.
+    pub(crate) not_stored: &'static [HeaderName],
     /// The route declares `public`: all users get the same responses.
     pub(crate) public: bool,
     /// The key identifies the user.
     pub(crate) identified: bool,
 }
 
+/// A storable status, and the lifetime of the responses that have it.
+#[derive(Clone, Copy, Debug)]
+pub struct StorableStatus {
+    code: u16,
+    lifetime: Option<Declared>,
+}
+
+impl StorableStatus {
+    /// Creates a status whose responses have the lifetime of the route.
+    pub const fn new(code: u16) -> Self {
+        let lifetime = None;
+        Self { code, lifetime }
+    }
+
+    /// Sets the lifetime of the responses; zero: no expiry.
+    #[must_use]
+    pub const fn lasting(mut self, lifetime: Declared) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Returns the lifetime of the responses, if it is not that of the route.
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        self.lifetime.map(Declared::get)
+    }
+}
+
 impl StorePolicy {
     pub(crate) const NONE: Self = Self {
         vary: &[],
-        statuses: &[200],
+        statuses: &[StorableStatus::new(200)],
+        not_stored: &[],
         public: false,
         identified: false,
     };
+
+    /// Returns the declaration of a status, if it is storable.
+    pub(crate) fn status(&self, code: StatusCode) -> Option<&'static StorableStatus> {
+        self.statuses.iter().find(|status| status.code == code)
+    }
 
     /// Returns an error if the request may not use the cache, neither for reading nor for storing.
     pub(crate) fn check_request(
@@ -145,6 +185,8 @@ impl StorePolicy {
             Err(NotStorable::AlreadyStale)
         } else if is_event_stream(fields) {
             Err(NotStorable::EventStream)
+        } else if has_nonce(fields) {
+            Err(NotStorable::ContentSecurityPolicy)
         } else if fields.contains_key(header::TRAILER) {
             Err(NotStorable::Trailers)
         } else {
@@ -226,6 +268,23 @@ pub(crate) fn is_representation(status: StatusCode) -> bool {
 pub(crate) fn is_non_error(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
+
+/// Returns whether a Content Security Policy allows scripts or styles by a nonce. The nonce is also in the
+/// body, and it must not be used twice.
+fn has_nonce(fields: &HeaderMap) -> bool {
+    let names = [
+        header::CONTENT_SECURITY_POLICY,
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    ];
+    let mut lines = names.iter().flat_map(|name| fields.get_all(name));
+    lines.any(|line| {
+        let mut windows = line.as_bytes().windows(NONCE_SOURCE.len());
+        windows.any(|window| window.eq_ignore_ascii_case(NONCE_SOURCE))
+    })
+}
+
+/// The beginning of a source that is a nonce.
+const NONCE_SOURCE: &[u8] = b"'nonce-";
 
 fn is_event_stream(fields: &HeaderMap) -> bool {
     let content_type = fields

@@ -32,7 +32,7 @@ pub(super) enum Examined {
 
 /// Checks whether a response may be stored, and reads the part of its body that is ready.
 pub(super) async fn examine(engine: &Engine, route: &Route, mut response: Response) -> Examined {
-    let grant = match route.check_response(&response, route.lifetime(engine)) {
+    let grant = match route.check_response(&response, engine) {
         Ok(grant) => grant,
         Err(reason) => return Examined::NotStorable(reason, response),
     };
@@ -101,7 +101,7 @@ async fn respond_whole(
     mut status: CacheStatus,
 ) -> Reply {
     let cache_control = fresh_cache_control(request.route, &grant);
-    let head = stored_head(&parts, grant);
+    let head = stored_head(request.route, &parts, grant);
     match destination {
         Destination::Nowhere => {}
         Destination::Followers(turn) => turn.share(|| {
@@ -131,7 +131,7 @@ async fn stream(
     destination: Destination,
 ) -> Response {
     let cache_control = fresh_cache_control(request.route, &grant);
-    let head = stored_head(&parts, grant);
+    let head = stored_head(request.route, &parts, grant);
     let mut response = Response::from_parts(parts, Body::empty());
     // The server reads no more of a body than its length.
     let length = content_length(response.headers()).or(body.size_hint().exact());

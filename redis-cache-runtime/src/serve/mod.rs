@@ -8,6 +8,7 @@ mod handler_response;
 pub(crate) mod read;
 mod reply;
 pub(crate) mod request;
+pub(crate) mod response_parts;
 pub(crate) mod route;
 pub(crate) mod run;
 pub(crate) mod step;

@@ -21,7 +21,7 @@ use crate::key::request_url::{RequestUrl, UrlCopy};
 pub const ALL_FIELDS: u8 = 1;
 /// Marks a write, for which HEAD stays HEAD.
 pub const WRITE: u8 = 2;
-/// Keeps the whole head, for a key function.
+/// Keeps the whole head, for a function of the application.
 pub const PARTS: u8 = 4;
 /// Marks arguments that may read data which can change.
 const PROOF: u8 = 8;
@@ -69,7 +69,7 @@ pub(crate) struct RequestHead {
     pub(crate) method: MethodKind,
     /// The tick before the extractors ran; `None`: no eviction concerns the data that they read.
     pub(crate) read_since: Option<Tick>,
-    /// The whole head, for a key function; otherwise `None`.
+    /// The whole head, for a function of the application; otherwise `None`.
     pub(crate) parts: Option<Box<Parts>>,
     /// The fields that the cache reads; `None`: there are none, as in most requests, and the
     /// request is not to be explained.
@@ -192,14 +192,15 @@ impl RequestHead {
     /// Returns an error if the request may not use the cache. A request without fields that the
     /// cache reads may use it.
     pub(crate) fn check(&self, route: &Route) -> Result<(), NotStorable> {
-        let fields = self.fields.as_deref();
-        let check = |fields: &RequestFields| {
-            let RequestFields {
-                map, directives, ..
-            } = fields;
-            route.store.check_request(map, directives)
-        };
-        fields.map_or(Ok(()), check)
+        if let Some(parts) = self.parts.as_deref()
+            && route.is_bypassed_by(parts)
+        {
+            return Err(NotStorable::Bypass);
+        }
+        match self.fields.as_deref() {
+            Some(fields) => route.store.check_request(&fields.map, &fields.directives),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn is_read(&self) -> bool {

@@ -26,10 +26,10 @@ pub(super) async fn store(
 }
 
 /// Returns the head to store for a response that was made just now.
-pub(super) fn stored_head(parts: &Parts, grant: Grant) -> StoredHead {
+pub(super) fn stored_head(route: &Route, parts: &Parts, grant: Grant) -> StoredHead {
     StoredHead {
         status: parts.status,
-        fields: stored_fields(&parts.headers),
+        fields: stored_fields(&parts.headers, route.store.not_stored),
         grant,
         generated: clock::now(),
     }

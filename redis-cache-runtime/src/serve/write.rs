@@ -219,7 +219,7 @@ async fn representation(
 ) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
     let storable = request
         .check(route)
-        .and_then(|()| route.check_written(&response, route.lifetime(engine)));
+        .and_then(|()| route.check_written(&response, engine));
     let grant = match storable {
         Ok(grant) => grant,
         Err(reason) => return (response, Err(reason)),
@@ -244,7 +244,7 @@ async fn representation(
             add_vary(&mut stored.headers, route.store.vary);
             take_age(&mut stored.headers, &grant);
             add_etag(StatusCode::OK, &mut stored.headers, &body).await;
-            let head = stored_head(&stored, grant);
+            let head = stored_head(route, &stored, grant);
             (
                 Response::from_parts(parts, Body::from(body.clone())),
                 Ok((head, body)),

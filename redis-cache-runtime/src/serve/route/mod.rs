@@ -10,7 +10,8 @@ pub(crate) mod selected;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::http::HeaderName;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::Response;
 
 use self::key_function::{KeyFunction, KeyKind};
@@ -18,11 +19,13 @@ use self::read_url::ReadArguments;
 use crate::engine::{Engine, clock};
 use crate::http::cache_control::{ClientPolicy, Declared};
 use crate::http::freshness::{Grant, StaleWindows};
-use crate::http::storable::{NotStorable, StorePolicy, is_representation};
+
+use crate::http::storable::{NotStorable, StorableStatus, StorePolicy, is_representation};
 use crate::key::normal::QueryRule;
 use crate::key::registry::{Grown, Instance, name_of};
 use crate::key::{Group, Groups, is_group};
 use crate::observe::{Measured, Writes, Written};
+use crate::serve::response_parts::DoNotStore;
 
 pub use self::key_function::KeyResult;
 
@@ -37,6 +40,8 @@ pub struct Route {
     read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
+    /// The largest part of a lifetime that is taken from it, in percent.
+    jitter: u8,
     /// The groups that the code names, sorted, without duplicates.
     groups: &'static [&'static str],
     /// Every name in `groups` is the group itself.
@@ -49,6 +54,7 @@ pub struct Route {
     key: KeyKind,
     pub(crate) client: ClientPolicy,
     pub(crate) store: StorePolicy,
+    bypass: Option<fn(&Parts) -> bool>,
     unless: Option<fn(&Response) -> bool>,
     /// The arguments may be read from data that can change, before the handler runs.
     pub(crate) reads_early: bool,
@@ -65,6 +71,7 @@ impl Route {
             read: |_| {},
             instances: Grown::new(),
             ttl: None,
+            jitter: 0,
             groups: &[],
             are_groups: true,
             made_groups: None,
@@ -73,6 +80,7 @@ impl Route {
             key: KeyKind::Default,
             client: ClientPolicy::NONE,
             store: StorePolicy::NONE,
+            bypass: None,
             unless: None,
             reads_early: false,
             refused: AtomicU32::new(0),
@@ -83,6 +91,13 @@ impl Route {
     #[must_use]
     pub const fn ttl(mut self, ttl: Declared) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the largest part that is taken from each lifetime, in percent.
+    #[must_use]
+    pub const fn jitter(mut self, percent: u8) -> Self {
+        self.jitter = percent;
         self
     }
 
@@ -227,8 +242,22 @@ impl Route {
 
     /// Sets the storable statuses.
     #[must_use]
-    pub const fn statuses(mut self, statuses: &'static [u16]) -> Self {
+    pub const fn statuses(mut self, statuses: &'static [StorableStatus]) -> Self {
         self.store.statuses = statuses;
+        self
+    }
+
+    /// Sets the response fields that belong to one request.
+    #[must_use]
+    pub const fn not_stored(mut self, names: &'static [HeaderName]) -> Self {
+        self.store.not_stored = names;
+        self
+    }
+
+    /// Sets the function that returns whether a request bypasses the cache.
+    #[must_use]
+    pub const fn bypass(mut self, bypass: fn(&Parts) -> bool) -> Self {
+        self.bypass = Some(bypass);
         self
     }
 
@@ -239,17 +268,25 @@ impl Route {
         self
     }
 
-    /// Returns the freshness lifetime of the responses; `None`: no expiry.
-    pub(crate) fn lifetime(&self, engine: &Engine) -> Option<Duration> {
-        engine.lifetime_of(self.ttl.map(Declared::get))
+    /// Returns the freshness lifetime of the responses with a status; `None`: no expiry.
+    fn lifetime_of(&self, status: StorableStatus, engine: &Engine) -> Option<Duration> {
+        engine.lifetime_of(status.lifetime().or(self.ttl.map(Declared::get)))
+    }
+
+    /// Returns whether a request bypasses the cache.
+    pub(super) fn is_bypassed_by(&self, request: &Parts) -> bool {
+        self.bypass.is_some_and(|bypass| bypass(request))
     }
 
     /// Returns the time for which responses are kept, including the windows in which stale
     /// responses may be served; `None`: no expiry.
     pub(crate) fn kept_for(&self, engine: &Engine) -> Option<Duration> {
         let windows = self.windows().longest();
-        let lifetime = self.lifetime(engine);
-        lifetime.map(|ttl| ttl.saturating_add(windows))
+        let mut longest = Duration::ZERO;
+        for status in self.store.statuses {
+            longest = longest.max(self.lifetime_of(*status, engine)?);
+        }
+        Some(longest.saturating_add(windows))
     }
 
     /// Returns the groups of a response: the selected ones, or those of the route.
@@ -270,33 +307,45 @@ impl Route {
     pub(crate) fn check_response(
         &self,
         response: &Response,
-        ttl: Option<Duration>,
+        engine: &Engine,
     ) -> Result<Grant, NotStorable> {
-        let declared = self.store.statuses.contains(&response.status().as_u16());
-        self.check(declared, response, ttl)
+        self.check(self.store.status(response.status()), response, engine)
     }
 
     /// Checks whether a response to a write may be stored, as if its status were 200.
     pub(crate) fn check_written(
         &self,
         response: &Response,
-        ttl: Option<Duration>,
+        engine: &Engine,
     ) -> Result<Grant, NotStorable> {
-        self.check(is_representation(response.status()), response, ttl)
+        let is_ok = is_representation(response.status());
+        let status = is_ok.then(|| self.store.status(StatusCode::OK).copied());
+        let status = status.map(|it| it.unwrap_or(StorableStatus::new(200)));
+        self.check(status.as_ref(), response, engine)
     }
 
     fn check(
         &self,
-        status: bool,
+        status: Option<&StorableStatus>,
         response: &Response,
-        ttl: Option<Duration>,
+        engine: &Engine,
     ) -> Result<Grant, NotStorable> {
-        if !status {
+        let Some(status) = status else {
             return Err(NotStorable::Status(response.status()));
+        };
+        if response.extensions().get::<DoNotStore>().is_some() {
+            return Err(NotStorable::DoNotStore);
         }
-        let grant = self
+        let lifetime = self.lifetime_of(*status, engine);
+        let mut grant = self
             .store
-            .check_fields(response.headers(), ttl, clock::time())?;
+            .check_fields(response.headers(), lifetime, clock::time())?;
+        if status.lifetime().is_some() {
+            grant = grant.at_most(lifetime);
+        }
+        if self.jitter != 0 {
+            grant = grant.shortened(self.jitter, fastrand::f64());
+        }
         match self.unless {
             Some(unless) if unless(response) => Err(NotStorable::Unless),
             _ => Ok(grant),
