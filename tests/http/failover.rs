@@ -92,6 +92,46 @@ pub(crate) fn of_sentinels(servers: &RedisSentinels) -> Settings {
         .unwrap()
 }
 
+/// A part of the Sentinels may be cut off from the others, together with the old primary.
+#[tokio::test]
+async fn a_sentinel_that_has_not_heard_of_a_failover_is_not_believed() {
+    let (servers, cut_off) = (RedisSentinels::start(), RedisSentinels::start());
+    let primary = servers.fail_over();
+    let [first, second] = [0, 1].map(|index| servers.sentinel_addresses()[index].to_string());
+    let nodes = [cut_off.sentinel_addresses()[0].to_string(), first, second];
+    let settings = of_sentinels(&servers).sentinel_nodes(nodes).unwrap();
+    let cache = Cache::connect(settings).unwrap();
+    let router = Router::new()
+        .route("/items/{id}", get(item).put(change))
+        .with_state(Shop {
+            cache,
+            items: Arc::default(),
+        });
+    let client = serve(router).await;
+    let entries = |servers: &RedisSentinels, primary| -> usize {
+        let mut names = redis::cmd("KEYS");
+        names.arg("*:cache:e:*");
+        let names: Vec<String> = names.query(&mut servers.connection(primary)).unwrap();
+        names.len()
+    };
+    until("the new primary is used", async || {
+        stored(&client, "/items/1").await;
+        client.send("PUT", "/items/1", &[]).await;
+        stored(&client, "/items/1").await;
+        entries(&servers, primary) > 0
+    })
+    .await;
+    let old = cut_off.primary();
+    let before = entries(&cut_off, old);
+    for id in 2..ITEMS.min(8) {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg(&["KILL", "TYPE", "normal"]);
+        let _: usize = kill.query(&mut servers.connection(primary)).unwrap();
+        stored(&client, &format!("/items/{id}")).await;
+    }
+    assert_eq!(entries(&cut_off, old), before);
+}
+
 #[cache_put(item(id))]
 async fn replace(Path(id): Path<usize>) -> &'static str {
     "replaced"

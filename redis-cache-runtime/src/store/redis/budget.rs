@@ -136,6 +136,11 @@ impl Distance {
         self.budget.adapt();
     }
 
+    /// Forgets the round trips: another server has taken the place of this one.
+    pub(super) fn forget(&self) {
+        *self.shortest() = Shortest::default();
+    }
+
     /// Locks the round trips. A panic in a critical section leaves them consistent.
     fn shortest(&self) -> MutexGuard<'_, Shortest> {
         self.shortest.lock().unwrap_or_else(PoisonError::into_inner)

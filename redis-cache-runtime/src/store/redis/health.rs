@@ -199,10 +199,14 @@ impl Health {
         doubts.elsewhere = false;
     }
 
+    /// Records the round trip of a pulse.
+    pub(super) fn observe(&self, pulse: &Pulse) {
+        self.terms.distance.observe(pulse.sent.elapsed());
+    }
+
     /// Records that a pulse was accepted. Returns whether trust begins again.
     pub(super) fn accepted(&self, pulse: &Pulse) -> bool {
         let now = Instant::now();
-        self.terms.distance.observe(now - pulse.sent);
         let mut doubts = self.doubts();
         doubts.pulsing = false;
         if doubts.refusals != pulse.refusals || doubts.elsewhere {

@@ -1,10 +1,18 @@
 //! The primary that Redis Sentinel names.
+//!
+//! All Sentinels are asked at the same time. Each also tells the epoch of the last failover that it has
+//! heard of. An answer with a lower epoch than that of the known primary is out of date.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{sleep, timeout};
+use redis::aio::ConnectionLike;
+use redis::{FromRedisValue, Pipeline, Value};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::context::ClientContext;
 use super::health::longest_rest;
@@ -13,22 +21,44 @@ use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
 pub(super) struct Sentinels {
-    asked: Vec<Server>,
+    all: Vec<Sentinel>,
     master: String,
     /// The credentials and TLS settings for the primary.
     access: Access,
-    last_reply: Mutex<LastReply>,
+    known: Mutex<Known>,
+    /// The generation number of the known primary.
+    generation: watch::Sender<u64>,
+}
+
+struct Sentinel {
+    server: Server,
+    /// The connection, while no question is under way. A question that is given up loses it, because it
+    /// may hang.
+    connection: Mutex<Option<Opened>>,
 }
 
 #[derive(Default)]
-struct LastReply {
-    /// The primary that was named last.
-    endpoint: Option<Endpoint>,
-    /// The generation number of that primary.
-    generation: u64,
-    /// The sentinel that answered last.
-    sentinel: usize,
-    connection: Option<Opened>,
+struct Known {
+    primary: Option<Primary>,
+    /// The generation number that was returned last for a connection to the primary.
+    tried: u64,
+    /// The time at which the Sentinels were last asked for another primary.
+    asked: Option<Instant>,
+}
+
+/// A primary as a Sentinel names it.
+struct Primary {
+    endpoint: Endpoint,
+    epoch: u64,
+}
+
+/// The number of answers to a question, and the one with the highest epoch.
+#[derive(Default)]
+struct Answers {
+    count: usize,
+    newest: Option<Primary>,
+    /// One of them names the known primary.
+    confirms: bool,
 }
 
 impl Sentinels {
@@ -38,132 +68,171 @@ impl Sentinels {
         sentinel_access: &Access,
         access: Access,
     ) -> Result<Self, SettingsError> {
-        let asked = sentinels.iter().map(|at| Server::new(sentinel_access, at));
+        let sentinels = sentinels.iter().map(|at| {
+            Ok(Sentinel {
+                server: Server::new(sentinel_access, at)?,
+                connection: Mutex::default(),
+            })
+        });
         Ok(Self {
-            asked: asked.collect::<Result<_, _>>()?,
+            all: sentinels.collect::<Result<_, _>>()?,
             master,
             access,
-            last_reply: Mutex::default(),
+            known: Mutex::default(),
+            generation: watch::Sender::new(0),
         })
     }
 
-    /// Returns the primary and its generation number. Each call asks another sentinel first: the last
-    /// one may not know yet that its primary is gone.
+    /// Returns the primary and its generation number. If it has been returned before, more than half of
+    /// the Sentinels have to answer: it may have failed.
     pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
-        {
-            let mut last_reply = self.last_reply();
-            last_reply.connection = None;
-            last_reply.sentinel += 1;
-        }
-        let (endpoint, generation) = self.ask(context).await?;
-        let server = Server::new(&self.access, &endpoint);
-        Ok((server.map_err(|_| Fault::Protocol)?, generation))
+        self.ask(context, |count| {
+            count > self.all.len() / 2 || self.generation() > self.known().tried
+        })
+        .await?;
+        let mut known = self.known();
+        known.tried = self.generation();
+        let primary = known.primary.as_ref().ok_or(Fault::Unreachable)?;
+        let server = Server::new(&self.access, &primary.endpoint);
+        Ok((server.map_err(|_| Fault::Protocol)?, known.tried))
     }
 
-    /// Asks again and again until another primary than that of a generation is named. Returns the new
+    /// Asks again and again until there is another primary than that of a generation. Returns the new
     /// generation number.
     pub(super) async fn wait_for_next(&self, known: u64, context: &ClientContext) -> u64 {
+        let rest = longest_rest(context.pulse);
+        let mut generation = self.generation.subscribe();
         loop {
-            sleep(longest_rest(context.pulse)).await;
-            if let Ok((_, generation)) = self.ask(context).await
-                && generation != known
-            {
-                return generation;
+            let is_next = |generation: &u64| *generation != known;
+            if let Ok(Ok(generation)) = timeout(rest, generation.wait_for(is_next)).await {
+                return *generation;
+            }
+            if self.is_due(rest) {
+                // Without an answer, the known primary stays.
+                let _ = self.ask(context, |_| false).await;
             }
         }
     }
 
-    /// Asks the sentinel that answered last, and one more whenever nobody has answered within the time
-    /// budget. A sentinel that is farther away has time to answer, too.
-    async fn ask(&self, context: &ClientContext) -> Result<(Endpoint, u64), Fault> {
-        let (connection, first) = {
-            let last_reply = self.last_reply();
-            (last_reply.connection.clone(), last_reply.sentinel)
-        };
-        let connected = connection.into_iter().map(|it| (first, Some(it)));
-        let count = self.asked.len();
-        let others = (0..count).map(|turn| ((first + turn) % count, None));
-        let mut answers = FuturesUnordered::new();
-        let mut faults = Vec::new();
-        for (sentinel, connection) in connected.chain(others) {
-            answers.push(self.ask_one(sentinel, connection, context));
-            let named = timeout(context.budget(), first_named(&mut answers, &mut faults)).await;
-            if let Ok(Some(endpoint)) = named {
-                return Ok(self.note(endpoint));
-            }
+    /// Returns whether nobody has asked for another primary for a time. The caller does so now.
+    fn is_due(&self, rest: Duration) -> bool {
+        let mut known = self.known();
+        let is_due = known.asked.is_none_or(|asked| asked.elapsed() >= rest);
+        if is_due {
+            known.asked = Some(Instant::now());
         }
-        match first_named(&mut answers, &mut faults).await {
-            Some(endpoint) => Ok(self.note(endpoint)),
-            None => Err(faults
-                .into_iter()
-                .fold(Fault::Unreachable, Fault::or_more_telling)),
-        }
+        is_due
     }
 
-    async fn ask_one(
+    /// Asks all Sentinels, and takes over newer answers as they arrive, until there are enough. After an
+    /// answer, the next one is awaited for one time budget.
+    async fn ask(
         &self,
-        sentinel: usize,
-        connection: Option<Opened>,
         context: &ClientContext,
-    ) -> Result<Endpoint, Fault> {
-        let opened = match connection {
+        is_enough: impl Fn(usize) -> bool,
+    ) -> Result<(), Fault> {
+        let questions = self.all.iter().map(|it| it.ask(&self.master, context));
+        let mut questions: FuturesUnordered<_> = questions.collect();
+        let mut answers = Answers::default();
+        let mut fault = Fault::Unreachable;
+        while !is_enough(answers.count) {
+            let next = questions.next();
+            let next = match answers.count {
+                0 => next.await,
+                _ => timeout(context.budget(), next).await.unwrap_or_default(),
+            };
+            match next {
+                Some(Ok(named)) => self.take_over(named, &mut answers),
+                Some(Err(why)) => fault = fault.or_more_telling(why),
+                None => break,
+            }
+        }
+        if answers.count == 0 {
+            return Err(fault);
+        }
+        if answers.count > self.all.len() / 2 && !answers.confirms {
+            // The Sentinels were configured anew, so that their epochs began again.
+            self.replace(&mut self.known(), answers.newest);
+        }
+        Ok(())
+    }
+
+    /// Records an answer, and takes it over if it is newer.
+    fn take_over(&self, named: Primary, answers: &mut Answers) {
+        answers.count += 1;
+        let mut known = self.known();
+        match &mut known.primary {
+            Some(primary) if primary.endpoint == named.endpoint => {
+                primary.epoch = primary.epoch.max(named.epoch);
+                answers.confirms = true;
+            }
+            Some(primary) if named.epoch <= primary.epoch => {
+                let newest = answers.newest.take();
+                answers.newest = newest
+                    .filter(|newest| newest.epoch > named.epoch)
+                    .or(Some(named));
+            }
+            _ => {
+                self.replace(&mut known, Some(named));
+                answers.confirms = true;
+            }
+        }
+    }
+
+    fn replace(&self, known: &mut Known, primary: Option<Primary>) {
+        known.primary = primary;
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    /// Locks the known primary. A panic in a critical section leaves it consistent.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sentinel {
+    async fn ask(&self, master: &str, context: &ClientContext) -> Result<Primary, Fault> {
+        let connection = self.connection().take();
+        let mut opened = match connection {
             Some(opened) => opened,
-            None => self.asked[sentinel].connect(context, None).await?,
+            None => self.server.connect(context, None).await?,
         };
-        let answer = self.ask_over(&opened, context).await;
-        let mut last_reply = self.last_reply();
-        if answer.is_ok() {
-            last_reply.sentinel = sentinel;
-            last_reply.connection = Some(opened);
-        } else if last_reply.sentinel == sentinel {
-            last_reply.connection = None;
+        let mut question = Pipeline::with_capacity(2);
+        for name in ["GET-MASTER-ADDR-BY-NAME", "MASTER"] {
+            question.cmd("SENTINEL").arg(name).arg(master);
         }
-        answer
-    }
-
-    async fn ask_over(
-        &self,
-        sentinel: &Opened,
-        context: &ClientContext,
-    ) -> Result<Endpoint, Fault> {
-        let mut sentinel = sentinel.connection.clone();
-        let mut ask = redis::cmd("SENTINEL");
-        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        let named = timeout(context.budget.largest(), ask.query_async(&mut sentinel)).await;
-        let named: Option<(String, u16)> = named
+        let replies = opened.connection.req_packed_commands(&question, 0, 2);
+        let replies = timeout(context.budget.largest(), replies).await;
+        let replies = replies
             .map_err(|_| Fault::Timeout)?
             .map_err(|error| Fault::from(&error))?;
-        let (host, port) = named.ok_or_else(|| Fault::UnknownPrimary(self.master.clone()))?;
-        Ok(Endpoint::Tcp { host, port })
+        *self.connection() = Some(opened);
+        let [address, master_fields]: [Value; 2] =
+            replies.try_into().map_err(|_| Fault::Protocol)?;
+        let address: Option<(String, u16)> = parsed(address)?;
+        let (host, port) = address.ok_or_else(|| Fault::UnknownPrimary(master.to_owned()))?;
+        let fields: HashMap<String, String> = parsed(master_fields)?;
+        let epoch = fields.get("config-epoch").and_then(|it| it.parse().ok());
+        Ok(Primary {
+            endpoint: Endpoint::Tcp { host, port },
+            epoch: epoch.ok_or(Fault::Protocol)?,
+        })
     }
 
-    fn note(&self, endpoint: Endpoint) -> (Endpoint, u64) {
-        let mut last_reply = self.last_reply();
-        if last_reply.endpoint.as_ref() != Some(&endpoint) {
-            last_reply.endpoint = Some(endpoint.clone());
-            last_reply.generation += 1;
-        }
-        (endpoint, last_reply.generation)
-    }
-
-    /// Locks the last reply. A panic in a critical section leaves it consistent.
-    fn last_reply(&self) -> MutexGuard<'_, LastReply> {
-        self.last_reply
+    /// Locks the connection. There is no critical section in which it could become inconsistent.
+    fn connection(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the first primary that a sentinel names. `None`: all answers are faults.
-async fn first_named(
-    answers: &mut FuturesUnordered<impl Future<Output = Result<Endpoint, Fault>>>,
-    faults: &mut Vec<Fault>,
-) -> Option<Endpoint> {
-    while let Some(answer) = answers.next().await {
-        match answer {
-            Ok(endpoint) => return Some(endpoint),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    None
+/// Parses a reply, which may be an error.
+fn parsed<T: FromRedisValue>(reply: Value) -> Result<T, Fault> {
+    let reply = reply.extract_error().map_err(|error| Fault::from(&error))?;
+    T::from_redis_value(reply).map_err(|_| Fault::Protocol)
 }

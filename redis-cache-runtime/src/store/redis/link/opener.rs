@@ -187,7 +187,9 @@ impl Opener {
             );
             // Also if this connection is optional: the others may learn of it no more.
             self.server_state.mark_away();
+            self.server_state.distance.forget();
         }
+        health.observe(&pulse);
         let was_away = self.was_away.swap(false, Ordering::Relaxed);
         if was_away || self.server_state.was_away(health.settling()) {
             health.settles();
@@ -208,19 +210,21 @@ impl Opener {
     async fn pulse(&self, on: &Connected) -> Option<Loss> {
         let health = &on.shared.health;
         let mut commands = Pipeline::with_capacity(2);
+        commands.add_command(self.server_state.pulse.command());
         if health.needs_server_info() {
             commands.cmd("INFO");
         }
-        commands.add_command(self.server_state.pulse.command());
         let pulse = health.pulses();
-        let mut replies = match self.replies_to_pulse(on, &pulse, &commands).await {
+        let replies = match self.replies_to_pulse(on, &pulse, &commands).await {
             Ok(replies) => replies,
             Err(loss) => return Some(loss),
         };
-        let Some(answer) = replies.pop() else {
+        health.observe(&pulse);
+        let mut replies = replies.into_iter();
+        let Some(answer) = replies.next() else {
             return Some(Loss::Closed);
         };
-        if let Some(Ok(server)) = replies.pop().map(ServerInfo::of_reply) {
+        if let Some(Ok(server)) = replies.next().map(ServerInfo::of_reply) {
             health.informed();
             if server.incarnation != on.shared.incarnation {
                 return Some(Loss::Closed);
