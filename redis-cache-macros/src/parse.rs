@@ -299,9 +299,9 @@ impl FromMeta for Statuses {
 
 impl Parse for Status {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let Ok(code) = input.parse() else {
-            return Err(input.error("expected a status such as 200"));
-        };
+        let span = input.span();
+        let code = input.parse();
+        let code = code.map_err(|_| syn::Error::new(span, "expected a status such as 200"))?;
         let assigns = input.parse::<Option<Token![=]>>()?.is_some();
         let lifetime = assigns.then(|| input.parse()).transpose()?;
         Ok(Self { code, lifetime })

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use axum_redis_cache::{Cache, ConnectionState, Settings, cache_put};
-use test_support::{RedisCluster, RedisSentinels, RedisServer, until};
+use test_support::{Proxy, RedisCluster, RedisSentinels, RedisServer, until};
 use tokio::task::JoinSet;
 
 use crate::load::{ITEMS, Load, Shop, change, item};
@@ -92,13 +92,20 @@ pub(crate) fn of_sentinels(servers: &RedisSentinels) -> Settings {
         .unwrap()
 }
 
-/// A part of the Sentinels may be cut off from the others, together with the old primary.
+/// A part of the Sentinels may be cut off from the others, together with the old primary. Here such a
+/// sentinel answers first.
 #[tokio::test]
 async fn a_sentinel_that_has_not_heard_of_a_failover_is_not_believed() {
     let (servers, cut_off) = (RedisSentinels::start(), RedisSentinels::start());
     let primary = servers.fail_over();
-    let [first, second] = [0, 1].map(|index| servers.sentinel_addresses()[index].to_string());
-    let nodes = [cut_off.sentinel_addresses()[0].to_string(), first, second];
+    let mut proxies = Vec::new();
+    for sentinel in &servers.sentinel_addresses()[..2] {
+        let proxy = Proxy::start((*sentinel).into()).await;
+        proxy.delay(Duration::from_millis(50));
+        proxies.push(proxy);
+    }
+    let nodes = proxies.iter().map(|proxy| proxy.address().to_string());
+    let nodes = nodes.chain([cut_off.sentinel_addresses()[0].to_string()]);
     let settings = of_sentinels(&servers).sentinel_nodes(nodes).unwrap();
     let cache = Cache::connect(settings).unwrap();
     let router = Router::new()

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::get;
 use axum_redis_cache::{Cache, cache_evict, cache_put, cached};
 
 fn never(_: &Response) -> bool {
     false
+}
+
+fn is_preview(parts: &Parts) -> bool {
+    parts.headers.contains_key("x-preview")
 }
 
 const PRODUCTS: &str = "products";
@@ -35,7 +40,10 @@ fn group_of(id: u64) -> String {
     stale_while_revalidate = "1m",
     stale_if_error = Duration::from_secs(3600),
     private,
-    status(200, 404),
+    status(200, 404 = "10s", 410 = Duration::from_secs(5)),
+    jitter = "10%",
+    not_stored("x-request-id", "x-trace"),
+    bypass = is_preview,
     unless = never
 )]
 async fn product(Path(id): Path<u64>, headers: HeaderMap) -> String {

@@ -20,6 +20,10 @@ use super::server::{Opened, Server};
 use crate::observe::fault::Fault;
 use crate::settings::{Access, Endpoint, SettingsError};
 
+/// The time after which a primary that no Sentinel names is given up. Sentinels tell each other of a
+/// failover every two seconds.
+const UNCONFIRMED: Duration = Duration::from_secs(10);
+
 pub(super) struct Sentinels {
     all: Vec<Sentinel>,
     master: String,
@@ -44,6 +48,8 @@ struct Known {
     tried: u64,
     /// The time at which the Sentinels were last asked for another primary.
     asked: Option<Instant>,
+    /// The time since which no Sentinel has named the known primary, although most have answered.
+    unconfirmed: Option<Instant>,
 }
 
 /// A primary as a Sentinel names it.
@@ -86,10 +92,11 @@ impl Sentinels {
     /// Returns the primary and its generation number. If it has been returned before, more than half of
     /// the Sentinels have to answer: it may have failed.
     pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
-        self.ask(context, |count| {
-            count > self.all.len() / 2 || self.generation() > self.known().tried
-        })
-        .await?;
+        let is_untried = || self.generation() > self.known().tried;
+        if !is_untried() {
+            let is_enough = |count| count > self.all.len() / 2 || is_untried();
+            self.ask(context, is_enough).await?;
+        }
         let mut known = self.known();
         known.tried = self.generation();
         let primary = known.primary.as_ref().ok_or(Fault::Unreachable)?;
@@ -135,7 +142,7 @@ impl Sentinels {
         let mut questions: FuturesUnordered<_> = questions.collect();
         let mut answers = Answers::default();
         let mut fault = Fault::Unreachable;
-        while !is_enough(answers.count) {
+        loop {
             let next = questions.next();
             let next = match answers.count {
                 0 => next.await,
@@ -146,15 +153,29 @@ impl Sentinels {
                 Some(Err(why)) => fault = fault.or_more_telling(why),
                 None => break,
             }
+            if is_enough(answers.count) {
+                break;
+            }
         }
         if answers.count == 0 {
             return Err(fault);
         }
-        if answers.count > self.all.len() / 2 && !answers.confirms {
-            // The Sentinels were configured anew, so that their epochs began again.
-            self.replace(&mut self.known(), answers.newest);
-        }
+        self.check_confirmed(answers);
         Ok(())
+    }
+
+    /// Replaces a primary that no Sentinel has named for a while, although their epochs are not newer: the
+    /// Sentinels were configured anew, so that their epochs began again.
+    fn check_confirmed(&self, answers: Answers) {
+        let mut known = self.known();
+        if answers.confirms {
+            known.unconfirmed = None;
+        } else if answers.count > self.all.len() / 2 {
+            let since = *known.unconfirmed.get_or_insert_with(Instant::now);
+            if since.elapsed() >= UNCONFIRMED {
+                self.replace(&mut known, answers.newest);
+            }
+        }
     }
 
     /// Records an answer, and takes it over if it is newer.
@@ -180,7 +201,12 @@ impl Sentinels {
     }
 
     fn replace(&self, known: &mut Known, primary: Option<Primary>) {
+        if let Some(primary) = &primary {
+            let Primary { endpoint, epoch } = primary;
+            tracing::debug!(%endpoint, epoch, "the Sentinels name another primary");
+        }
         known.primary = primary;
+        known.unconfirmed = None;
         self.generation.send_modify(|generation| *generation += 1);
     }
 
