@@ -62,13 +62,13 @@ impl ::axum_redis_cache::__private::Handler for terms {
                     ),
                 )
                 .vary({
-                    static __AXUM_REDIS_CACHE_VARY: [::axum_redis_cache::__private::HeaderName; 2usize] = [
+                    static __AXUM_REDIS_CACHE_FIELDS: [::axum_redis_cache::__private::HeaderName; 2usize] = [
                         ::axum_redis_cache::__private::HeaderName::from_static("accept"),
                         ::axum_redis_cache::__private::HeaderName::from_static(
                             "accept-language",
                         ),
                     ];
-                    &__AXUM_REDIS_CACHE_VARY
+                    &__AXUM_REDIS_CACHE_FIELDS
                 })
                 .public()
         };
