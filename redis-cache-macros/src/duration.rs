@@ -64,5 +64,7 @@ const NEGATIVE_DURATION: &str = "a duration cannot be negative";
 pub(crate) const NO_EXPIRY: &str = "; 0 means no expiry";
 pub(crate) const NO_WINDOW: &str = "; without the option there is no such time";
 
+pub(crate) const AT_ONCE: &str = "; 0 means at once";
+
 const EXPECTED_DURATION: &str =
     "expected seconds (300), a text (\"5m\") or an expression of `Duration`";

@@ -35,7 +35,7 @@ use Syntax::{List, Value, Word, WordOrList};
 
 /// The options, in the order in which messages list them. The structs in `parse` have a field for each
 /// option.
-const OPTIONS: [OptionRow; 23] = [
+const OPTIONS: [OptionRow; 24] = [
     row("name", Value("name = \"get_product\""), &[Cached]),
     row("ttl", Value("ttl = 300"), &[Cached]),
     row(
@@ -56,6 +56,11 @@ const OPTIONS: [OptionRow; 23] = [
     row(
         "stale_if_error",
         Value("stale_if_error = \"1h\""),
+        &[Cached],
+    ),
+    row(
+        "stale_if_slow",
+        Value("stale_if_slow = \"200ms\""),
         &[Cached],
     ),
     row("private", Word, &[Cached]),
@@ -258,7 +263,7 @@ mod tests {
     use super::*;
     use crate::parse;
 
-    /// Returns the errors of an attribute with one option.
+    /// Returns the errors of an attribute with one option, and those that it needs.
     fn errors(kind: AttributeKind, option: &str) -> Option<String> {
         let args = match kind {
             Cached => option.to_owned(),

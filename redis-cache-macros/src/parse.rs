@@ -25,6 +25,7 @@ pub(crate) struct CachedArgs {
     pub(crate) max_age: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_while_revalidate: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_if_error: Option<SpannedValue<ExprValue>>,
+    pub(crate) stale_if_slow: Option<SpannedValue<ExprValue>>,
     pub(crate) private: Flag,
     pub(crate) public: Flag,
     pub(crate) no_store: Flag,

@@ -37,6 +37,7 @@ mod rights;
 mod seed;
 mod shapes;
 mod sharing;
+mod slow;
 mod stacking;
 mod stale;
 mod stampede;

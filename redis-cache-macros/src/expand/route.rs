@@ -31,6 +31,7 @@ pub(super) fn declared(
         ("max_age", &cached.max_age),
         ("stale_while_revalidate", &cached.stale_while_revalidate),
         ("stale_if_error", &cached.stale_if_error),
+        ("stale_if_slow", &cached.stale_if_slow),
     ];
     let durations = durations.into_iter().filter_map(|(option, declared)| {
         let declared = duration(runtime, declared.as_ref()?);

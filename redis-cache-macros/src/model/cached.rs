@@ -7,7 +7,7 @@ use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, ExprPath, Lit, LitStr, Path};
 
 use super::{groups, handled, krate, values};
-use crate::duration::{DeclaredDuration, NO_EXPIRY, NO_WINDOW, duration, is_zero};
+use crate::duration::{AT_ONCE, DeclaredDuration, NO_EXPIRY, NO_WINDOW, duration, is_zero};
 use crate::handler::Argument;
 use crate::parse::{self, CachedArgs, ExprValue, KeySource, QueryOption, ungroup};
 use crate::template::Template;
@@ -29,6 +29,7 @@ pub(crate) struct Cached {
     pub(crate) max_age: Option<DeclaredDuration>,
     pub(crate) stale_while_revalidate: Option<DeclaredDuration>,
     pub(crate) stale_if_error: Option<DeclaredDuration>,
+    pub(crate) stale_if_slow: Option<DeclaredDuration>,
     pub(crate) vary: Vec<String>,
     pub(crate) statuses: Vec<Status>,
     pub(crate) not_stored: Vec<String>,
@@ -78,6 +79,7 @@ impl Cached {
         let max_age = spanned(args.max_age, "");
         let stale_while_revalidate = spanned(args.stale_while_revalidate, NO_WINDOW);
         let stale_if_error = spanned(args.stale_if_error, NO_WINDOW);
+        let stale_if_slow = spanned(args.stale_if_slow, AT_ONCE);
         let vary = args
             .vary
             .map(|names| collected(names.0.iter().map(field_name)));
@@ -114,6 +116,7 @@ impl Cached {
             max_age,
             stale_while_revalidate,
             stale_if_error,
+            stale_if_slow,
             vary: sorted(handled(vary, &mut errors)),
             statuses: handled(statuses, &mut errors),
             not_stored: sorted(handled(not_stored, &mut errors)),
@@ -282,6 +285,10 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
             "stale_if_error",
             args.stale_if_error.as_ref().map(SpannedValue::span),
         ),
+        (
+            "stale_if_slow",
+            args.stale_if_slow.as_ref().map(SpannedValue::span),
+        ),
         ("jitter", args.jitter.as_ref().map(SpannedValue::span)),
     ];
     if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) {
@@ -293,6 +300,11 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
                 errors.push(Error::custom(message).with_span(&span));
             }
         }
+    }
+    if let (Some(slow), None) = (&args.stale_if_slow, &args.stale_if_error) {
+        let message = "`stale_if_slow` needs `stale_if_error`, which says for how long a stale response \
+                       may be served: add it, such as `stale_if_error = \"1h\"`";
+        errors.push(Error::custom(message).with_span(&slow.span()));
     }
     if !args.no_store.is_present() {
         return;

@@ -183,6 +183,18 @@ impl Freshness {
             || request.min_fresh.is_some_and(ends_too_soon)
     }
 
+    /// Returns whether the response may be reused when the handler takes too long. A handler that takes too
+    /// long counts as one that failed.
+    pub(crate) fn is_of_use_when_slow(
+        self,
+        request: Option<&RequestDirectives>,
+        grant: &Grant,
+        windows: StaleWindows,
+    ) -> bool {
+        let refused = request.is_some_and(|request| self.is_refused(request));
+        !refused && self.is_of_use_on_error(grant, windows)
+    }
+
     /// Returns whether the response may be reused when the handler failed (RFC 5861 §4).
     pub(crate) fn is_of_use_on_error(self, grant: &Grant, windows: StaleWindows) -> bool {
         self.is_fresh() || (grant.may_be_stale() && self.staleness() < windows.if_error)

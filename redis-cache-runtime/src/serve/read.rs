@@ -59,7 +59,7 @@ pub fn read_through(request: CacheRequest, route: &'static Route, selected: Sele
     } else {
         head.check(route)
     };
-    let request = ReadRequest { route, head };
+    let request = ReadRequest::new(route, head);
     if request.head.explanation_slot().is_some() {
         return explain_instead(engine, request, selected, usable);
     }
@@ -88,7 +88,15 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
     }
     Lookup::Waiting(Box::pin(async move {
         let at = addressing.complete(&request.head).await;
-        match Search::new(&engine, at, &request).run(begun).await {
+        let mut search = Search::new(&engine, at, &request);
+        let search = search.run(begun);
+        let searched = if request.may_be_slow() {
+            Box::pin(request.unless_slow(&engine, at, search)).await
+        } else {
+            Ok(search.await)
+        };
+        let searched = searched.unwrap_or_else(|stale| Searched::Stored(stale, None));
+        match searched {
             Searched::Stored(stored, collapsed) => {
                 Ok(reply_with(stored, collapsed, &engine, &request, at))
             }
@@ -267,6 +275,12 @@ impl Step for Read {
             }
             RunKind::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
+                let is_shared = matches!(destination, Destination::Followers(_));
+                if request.may_be_slow() && !is_shared {
+                    let run =
+                        run_until_slow(engine, request, groups, planned, destination, handler);
+                    return Box::pin(run);
+                }
                 let run = run_planned(engine, request, groups, planned, destination, handler);
                 if is_stored {
                     Box::pin(Detachable::new(detached_by, run))
@@ -356,6 +370,35 @@ async fn run_planned(
 ) -> Response {
     let reply = run_or_reuse(&engine, &request, planned, destination, handler).await;
     reply.finish(&engine, request.route.name(), groups)
+}
+
+/// Runs the handler. If it takes too long, serves a stale response, if there is one. A run whose response
+/// is to be stored goes on in the background.
+async fn run_until_slow(
+    engine: Engine,
+    request: ReadRequest,
+    groups: Option<HeaderValue>,
+    planned: Planned,
+    destination: Destination,
+    handler: BoxFuture<'static, Response>,
+) -> Response {
+    let at = planned.at.clone();
+    let is_stored = matches!(destination, Destination::Store(_));
+    let (runs_on, runs_for) = (engine.clone(), request.clone());
+    let run = async move { run_or_reuse(&runs_on, &runs_for, planned, destination, handler).await };
+    let run: BoxFuture<'static, Reply> = if is_stored {
+        Box::pin(Detachable::new(engine.clone(), run))
+    } else {
+        Box::pin(run)
+    };
+    let reply = match &at {
+        Some(at) => request.unless_slow(&engine, at, run).await,
+        None => Ok(run.await),
+    };
+    match reply {
+        Ok(reply) => reply.finish(&engine, request.route.name(), groups),
+        Err(stale) => finish_stale(&engine, &request, stale, groups),
+    }
 }
 
 /// Runs the handler. If the handler fails and the route allows it, reuses a stored response.

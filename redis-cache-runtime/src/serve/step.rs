@@ -30,17 +30,14 @@ pub trait Step: Send + 'static {
 /// A run that continues in the background, for `lease_ttl` at most, if it is dropped before its
 /// end. Until then it stays in the task of its client, so that task-local values are available and
 /// a panic propagates as usual.
-pub(super) struct Detachable {
-    run: Option<BoxFuture<'static, Response>>,
+pub(super) struct Detachable<T: 'static> {
+    run: Option<BoxFuture<'static, T>>,
     engine: Engine,
     trace: TraceContext,
 }
 
-impl Detachable {
-    pub(super) fn new(
-        engine: Engine,
-        run: impl Future<Output = Response> + Send + 'static,
-    ) -> Self {
+impl<T> Detachable<T> {
+    pub(super) fn new(engine: Engine, run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             run: Some(Box::pin(run)),
             engine,
@@ -49,10 +46,10 @@ impl Detachable {
     }
 }
 
-impl Future for Detachable {
-    type Output = Response;
+impl<T> Future for Detachable<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         // The run is taken out while it is polled, so that it does not continue after a panic.
         let Some(mut run) = self.run.take() else {
             return Poll::Pending;
@@ -65,7 +62,7 @@ impl Future for Detachable {
     }
 }
 
-impl Drop for Detachable {
+impl<T> Drop for Detachable<T> {
     fn drop(&mut self) {
         let Some(run) = self.run.take() else { return };
         if Background::is_detached() {

@@ -1,9 +1,13 @@
 //! Stored responses: how they are found, and when they may be reused.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
 
 use super::request::RequestHead;
 use super::route::Route;
@@ -19,9 +23,12 @@ use crate::observe::Writes;
 use crate::store::entry::{Entry, StoredHead};
 
 /// A read of a handler's response.
+#[derive(Clone)]
 pub(super) struct ReadRequest {
     pub(super) route: &'static Route,
     pub(super) head: RequestHead,
+    /// The time from which on a stale response is served while the handler runs, if the route has one.
+    slow_from: Option<Instant>,
 }
 
 /// A stored response that may be reused.
@@ -81,6 +88,46 @@ impl Sought for ReadRequest {
 }
 
 impl ReadRequest {
+    /// A request that has arrived just now.
+    pub(super) fn new(route: &'static Route, head: RequestHead) -> Self {
+        let patience = route.patience().filter(|patience| !patience.is_zero());
+        // Without a Tokio runtime, no request can wait.
+        let patience = patience.filter(|_| Handle::try_current().is_ok());
+        Self {
+            route,
+            head,
+            slow_from: patience.map(|patience| Instant::now() + patience),
+        }
+    }
+
+    /// Does some work. If it takes too long, and there is a stale response to serve, drops the work and
+    /// returns the stale response instead.
+    pub(super) async fn unless_slow<T>(
+        &self,
+        engine: &Engine,
+        at: &Address,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StoredResponse> {
+        let mut work = pin!(work);
+        let Some(slow_from) = self.slow_from else {
+            return Ok(work.await);
+        };
+        if let Ok(done) = timeout_at(slow_from, work.as_mut()).await {
+            return Ok(done);
+        }
+        let stale = pin!(self.reuse_when_slow(engine, at));
+        match select(work.as_mut(), stale).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right((Some(stale), _)) => Err(stale),
+            Either::Right((None, _)) => Ok(work.await),
+        }
+    }
+
+    /// Returns whether a stale response may be served because the work for this request takes too long.
+    pub(super) fn may_be_slow(&self) -> bool {
+        self.slow_from.is_some()
+    }
+
     /// Looks up a stored response that may be reused because the handler failed (RFC 5861 §4). The
     /// lookup comes after the failure, so that a response that was evicted meanwhile is not reused.
     pub(super) async fn reuse_on_error(
@@ -88,14 +135,35 @@ impl ReadRequest {
         engine: &Engine,
         at: &Address,
     ) -> Option<StoredResponse> {
+        let is_of_use = |freshness: Freshness, grant: &Grant| {
+            freshness.is_of_use_on_error(grant, self.route.windows())
+        };
+        self.reuse_if(engine, at, is_of_use).await
+    }
+
+    /// Looks up a stored response that may be reused because the handler takes too long. The lookup comes
+    /// at the end of the wait, so that a response that was evicted meanwhile is not reused.
+    async fn reuse_when_slow(&self, engine: &Engine, at: &Address) -> Option<StoredResponse> {
+        let is_of_use = |freshness: Freshness, grant: &Grant| {
+            freshness.is_of_use_when_slow(self.directives(), grant, self.route.windows())
+        };
+        self.reuse_if(engine, at, is_of_use).await
+    }
+
+    async fn reuse_if(
+        &self,
+        engine: &Engine,
+        at: &Address,
+        is_of_use: impl FnOnce(Freshness, &Grant) -> bool,
+    ) -> Option<StoredResponse> {
         let found = engine.client().lookup(at, false).await.ok()?;
         let decoded = decode(&found.into_entry()?, |freshness, grant| {
-            if freshness.is_fresh() {
-                Reuse::Fresh
-            } else if freshness.is_of_use_on_error(grant, self.route.windows()) {
-                Reuse::Stale
-            } else {
+            if !is_of_use(freshness, grant) {
                 Reuse::No
+            } else if freshness.is_fresh() {
+                Reuse::Fresh
+            } else {
+                Reuse::Stale
             }
         });
         decoded.map(|(_, stored)| stored)

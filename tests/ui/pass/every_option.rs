@@ -39,6 +39,7 @@ fn group_of(id: u64) -> String {
     max_age = "1m",
     stale_while_revalidate = "1m",
     stale_if_error = Duration::from_secs(3600),
+    stale_if_slow = "200ms",
     private,
     status(200, 404 = "10s", 410 = Duration::from_secs(5)),
     jitter = "10%",

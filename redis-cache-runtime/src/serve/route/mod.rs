@@ -42,6 +42,7 @@ pub struct Route {
     ttl: Option<Declared>,
     /// The largest part of a lifetime that is taken from it, in percent.
     jitter: u8,
+    stale_if_slow: Option<Declared>,
     /// The groups that the code names, sorted, without duplicates.
     groups: &'static [&'static str],
     /// Every name in `groups` is the group itself.
@@ -72,6 +73,7 @@ impl Route {
             instances: Grown::new(),
             ttl: None,
             jitter: 0,
+            stale_if_slow: None,
             groups: &[],
             are_groups: true,
             made_groups: None,
@@ -218,6 +220,13 @@ impl Route {
         self
     }
 
+    /// Sets the time after which a request gets a stale response while the handler runs on; zero: at once.
+    #[must_use]
+    pub const fn stale_if_slow(mut self, time: Declared) -> Self {
+        self.stale_if_slow = Some(time);
+        self
+    }
+
     /// Declares that responses are the same for everyone, and adds `public` to `Cache-Control`.
     #[must_use]
     pub const fn public(mut self) -> Self {
@@ -300,7 +309,16 @@ impl Route {
     }
 
     pub(crate) fn windows(&self) -> StaleWindows {
-        self.client.windows()
+        let mut windows = self.client.windows();
+        if self.patience().is_some_and(|patience| patience.is_zero()) {
+            windows.while_revalidate = windows.longest();
+        }
+        windows
+    }
+
+    /// Returns the time for which a request waits before it gets a stale response.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.stale_if_slow.map(Declared::get)
     }
 
     /// Checks whether a response to a read may be stored, by everything except its body.
