@@ -169,6 +169,10 @@ impl FromMeta for PathValue {
     fn from_expr(expr: &Expr) -> Result<Self> {
         match ungroup(expr) {
             Expr::Path(path) => Ok(Self(path.clone())),
+            Expr::Closure(closure) => {
+                let message = "expected the path of a function: give the closure a name";
+                Err(Error::custom(message).with_span(closure))
+            }
             other => Err(Error::custom("expected a path, without quotes").with_span(other)),
         }
     }
@@ -304,7 +308,8 @@ impl Parse for Status {
         let code = input.parse();
         let code = code.map_err(|_| syn::Error::new(span, "expected a status such as 200"))?;
         let assigns = input.parse::<Option<Token![=]>>()?.is_some();
-        let lifetime = assigns.then(|| input.parse()).transpose()?;
+        let lifetime: Option<Expr> = assigns.then(|| input.parse()).transpose()?;
+        let lifetime = lifetime.map(|expr| ungroup(&expr).clone());
         Ok(Self { code, lifetime })
     }
 }

@@ -291,7 +291,10 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
         ),
         ("jitter", args.jitter.as_ref().map(SpannedValue::span)),
     ];
-    if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) {
+    let statuses = args.status.iter().flat_map(|statuses| &statuses.0);
+    let mut lifetimes = statuses.filter_map(|status| status.lifetime.as_ref());
+    let has_lifetime = lifetimes.any(|lifetime| !is_zero(lifetime));
+    if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) && !has_lifetime {
         for (name, span) in windows {
             if let Some(span) = span {
                 let message = format!(
@@ -344,18 +347,49 @@ fn field_name(name: &LitStr) -> Result<String> {
 /// Returns the name of a field that is not stored. Fields that decide how a response is stored or reused
 /// are refused.
 fn not_stored(name: &LitStr) -> Result<String> {
+    const NEVER_STORED: [&str; 14] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "date",
+        "age",
+        "x-redis-cache",
+        "cache-group-invalidation",
+    ];
+    const STORED: [&str; 12] = [
+        "vary",
+        "cache-control",
+        "surrogate-control",
+        "expires",
+        "etag",
+        "last-modified",
+        "content-type",
+        "content-encoding",
+        "content-range",
+        "content-language",
+        "content-location",
+        "location",
+    ];
+    if name.value() == "*" {
+        let message = "name the fields: the other fields are stored";
+        return Err(Error::custom(message).with_span(name));
+    }
     let field = field_name(name)?;
-    let problem = match &*field {
-        "set-cookie" => {
-            "a response that sets a cookie is never stored: set the cookie in a layer outside"
-        }
-        "connection" | "content-length" | "date" | "age" | "transfer-encoding"
-        | "x-redis-cache" => "this field is never stored: remove it here",
-        "vary" | "cache-control" | "expires" | "etag" | "last-modified" | "content-type"
-        | "content-encoding" | "content-range" | "content-language" | "location" => {
-            "this field describes the stored response, so it is stored with it"
-        }
-        _ => return Ok(field),
+    let problem = if field == "set-cookie" {
+        "a response that sets a cookie is never stored: set the cookie in a layer outside"
+    } else if NEVER_STORED.contains(&&*field) {
+        "this field is never stored: remove it here"
+    } else if STORED.contains(&&*field) || field.ends_with("cdn-cache-control") {
+        "this field describes the stored response, so it is stored with it"
+    } else {
+        return Ok(field);
     };
     Err(Error::custom(problem).with_span(name))
 }

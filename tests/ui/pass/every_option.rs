@@ -51,6 +51,17 @@ async fn product(Path(id): Path<u64>, headers: HeaderMap) -> String {
     format!("{id}{headers:?}")
 }
 
+macro_rules! handler {
+    ($name:ident, $lifetime:literal) => {
+        #[cached(ttl = 0, jitter = "5%", status(200 = $lifetime, 404 = "10s"))]
+        async fn $name() -> &'static str {
+            "text"
+        }
+    };
+}
+
+handler!(made_by_a_macro, "1h");
+
 #[cached(query("page"), ignore(query))]
 async fn list<T: serde::de::DeserializeOwned + Send + 'static>(query: Query<T>) -> &'static str {
     drop(query);
@@ -100,6 +111,7 @@ fn main() {
         .route("/{id}", product)
         .route("/", get(list::<Vec<(String, String)>>))
         .route("/generic", get(read_by_a_generic_type::<Vec<(String, String)>>))
+        .route("/macro", get(made_by_a_macro))
         .route("/page", get(page))
         .route("/part/{id}/{name}", get(part));
 }

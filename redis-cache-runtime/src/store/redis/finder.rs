@@ -1,8 +1,10 @@
 //! Finds the primary.
 
+use std::sync::Arc;
+
 use super::context::ClientContext;
 #[cfg(feature = "sentinel")]
-use super::sentinel::Sentinels;
+use super::sentinels::Sentinels;
 use super::server::Server;
 use crate::observe::fault::Fault;
 
@@ -19,7 +21,7 @@ pub(super) enum Finder {
 )]
 impl Finder {
     /// Returns the primary and its generation number.
-    pub(super) async fn find(&self, context: &ClientContext) -> Result<(Server, u64), Fault> {
+    pub(super) async fn find(&self, context: &Arc<ClientContext>) -> Result<(Server, u64), Fault> {
         match self {
             Self::Fixed(server) => Ok((server.clone(), 0)),
             #[cfg(feature = "sentinel")]
@@ -33,7 +35,7 @@ impl Finder {
     }
 
     /// Waits until there is another primary than that of a generation. Returns the new generation number.
-    pub(super) async fn wait_for_next(&self, known: u64, context: &ClientContext) -> u64 {
+    pub(super) async fn wait_for_next(&self, known: u64, context: &Arc<ClientContext>) -> u64 {
         match self {
             Self::Fixed(_) => std::future::pending().await,
             #[cfg(feature = "sentinel")]

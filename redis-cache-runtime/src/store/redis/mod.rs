@@ -22,7 +22,7 @@ mod replies;
 mod request;
 mod scripts;
 #[cfg(feature = "sentinel")]
-mod sentinel;
+mod sentinels;
 mod server;
 mod server_info;
 mod server_state;

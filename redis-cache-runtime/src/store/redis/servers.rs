@@ -21,7 +21,7 @@ use super::node::{Node, Reply};
 use super::replies::Replies;
 use super::request::{Purpose, Request};
 #[cfg(feature = "sentinel")]
-use super::sentinel::Sentinels;
+use super::sentinels::Sentinels;
 use super::server::Server;
 use super::server_state::ServerState;
 #[cfg(feature = "cluster")]
@@ -73,7 +73,7 @@ impl Servers {
             Deployment::Sentinel { sentinels, master } => {
                 let sentinel_access = settings.sentinel_access()?;
                 let name = master.clone();
-                let sentinels = Sentinels::new(&sentinels, master, &sentinel_access, access)?;
+                let sentinels = Sentinels::new(&sentinels, &master, &sentinel_access, access)?;
                 node(name, Finder::Sentinels(sentinels))
             }
             #[cfg(feature = "cluster")]

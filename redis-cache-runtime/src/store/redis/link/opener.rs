@@ -1,9 +1,11 @@
 //! Opens a connection, and checks it by pulses.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout};
@@ -33,30 +35,16 @@ pub(super) struct Opener {
 impl Open for Opener {
     type Opened = Connected;
 
-    /// Opens a connection to a primary that answers in time.
+    /// Opens a connection to a primary that answers in time. Gives up when there is another primary.
     async fn open(&self) -> Result<Connected, Fault> {
-        let (server, generation) = self.server_state.finder.find(&self.context).await?;
-        let (opened, pushes) = self.connect(&server).await?;
-        let terms = self.context.terms(Arc::clone(&self.server_state.distance));
-        let health = Health::new(terms, opened.received.clone());
-        let mut connection = opened.connection.clone();
-        let informed = timeout(
-            self.context.budget.largest(),
-            self.read_server_info(&mut connection, &health),
-        );
-        let server = informed.await.map_err(|_| Fault::Timeout)??;
-        let tracked = self.track(pushes, &server, &mut connection).await?;
-        self.server_state.observe_generation(generation);
-        Ok(Connected::new(SharedConnection {
-            context: Arc::clone(&self.context),
-            health,
-            incarnation: server.incarnation,
-            generation,
-            server_state: Arc::clone(&self.server_state),
-            tracked,
-            tasks: Tasks::default(),
-            opened,
-        }))
+        let finder = &self.server_state.finder;
+        let (server, generation) = finder.find(&self.context).await?;
+        let opening = pin!(self.open_to(&server, generation));
+        let replaced = pin!(finder.wait_for_next(generation, &self.context));
+        match select(opening, replaced).await {
+            Either::Left((opened, _)) => opened,
+            Either::Right(_) => Err(Fault::Unreachable),
+        }
     }
 
     async fn rest(opened: &Connected) {
@@ -116,6 +104,30 @@ impl Opener {
     /// process repeat their lookup.
     fn is_optional(&self) -> bool {
         self.is_tracked && self.context.near_cache.is_none()
+    }
+
+    async fn open_to(&self, server: &Server, generation: u64) -> Result<Connected, Fault> {
+        let (opened, pushes) = self.connect(server).await?;
+        let terms = self.context.terms(Arc::clone(&self.server_state.distance));
+        let health = Health::new(terms, opened.received.clone());
+        let mut connection = opened.connection.clone();
+        let informed = timeout(
+            self.context.budget.largest(),
+            self.read_server_info(&mut connection, &health),
+        );
+        let server = informed.await.map_err(|_| Fault::Timeout)??;
+        let tracked = self.track(pushes, &server, &mut connection).await?;
+        self.server_state.observe_generation(generation);
+        Ok(Connected::new(SharedConnection {
+            context: Arc::clone(&self.context),
+            health,
+            incarnation: server.incarnation,
+            generation,
+            server_state: Arc::clone(&self.server_state),
+            tracked,
+            tasks: Tasks::default(),
+            opened,
+        }))
     }
 
     /// Connects. A tracked connection receives pushes, unless the server cannot send them.
