@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::parse;
 
-    /// Returns the errors of an attribute with one option, and those that it needs.
+    /// Returns the errors of an attribute with one option and the arguments that the attribute requires.
     fn errors(kind: AttributeKind, option: &str) -> Option<String> {
         let args = match kind {
             Cached => option.to_owned(),

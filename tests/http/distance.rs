@@ -1,4 +1,4 @@
-//! A Redis whose replies take 200 ms is used, however it is run.
+//! The cache uses a Redis whose replies take 200 ms: one server, a cluster, or a primary with Sentinels.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -92,8 +92,8 @@ pub(crate) fn of_sentinels(servers: &RedisSentinels) -> Settings {
         .unwrap()
 }
 
-/// A part of the Sentinels may be cut off from the others, together with the old primary. Here such a
-/// sentinel answers first.
+/// Some of the Sentinels may be cut off from the others, together with the old primary. Here, such a
+/// Sentinel answers first.
 #[tokio::test]
 async fn a_sentinel_that_has_not_heard_of_a_failover_is_not_believed() {
     let (servers, cut_off) = (RedisSentinels::start(), RedisSentinels::start());

@@ -1,5 +1,5 @@
-//! What belongs to one request: it bypasses the cache, or its response is not stored as a whole or in
-//! part.
+//! Requests and responses that concern one client only: a request bypasses the cache, or its response is
+//! not stored, or only a part of it is stored.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -124,7 +124,7 @@ async fn a_write_that_bypasses_evicts(store: Store) {
     assert_eq!(asked(&client, "/page").await, answer("HIT", "written"));
 }
 
-/// Answers with fields of one request, and with one that belongs to the response.
+/// Creates an app whose responses have fields of one request, and one field that is stored.
 fn with_request_id(store: Store) -> App {
     App::new(store.cache(), |run| async move {
         let fields = [

@@ -130,7 +130,7 @@ async fn without_an_entry_every_request_waits(store: Store) {
     let get = || tokio::spawn(async move { client.get("/").await });
     let first = arrivals.arrival_of(get).await;
     let second = arrivals.arrival_of(get).await;
-    // More time than a request waits for a stale response.
+    // This takes longer than the `stale_if_slow` of the route.
     become_stale().await;
     gate.open();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());

@@ -176,7 +176,7 @@ fn put<'a>(runtime: &'a Runtime, arguments: &[Argument<'_>], put: &Put) -> Layer
     Layer {
         url: Some(quote!(#WholeUrl)),
         function: RuntimeFunction::WriteThrough,
-        // The named handler may have a key function, or a function that decides about bypassing.
+        // The named handler may have a key function or a `bypass` function. Both take the `Parts`.
         keep: vec![Keep::Write, Keep::Parts, Keep::AllFields],
         proof: route::any_reads_early(runtime, arguments),
         runtime,

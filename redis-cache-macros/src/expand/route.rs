@@ -124,7 +124,7 @@ fn groups(runtime: &Runtime, cached: &Cached) -> Option<TokenStream> {
     Some(quote!(#made #declares))
 }
 
-/// Returns the expression of a list of field names.
+/// Returns an expression for a static list of field names.
 fn field_names(runtime: &Runtime, names: &[String]) -> TokenStream {
     let (Runtime { HeaderName, .. }, count) = (runtime, names.len());
     quote!({

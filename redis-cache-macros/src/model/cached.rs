@@ -24,7 +24,7 @@ pub(crate) struct Cached {
     pub(crate) vary_by: Vec<Value>,
     pub(crate) groups: Vec<Template>,
     pub(crate) ttl: Option<DeclaredDuration>,
-    /// The largest part of a lifetime that is taken from it, in percent.
+    /// The largest reduction of a lifetime, in percent.
     pub(crate) jitter: Option<u8>,
     pub(crate) max_age: Option<DeclaredDuration>,
     pub(crate) stale_while_revalidate: Option<DeclaredDuration>,
@@ -344,8 +344,8 @@ fn field_name(name: &LitStr) -> Result<String> {
     Ok(value)
 }
 
-/// Returns the name of a field that is not stored. Fields that decide how a response is stored or reused
-/// are refused.
+/// Returns a field name of `not_stored`. Returns an error for a field that is never stored, and for a
+/// field that a stored response needs.
 fn not_stored(name: &LitStr) -> Result<String> {
     const NEVER_STORED: [&str; 14] = [
         "connection",

@@ -32,7 +32,7 @@ impl Grant {
         }
     }
 
-    /// Limits the lifetime.
+    /// Limits the lifetime; `None`: no limit.
     #[must_use]
     pub(crate) fn at_most(mut self, limit: Option<Duration>) -> Self {
         let limits = self.lifetime.into_iter().chain(limit);
@@ -40,7 +40,7 @@ impl Grant {
         self
     }
 
-    /// Shortens the lifetime by a random part of at most `percent`. `draw` is between 0 and 1.
+    /// Shortens the lifetime by `draw` times `percent` of it. `draw` is a random number from 0 to 1.
     #[must_use]
     pub(crate) fn shortened(mut self, percent: u8, draw: f64) -> Self {
         let part = f64::from(percent) / 100.0 * draw;
@@ -183,8 +183,8 @@ impl Freshness {
             || request.min_fresh.is_some_and(ends_too_soon)
     }
 
-    /// Returns whether the response may be reused when the handler takes too long. A handler that takes too
-    /// long counts as one that failed.
+    /// Returns whether the response may be reused when the handler takes too long. Such a handler counts
+    /// as a handler that failed.
     pub(crate) fn is_of_use_when_slow(
         self,
         request: Option<&RequestDirectives>,

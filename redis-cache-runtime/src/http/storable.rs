@@ -59,10 +59,10 @@ reasons! {
     AlreadyStale = "already-stale", "the response says it is stale already";
     EventStream = "event-stream", "the response is an event stream";
     ContentSecurityPolicy = "content-security-policy",
-        "the Content-Security-Policy has a nonce, which is for one response";
-    Bypass = "bypass", "the route's `bypass` says so";
+        "the Content-Security-Policy has a nonce, which is valid for one response";
+    Bypass = "bypass", "the route's `bypass` returned `true`";
     DoNotStore = "do-not-store", "the handler returned `DoNotStore`";
-    Unless = "unless", "the route's `unless` says so";
+    Unless = "unless", "the route's `unless` returned `true`";
     TooLarge = "too-large", "the body is longer than the limit";
     TooManyStreams = "too-many-streams",
         "the copies of streamed bodies take all the memory that REDIS_MAX_STREAMED_BYTES allows";
@@ -269,8 +269,8 @@ pub(crate) fn is_non_error(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
 
-/// Returns whether a Content Security Policy allows scripts or styles by a nonce. The nonce is also in the
-/// body, and it must not be used twice.
+/// Returns whether a Content Security Policy allows scripts or styles by a nonce. The nonce is also in
+/// the body and must not be used twice.
 fn has_nonce(fields: &HeaderMap) -> bool {
     let names = [
         header::CONTENT_SECURITY_POLICY,
@@ -283,7 +283,7 @@ fn has_nonce(fields: &HeaderMap) -> bool {
     })
 }
 
-/// The beginning of a source that is a nonce.
+/// The beginning of a nonce source.
 const NONCE_SOURCE: &[u8] = b"'nonce-";
 
 fn is_event_stream(fields: &HeaderMap) -> bool {

@@ -372,8 +372,8 @@ async fn run_planned(
     reply.finish(&engine, request.route.name(), groups)
 }
 
-/// Runs the handler. If it takes too long, serves a stale response, if there is one. A run whose response
-/// is to be stored goes on in the background.
+/// Runs the handler. If it takes too long and there is a stale response, serves the stale response. A run
+/// whose response is to be stored then goes on in the background.
 async fn run_until_slow(
     engine: Engine,
     request: ReadRequest,

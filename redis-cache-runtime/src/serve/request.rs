@@ -21,7 +21,7 @@ use crate::key::request_url::{RequestUrl, UrlCopy};
 pub const ALL_FIELDS: u8 = 1;
 /// Marks a write, for which HEAD stays HEAD.
 pub const WRITE: u8 = 2;
-/// Keeps the whole head, for a function of the application.
+/// Keeps the whole head, for a key function or a `bypass` function.
 pub const PARTS: u8 = 4;
 /// Marks arguments that may read data which can change.
 const PROOF: u8 = 8;
@@ -69,7 +69,7 @@ pub(crate) struct RequestHead {
     pub(crate) method: MethodKind,
     /// The tick before the extractors ran; `None`: no eviction concerns the data that they read.
     pub(crate) read_since: Option<Tick>,
-    /// The whole head, for a function of the application; otherwise `None`.
+    /// The whole head, for a key function or a `bypass` function; otherwise `None`.
     pub(crate) parts: Option<Box<Parts>>,
     /// The fields that the cache reads; `None`: there are none, as in most requests, and the
     /// request is not to be explained.

@@ -1,13 +1,13 @@
-//! Parts of a response with which a handler tells the cache what only it knows.
+//! Parts of a response by which a handler controls the cache.
 
 use std::convert::Infallible;
 
 use axum::response::{IntoResponseParts, ResponseParts};
 
-/// Keeps a response out of the cache, this time. Clients do not see it.
+/// A response part that keeps this one response out of the cache. It is not sent to clients.
 ///
-/// A handler returns it beside the response when it alone knows that the response must not be reused,
-/// such as a part of a page that could not be loaded:
+/// A handler returns it with a response that must not be reused for a reason that only the handler knows,
+/// such as a page with a part that could not be loaded:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Response};
@@ -23,9 +23,9 @@ use axum::response::{IntoResponseParts, ResponseParts};
 /// # async fn recommendations() -> Option<String> { None }
 /// ```
 ///
-/// The response has `X-Redis-Cache: BYPASS`. A stored entry stays. With `#[cache_put]`, the write evicts
-/// the entry instead of replacing it. A handler without `#[cached]` may return it, too; it then has no
-/// effect.
+/// The response has `X-Redis-Cache: BYPASS`. An entry that is already stored remains. With
+/// `#[cache_put]`, the write evicts the entry instead of replacing it. A handler without these attributes
+/// may return `DoNotStore`, too, but without any effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoNotStore;
 

@@ -27,7 +27,7 @@ use crate::store::entry::{Entry, StoredHead};
 pub(super) struct ReadRequest {
     pub(super) route: &'static Route,
     pub(super) head: RequestHead,
-    /// The time from which on a stale response is served while the handler runs, if the route has one.
+    /// The time from which a stale response is served although the handler still runs; `None`: never.
     slow_from: Option<Instant>,
 }
 
@@ -88,10 +88,10 @@ impl Sought for ReadRequest {
 }
 
 impl ReadRequest {
-    /// A request that has arrived just now.
+    /// Creates the read of a request that has arrived just now.
     pub(super) fn new(route: &'static Route, head: RequestHead) -> Self {
         let patience = route.patience().filter(|patience| !patience.is_zero());
-        // Without a Tokio runtime, no request can wait.
+        // Without a Tokio runtime, there is no timer.
         let patience = patience.filter(|_| Handle::try_current().is_ok());
         Self {
             route,
@@ -100,8 +100,8 @@ impl ReadRequest {
         }
     }
 
-    /// Does some work. If it takes too long, and there is a stale response to serve, drops the work and
-    /// returns the stale response instead.
+    /// Awaits `work`. If it takes too long and there is a stale response to serve, drops `work` and
+    /// returns the stale response as the error.
     pub(super) async fn unless_slow<T>(
         &self,
         engine: &Engine,
@@ -123,7 +123,7 @@ impl ReadRequest {
         }
     }
 
-    /// Returns whether a stale response may be served because the work for this request takes too long.
+    /// Returns whether a stale response may be served if the work for this request takes too long.
     pub(super) fn may_be_slow(&self) -> bool {
         self.slow_from.is_some()
     }

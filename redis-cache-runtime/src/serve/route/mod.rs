@@ -19,7 +19,6 @@ use self::read_url::ReadArguments;
 use crate::engine::{Engine, clock};
 use crate::http::cache_control::{ClientPolicy, Declared};
 use crate::http::freshness::{Grant, StaleWindows};
-
 use crate::http::storable::{NotStorable, StorableStatus, StorePolicy, is_representation};
 use crate::key::normal::QueryRule;
 use crate::key::registry::{Grown, Instance, name_of};
@@ -40,7 +39,7 @@ pub struct Route {
     read: ReadArguments,
     instances: Grown<Instance>,
     ttl: Option<Declared>,
-    /// The largest part of a lifetime that is taken from it, in percent.
+    /// The largest reduction of a lifetime, in percent.
     jitter: u8,
     stale_if_slow: Option<Declared>,
     /// The groups that the code names, sorted, without duplicates.
@@ -96,7 +95,7 @@ impl Route {
         self
     }
 
-    /// Sets the largest part that is taken from each lifetime, in percent.
+    /// Sets the largest reduction of a lifetime, in percent.
     #[must_use]
     pub const fn jitter(mut self, percent: u8) -> Self {
         self.jitter = percent;

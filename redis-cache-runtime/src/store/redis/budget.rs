@@ -64,8 +64,8 @@ impl Budget {
         self.largest
     }
 
-    /// Returns the time for connecting to a server of unknown distance and asking it one question. It is
-    /// taken to be as far away as the most distant server.
+    /// Returns the time for connecting to a server of unknown distance and for one request to it. The
+    /// server is assumed to be as far away as the most distant known server.
     #[cfg(feature = "cluster")]
     pub(super) fn to_connect_and_ask(&self) -> Duration {
         let round_trips = Self::round_trips(&self.servers());

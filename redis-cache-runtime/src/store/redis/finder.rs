@@ -34,7 +34,7 @@ impl Finder {
         matches!(self, Self::Fixed(_))
     }
 
-    /// Waits until there is another primary than that of a generation. Returns the new generation number.
+    /// Waits until the primary of a generation is replaced. Returns the new generation number.
     pub(super) async fn wait_for_next(&self, known: u64, context: &Arc<ClientContext>) -> u64 {
         match self {
             Self::Fixed(_) => std::future::pending().await,

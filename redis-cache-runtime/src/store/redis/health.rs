@@ -24,8 +24,8 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 /// The interval at which the server info is read again.
 const SERVER_INFO_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Returns the longest time between pulses, and so until a change of the server is noticed. A pulse
-/// proves something for the given time.
+/// Returns the longest time between pulses, which is also the longest time until a change of the server
+/// is noticed. `pulse` is the time for which a server is trusted after a pulse.
 pub(super) fn longest_rest(pulse: Duration) -> Duration {
     LONGEST_REST.min(pulse / 4)
 }
@@ -272,7 +272,7 @@ impl Health {
         self.wake();
     }
 
-    /// Lets the next pulse be due now.
+    /// Makes the next pulse due now.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }

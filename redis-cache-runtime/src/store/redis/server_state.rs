@@ -85,7 +85,7 @@ impl ServerState {
         }
     }
 
-    /// Records that there is a primary of a generation.
+    /// Records the generation number of a primary.
     pub(super) fn observe_generation(&self, generation: u64) {
         self.newest.fetch_max(generation, Ordering::Release);
     }

@@ -197,7 +197,7 @@ impl Opener {
                 "this Redis restarted or was replaced and may have lost evictions: its stored entries are \
                  not used"
             );
-            // Also if this connection is optional: the others may learn of it no more.
+            // Also if this connection is optional: the others may not notice the change any more.
             self.server_state.mark_away();
             self.server_state.distance.forget();
         }
@@ -265,8 +265,8 @@ impl Opener {
         }
     }
 
-    /// Returns the replies to a pulse and the commands sent with it. A connection on which nothing arrives
-    /// in time hangs.
+    /// Returns the replies to a pulse and to the commands sent with it. If nothing arrives on the
+    /// connection in time, the connection hangs.
     async fn replies_to_pulse(
         &self,
         on: &Connected,

@@ -1,7 +1,7 @@
 //! The primary that Redis Sentinel names.
 //!
-//! All Sentinels are asked at the same time, each by a task of its own: what one of them says also counts
-//! if nobody waits for it any more.
+//! All Sentinels are asked at the same time, each in its own task. An answer is recorded even if no
+//! caller waits for it any more.
 
 mod question;
 mod view;
@@ -30,7 +30,7 @@ pub(super) struct Sentinels {
     view: Arc<watch::Sender<View>>,
     /// The last question to each Sentinel.
     questions: Mutex<Vec<Question>>,
-    /// The generation number that was returned last for a connection to the primary; 0: none was.
+    /// The generation number that `find` returned last; 0: it has not returned a primary yet.
     tried: AtomicU64,
 }
 
@@ -63,8 +63,8 @@ impl Sentinels {
         })
     }
 
-    /// Returns the primary and its generation number. A primary that was returned before may have failed,
-    /// so most Sentinels have to answer soon after the first one.
+    /// Returns the primary and its generation number. A primary that was returned before may have failed.
+    /// So after the first answer, waits a short time for the answers of most Sentinels.
     pub(super) async fn find(&self, context: &Arc<ClientContext>) -> Result<(Server, u64), Fault> {
         let tried = self.tried.load(Ordering::Relaxed);
         let is_news = |view: &View| tried > 0 && view.generation > tried;
@@ -74,12 +74,12 @@ impl Sentinels {
             let mut view = self.view.subscribe();
             let is_over = |view: &View| is_news(view) || view.all_ended(since);
             let any = view.wait_for(|view| is_over(view) || view.answers(since) > 0);
-            // The time that a question takes at most.
+            // The longest time that a question takes.
             let limit = context.connect_timeout + context.budget.largest();
             drop(timeout(limit, any).await);
             let enough = self.all.len() / 2;
             let most = view.wait_for(|view| is_over(view) || view.answers(since) > enough);
-            // Callers wait for the connection, and not much longer.
+            // Callers are waiting for the connection, so this wait must be short.
             drop(timeout(context.budget() / 4, most).await);
         }
         let view = self.view.borrow();
@@ -89,7 +89,7 @@ impl Sentinels {
         Ok((server.map_err(|_| Fault::Protocol)?, view.generation))
     }
 
-    /// Asks again and again until there is another primary than that of a generation. Returns the new
+    /// Asks the Sentinels repeatedly until the primary of a generation is replaced. Returns the new
     /// generation number.
     pub(super) async fn wait_for_next(&self, known: u64, context: &Arc<ClientContext>) -> u64 {
         let rest = longest_rest(context.pulse);
@@ -103,7 +103,7 @@ impl Sentinels {
         }
     }
 
-    /// Asks every Sentinel that is not being asked, and was not asked within a time.
+    /// Asks the Sentinels, except those that are being asked, or were asked less than `within` ago.
     fn ask(&self, context: &Arc<ClientContext>, within: Duration) {
         let mut questions = self.questions();
         for (index, question) in questions.iter_mut().enumerate() {

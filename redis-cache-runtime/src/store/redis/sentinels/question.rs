@@ -15,7 +15,7 @@ use crate::store::redis::server::{Opened, Server};
 
 pub(super) struct Sentinel {
     server: Server,
-    /// The connection, while no question is under way. A question without an answer loses it.
+    /// The connection, while no question is pending. A question that is not answered closes it.
     connection: Mutex<Option<Opened>>,
 }
 
@@ -38,8 +38,8 @@ impl Sentinel {
             Some(opened) => opened,
             None => self.server.connect(context, None).await?,
         };
-        // The epoch comes first. If the Sentinel hears of a failover between the replies, the epoch is
-        // too low, which the next answer corrects.
+        // The epoch is asked for first. If the Sentinel learns of a failover between the two replies, the
+        // epoch is too low until the next answer.
         let mut question = Pipeline::with_capacity(2);
         for name in ["MASTER", "GET-MASTER-ADDR-BY-NAME"] {
             question.cmd("SENTINEL").arg(name).arg(master);
@@ -61,7 +61,7 @@ impl Sentinel {
         })
     }
 
-    /// Locks the connection. There is no critical section in which it could become inconsistent.
+    /// Locks the connection. A panic in a critical section leaves it consistent.
     fn connection(&self) -> MutexGuard<'_, Option<Opened>> {
         self.connection
             .lock()

@@ -1,6 +1,6 @@
-//! The conclusion from the answers of the Sentinels.
+//! The primary that follows from the answers of the Sentinels.
 //!
-//! Each Sentinel also tells the epoch of the last failover that it has heard of. An answer with a lower
+//! Each answer contains the epoch of the last failover that the Sentinel knows. An answer with a lower
 //! epoch than that of the known primary is out of date.
 
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::observe::fault::Fault;
 use crate::settings::Endpoint;
 
-/// The time after which a primary that no Sentinel names is given up. Sentinels tell each other of a
-/// failover every two seconds.
+/// The time after which a primary that no Sentinel names is given up. Sentinels inform each other of
+/// failovers every two seconds.
 const UNCONFIRMED: Duration = Duration::from_secs(10);
 
 /// A primary, as a Sentinel names it.
@@ -52,7 +52,7 @@ impl View {
         self.primary.as_ref().map(|primary| &primary.endpoint)
     }
 
-    /// Returns whether every Sentinel has answered, or failed to, since a time.
+    /// Returns whether every Sentinel has answered, or has failed to answer, since a time.
     pub(super) fn all_ended(&self, since: Instant) -> bool {
         let mut answers = self.answers.iter();
         answers.all(|answer| answer.as_ref().is_some_and(|it| it.ended >= since))
@@ -72,7 +72,7 @@ impl View {
         faults.fold(Fault::Unreachable, Fault::or_more_telling)
     }
 
-    /// Takes over the answer of a Sentinel.
+    /// Records the answer of a Sentinel, and replaces the primary if the answer names a newer one.
     pub(super) fn take_over(&mut self, sentinel: usize, named: Result<Primary, Fault>) {
         if let Ok(named) = &named {
             match &mut self.primary {
@@ -90,8 +90,8 @@ impl View {
         self.check_confirmed();
     }
 
-    /// Replaces a primary that no Sentinel has named for a while, although their epochs are not newer: the
-    /// Sentinels were configured anew, so that their epochs began again.
+    /// Replaces a primary that no Sentinel has named for a while, even if the epochs in the answers are
+    /// not newer: the Sentinels were reset, so that their epochs began again.
     fn check_confirmed(&mut self) {
         let answers = self.answers.iter().flatten();
         let named: Vec<_> = answers.filter_map(|it| it.named.as_ref().ok()).collect();
