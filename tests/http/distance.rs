@@ -40,7 +40,9 @@ async fn start(settings: Settings) -> (Client, Cache) {
 async fn start_proxies(upstreams: &[SocketAddrV4]) -> Vec<Proxy> {
     let start = |upstream: &SocketAddrV4| Proxy::start((*upstream).into());
     let proxies = join_all(upstreams.iter().map(start)).await;
-    proxies.iter().for_each(|proxy| proxy.delay(DELAY));
+    for proxy in &proxies {
+        proxy.delay(DELAY);
+    }
     proxies
 }
 
@@ -75,9 +77,9 @@ fn shows_the_distance(cache: &Cache) {
 fn ask<T: FromRedisValue>(connection: &mut redis::Connection, command: &str) -> T {
     let mut words = command.split(' ');
     let mut asked = redis::cmd(words.next().unwrap());
-    words.for_each(|word| {
+    for word in words {
         asked.arg(word);
-    });
+    }
     asked.query(connection).unwrap()
 }
 

@@ -1,6 +1,9 @@
 //! A stale response is served when the handler takes too long, and the run goes on.
 
+use std::time::Duration;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -30,10 +33,24 @@ async fn patient(State(app): State<App>) -> Response {
     app.run().await
 }
 
+/// A time that no clock reaches.
+#[cached(ttl = "100ms", stale_if_error = "1h", stale_if_slow = Duration::MAX)]
+async fn never(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+/// A stream, whose length nobody knows.
+#[cached(ttl = "100ms", stale_if_error = "1h", stale_if_slow = "50ms")]
+async fn stream(State(app): State<App>) -> Body {
+    Body::from_stream(app.run().await.into_body().into_data_stream())
+}
+
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(read).delete(evict))
         .route("/at-once", get(at_once))
+        .route("/never", get(never))
+        .route("/stream", get(stream))
         .route("/patient", get(patient).delete(evict))
         .with_state(app)
 }
@@ -63,6 +80,8 @@ on_every_store!(
     a_fast_handler_is_awaited,
     a_client_that_refuses_stale_responses_waits,
     zero_is_at_once,
+    a_time_that_is_too_long_is_no_limit,
+    a_stream_is_stored_by_the_run_that_goes_on,
 );
 
 async fn every_request_waits_for_its_own_time_only(store: Store) {
@@ -167,6 +186,21 @@ async fn zero_is_at_once(store: Store) {
     }
     gate.open();
     assert_ne!(stored(&client, "/at-once").await, "run 0");
+}
+
+async fn a_time_that_is_too_long_is_no_limit(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    store_stale(&client, "/never").await;
+    assert_eq!(asked(&client, "/never").await, answer("MISS", "run 1"));
+}
+
+async fn a_stream_is_stored_by_the_run_that_goes_on(store: Store) {
+    let gate = Gate::new();
+    let (client, _) = start(store.cache(), &gate).await;
+    store_stale(&client, "/stream").await;
+    assert_eq!(asked(&client, "/stream").await, answer("STALE", "run 0"));
+    gate.open();
+    assert_ne!(stored(&client, "/stream").await, "run 0");
 }
 
 #[tokio::test]

@@ -117,6 +117,11 @@ impl Background {
         DETACHED.try_with(|()| ()).is_ok()
     }
 
+    /// Returns whether one more run may go on in the background to refresh a stale response.
+    pub(crate) fn may_refresh(&self) -> bool {
+        self.refreshes.available_permits() > 0
+    }
+
     /// Runs a handler to refresh a stale response, for `limit` at most.
     pub(crate) fn refresh(&self, run: impl Future<Output = ()> + Send + 'static, limit: Duration) {
         self.run_one_of(&self.refreshes, run, limit, TraceContext::current());

@@ -83,8 +83,10 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) enum Landing {
     Stored(Entry),
-    /// The follower may not use the response, or there is none: it looks the address up again.
+    /// The follower may not use the response: it looks the address up again.
     LookUpAgain,
+    /// The leader has gone before the end of the run: the follower looks the address up again.
+    Abandoned,
     /// The run failed, its response cannot be shared, or the deadline has passed.
     Failed,
 }
@@ -98,7 +100,8 @@ impl Progress {
             Phase::Failed => Some(Landing::Failed),
             Phase::Superseded if is_confirmed => None,
             Phase::Landed(entry) if is_confirmed => Some(Landing::Stored(entry.clone())),
-            Phase::Abandoned | Phase::Superseded | Phase::Landed(_) => Some(Landing::LookUpAgain),
+            Phase::Abandoned => Some(Landing::Abandoned),
+            Phase::Superseded | Phase::Landed(_) => Some(Landing::LookUpAgain),
         }
     }
 }

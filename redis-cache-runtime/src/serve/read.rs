@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use super::explain::explain;
@@ -86,6 +87,7 @@ fn look_up(engine: Engine, mut request: ReadRequest, selected: Selected) -> Look
             Err(start) => begun = Some(start),
         }
     }
+    request.begin_to_wait();
     Lookup::Waiting(Box::pin(async move {
         let at = addressing.complete(&request.head).await;
         let mut search = Search::new(&engine, at, &request);
@@ -275,8 +277,7 @@ impl Step for Read {
             }
             RunKind::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
-                let is_shared = matches!(destination, Destination::Followers(_));
-                if request.may_be_slow() && !is_shared {
+                if request.may_be_slow() {
                     let run =
                         run_until_slow(engine, request, groups, planned, destination, handler);
                     return Box::pin(run);
@@ -293,7 +294,8 @@ impl Step for Read {
                 let limit = engine.lease_ttl();
                 let refresh = async move {
                     let destination = Destination::Store(fill);
-                    drop(run_or_reuse(&engine, &request, planned, destination, handler).await);
+                    let fresh = run_or_reuse(&engine, &request, planned, destination, handler);
+                    drain(fresh.await.response).await;
                 };
                 detached_by.background().refresh(refresh, limit);
                 Box::pin(ready(stale))
@@ -384,21 +386,34 @@ async fn run_until_slow(
 ) -> Response {
     let at = planned.at.clone();
     let is_stored = matches!(destination, Destination::Store(_));
+    let is_awaited = !matches!(destination, Destination::Nowhere);
     let (runs_on, runs_for) = (engine.clone(), request.clone());
     let run = async move { run_or_reuse(&runs_on, &runs_for, planned, destination, handler).await };
-    let run: BoxFuture<'static, Reply> = if is_stored {
-        Box::pin(Detachable::new(engine.clone(), run))
-    } else {
-        Box::pin(run)
-    };
+    let mut run = Detachable::new(engine.clone(), run).goes_on_if(is_stored);
     let reply = match &at {
-        Some(at) => request.unless_slow(&engine, at, run).await,
-        None => Ok(run.await),
+        Some(at) => request.unless_slow(&engine, at, &mut run).await,
+        None => Ok((&mut run).await),
     };
-    match reply {
-        Ok(reply) => reply.finish(&engine, request.route.name(), groups),
-        Err(stale) => finish_stale(&engine, &request, stale, groups),
-    }
+    let background = engine.background();
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(stale) if !is_awaited => return finish_stale(&engine, &request, stale, groups),
+        Err(stale) if background.may_refresh() => {
+            if let Some(rest) = run.into_rest() {
+                let rest = async move { drain(rest.await.response).await };
+                background.refresh(rest, engine.lease_ttl());
+            }
+            return finish_stale(&engine, &request, stale, groups);
+        }
+        Err(_) => run.await,
+    };
+    reply.finish(&engine, request.route.name(), groups)
+}
+
+/// Reads the body of a response that nobody receives, so that its copy is stored.
+async fn drain(response: Response) {
+    let mut body = response.into_body().into_data_stream();
+    while let Some(Ok(_)) = body.next().await {}
 }
 
 /// Runs the handler. If the handler fails and the route allows it, reuses a stored response.

@@ -32,6 +32,8 @@ pub trait Step: Send + 'static {
 /// a panic propagates as usual.
 pub(super) struct Detachable<T: 'static> {
     run: Option<BoxFuture<'static, T>>,
+    /// Unset if the run ends when it is dropped.
+    goes_on: bool,
     engine: Engine,
     trace: TraceContext,
 }
@@ -40,9 +42,21 @@ impl<T> Detachable<T> {
     pub(super) fn new(engine: Engine, run: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             run: Some(Box::pin(run)),
+            goes_on: true,
             engine,
             trace: TraceContext::current(),
         }
+    }
+
+    /// Sets whether the run goes on if it is dropped before its end.
+    pub(super) fn goes_on_if(mut self, goes_on: bool) -> Self {
+        self.goes_on = goes_on;
+        self
+    }
+
+    /// Returns the rest of the run; `None`: it has ended.
+    pub(super) fn into_rest(mut self) -> Option<BoxFuture<'static, T>> {
+        self.run.take()
     }
 }
 
@@ -65,7 +79,7 @@ impl<T> Future for Detachable<T> {
 impl<T> Drop for Detachable<T> {
     fn drop(&mut self) {
         let Some(run) = self.run.take() else { return };
-        if Background::is_detached() {
+        if !self.goes_on || Background::is_detached() {
             return;
         }
         let rest = async move { drop(run.await) };

@@ -88,16 +88,21 @@ impl Sought for ReadRequest {
 }
 
 impl ReadRequest {
-    /// Creates the read of a request that has arrived just now.
     pub(super) fn new(route: &'static Route, head: RequestHead) -> Self {
-        let patience = route.patience().filter(|patience| !patience.is_zero());
-        // Without a Tokio runtime, there is no timer.
-        let patience = patience.filter(|_| Handle::try_current().is_ok());
+        let slow_from = None;
         Self {
             route,
             head,
-            slow_from: patience.map(|patience| Instant::now() + patience),
+            slow_from,
         }
+    }
+
+    /// Starts the time for which the request waits before a stale response is served.
+    pub(super) fn begin_to_wait(&mut self) {
+        let patience = self.route.patience().filter(|patience| !patience.is_zero());
+        // Without a Tokio runtime, there is no timer.
+        let patience = patience.filter(|_| Handle::try_current().is_ok());
+        self.slow_from = patience.and_then(|patience| Instant::now().checked_add(patience));
     }
 
     /// Awaits `work`. If it takes too long and there is a stale response to serve, drops `work` and

@@ -45,7 +45,8 @@ impl<S: Sought> Search<'_, S> {
             return self.alone().await;
         }
         let deadline = Instant::now() + self.engine.lease_ttl();
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < MAX_ATTEMPTS {
             let follower = match follower.take() {
                 Some(follower) => follower,
                 None => match self.engine.flights().lead_or_join(self.at) {
@@ -60,7 +61,10 @@ impl<S: Sought> Search<'_, S> {
                     return self.answer_with(&entry);
                 }
                 Landing::Failed => return self.without_leader().await,
-                Landing::LookUpAgain => {}
+                Landing::LookUpAgain => attempts += 1,
+                // Leaders may give up one after the other, as soon as they may serve a stale response.
+                Landing::Abandoned if Instant::now() < deadline => {}
+                Landing::Abandoned => attempts = MAX_ATTEMPTS,
             }
             let found = self.engine.client().lookup(self.at, false).await;
             match self.judge(found) {
