@@ -35,7 +35,7 @@ use Syntax::{List, Value, Word, WordOrList};
 
 /// The options, in the order in which messages list them. The structs in `parse` have a field for each
 /// option.
-const OPTIONS: [OptionRow; 24] = [
+const OPTIONS: [OptionRow; 25] = [
     row("name", Value("name = \"get_product\""), &[Cached]),
     row("ttl", Value("ttl = 300"), &[Cached]),
     row(
@@ -48,6 +48,7 @@ const OPTIONS: [OptionRow; 24] = [
     row("vary_by", List("vary_by(user.id)"), &[Cached, CachePut]),
     row("jitter", Value("jitter = \"10%\""), &[Cached]),
     row("max_age", Value("max_age = 60"), &[Cached]),
+    row("cdn_max_age", Value("cdn_max_age = \"1h\""), &[Cached]),
     row(
         "stale_while_revalidate",
         Value("stale_while_revalidate = 60"),

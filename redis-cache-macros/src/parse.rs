@@ -23,6 +23,7 @@ pub(crate) struct CachedArgs {
     pub(crate) ignore: Option<Exprs>,
     pub(crate) jitter: Option<SpannedValue<Percentage>>,
     pub(crate) max_age: Option<SpannedValue<ExprValue>>,
+    pub(crate) cdn_max_age: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_while_revalidate: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_if_error: Option<SpannedValue<ExprValue>>,
     pub(crate) stale_if_slow: Option<SpannedValue<ExprValue>>,

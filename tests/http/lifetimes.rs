@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{AppendHeaders, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use axum_redis_cache::{cache_evict, cache_put, cached};
 use test_support::Reply;
 
@@ -69,6 +69,25 @@ async fn with_jitter_of_a_second(State(app): State<App>) -> Response {
     app.run().await
 }
 
+#[cached(ttl = 300, max_age = 10, cdn_max_age = 60, query)]
+async fn for_cdns(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 20, no_store, cdn_max_age = "1h")]
+async fn for_cdns_alone(State(app): State<App>) -> Response {
+    app.run().await
+}
+
+#[cached(ttl = 300, cdn_max_age = 60, vary_by(user.0))]
+async fn for_one_user(Extension(user): Extension<User>, State(app): State<App>) -> Response {
+    let _ = user;
+    app.run().await
+}
+
+#[derive(Clone)]
+struct User(u32);
+
 const SHORT: Duration = Duration::from_secs(5);
 
 #[cached(ttl = 30, status(200, 404 = "10s", 410 = SHORT, 301 = 0))]
@@ -95,6 +114,9 @@ fn router(app: App) -> Router {
         .route("/private", get(private))
         .route("/public", get(public))
         .route("/no-store", get(no_store))
+        .route("/cdn", get(for_cdns))
+        .route("/cdn-alone", get(for_cdns_alone))
+        .route("/user", get(for_one_user).layer(Extension(User(7))))
         .route("/jitter", get(with_jitter))
         .route("/second", get(with_jitter_of_a_second))
         .route(
@@ -110,6 +132,8 @@ on_every_store!(
     a_route_without_ttl_takes_the_default,
     a_route_can_tell_clients_something_else,
     a_handler_can_set_the_lifetime,
+    cdns_have_a_lifetime_of_their_own,
+    the_lifetime_that_a_handler_sets_for_cdns_counts,
     entries_that_are_stored_together_expire_apart,
     a_short_lifetime_with_jitter_is_never_said_to_be_over,
     statuses_have_lifetimes_of_their_own,
@@ -310,4 +334,48 @@ async fn writes_replace_and_evict_what_was_not_found(store: Store) {
     let hit = client.get("/status/8").await;
     assert_eq!((hit.outcome(), hit.text()), ("HIT", "written"));
     assert!(tells_what_is_left(&hit, "max-age=30"), "{hit:?}");
+}
+
+async fn cdns_have_a_lifetime_of_their_own(store: Store) {
+    let client = serve(router(App::counting(store.cache()))).await;
+    for (path, for_clients, for_cdns) in [
+        ("/cdn", "max-age=10", Some("max-age=60")),
+        ("/cdn-alone", "no-store", Some("max-age=20")),
+        ("/user", "private, max-age=300", None),
+    ] {
+        for outcome in ["MISS", "HIT"] {
+            let reply = client.get(path).await;
+            assert_eq!(reply.outcome(), outcome);
+            assert!(tells_what_is_left(&reply, for_clients), "{reply:?}");
+            let seconds = |field: &str| field.strip_prefix("max-age=")?.parse::<u64>().ok();
+            let told = reply.field("cdn-cache-control").and_then(seconds);
+            let new = for_cdns.and_then(seconds);
+            assert_eq!(told.is_some(), new.is_some(), "{reply:?}");
+            assert!(
+                told <= new && new.unwrap_or(0) - told.unwrap_or(0) <= 5,
+                "{reply:?}"
+            );
+        }
+    }
+    let etag = client.get("/cdn").await.field("etag").unwrap().to_owned();
+    let current = client.get_with("/cdn", &[("if-none-match", &etag)]).await;
+    assert_eq!(current.status.as_u16(), 304);
+    assert!(current.field("cdn-cache-control").is_some());
+}
+
+async fn the_lifetime_that_a_handler_sets_for_cdns_counts(store: Store) {
+    let app = App::new(store.cache(), |_| async {
+        (AppendHeaders([("cdn-cache-control", "max-age=7")]), "text")
+    });
+    let client = serve(router(app)).await;
+    for outcome in ["MISS", "HIT"] {
+        let reply = client.get("/cdn").await;
+        assert_eq!(reply.outcome(), outcome);
+        let told = reply.field("cdn-cache-control").unwrap();
+        assert!(
+            ["max-age=7", "max-age=6", "max-age=5"].contains(&told),
+            "{told}"
+        );
+        assert_eq!(reply.headers.get_all("cdn-cache-control").iter().count(), 1);
+    }
 }

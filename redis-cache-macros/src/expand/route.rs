@@ -29,6 +29,7 @@ pub(super) fn declared(
     let durations = [
         ("ttl", &cached.ttl),
         ("max_age", &cached.max_age),
+        ("cdn_max_age", &cached.cdn_max_age),
         ("stale_while_revalidate", &cached.stale_while_revalidate),
         ("stale_if_error", &cached.stale_if_error),
         ("stale_if_slow", &cached.stale_if_slow),

@@ -27,6 +27,7 @@ pub(crate) struct Cached {
     /// The largest reduction of a lifetime, in percent.
     pub(crate) jitter: Option<u8>,
     pub(crate) max_age: Option<DeclaredDuration>,
+    pub(crate) cdn_max_age: Option<DeclaredDuration>,
     pub(crate) stale_while_revalidate: Option<DeclaredDuration>,
     pub(crate) stale_if_error: Option<DeclaredDuration>,
     pub(crate) stale_if_slow: Option<DeclaredDuration>,
@@ -77,6 +78,7 @@ impl Cached {
             lower(expr.map(|expr| expr.into_inner().0), zero)
         };
         let max_age = spanned(args.max_age, "");
+        let cdn_max_age = spanned(args.cdn_max_age, "");
         let stale_while_revalidate = spanned(args.stale_while_revalidate, NO_WINDOW);
         let stale_if_error = spanned(args.stale_if_error, NO_WINDOW);
         let stale_if_slow = spanned(args.stale_if_slow, AT_ONCE);
@@ -114,6 +116,7 @@ impl Cached {
             ttl,
             jitter: args.jitter.map(|jitter| jitter.into_inner().0),
             max_age,
+            cdn_max_age,
             stale_while_revalidate,
             stale_if_error,
             stale_if_slow,
@@ -303,6 +306,15 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
                 errors.push(Error::custom(message).with_span(&span));
             }
         }
+    }
+    if let Some(cdn_max_age) = args
+        .cdn_max_age
+        .as_ref()
+        .filter(|_| args.private.is_present())
+    {
+        let message = "with `private`, no CDN may store the response, so `cdn_max_age` has no effect: \
+                       remove one";
+        errors.push(Error::custom(message).with_span(&cdn_max_age.span()));
     }
     if let (Some(slow), None) = (&args.stale_if_slow, &args.stale_if_error) {
         let message = "`stale_if_slow` needs `stale_if_error`, which says for how long a stale response \

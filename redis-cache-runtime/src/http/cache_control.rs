@@ -13,6 +13,8 @@ use super::freshness::{Freshness, Grant, StaleWindows};
 #[derive(Clone, Debug)]
 pub(crate) struct ClientPolicy {
     pub(crate) max_age: Option<Declared>,
+    /// The largest `max-age` for CDNs.
+    pub(crate) cdn_max_age: Option<Declared>,
     pub(crate) no_store: bool,
     /// `public` or `private`.
     pub(crate) visibility: Option<&'static str>,
@@ -42,6 +44,7 @@ impl Declared {
 impl ClientPolicy {
     pub(crate) const NONE: Self = Self {
         max_age: None,
+        cdn_max_age: None,
         no_store: false,
         visibility: None,
         stale_while_revalidate: None,
@@ -78,11 +81,7 @@ impl ClientPolicy {
 ///
 /// Seconds are rounded down, so that nothing is promised for longer than it lasts. In its last second
 /// a response says `no-cache`.
-pub(crate) fn cache_control(
-    policy: &ClientPolicy,
-    grant: &Grant,
-    freshness: Freshness,
-) -> HeaderValue {
+fn cache_control(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -> HeaderValue {
     if policy.no_store {
         return HeaderValue::from_static("no-store");
     }
@@ -115,6 +114,37 @@ pub(crate) fn cache_control(
     }
     // Everything in it came from fields, or is ASCII.
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
+}
+
+/// What clients and CDNs are told of the lifetime of a response.
+pub(crate) struct Told {
+    pub(crate) cache_control: HeaderValue,
+    /// `CDN-Cache-Control` (RFC 9213), unless the response has one of the handler's own.
+    pub(crate) cdn_cache_control: Option<HeaderValue>,
+}
+
+impl Told {
+    pub(crate) fn of(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -> Self {
+        Self {
+            cache_control: cache_control(policy, grant, freshness),
+            cdn_cache_control: cdn_cache_control(policy, freshness),
+        }
+    }
+}
+
+/// Returns the `CDN-Cache-Control` of a response. `None`: the route declares nothing for CDNs, or the
+/// response is for one user.
+fn cdn_cache_control(policy: &ClientPolicy, freshness: Freshness) -> Option<HeaderValue> {
+    let declared = policy.cdn_max_age?.get();
+    if policy.visibility == Some("private") {
+        return None;
+    }
+    let left = freshness.remaining().unwrap_or(declared).min(declared);
+    Some(if left < Duration::from_secs(1) {
+        HeaderValue::from_static("no-cache")
+    } else {
+        max_age(left)
+    })
 }
 
 /// Returns a `Cache-Control` of `max-age` alone, which most responses have.

@@ -32,6 +32,9 @@ pub const X_REDIS_CACHE: HeaderName = HeaderName::from_static("x-redis-cache");
 /// The field that shows how caches handled the request (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// The field with the lifetime of a response for CDNs (RFC 9213 §3.1).
+pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
 /// The groups that a response belongs to (RFC 9875 §2).
 pub(crate) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 

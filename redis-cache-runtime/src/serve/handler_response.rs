@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::body::{Captured, Tee, capture};
-use super::reply::{Reply, complete, fresh_cache_control, pass_on};
+use super::reply::{Reply, complete, pass_on, told_of_fresh};
 use super::route::Route;
 use super::store_response::{content_length, store, stored_head, take_age};
 use super::stored::ReadRequest;
@@ -100,7 +100,7 @@ async fn respond_whole(
     destination: Destination,
     mut status: CacheStatus,
 ) -> Reply {
-    let cache_control = fresh_cache_control(request.route, &grant);
+    let told = told_of_fresh(request.route, &grant);
     let head = stored_head(request.route, &parts, grant);
     match destination {
         Destination::Nowhere => {}
@@ -116,7 +116,7 @@ async fn respond_whole(
     let length = u64::try_from(body.len()).ok();
     let mut response = Response::from_parts(parts, Body::from(body));
     let fields = request.head.fields.as_deref();
-    complete(&mut response, length, fields, cache_control);
+    complete(&mut response, length, fields, told);
     Reply { response, status }
 }
 
@@ -130,13 +130,13 @@ async fn stream(
     grant: Grant,
     destination: Destination,
 ) -> Response {
-    let cache_control = fresh_cache_control(request.route, &grant);
+    let told = told_of_fresh(request.route, &grant);
     let head = stored_head(request.route, &parts, grant);
     let mut response = Response::from_parts(parts, Body::empty());
     // The server reads no more of a body than its length.
     let length = content_length(response.headers()).or(body.size_hint().exact());
     let fields = request.head.fields.as_deref();
-    complete(&mut response, length, fields, cache_control);
+    complete(&mut response, length, fields, told);
     let fill = match destination {
         Destination::Nowhere => None,
         Destination::Followers(turn) => {

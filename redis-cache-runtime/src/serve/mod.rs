@@ -6,6 +6,7 @@ mod explain;
 pub(crate) mod explanation;
 mod handler_response;
 pub(crate) mod read;
+mod read_run;
 mod reply;
 pub(crate) mod request;
 pub(crate) mod response_parts;

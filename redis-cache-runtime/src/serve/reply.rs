@@ -10,12 +10,12 @@ use super::route::Route;
 use super::stored::StoredResponse;
 use crate::engine::Engine;
 use crate::engine::client::Evicted;
-use crate::http::cache_control::cache_control;
+use crate::http::cache_control::Told;
 use crate::http::cache_status::{CacheStatus, Outcome};
 use crate::http::conditional::is_not_modified;
 use crate::http::fields::{
-    CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CACHE_STATUS, X_REDIS_CACHE, add_vary,
-    retain_for_not_modified,
+    CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CACHE_STATUS, CDN_CACHE_CONTROL, X_REDIS_CACHE,
+    add_vary, retain_for_not_modified,
 };
 use crate::http::freshness::{Freshness, Grant};
 use crate::http::structured::list_of_strings;
@@ -42,7 +42,7 @@ impl Reply {
             freshness,
         } = stored;
         let status = CacheStatus::reused(freshness, head.status);
-        let cache_control = cache_control(&route.client, &head.grant, freshness);
+        let told = Told::of(&route.client, &head.grant, freshness);
         let length = u64::try_from(body.len()).ok();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = head.status;
@@ -55,7 +55,7 @@ impl Reply {
         // client then gets the full response.
         let grants_time = freshness.remaining().is_none_or(|left| left.as_secs() > 0);
         let request = request.filter(|_| grants_time);
-        complete(&mut response, length, request, cache_control);
+        complete(&mut response, length, request, told);
         Self { response, status }
     }
 
@@ -153,10 +153,14 @@ pub(super) fn complete(
     response: &mut Response,
     length: Option<u64>,
     request: Option<&RequestFields>,
-    cache_control: HeaderValue,
+    told: Told,
 ) {
     let fields = response.headers_mut();
-    fields.insert(header::CACHE_CONTROL, cache_control);
+    fields.insert(header::CACHE_CONTROL, told.cache_control);
+    if let Some(cdn_cache_control) = told.cdn_cache_control {
+        // The handler's own field counts.
+        fields.entry(CDN_CACHE_CONTROL).or_insert(cdn_cache_control);
+    }
     let (status, fields) = (response.status(), response.headers());
     let Some(request) = request.filter(|it| is_not_modified(&it.map, status, fields)) else {
         return;
@@ -171,9 +175,9 @@ pub(super) fn complete(
     }
 }
 
-/// Returns the `Cache-Control` of a response that was made just now.
-pub(super) fn fresh_cache_control(route: &Route, grant: &Grant) -> HeaderValue {
-    cache_control(&route.client, grant, Freshness::new(grant.lifetime))
+/// Returns what is told of a response that was made just now.
+pub(super) fn told_of_fresh(route: &Route, grant: &Grant) -> Told {
+    Told::of(&route.client, grant, Freshness::new(grant.lifetime))
 }
 
 /// Completes a response that is not stored. The restrictions of the route for clients apply to this

@@ -62,6 +62,11 @@ macro_rules! handler {
 
 handler!(made_by_a_macro, "1h");
 
+#[cached(ttl = 300, max_age = 10, cdn_max_age = "1m")]
+async fn for_cdns() -> &'static str {
+    "text"
+}
+
 #[cached(query("page"), ignore(query))]
 async fn list<T: serde::de::DeserializeOwned + Send + 'static>(query: Query<T>) -> &'static str {
     drop(query);
@@ -112,6 +117,7 @@ fn main() {
         .route("/", get(list::<Vec<(String, String)>>))
         .route("/generic", get(read_by_a_generic_type::<Vec<(String, String)>>))
         .route("/macro", get(made_by_a_macro))
+        .route("/cdn", get(for_cdns))
         .route("/page", get(page))
         .route("/part/{id}/{name}", get(part));
 }

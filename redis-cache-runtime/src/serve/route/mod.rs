@@ -198,6 +198,13 @@ impl Route {
         self
     }
 
+    /// Sets the largest `max-age` for CDNs.
+    #[must_use]
+    pub const fn cdn_max_age(mut self, max_age: Declared) -> Self {
+        self.client.cdn_max_age = Some(max_age);
+        self
+    }
+
     /// Adds `private` to `Cache-Control`: a response is for one user.
     #[must_use]
     pub const fn private(mut self) -> Self {
