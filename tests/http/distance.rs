@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use redis::FromRedisValue;
 use test_support::{Client, Proxy, RedisCluster, RedisSentinels, RedisServer, until};
 
+use crate::failover::of_sentinels;
 use crate::support::{App, Store, serve, stored};
 
 const DELAY: Duration = Duration::from_millis(200);
@@ -133,9 +134,7 @@ async fn sentinels_that_are_far_away_and_the_primary_that_they_name() {
     }
     let sentinels = start_proxies(&redis.sentinel_addresses()).await;
     let sentinels = sentinels.iter().map(|it| it.address().to_string());
-    let settings = Settings::default().sentinel(true);
-    let settings = settings.sentinel_master_name(name).unwrap();
-    let settings = settings.sentinel_nodes(sentinels).unwrap();
+    let settings = of_sentinels(&redis).sentinel_nodes(sentinels).unwrap();
     let (client, cache) = start(settings).await;
     is_used(&client, "/items/1").await;
     shows_the_distance(&cache);
@@ -146,9 +145,7 @@ async fn a_failover_is_noticed_through_sentinels_that_are_far_away() {
     let redis = RedisSentinels::start();
     let sentinels = start_proxies(&redis.sentinel_addresses()).await;
     let sentinels = sentinels.iter().map(|it| it.address().to_string());
-    let settings = Settings::default().sentinel(true);
-    let settings = settings.sentinel_master_name(redis.master_name()).unwrap();
-    let settings = settings.sentinel_nodes(sentinels).unwrap();
+    let settings = of_sentinels(&redis).sentinel_nodes(sentinels).unwrap();
     let (client, _) = start(settings).await;
     is_used(&client, "/items/1").await;
     let before = redis.primary();

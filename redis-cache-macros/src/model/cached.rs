@@ -279,7 +279,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
                        remove one";
         errors.push(Error::custom(message).with_span(&query.span()));
     }
-    let windows = [
+    let of_use_with_expiry = [
         (
             "stale_while_revalidate",
             args.stale_while_revalidate.as_ref().map(SpannedValue::span),
@@ -298,7 +298,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
     let mut lifetimes = statuses.filter_map(|status| status.lifetime.as_ref());
     let has_lifetime = lifetimes.any(|lifetime| !is_zero(lifetime));
     if args.ttl.as_ref().is_some_and(|ttl| is_zero(&ttl.0)) && !has_lifetime {
-        for (name, span) in windows {
+        for (name, span) in of_use_with_expiry {
             if let Some(span) = span {
                 let message = format!(
                     "with `ttl = 0` a response never becomes stale, so `{name}` has no effect: remove one"
@@ -307,11 +307,7 @@ fn contradictions(args: &CachedArgs, errors: &mut Accumulator) {
             }
         }
     }
-    if let Some(cdn_max_age) = args
-        .cdn_max_age
-        .as_ref()
-        .filter(|_| args.private.is_present())
-    {
+    if let (Some(cdn_max_age), true) = (&args.cdn_max_age, args.private.is_present()) {
         let message = "with `private`, no CDN may store the response, so `cdn_max_age` has no effect: \
                        remove one";
         errors.push(Error::custom(message).with_span(&cdn_max_age.span()));

@@ -116,7 +116,7 @@ fn cache_control(policy: &ClientPolicy, grant: &Grant, freshness: Freshness) -> 
     HeaderValue::from_bytes(&list.text).unwrap_or(const { HeaderValue::from_static("no-cache") })
 }
 
-/// What clients and CDNs are told of the lifetime of a response.
+/// The fields that tell clients and CDNs the lifetime of a response.
 pub(crate) struct Told {
     pub(crate) cache_control: HeaderValue,
     /// `CDN-Cache-Control` (RFC 9213), unless the response has one of the handler's own.

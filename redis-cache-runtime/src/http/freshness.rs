@@ -153,8 +153,7 @@ impl Freshness {
         grant: &Grant,
         windows: StaleWindows,
     ) -> Reuse {
-        let refused = request.is_some_and(|request| self.is_refused(request));
-        if refused {
+        if self.is_refused(request) {
             Reuse::No
         } else if self.is_fresh() {
             Reuse::Fresh
@@ -173,7 +172,10 @@ impl Freshness {
     }
 
     /// Returns whether the request asks for a fresher response.
-    fn is_refused(self, request: &RequestDirectives) -> bool {
+    fn is_refused(self, request: Option<&RequestDirectives>) -> bool {
+        let Some(request) = request else {
+            return false;
+        };
         // A client that sends `max-age=0` wants the response generated anew.
         let is_too_old = |max: Duration| self.age > max || max.is_zero();
         let ends_too_soon = |min: Duration| self.remaining().is_some_and(|left| left < min);
@@ -191,8 +193,7 @@ impl Freshness {
         grant: &Grant,
         windows: StaleWindows,
     ) -> bool {
-        let refused = request.is_some_and(|request| self.is_refused(request));
-        !refused && self.is_of_use_on_error(grant, windows)
+        !self.is_refused(request) && self.is_of_use_on_error(grant, windows)
     }
 
     /// Returns whether the response may be reused when the handler failed (RFC 5861 §4).

@@ -102,11 +102,7 @@ impl Step for Read {
             RunKind::Bypass(status, evictions) => {
                 let is_write = !evictions.is_empty();
                 let run = run_bypass(engine, request, groups, status, evictions, handler);
-                if is_write {
-                    Box::pin(Detachable::new(detached_by, run))
-                } else {
-                    Box::pin(run)
-                }
+                Box::pin(Detachable::new(detached_by, run).goes_on_if(is_write))
             }
             RunKind::Planned(planned, Plan::Run(destination)) => {
                 let is_stored = matches!(destination, Destination::Store(_));
@@ -116,11 +112,7 @@ impl Step for Read {
                     return Box::pin(run);
                 }
                 let run = run_planned(engine, request, groups, planned, destination, handler);
-                if is_stored {
-                    Box::pin(Detachable::new(detached_by, run))
-                } else {
-                    Box::pin(run)
-                }
+                Box::pin(Detachable::new(detached_by, run).goes_on_if(is_stored))
             }
             RunKind::Planned(planned, Plan::Refresh(fill, stale)) => {
                 let stale = finish_stale(&engine, &request, *stale, groups);
@@ -230,15 +222,14 @@ async fn run_until_slow(
     let background = engine.background();
     let reply = match reply {
         Ok(reply) => reply,
-        Err(stale) if !is_awaited => return finish_stale(&engine, &request, stale, groups),
-        Err(stale) if background.may_refresh() => {
-            if let Some(rest) = run.into_rest() {
+        Err(_) if is_awaited && !background.may_refresh() => run.await,
+        Err(stale) => {
+            if let Some(rest) = run.into_rest().filter(|_| is_awaited) {
                 let rest = async move { drain(rest.await.response).await };
                 background.refresh(rest, engine.lease_ttl());
             }
             return finish_stale(&engine, &request, stale, groups);
         }
-        Err(_) => run.await,
     };
     reply.finish(&engine, request.route.name(), groups)
 }

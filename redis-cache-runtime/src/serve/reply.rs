@@ -175,7 +175,7 @@ pub(super) fn complete(
     }
 }
 
-/// Returns what is told of a response that was made just now.
+/// Returns the lifetime fields of a response that was made just now.
 pub(super) fn told_of_fresh(route: &Route, grant: &Grant) -> Told {
     Told::of(&route.client, grant, Freshness::new(grant.lifetime))
 }

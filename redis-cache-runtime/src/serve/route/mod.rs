@@ -342,10 +342,10 @@ impl Route {
         response: &Response,
         engine: &Engine,
     ) -> Result<Grant, NotStorable> {
-        let is_ok = is_representation(response.status());
-        let status = is_ok.then(|| self.store.status(StatusCode::OK).copied());
-        let status = status.map(|it| it.unwrap_or(StorableStatus::new(200)));
-        self.check(status.as_ref(), response, engine)
+        const OK: StorableStatus = StorableStatus::new(200);
+        let ok = self.store.status(StatusCode::OK).unwrap_or(&OK);
+        let status = is_representation(response.status()).then_some(ok);
+        self.check(status, response, engine)
     }
 
     fn check(
