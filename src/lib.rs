@@ -76,7 +76,7 @@ pub use redis_cache_runtime::Redis;
 #[cfg(feature = "credentials-provider")]
 pub use redis_cache_runtime::{BasicAuth, StreamingCredentialsProvider};
 pub use redis_cache_runtime::{
-    Cache, CacheKey, CertReqs, ConnectionState, Determined, DoNotStore, Explanation,
+    Cache, CacheKey, CertReqs, ConnectionState, Determined, DoNotStore, Explanation, Groups,
     IdentifiesCaller, KeyPart, KeyWriter, LeaseState, NearCacheStatus, PingError, ReadsRequest,
     ServerStatus, Settings, SettingsError, Source, Status, StoredEntry, Ttl, UrlReader, Values,
     X_REDIS_CACHE,

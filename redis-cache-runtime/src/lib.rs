@@ -27,7 +27,7 @@ pub use observe::status::{ConnectionState, NearCacheStatus, ServerStatus, Status
 #[cfg(feature = "credentials-provider")]
 pub use redis::{BasicAuth, StreamingCredentialsProvider};
 pub use serve::explanation::{Explanation, LeaseState, StoredEntry};
-pub use serve::response_parts::DoNotStore;
+pub use serve::response_parts::{DoNotStore, Groups};
 pub use settings::{CertReqs, Settings, SettingsError};
 #[cfg(feature = "redis")]
 pub use store::Redis;

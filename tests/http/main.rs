@@ -32,6 +32,7 @@ mod put;
 mod races;
 mod read;
 mod references;
+mod response_groups;
 mod restarts;
 mod rights;
 mod seed;

@@ -13,9 +13,12 @@ use serde::de::DeserializeOwned;
 use super::Cache;
 use crate::engine::due_eviction::DueEviction;
 use crate::engine::{Engine, declared_groups};
-use crate::key::{self, Address, CacheKey, Group, Groups};
+use crate::key::{self, Address, CacheKey, Group};
 use crate::observe::Writes;
+use crate::serve::response_parts::Groups;
 use crate::serve::value;
+
+static NO_GROUPS: Groups = Groups::none();
 
 /// The largest number of keys that `get_many` or `set_many` handle at once.
 const AT_ONCE: usize = 64;
@@ -46,8 +49,8 @@ impl From<Duration> for Ttl {
 
 /// The values of a cache, in a group and with a freshness lifetime of their own.
 ///
-/// A value is anything that serde can write as JSON and read back. [`Cache`] has the same methods,
-/// for values in no group and with the default lifetime. [`Cache::group`] and [`Cache::ttl`] return
+/// A value is anything that serde can write as JSON and read back. [`Cache`] has most of the
+/// methods, for values in no group and with the default lifetime. [`Cache::group`] and [`Cache::ttl`] return
 /// this type:
 ///
 /// ```
@@ -167,9 +170,21 @@ impl Values {
     ///
     /// If the future is dropped before its end, the key is evicted.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
-        let json = value::encode(value, Writes::Through, &self.engine);
+        self.set_with_groups(key, value, &Groups::default()).await;
+    }
+
+    /// Does the same as [`set`](Self::set), for a value that is also in other groups. These groups are
+    /// not part of the key.
+    pub async fn set_with_groups<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        groups: &Groups,
+    ) {
+        let json = value::encode(value, groups, Writes::Through, &self.engine);
         let engine = self.engine.clone();
-        Box::pin(value::write(engine, self.address(key), self.lifetime, json)).await;
+        let at = self.address(key);
+        Box::pin(value::write(engine, at, self.lifetime, groups, json)).await;
     }
 
     /// Stores several values concurrently, each as [`set`](Self::set) does. If a key is repeated,
@@ -179,7 +194,7 @@ impl Values {
         pairs: impl IntoIterator<Item = (K, T)>,
     ) {
         let encoded = pairs.into_iter().map(|(key, value)| {
-            let json = value::encode(&value, Writes::Through, &self.engine);
+            let json = value::encode(&value, &NO_GROUPS, Writes::Through, &self.engine);
             (self.address(key.as_ref()), json)
         });
         write_all(self.engine.clone(), self.lifetime, encoded.collect()).await;
@@ -216,6 +231,42 @@ impl Values {
         value
     }
 
+    /// Does the same as [`get_or_insert_with`](Self::get_or_insert_with), for a function that also
+    /// returns the groups of the value, because only the value tells them. These groups are not part of
+    /// the key.
+    ///
+    /// ```
+    /// use axum_redis_cache::{Cache, Groups};
+    ///
+    /// # async fn best_sellers() -> Vec<u64> { vec![7, 8] }
+    /// async fn menu(cache: &Cache) -> Vec<u64> {
+    ///     let values = cache.group("menu").ttl(60);
+    ///     let make = async || {
+    ///         let ids = best_sellers().await;
+    ///         let groups = ids.iter().map(|id| format!("product:{id}"));
+    ///         (groups.collect::<Groups>(), ids)
+    ///     };
+    ///     values.get_or_insert_with_groups("best sellers", make).await
+    /// }
+    ///
+    /// // Evicts the menu if it has product 7.
+    /// # async fn sold_out(cache: &Cache) {
+    /// cache.delete_group("product:7").await;
+    /// # }
+    /// ```
+    ///
+    /// A value that names a group for the first time is not stored. The next one is, as described at
+    /// [`Groups`].
+    pub async fn get_or_insert_with_groups<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        make: impl AsyncFnOnce() -> (Groups, T),
+    ) -> T {
+        let make = async || Ok::<_, Infallible>(make().await);
+        let Ok(value) = self.get_or_try_insert_with_groups(key, make).await;
+        value
+    }
+
     /// Does the same as [`get_or_insert_with`](Self::get_or_insert_with), for a function that may
     /// fail. An error is not stored, and the waiting callers make the value themselves.
     ///
@@ -235,6 +286,21 @@ impl Values {
         &self,
         key: &str,
         make: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let make = async || Ok((Groups::default(), make().await?));
+        self.get_or_try_insert_with_groups(key, make).await
+    }
+
+    /// Does the same as [`get_or_insert_with_groups`](Self::get_or_insert_with_groups), for a function
+    /// that may fail.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the function.
+    pub async fn get_or_try_insert_with_groups<T: Serialize + DeserializeOwned, E>(
+        &self,
+        key: &str,
+        make: impl AsyncFnOnce() -> Result<(Groups, T), E>,
     ) -> Result<T, E> {
         let engine = self.engine.clone();
         Box::pin(value::get_or_make(
@@ -257,12 +323,13 @@ impl Values {
 
     fn address(&self, key: &str) -> Address {
         let key = CacheKey::of_value(self.group.as_deref(), key);
-        let groups = Groups::Made(self.group.iter().cloned().collect());
+        let groups = key::DeclaredGroups::Made(self.group.iter().cloned().collect());
         let (key, groups) = self.engine.in_scope(key, groups);
         Address {
             key,
             variant: None,
             groups,
+            response_groups: None,
             mounted: None,
         }
     }
@@ -288,6 +355,6 @@ fn write_all(
 ) -> BoxFuture<'static, ()> {
     let writes = values
         .into_iter()
-        .map(move |(at, json)| value::write(engine.clone(), at, lifetime, json));
+        .map(move |(at, json)| value::write(engine.clone(), at, lifetime, &NO_GROUPS, json));
     Box::pin(stream::iter(writes).buffer_unordered(AT_ONCE).collect())
 }

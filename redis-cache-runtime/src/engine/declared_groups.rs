@@ -4,14 +4,16 @@
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::key::{Groups, unscoped};
+use crate::key::{DeclaredGroups, Group, unscoped};
 
 /// The groups that handlers and values of this process declare.
 #[derive(Default)]
-struct DeclaredGroups {
+struct Declarations {
     names: HashSet<String>,
     /// The patterns of names: NUL is the placeholder of a value.
     patterns: HashSet<&'static str>,
+    /// The beginnings of names, up to the first colon, that responses and values have named.
+    kinds: HashSet<String>,
     /// The undeclared groups that the log has named.
     unknown: HashSet<String>,
 }
@@ -20,9 +22,9 @@ struct DeclaredGroups {
 /// undeclared.
 const MAX_NAMES: usize = 10_000;
 
-static GROUPS: LazyLock<Mutex<DeclaredGroups>> = LazyLock::new(Mutex::default);
+static GROUPS: LazyLock<Mutex<Declarations>> = LazyLock::new(Mutex::default);
 
-fn declared() -> MutexGuard<'static, DeclaredGroups> {
+fn declared() -> MutexGuard<'static, Declarations> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -33,20 +35,40 @@ pub(crate) fn declare_patterns(patterns: &[&'static str]) {
 
 /// Declares a group.
 pub(crate) fn declare(name: &str) {
-    let mut groups = declared();
-    if groups.names.len() < MAX_NAMES && !groups.names.contains(name) {
-        groups.names.insert(name.to_owned());
+    declared().declare(name);
+}
+
+impl Declarations {
+    fn declare(&mut self, name: &str) {
+        if self.names.len() < MAX_NAMES && !self.names.contains(name) {
+            self.names.insert(name.to_owned());
+        }
     }
 }
 
 /// Declares the groups of an entry whose names were computed for it. They follow no declared
 /// pattern.
-pub(crate) fn declare_made(groups: &Groups) {
-    if let Groups::Made(groups) = groups {
+pub(crate) fn declare_made(groups: &DeclaredGroups) {
+    if let DeclaredGroups::Made(groups) = groups {
         groups
             .iter()
             .filter_map(|group| unscoped(group))
             .for_each(declare);
+    }
+}
+
+/// Declares the groups that a response or a value names. For `product:7`, declares all names that begin
+/// with `product:`.
+pub(crate) fn declare_kinds<'a>(names: impl Iterator<Item = &'a Group>) {
+    let mut groups = declared();
+    for name in names {
+        let Some((kind, _)) = name.split_once(':') else {
+            groups.declare(name);
+            continue;
+        };
+        if groups.kinds.len() < MAX_NAMES && !groups.kinds.contains(kind) {
+            groups.kinds.insert(kind.to_owned());
+        }
     }
 }
 
@@ -64,7 +86,11 @@ pub(crate) fn check(name: &str) {
 fn is_new_and_undeclared(name: &str) -> bool {
     let mut groups = declared();
     let mut patterns = groups.patterns.iter();
-    let is_known = groups.names.contains(name) || patterns.any(|pattern| matches(pattern, name));
+    let is_of_kind = name
+        .split_once(':')
+        .is_some_and(|(kind, _)| groups.kinds.contains(kind));
+    let is_named = groups.names.contains(name) || is_of_kind;
+    let is_known = is_named || patterns.any(|pattern| matches(pattern, name));
     let is_full = groups.names.len() >= MAX_NAMES || groups.unknown.len() >= MAX_NAMES;
     !is_known && !is_full && groups.unknown.insert(name.to_owned())
 }

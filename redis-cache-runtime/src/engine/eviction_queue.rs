@@ -70,6 +70,7 @@ impl EvictionQueue {
             || at
                 .groups
                 .iter()
+                .chain(at.response_groups().iter().map(AsRef::as_ref))
                 .any(|group| is_queued(Eviction::Group(group.to_owned().into())))
     }
 
@@ -182,7 +183,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{CacheKey, Groups, slot_of_key};
+    use crate::key::{CacheKey, DeclaredGroups, Group, ResponseGroups, slot_of_key};
 
     fn key(text: &str) -> CacheKey {
         CacheKey::of_handler(text.to_owned(), 7)
@@ -192,7 +193,8 @@ mod tests {
         Address {
             key: key(text),
             variant: None,
-            groups: Groups::Made(vec![group.to_owned().into()]),
+            groups: DeclaredGroups::Made(vec![group.to_owned().into()]),
+            response_groups: None,
             mounted: None,
         }
     }
@@ -210,6 +212,8 @@ mod tests {
         assert!(queue.concerns(&at("/a", "g")) && !queue.concerns(&at("/b", "g")));
         push(&queue, Eviction::Group("h".into()));
         assert!(queue.concerns(&at("/b", "h")) && !queue.concerns(&at("/b", "g")));
+        let in_h: ResponseGroups = [Group::from("f"), Group::from("h")].into();
+        assert!(queue.concerns(&at("/b", "g").with_response_groups(&in_h)));
         push(&queue, Eviction::Key(key("/c")));
         let page = at("/c", "g");
         let page = Address {

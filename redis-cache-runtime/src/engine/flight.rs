@@ -73,6 +73,8 @@ enum Phase {
     /// response.
     Superseded,
     Landed(Entry),
+    /// The response was not stored, but the next one most likely can be.
+    NotStored,
     /// The response cannot be shared, or there is none.
     Failed,
     /// The run was dropped before its end: another request can lead.
@@ -101,7 +103,7 @@ impl Progress {
             Phase::Superseded if is_confirmed => None,
             Phase::Landed(entry) if is_confirmed => Some(Landing::Stored(entry.clone())),
             Phase::Abandoned => Some(Landing::Abandoned),
-            Phase::Superseded | Phase::Landed(_) => Some(Landing::LookUpAgain),
+            Phase::Superseded | Phase::Landed(_) | Phase::NotStored => Some(Landing::LookUpAgain),
         }
     }
 }
@@ -169,7 +171,7 @@ impl Flights {
         Ok(Lead {
             flights: Arc::clone(self),
             flight,
-            has_failed: false,
+            ending: Phase::Abandoned,
             confirmed_at_start: None,
             _waited_for: waits::wait_for(run),
         })
@@ -278,7 +280,8 @@ impl Follower {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
-    has_failed: bool,
+    /// The phase of the run when the lead is dropped before the run has landed.
+    ending: Phase,
     /// The last follower that is confirmed when the run begins; `None`: the last follower that has
     /// joined by then.
     confirmed_at_start: Option<u64>,
@@ -343,7 +346,12 @@ impl Lead {
 
     /// Lets the followers run the handler themselves.
     pub(crate) fn fail(mut self) {
-        self.has_failed = true;
+        self.ending = Phase::Failed;
+    }
+
+    /// Lets the followers look the address up again. Then one of them leads.
+    pub(crate) fn look_up_again(mut self) {
+        self.ending = Phase::NotStored;
     }
 }
 
@@ -420,11 +428,10 @@ impl Drop for Lead {
         }
         // After a panic, the followers do not lead one after another: the handler would most likely
         // panic for each leader in turn.
-        self.flight
-            .close(if self.has_failed || std::thread::panicking() {
-                Phase::Failed
-            } else {
-                Phase::Abandoned
-            });
+        self.flight.close(if std::thread::panicking() {
+            Phase::Failed
+        } else {
+            self.ending.clone()
+        });
     }
 }

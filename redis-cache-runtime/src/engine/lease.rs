@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::StoreClient;
-use crate::key::Address;
+use crate::key::{Address, Group};
 use crate::observe::fault::Fault;
-use crate::store::{Claim, Lease, Stamps};
+use crate::store::{Claim, EntryStamps, Lease};
 
 /// The right to store one entry, from before the handler runs until its lease ends.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ impl HeldLease {
     /// Returns whether nothing was evicted since the lease was taken; `None`: the store has a
     /// fault.
     pub(super) async fn is_current(&self) -> Option<bool> {
-        let found = self.client.lookup(&self.at, true).await.ok()?;
+        let found = self.client.lookup_as_is(&self.at, true).await.ok()?;
         Some(self.lease.is_current(&found))
     }
 
@@ -68,14 +68,39 @@ impl HeldLease {
         self.lease.claim == Claim::Override
     }
 
-    /// Returns the stamps for the entry.
-    pub(crate) fn stamps(&self) -> &Stamps {
-        &self.lease.stamps
+    /// Returns the stamps for an entry whose response names groups; `None`: the nonce of a group was not
+    /// read before the run.
+    pub(super) fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
+        let read = self.lease.groups.as_deref();
+        let with_nonce = |group: &Group| Some((group.clone(), read?.nonce(group)?));
+        Some(EntryStamps {
+            address: self.lease.stamps.clone(),
+            groups: groups.iter().map(with_nonce).collect::<Option<_>>()?,
+            expected: Vec::new(),
+        })
     }
 
     /// Returns the end of the lease. Renewals do not extend it.
     pub(crate) fn end(&self) -> Instant {
         self.end
+    }
+
+    /// Reads the nonces of groups after the run, for a test that must detect this error.
+    #[cfg(test)]
+    pub(super) async fn reading_after_run(&self, groups: &[Group]) -> Option<EntryStamps> {
+        let at = self.at.with_response_groups(&groups.into());
+        self.client
+            .prolong(&at, Some(Duration::from_secs(60)))
+            .await
+            .ok()?;
+        let found = self.client.lookup_as_is(&at, true).await.ok()?;
+        let read = found.groups?;
+        let with_nonce = |group: &Group| Some((group.clone(), read.nonce(group)?));
+        Some(EntryStamps {
+            address: self.lease.stamps.clone(),
+            groups: groups.iter().map(with_nonce).collect::<Option<_>>()?,
+            expected: Vec::new(),
+        })
     }
 
     fn remaining(&self) -> Duration {

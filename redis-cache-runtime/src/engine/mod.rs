@@ -10,6 +10,7 @@ pub(crate) mod due_eviction;
 mod eviction_queue;
 pub(crate) mod fill;
 pub(crate) mod flight;
+pub(crate) mod known_groups;
 pub(crate) mod lease;
 pub(crate) mod plan;
 pub(crate) mod search;
@@ -30,7 +31,7 @@ use self::copies::Copies;
 use self::flight::Flights;
 use self::turns::Turns;
 use crate::http::directives::RequestDirectives;
-use crate::key::{CacheKey, Eviction, Group, Groups, Scope};
+use crate::key::{CacheKey, DeclaredGroups, Eviction, Group, Scope};
 use crate::observe::Observer;
 use crate::observe::fault::FaultLog;
 use crate::observe::status::Status;
@@ -96,7 +97,11 @@ impl Engine {
     }
 
     /// Moves a key and groups into the scope.
-    pub(crate) fn in_scope(&self, key: CacheKey, groups: Groups) -> (CacheKey, Groups) {
+    pub(crate) fn in_scope(
+        &self,
+        key: CacheKey,
+        groups: DeclaredGroups,
+    ) -> (CacheKey, DeclaredGroups) {
         match self.scope() {
             Some(scope) => (scope.key(key), scope.groups(&groups)),
             None => (key, groups),

@@ -320,13 +320,14 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::key::{CacheKey, Groups};
+    use crate::key::{CacheKey, DeclaredGroups};
 
     fn address() -> Address {
         Address {
             key: CacheKey::of_handler("key".to_owned(), 0),
             variant: None,
-            groups: Groups::Made(Vec::new()),
+            groups: DeclaredGroups::Made(Vec::new()),
+            response_groups: None,
             mounted: None,
         }
     }

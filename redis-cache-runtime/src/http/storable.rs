@@ -62,6 +62,9 @@ reasons! {
         "the Content-Security-Policy has a nonce, which is valid for one response";
     Bypass = "bypass", "the route's `bypass` returned `true`";
     DoNotStore = "do-not-store", "the handler returned `DoNotStore`";
+    TooManyGroups = "too-many-groups", "the response names more than 256 groups";
+    NewGroups = "new-groups",
+        "the response names groups that were not known before the handler ran";
     Unless = "unless", "the route's `unless` returned `true`";
     TooLarge = "too-large", "the body is longer than the limit";
     TooManyStreams = "too-many-streams",

@@ -1,10 +1,12 @@
 //! The address of a stored response or value.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::cache_key::CacheKey;
-use super::groups::Groups;
+use super::groups::{DeclaredGroups, ResponseGroups};
 use super::registry::Mounted;
+use super::spelling::Group;
 use super::variant::Variant;
 
 /// Everything that the store needs to find one entry.
@@ -12,12 +14,28 @@ use super::variant::Variant;
 pub(crate) struct Address {
     pub(crate) key: CacheKey,
     pub(crate) variant: Option<Variant>,
-    pub(crate) groups: Groups,
+    pub(crate) groups: DeclaredGroups,
+    /// The groups that only responses name, as far as they are known. They do not tell one address from
+    /// another.
+    pub(crate) response_groups: Option<ResponseGroups>,
     /// The mount of the handler, with which the entry is stamped; `None`: the entry is a value.
     pub(crate) mounted: Option<Mounted>,
 }
 
 impl Address {
+    /// Returns the address with groups that responses have named.
+    pub(crate) fn with_response_groups(&self, groups: &ResponseGroups) -> Self {
+        Self {
+            response_groups: Some(Arc::clone(groups)),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the groups that responses have named.
+    pub(crate) fn response_groups(&self) -> &[Group] {
+        self.response_groups.as_deref().unwrap_or_default()
+    }
+
     /// Returns whether evictions of the key remove a nonce that the entry is stamped with. Otherwise
     /// they remove the entry itself.
     pub(crate) fn is_stamped_by_key(&self) -> bool {
@@ -40,6 +58,7 @@ impl Address {
             .flatten()
             .chain(groups)
             .chain(self.groups.iter())
+            .chain(self.response_groups().iter().map(AsRef::as_ref))
     }
 }
 

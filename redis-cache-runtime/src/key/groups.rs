@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::part::Text;
 use super::spelling::{Group, group};
@@ -11,6 +12,9 @@ pub fn sorted_groups<const N: usize>(groups: [Text; N]) -> Vec<Group> {
     sorted(groups.into_iter().map(Text::into_group).collect())
 }
 
+/// Groups that only responses name.
+pub(crate) type ResponseGroups = Arc<[Group]>;
+
 fn sorted(mut groups: Vec<Group>) -> Vec<Group> {
     groups.sort_unstable();
     groups.dedup();
@@ -19,12 +23,12 @@ fn sorted(mut groups: Vec<Group>) -> Vec<Group> {
 
 /// Sorts groups and removes repeats, so that every route that shares a key stamps its entry alike.
 #[derive(Clone, Debug)]
-pub(crate) enum Groups {
+pub(crate) enum DeclaredGroups {
     Fixed(&'static [&'static str]),
     Made(Vec<Group>),
 }
 
-impl Groups {
+impl DeclaredGroups {
     /// Returns the groups of names that the code has.
     pub(crate) fn of_names(names: &[&'static str]) -> Self {
         let groups = names.iter().map(|name| group(Cow::Borrowed(name)));
@@ -57,15 +61,15 @@ pub(super) fn named(group: &Group) -> Option<&'static str> {
     }
 }
 
-impl PartialEq for Groups {
+impl PartialEq for DeclaredGroups {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl Eq for Groups {}
+impl Eq for DeclaredGroups {}
 
-impl Hash for Groups {
+impl Hash for DeclaredGroups {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.iter().for_each(|group| group.hash(state));
     }
@@ -97,9 +101,9 @@ mod tests {
 
     #[test]
     fn only_groups_that_the_code_names_have_a_name_to_show() {
-        let fixed = Groups::Fixed(&["a", "b"]);
+        let fixed = DeclaredGroups::Fixed(&["a", "b"]);
         assert_eq!(fixed.named().collect::<Vec<_>>(), ["a", "b"]);
-        let made = Groups::Made(vec!["a".into(), format!("b:{}", 1).into()]);
+        let made = DeclaredGroups::Made(vec!["a".into(), format!("b:{}", 1).into()]);
         assert_eq!(made.iter().collect::<Vec<_>>(), ["a", "b:1"]);
         assert_eq!(made.named().collect::<Vec<_>>(), ["a"]);
     }

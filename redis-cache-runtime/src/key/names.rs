@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::cache_key::CacheKey;
 use super::eviction::Eviction;
-use super::groups::Groups;
+use super::groups::DeclaredGroups;
 use super::slots::{slot_of_key, tag};
 use super::spelling::{BUCKETS, Name};
 use super::variant::Variant;
@@ -142,7 +142,7 @@ impl Names {
         self.nonces_by_origin(at).map(|(name, _)| name)
     }
 
-    /// Returns the names of nonces. The flag is set if a name holds a value of a request, because the
+    /// Returns the names of nonces, those of the response groups last. The flag is set if a name holds a value of a request, because the
     /// number of such names is unbounded.
     pub(crate) fn nonces_by_origin<'a>(
         &'a self,
@@ -151,12 +151,17 @@ impl Names {
         let base = at.key.base();
         let base = base.map(|base| tagged(&self.variants, base, None));
         let variants = at.is_stamped_by_key().then(|| self.variants(&at.key));
-        let are_made = matches!(at.groups, Groups::Made(_));
+        let are_made = matches!(at.groups, DeclaredGroups::Made(_));
         let groups = at.groups.iter();
         let everything = self.bucket(at.key.bucket(), || slot_of_key(&at.key));
         std::iter::once((everything, false))
             .chain(base.into_iter().chain(variants).map(|name| (name, true)))
             .chain(groups.map(move |group| (self.group(group), are_made)))
+            .chain(
+                at.response_groups()
+                    .iter()
+                    .map(|group| (self.group(group), true)),
+            )
     }
 
     /// Returns whether an eviction removes names in every slot of a cluster, which

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cache_key::CacheKey;
 use super::eviction::Eviction;
-use super::groups::Groups;
+use super::groups::DeclaredGroups;
 use super::spelling::Group;
 use crate::key::part::KeyWriter;
 
@@ -37,11 +37,11 @@ impl Scope {
 
     /// Returns the groups of an entry in the scope. An additional group stands for everything in the
     /// scope.
-    pub(crate) fn groups(&self, groups: &Groups) -> Groups {
+    pub(crate) fn groups(&self, groups: &DeclaredGroups) -> DeclaredGroups {
         let mut scoped: Vec<Group> = groups.iter().map(|group| self.group(group)).collect();
         scoped.push(self.group(""));
         scoped.sort_unstable();
-        Groups::Made(scoped)
+        DeclaredGroups::Made(scoped)
     }
 
     /// Returns the eviction of everything in the scope.

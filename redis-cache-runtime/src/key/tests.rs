@@ -35,7 +35,8 @@ fn rendered(key: CacheKey, value: Option<&str>, group: &str) -> Vec<String> {
     let at = Address {
         key,
         variant: value.and_then(variant),
-        groups: Groups::Made(vec![super::group(group.to_owned().into())]),
+        groups: DeclaredGroups::Made(vec![super::group(group.to_owned().into())]),
+        response_groups: None,
         mounted: None,
     };
     [names.entry(&at), names.lease(&at)]
@@ -76,14 +77,18 @@ fn addresses_are_the_same_if_key_variant_and_groups_are() {
         key: key(text),
         variant: variant(value),
         groups,
+        response_groups: None,
         mounted: None,
     };
-    let groups = Groups::Fixed(&["g"]);
+    let groups = DeclaredGroups::Fixed(&["g"]);
     let at = address("a", "v", groups.clone());
-    assert_eq!(at, address("a", "v", Groups::Made(vec!["g".into()])));
+    assert_eq!(
+        at,
+        address("a", "v", DeclaredGroups::Made(vec!["g".into()]))
+    );
     assert_ne!(at, address("b", "v", groups.clone()));
     assert_ne!(at, address("a", "w", groups));
-    assert_ne!(at, address("a", "v", Groups::Fixed(&["h"])));
+    assert_ne!(at, address("a", "v", DeclaredGroups::Fixed(&["h"])));
 }
 
 #[test]
@@ -145,7 +150,8 @@ fn in_a_cluster_everything_is_evicted_in_the_slot_of_each_entry() {
         let at = Address {
             key: CacheKey::of_handler(format!("h/{number}}}"), bucket).extended("?page=2"),
             variant: variant("a"),
-            groups: Groups::Fixed(&[]),
+            groups: DeclaredGroups::Fixed(&[]),
+            response_groups: None,
             mounted: None,
         };
         let everything = names.nonces(&at).next().unwrap();

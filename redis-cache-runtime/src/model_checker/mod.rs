@@ -141,6 +141,76 @@ fn reads_whose_extractor_reads_the_row() {
     });
 }
 
+fn tagged(requests: Scenario) -> Scenario {
+    Scenario {
+        handler: Handler::Tagged,
+        ..requests
+    }
+}
+
+#[test]
+fn responses_that_name_their_group() {
+    holds(&tagged(one_process(&[Read, Read, EvictKey])));
+    holds(&tagged(one_process(&[Read, Read, EvictGroup])));
+    for evict in [EvictKey, EvictGroup, Put] {
+        holds(&Scenario {
+            filled: true,
+            losses: 1,
+            ..tagged(processes(&[Read, evict]))
+        });
+        holds(&Scenario {
+            filled: true,
+            failures: 1,
+            ..tagged(one_process(&[Read, evict]))
+        });
+    }
+    holds(&Scenario {
+        filled: true,
+        ..tagged(one_process(&[Read, Read, EvictGroup]))
+    });
+    holds(&Scenario {
+        filled: true,
+        leaves: 1,
+        ..tagged(one_process(&[Read, EvictGroup]))
+    });
+}
+
+#[test]
+#[ignore = "hundreds of thousands of orders take some minutes"]
+fn responses_that_name_their_group_for_the_first_time() {
+    holds(&tagged(one_process(&[Read, Read, Put])));
+    for evict in [EvictKey, EvictGroup, Put] {
+        holds(&tagged(processes(&[Read, Read, evict])));
+    }
+}
+
+#[test]
+fn responses_that_name_their_group_and_whose_extractor_reads_the_row() {
+    for evict in [EvictKey, EvictGroup] {
+        holds(&Scenario {
+            filled: true,
+            losses: 1,
+            handler: Handler::TaggedEarly,
+            ..processes(&[Read, evict])
+        });
+    }
+}
+
+#[test]
+fn near_caches_of_responses_that_name_their_group() {
+    for evict in [EvictGroup, Put] {
+        holds(&tagged(with_near_caches(&[0], processes(&[Read, evict]))));
+    }
+}
+
+#[test]
+fn when_nonces_are_read_after_the_run_a_stale_response_is_found() {
+    is_broken(&Scenario {
+        broken: Broken::ReadsGroupsAfterRun,
+        ..tagged(processes(&[Read, EvictGroup]))
+    });
+}
+
 #[test]
 fn clients_that_leave() {
     for write in [EvictKey, EvictGroup, Put] {

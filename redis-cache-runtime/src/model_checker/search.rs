@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
     async fn await_end(mut self, choices: &[usize], seen: &mut HashSet<u64>) -> Order {
         self.world.attend_near_caches();
         self.let_all_through().await;
-        if self.scenario.filled {
+        for _ in 0..self.scenario.first_reads() {
             self.world.send(0, self.scenario.reads());
             self.let_all_through().await;
         }

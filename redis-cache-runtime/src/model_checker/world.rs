@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::http::Request as HttpRequest;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -19,6 +19,7 @@ use crate::key::part::Text;
 use crate::serve::evict::{Evictions, evict};
 use crate::serve::read::read_through;
 use crate::serve::request::{CacheRequest, NeededUrl};
+use crate::serve::response_parts::Groups;
 use crate::serve::route::Route;
 use crate::serve::route::selected::Selected;
 use crate::serve::step::Step;
@@ -37,6 +38,14 @@ static PAGES: Route = Route::new(|| "pages")
     .query(QueryRule::All)
     .ttl(Declared::Fixed(Duration::from_secs(60)))
     .groups(&["g"]);
+
+/// The same route as the first, whose group only the response knows.
+static TAGGED: Route = Route::new(|| "tagged").ttl(Declared::Fixed(Duration::from_secs(60)));
+
+/// The same route, with an extractor that reads the row.
+static TAGGED_EARLY: Route = Route::new(|| "tagged early")
+    .reads_early(true)
+    .ttl(Declared::Fixed(Duration::from_secs(60)));
 
 /// The same route as the first, with an extractor that reads the row.
 static EARLY: Route = Route::new(|| "early")
@@ -73,6 +82,10 @@ pub(crate) enum Handler {
     Pages,
     /// An extractor reads the row.
     Early,
+    /// Only the response names its group.
+    Tagged,
+    /// Only the response names its group, and an extractor reads the row.
+    TaggedEarly,
 }
 
 /// The requests, each with the number of its process, and the failures that may happen.
@@ -100,6 +113,17 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
+    /// Returns the number of reads after which a response is stored, if one is to be stored. The first
+    /// response that names a group is not stored.
+    pub(crate) fn first_reads(&self) -> usize {
+        let is_tagged = matches!(self.handler, Handler::Tagged | Handler::TaggedEarly);
+        match (self.filled, is_tagged) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        }
+    }
+
     /// Returns the action that reads the stored entry: a scenario concerns responses or values.
     pub(crate) fn reads(&self) -> Action {
         let mut action = self.requests.iter().map(|(_, action)| *action);
@@ -154,6 +178,8 @@ impl World {
             joins.store(is_broken(Broken::JoinsByKeyOnly), Ordering::Relaxed);
             let proves = &cache.engine().client().seen_nonces().proves_everything;
             proves.store(is_broken(Broken::StoresWithoutProof), Ordering::Relaxed);
+            let reads = &cache.engine().client().known_groups().reads_after_run;
+            reads.store(is_broken(Broken::ReadsGroupsAfterRun), Ordering::Relaxed);
             cache
         };
         Self {
@@ -165,6 +191,8 @@ impl World {
                 Handler::Plain => &ROUTE,
                 Handler::Pages => &PAGES,
                 Handler::Early => &EARLY,
+                Handler::Tagged => &TAGGED,
+                Handler::TaggedEarly => &TAGGED_EARLY,
             },
             shared: Arc::default(),
             clients: Vec::new(),
@@ -246,6 +274,12 @@ impl Hash for World {
                 .seen_nonces()
                 .summary()
                 .hash(hasher);
+            process
+                .engine()
+                .client()
+                .known_groups()
+                .summary()
+                .hash(hasher);
             process.pending_evictions().hash(hasher);
         }
         self.shared.committed.load(Ordering::SeqCst).hash(hasher);
@@ -324,13 +358,21 @@ async fn read_response(
                     Some(version) => version,
                     None => read_row(&gate, &shared).await,
                 };
-                Response::new(Body::from(version.to_string()))
+                response_of(route, version)
             };
             run.run(Box::pin(handler)).await
         }
     };
     let body = to_bytes(response.into_body(), 100).await.unwrap();
     std::str::from_utf8(&body).unwrap().parse().unwrap()
+}
+
+fn response_of(route: &Route, version: u64) -> Response {
+    let is_tagged = [&TAGGED, &TAGGED_EARLY]
+        .iter()
+        .any(|tagged| std::ptr::eq(*tagged, route));
+    let groups = Groups::from_iter(is_tagged.then_some("g"));
+    (groups, version.to_string()).into_response()
 }
 
 async fn read_row(gate: &Gate, shared: &Shared) -> u64 {
@@ -357,7 +399,7 @@ async fn write(actor: Actor, action: Action) {
             let version = shared.committed.fetch_add(1, Ordering::SeqCst) + 1;
             written.store(version, Ordering::SeqCst);
             gate.observe(&format!("row becomes {version}"));
-            Response::new(Body::from(version.to_string()))
+            response_of(route, version)
         }
     };
     let handler = Box::pin(handler);

@@ -15,14 +15,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::route::Route;
-use super::store_response::store;
+use super::store_response::ToStore;
 use crate::engine::Engine;
 use crate::engine::copies::{Copies, Room, StreamCopy};
 use crate::engine::fill::Fill;
-use crate::http::conditional::add_etag;
 use crate::http::storable::NotStorable;
 use crate::observe::{TraceContext, Writes};
-use crate::store::entry::StoredHead;
 
 /// The largest number of frames that are read ahead. A body of more frames is streamed, even if all
 /// frames are ready.
@@ -202,7 +200,7 @@ enum CopyState {
 struct Copying {
     copy: StreamCopy,
     fill: Box<Fill>,
-    head: StoredHead,
+    response: ToStore,
 }
 
 impl Tee {
@@ -212,12 +210,12 @@ impl Tee {
         engine: &Engine,
         route: &'static Route,
         fill: Box<Fill>,
-        head: StoredHead,
+        response: ToStore,
     ) -> Self {
         let copying = Copying {
             copy: StreamCopy::new(engine.copies(), fill.end()),
             fill,
-            head,
+            response,
         };
         Self {
             body,
@@ -315,11 +313,11 @@ async fn store_copy(copying: Copying, body: Vec<u8>, route: &'static Route) {
     let Copying {
         copy,
         fill,
-        mut head,
+        mut response,
     } = copying;
     let body = Bytes::from(body);
-    add_etag(head.status, &mut head.fields, &body).await;
-    store(fill, route, &head, &body).await;
+    response.add_etag(&body).await;
+    response.store(fill, route, &body).await;
     // The copy is charged to the memory budget until here.
     drop(copy);
 }

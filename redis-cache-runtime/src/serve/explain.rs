@@ -48,7 +48,12 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
         Some(_) => LeaseState::Unawaited,
     };
     let stored = found.entry.clone().and_then(FoundEntry::parse);
-    explanation.entry = stored.map(|entry| {
+    let is_hint = stored.as_ref().is_some_and(Entry::is_hint);
+    if let Some(entry) = &stored {
+        let groups = entry.groups().map(|(group, _)| group.to_owned());
+        explanation.groups.extend(groups);
+    }
+    explanation.entry = stored.filter(|_| !is_hint).map(|entry| {
         let freshness = entry.freshness(clock::now());
         StoredEntry {
             age: freshness.age(),
@@ -56,8 +61,14 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
             evicted: evicted(&entry, &found, at),
         }
     });
-    let is_there = found.entry.is_some();
-    let (outcome, reason) = verdict(found.into_entry(), is_there, explanation, sought);
+    let is_corrupt = found.entry.is_some() && explanation.entry.is_none() && !is_hint;
+    let (outcome, reason) = match found.into_entry() {
+        None if is_hint => (
+            "MISS",
+            "the last response named groups for the first time, so it was not stored",
+        ),
+        entry => verdict(entry, is_corrupt, explanation, sought),
+    };
     explanation.outcome = outcome;
     reason.clone_into(&mut explanation.reason);
 }
@@ -65,14 +76,14 @@ fn explain_found(explanation: &mut Explanation, found: Found, at: &Address, soug
 /// Returns the outcome of such a request, and its reason.
 fn verdict(
     current: Option<Entry>,
-    is_there: bool,
+    is_corrupt: bool,
     explanation: &Explanation,
     sought: &ReadRequest,
 ) -> (&'static str, &'static str) {
     let Some(entry) = current else {
         let reason = match &explanation.entry {
             Some(_) => "the stored response has been evicted",
-            None if is_there => "the stored entry cannot be decoded",
+            None if is_corrupt => "the stored entry cannot be decoded",
             None if explanation.variant.is_some() => {
                 "nothing is stored under this variant of the key"
             }
@@ -114,5 +125,9 @@ fn evicted(entry: &Entry, found: &Found, at: &Address) -> Vec<String> {
     let stamped = names.into_iter().zip(stamps).zip(current);
     let others =
         stamped.filter(|((_, stamp), nonce)| nonce.as_ref().map(|it| &it[..]) != Some(*stamp));
-    others.map(|((name, _), _)| name.to_owned()).collect()
+    let others = others.map(|((name, _), _)| name);
+    others
+        .chain(found.evicted_groups(entry))
+        .map(str::to_owned)
+        .collect()
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::body::{Captured, Tee, capture};
 use super::reply::{Reply, complete, pass_on, told_of_fresh};
 use super::route::Route;
-use super::store_response::{content_length, store, stored_head, take_age};
+use super::store_response::{ToStore, content_length, take_age};
 use super::stored::ReadRequest;
 use crate::engine::Engine;
 use crate::engine::plan::Destination;
@@ -19,7 +19,7 @@ use crate::http::fields::add_vary;
 use crate::http::freshness::{Freshness, Grant};
 use crate::http::storable::NotStorable;
 use crate::observe::{Writes, Written};
-use crate::store::Stamps;
+use crate::store::EntryStamps;
 use crate::store::entry::Entry;
 
 /// A handler's response, with the part of its body that is ready.
@@ -66,7 +66,7 @@ pub(super) async fn respond(
     match examined {
         Examined::Whole(parts, body, grant) => {
             let status = made(status, parts.status, &grant);
-            respond_whole(request, parts, body, grant, destination, status).await
+            respond_whole(engine, request, parts, body, grant, destination, status).await
         }
         Examined::Streaming(parts, body, grant) => {
             let status = made(status, parts.status, &grant);
@@ -93,6 +93,7 @@ fn made(status: CacheStatus, made: StatusCode, grant: &Grant) -> CacheStatus {
 }
 
 async fn respond_whole(
+    engine: &Engine,
     request: &ReadRequest,
     parts: Parts,
     body: Bytes,
@@ -101,15 +102,15 @@ async fn respond_whole(
     mut status: CacheStatus,
 ) -> Reply {
     let told = told_of_fresh(request.route, &grant);
-    let head = stored_head(request.route, &parts, grant);
+    let to_store = ToStore::new(engine, request.route, &parts, grant);
     match destination {
         Destination::Nowhere => {}
         Destination::Followers(turn) => turn.share(|| {
-            let entry = head.encode(&Stamps::default(), &body);
+            let entry = to_store.encode(&EntryStamps::default(), &body);
             entry.and_then(Entry::parse)
         }),
         Destination::Store(fill) => {
-            let written = store(fill, request.route, &head, &body).await;
+            let written = to_store.store(fill, request.route, &body).await;
             status.stored = written == Written::Stored;
         }
     }
@@ -131,7 +132,7 @@ async fn stream(
     destination: Destination,
 ) -> Response {
     let told = told_of_fresh(request.route, &grant);
-    let head = stored_head(request.route, &parts, grant);
+    let to_store = ToStore::new(engine, request.route, &parts, grant);
     let mut response = Response::from_parts(parts, Body::empty());
     // The server reads no more of a body than its length.
     let length = content_length(response.headers()).or(body.size_hint().exact());
@@ -146,7 +147,14 @@ async fn stream(
         Destination::Store(fill) => fill.unawaited().await,
     };
     let body = match fill {
-        Some(fill) => Body::new(Tee::new(body, length, engine, request.route, fill, head)),
+        Some(fill) => Body::new(Tee::new(
+            body,
+            length,
+            engine,
+            request.route,
+            fill,
+            to_store,
+        )),
         None => body,
     };
     // The body of a 304 is dropped here. Its copy may still be stored.

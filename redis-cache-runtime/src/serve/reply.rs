@@ -20,7 +20,7 @@ use crate::http::fields::{
 use crate::http::freshness::{Freshness, Grant};
 use crate::http::structured::list_of_strings;
 use crate::http::targeted;
-use crate::key::{Eviction, Groups, is_hashed, unscoped};
+use crate::key::{DeclaredGroups, Eviction, is_hashed, unscoped};
 use crate::observe::Measured;
 
 /// A response to a read, and its cache status.
@@ -205,7 +205,7 @@ fn add_cache_status(response: &mut Response, status: CacheStatus, engine: &Engin
 }
 
 /// Returns the `Cache-Groups` of a response (RFC 9875 §2), if they are sent.
-pub(super) fn cache_groups(engine: &Engine, groups: &Groups) -> Option<HeaderValue> {
+pub(super) fn cache_groups(engine: &Engine, groups: &DeclaredGroups) -> Option<HeaderValue> {
     if engine.sends_cache_groups() {
         list_of_groups(groups.iter())
     } else {

@@ -1,8 +1,11 @@
 //! Parts of a response by which a handler controls the cache.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use axum::response::{IntoResponseParts, ResponseParts};
+
+use crate::key::{self, Group};
 
 /// A response part that keeps this one response out of the cache. It is not sent to clients.
 ///
@@ -34,6 +37,94 @@ impl IntoResponseParts for DoNotStore {
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
         response.extensions_mut().insert(self);
+        Ok(response)
+    }
+}
+
+/// Groups that only the response knows. A handler returns them beside its body, for example one group for
+/// each item of a list:
+///
+/// ```
+/// use axum::Json;
+/// use axum_redis_cache::{Groups, cache_evict, cached};
+/// # use serde::Serialize;
+/// # #[derive(Serialize)]
+/// # struct Product { id: u64 }
+/// # async fn first_products() -> Vec<Product> { Vec::new() }
+///
+/// #[cached(ttl = 300)]
+/// async fn list_products() -> (Groups, Json<Vec<Product>>) {
+///     let products = first_products().await;
+///     let groups = products.iter().map(|product| format!("product:{}", product.id));
+///     (groups.collect(), Json(products))
+/// }
+///
+/// // Evicts exactly the lists that show this product.
+/// #[cache_evict(group = "product:{id}")]
+/// async fn delete_product(axum::extract::Path(id): axum::extract::Path<u64>) {}
+/// ```
+///
+/// The groups are added to those that the attribute declares. They are never sent to clients. If a
+/// response has several `Groups`, they are united. A handler without `#[cached]` or `#[cache_put]` may
+/// return them, too, but without any effect.
+///
+/// A response is stored only if the cache knew all its groups before the handler ran. Otherwise nobody
+/// could tell whether one of them was evicted during the run. So when a response names a group for the
+/// first time, it is not stored, and has `X-Redis-Cache: MISS`. The next response is stored: the cache
+/// remembers which groups to expect. A response may name 256 groups. If it names more, it is not stored,
+/// and has `X-Redis-Cache: BYPASS`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups(BTreeSet<Group>);
+
+impl Groups {
+    pub(crate) const fn none() -> Self {
+        Self(BTreeSet::new())
+    }
+
+    /// Returns the number of groups.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the groups, sorted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.0.iter()
+    }
+}
+
+impl<T: Into<String>> FromIterator<T> for Groups {
+    fn from_iter<I: IntoIterator<Item = T>>(groups: I) -> Self {
+        let mut all = Self::default();
+        all.extend(groups);
+        all
+    }
+}
+
+impl<T: Into<String>> Extend<T> for Groups {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, groups: I) {
+        let groups = groups
+            .into_iter()
+            .map(|name| key::group(name.into().into()));
+        self.0.extend(groups);
+    }
+}
+
+impl<T: Into<String>, const N: usize> From<[T; N]> for Groups {
+    fn from(groups: [T; N]) -> Self {
+        groups.into_iter().collect()
+    }
+}
+
+impl IntoResponseParts for Groups {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        match response.extensions_mut().get_mut::<Self>() {
+            Some(groups) => groups.0.extend(self.0),
+            None => {
+                response.extensions_mut().insert(self);
+            }
+        }
         Ok(response)
     }
 }

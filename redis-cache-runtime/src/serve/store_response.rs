@@ -2,36 +2,71 @@
 
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 
+use super::response_parts::Groups;
 use super::route::Route;
-use crate::engine::clock;
 use crate::engine::fill::Fill;
+use crate::engine::{Engine, clock, declared_groups};
+use crate::http::conditional::add_etag;
 use crate::http::fields::stored_fields;
 use crate::http::freshness::Grant;
 use crate::http::storable::age;
 use crate::http::targeted;
+use crate::key::Group;
 use crate::observe::Written;
+use crate::store::EntryStamps;
 use crate::store::entry::{Entry, StoredHead};
 
-/// Stores a response under a fill, and returns the result.
-pub(super) async fn store(
-    fill: Box<Fill>,
-    route: &Route,
-    head: &StoredHead,
-    body: &[u8],
-) -> Written {
-    let entry = head.encode(fill.stamps(), body).and_then(Entry::parse);
-    let stale_for = route.windows().granted(&head.grant).longest();
-    fill.store(entry, stale_for).await
+/// The parts of a response that are stored with its body.
+pub(super) struct ToStore {
+    head: StoredHead,
+    /// The groups that only the response names, sorted.
+    groups: Vec<Group>,
 }
 
-/// Returns the head to store for a response that was made just now.
-pub(super) fn stored_head(route: &Route, parts: &Parts, grant: Grant) -> StoredHead {
-    StoredHead {
-        status: parts.status,
-        fields: stored_fields(&parts.headers, route.store.not_stored),
-        grant,
-        generated: clock::now(),
+impl ToStore {
+    /// Returns the parts of a response that was made just now.
+    pub(super) fn new(engine: &Engine, route: &Route, parts: &Parts, grant: Grant) -> Self {
+        let groups = parts.extensions.get::<Groups>();
+        Self {
+            head: StoredHead {
+                status: parts.status,
+                fields: stored_fields(&parts.headers, route.store.not_stored),
+                grant,
+                generated: clock::now(),
+            },
+            groups: groups.map_or_else(Vec::new, |groups| named(engine, groups)),
+        }
+    }
+
+    /// Adds the `ETag` of a body, unless the handler has set one.
+    pub(super) async fn add_etag(&mut self, body: &Bytes) {
+        add_etag(self.head.status, &mut self.head.fields, body).await;
+    }
+
+    /// Encodes the response.
+    pub(super) fn encode(&self, stamps: &EntryStamps, body: &[u8]) -> Option<Bytes> {
+        self.head.encode(stamps, body)
+    }
+
+    /// Stores the response with its body under a fill, and returns the result.
+    pub(super) async fn store(self, fill: Box<Fill>, route: &Route, body: &[u8]) -> Written {
+        let stale_for = route.windows().granted(&self.head.grant).longest();
+        let Some(stamps) = fill.stamps_for(&self.groups).await else {
+            return fill.expect(self.groups, stale_for).await;
+        };
+        let entry = self.encode(&stamps, body).and_then(Entry::parse);
+        fill.store(entry, stale_for).await
+    }
+}
+
+/// Returns groups that a response or a value names, in the scope of the cache.
+pub(super) fn named(engine: &Engine, groups: &Groups) -> Vec<Group> {
+    declared_groups::declare_kinds(groups.iter());
+    match engine.scope() {
+        Some(scope) => groups.iter().map(|group| scope.group(group)).collect(),
+        None => groups.iter().cloned().collect(),
     }
 }
 

@@ -10,18 +10,21 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::response_parts::Groups;
+use super::store_response::named;
 use crate::engine::due_eviction::DueEviction;
 use crate::engine::fill::{Begun, Fill};
+use crate::engine::known_groups::MAX_GROUPS;
 use crate::engine::plan::{Destination, Plan};
 use crate::engine::search::{Search, Searched, Sought};
 use crate::engine::{Engine, clock};
 use crate::http::cache_status::Outcome;
 use crate::http::freshness::Reuse;
 use crate::http::storable::NotStorable;
-use crate::key::{Address, Eviction};
+use crate::key::{Address, Eviction, Group};
 use crate::observe::{Measured, Operation, Writes, Written};
 use crate::store::entry::{Entry, StoredValue};
-use crate::store::{Claim, Stamps};
+use crate::store::{Claim, EntryStamps};
 
 /// The name of all values in metrics and spans, in place of the name of a handler.
 const VALUES: &str = "values";
@@ -81,12 +84,12 @@ fn record_request(engine: &Engine, outcome: Outcome, collapsed: bool) {
     });
 }
 
-/// Returns the value at an address. If there is none, makes and stores one.
+/// Returns the value at an address. If there is none, makes one with its groups, and stores it.
 pub(crate) async fn get_or_make<T, E>(
     engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
-    make: impl AsyncFnOnce() -> Result<T, E>,
+    make: impl AsyncFnOnce() -> Result<(Groups, T), E>,
 ) -> Result<T, E>
 where
     T: Serialize + DeserializeOwned,
@@ -109,26 +112,35 @@ where
         }
     };
     let result = destination.run(make()).await;
-    let json = || encode(result.as_ref().ok()?, Writes::Fill, &engine);
+    let json = || {
+        let (groups, value) = result.as_ref().ok()?;
+        encode(value, groups, Writes::Fill, &engine)
+    };
     match destination {
         Destination::Nowhere => {}
         Destination::Followers(turn) => {
-            turn.share(|| Entry::parse(entry_of(lifetime, &Stamps::default(), &json()?)?));
+            turn.share(|| Entry::parse(entry_of(lifetime, &EntryStamps::default(), &json()?)?));
         }
         Destination::Store(fill) => match json() {
-            Some(json) => store(fill, lifetime, &json).await,
+            Some(json) => {
+                let groups = result
+                    .as_ref()
+                    .map_or_else(|_| Vec::new(), |(groups, _)| named(&engine, groups));
+                store(fill, lifetime, groups, &json).await;
+            }
             None => fill.abandon().await,
         },
     }
-    result
+    result.map(|(_, value)| value)
 }
 
-/// Stores a value in place of the old one, or evicts if there is no JSON to store. If it is dropped
-/// before its end, it evicts.
+/// Stores a value in its groups in place of the old one, or evicts if there is no JSON to store. If it is
+/// dropped before its end, it evicts.
 pub(crate) async fn write(
     engine: Engine,
     at: Address,
     lifetime: Option<Duration>,
+    groups: &Groups,
     json: Option<Vec<u8>>,
 ) {
     let evictions = vec![Eviction::Key(at.key.clone())];
@@ -137,6 +149,12 @@ pub(crate) async fn write(
         pending.run().await;
         return;
     };
+    let groups = named(&engine, groups);
+    if !groups.is_empty() {
+        // The lease reads their nonces.
+        let known_groups = engine.client().known_groups();
+        known_groups.learn(&at, Vec::new(), groups.clone());
+    }
     match Fill::begin(
         engine.client().clone(),
         at,
@@ -150,21 +168,25 @@ pub(crate) async fn write(
         Begun::Fill(fill, _) => {
             // From here on, the fill evicts if it is dropped.
             pending.cancel();
-            store(fill, lifetime, &json).await;
+            store(fill, lifetime, groups, &json).await;
         }
         Begun::ReadTooEarly(_) | Begun::Held(_) | Begun::Fault => drop(pending.run().await),
     }
 }
 
-/// Stores a value under a fill.
-async fn store(fill: Box<Fill>, lifetime: Option<Duration>, json: &[u8]) {
-    let entry = entry_of(lifetime, fill.stamps(), json);
+/// Stores a value in its groups under a fill.
+async fn store(fill: Box<Fill>, lifetime: Option<Duration>, groups: Vec<Group>, json: &[u8]) {
+    let Some(stamps) = fill.stamps_for(&groups).await else {
+        fill.expect(groups, Duration::ZERO).await;
+        return;
+    };
+    let entry = entry_of(lifetime, &stamps, json);
     fill.store(entry.and_then(Entry::parse), Duration::ZERO)
         .await;
 }
 
 /// Returns the entry of a value that was made just now.
-fn entry_of(lifetime: Option<Duration>, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
+fn entry_of(lifetime: Option<Duration>, stamps: &EntryStamps, json: &[u8]) -> Option<Bytes> {
     let value = StoredValue {
         lifetime,
         generated: clock::now(),
@@ -189,13 +211,19 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
         .ok()
 }
 
-/// Encodes a value; `None`: the value cannot be stored. The log names the reason.
+/// Encodes a value; `None`: the value cannot be stored in its groups. The log names the reason.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
+    groups: &Groups,
     writes: Writes,
     engine: &Engine,
 ) -> Option<Vec<u8>> {
     let of = std::any::type_name::<T>();
+    if groups.len() > MAX_GROUPS {
+        let name = NotStorable::TooManyGroups.name();
+        refuse(of, name, "it names more than 256 groups", writes, engine);
+        return None;
+    }
     match serde_json::to_vec(value) {
         Ok(json) if json.len() <= engine.max_body_bytes() => return Some(json),
         Ok(_) => {

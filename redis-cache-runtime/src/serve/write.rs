@@ -15,7 +15,7 @@ use super::request::{CacheRequest, RequestHead};
 use super::route::Route;
 use super::route::selected::Selected;
 use super::step::{Detachable, Step};
-use super::store_response::{content_length, store, stored_head, take_age};
+use super::store_response::{ToStore, content_length, take_age};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::client::Evicted;
@@ -27,7 +27,6 @@ use crate::http::storable::{NotStorable, is_non_error};
 use crate::key::{Address, Eviction};
 use crate::observe::{Writes, Written};
 use crate::store::Claim;
-use crate::store::entry::StoredHead;
 
 /// Takes the lease of the entry that the write replaces, before the handler runs.
 pub fn write_through(
@@ -165,8 +164,8 @@ impl Write {
             route.refuse(*reason, Writes::Through, &engine);
         }
         let is_stored = match (fill, stored) {
-            (Some(fill), Ok((head, body))) => {
-                store(fill, route, &head, &body).await == Written::Stored
+            (Some(fill), Ok((response, body))) => {
+                response.store(fill, route, &body).await == Written::Stored
             }
             (Some(fill), Err(_)) => {
                 fill.give_up().await;
@@ -209,14 +208,14 @@ impl fmt::Debug for Write {
     }
 }
 
-/// Returns the response, and the head and body to store. The stored status is 200, whatever the
+/// Returns the response, and what to store with its body. The stored status is 200, whatever the
 /// status of the write is.
 async fn representation(
     engine: &Engine,
     route: &Route,
     request: &RequestHead,
     response: Response,
-) -> (Response, Result<(StoredHead, Bytes), NotStorable>) {
+) -> (Response, Result<(ToStore, Bytes), NotStorable>) {
     let storable = request
         .check(route)
         .and_then(|()| route.check_written(&response, engine));
@@ -234,6 +233,7 @@ async fn representation(
         Captured::Whole(body) => {
             let (mut stored, ()) = Response::new(()).into_parts();
             stored.headers = parts.headers.clone();
+            stored.extensions = parts.extensions.clone();
             // The field describes how the write was handled.
             stored.headers.remove(CACHE_STATUS);
             // The field names the URL of the new resource, and the stored response is that
@@ -244,10 +244,10 @@ async fn representation(
             add_vary(&mut stored.headers, route.store.vary);
             take_age(&mut stored.headers, &grant);
             add_etag(StatusCode::OK, &mut stored.headers, &body).await;
-            let head = stored_head(route, &stored, grant);
+            let to_store = ToStore::new(engine, route, &stored, grant);
             (
                 Response::from_parts(parts, Body::from(body.clone())),
-                Ok((head, body)),
+                Ok((to_store, body)),
             )
         }
         Captured::Streaming(body) => (Response::from_parts(parts, body), Err(NotStorable::Endless)),

@@ -8,7 +8,7 @@ use test_support::{Certificates, RedisCluster, RedisSentinels, RedisServer};
 use tokio::time::timeout;
 
 use super::*;
-use crate::key::{CacheKey, Groups, Selecting, Variant};
+use crate::key::{CacheKey, DeclaredGroups, Selecting, Variant};
 use crate::settings::Settings;
 
 const TIMES: LeaseTerms = LeaseTerms {
@@ -101,12 +101,13 @@ fn at(key: &str, groups: &[&'static str]) -> Address {
     Address {
         key: CacheKey::of_handler(key.to_owned(), 0),
         variant: None,
-        groups: Groups::Made(
+        groups: DeclaredGroups::Made(
             groups
                 .iter()
                 .map(|group| (*group).to_owned().into())
                 .collect(),
         ),
+        response_groups: None,
         mounted: None,
     }
 }

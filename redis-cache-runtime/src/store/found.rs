@@ -1,14 +1,18 @@
 //! The result of a lookup.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::entry::Entry;
+use super::entry::{Entry, names_groups};
+use super::stamps::GroupNonces;
 #[cfg(any(feature = "redis", test))]
 use super::{Incarnation, stored_nonce};
 use super::{Nonce, Token};
+use crate::key::Address;
 #[cfg(any(feature = "redis", test))]
-use crate::key::{Address, Names};
+use crate::key::Names;
 
 /// The result of one lookup. All values from one node are from the same moment.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +23,8 @@ pub(crate) struct Found {
     /// appends the nonce that every eviction of responses removes. The client takes this nonce out
     /// again.
     pub(crate) nonces: SmallVec<[Option<Nonce>; 4]>,
+    /// The response groups of the address, with their nonces.
+    pub(crate) groups: Option<Arc<GroupNonces>>,
     /// The token of the lease of the address, if the token was requested and the lease is held.
     pub(crate) holder: Option<Token>,
 }
@@ -33,6 +39,14 @@ pub(crate) enum FoundEntry {
 }
 
 impl FoundEntry {
+    /// Returns whether the entry names groups.
+    pub(crate) fn names_groups(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => names_groups(bytes),
+            Self::Parsed(entry) => entry.names_groups(),
+        }
+    }
+
     /// Returns the entry, if it parses.
     pub(crate) fn parse(self) -> Option<Entry> {
         match self {
@@ -105,8 +119,23 @@ impl Found {
         Self {
             entry: entry.map(FoundEntry::Bytes),
             nonces,
+            groups: None,
             holder: holder.as_deref().map(Token::of_bytes),
         }
+        .with_groups_apart(at)
+    }
+
+    /// Moves the nonces of the response groups out of the nonces, in which they are the last ones, before
+    /// the witness if there is one.
+    pub(super) fn with_groups_apart(mut self, at: &Address) -> Self {
+        let Some(groups) = &at.response_groups else {
+            return self;
+        };
+        let witness = usize::from(at.reads_early());
+        let end = self.nonces.len().saturating_sub(witness);
+        let start = end.saturating_sub(groups.len());
+        self.groups = GroupNonces::of(Some(groups), self.nonces.drain(start..end));
+        self
     }
 
     /// Returns the result without the nonce that every eviction of responses removes: it may have
@@ -122,6 +151,12 @@ impl Found {
         found
     }
 
+    /// Returns the response groups that have been evicted since an entry was stamped with them.
+    pub(crate) fn evicted_groups<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a str> {
+        let evicted = |group: &(&str, &[u8])| !is_current(*group, self.groups.as_deref());
+        entry.groups().filter(evicted).map(|(group, _)| group)
+    }
+
     /// Returns the entry, if it decodes and all its stamps are current.
     pub(crate) fn into_entry(self) -> Option<Entry> {
         self.into_current().ok().flatten()
@@ -130,13 +165,27 @@ impl Found {
     /// Returns the entry, if there is one and it decodes. `Err`: the entry is not current. `Err(true)`:
     /// only its last stamp differs, which is that of the mount of the handler.
     pub(crate) fn into_current(self) -> Result<Option<Entry>, bool> {
-        let Some(entry) = self.entry.and_then(FoundEntry::parse) else {
+        let Self {
+            entry,
+            nonces,
+            groups,
+            ..
+        } = self;
+        let entry = entry.and_then(FoundEntry::parse);
+        let Some(entry) = entry.filter(|entry| !entry.is_hint()) else {
             return Ok(None);
         };
-        if entry.is_stamped_with(self.nonces.iter().copied()) {
-            return Ok(Some(entry));
+        if entry.is_stamped_with(nonces.iter().copied()) {
+            let groups = groups.as_deref();
+            let is_current =
+                !entry.names_groups() || entry.groups().all(|group| is_current(group, groups));
+            return if is_current {
+                Ok(Some(entry))
+            } else {
+                Err(false)
+            };
         }
-        let (Some((_, nonces)), mut stamps) = (self.nonces.split_last(), entry.stamps()) else {
+        let (Some((_, nonces)), mut stamps) = (nonces.split_last(), entry.stamps()) else {
             return Err(false);
         };
         let _mount = stamps.next_back();
@@ -145,4 +194,10 @@ impl Found {
             .map(|nonce| nonce.as_ref().map(|nonce| &nonce[..]));
         Err(stamps.map(Some).eq(current))
     }
+}
+
+/// Returns whether the stamp of a response group is the current nonce of the group.
+fn is_current((group, stamp): (&str, &[u8]), read: Option<&GroupNonces>) -> bool {
+    let nonce = read.and_then(|read| read.nonce(group));
+    nonce.as_ref().map(|nonce| &nonce[..]) == Some(stamp)
 }

@@ -30,6 +30,7 @@ mod redis;
 pub(crate) mod shared_lookups;
 mod stamps;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ compile_error!("enable the feature `redis` or `memory`: a cache needs a store");
 
 pub(crate) use self::found::{Found, FoundEntry};
 pub(crate) use crate::key::Nonce;
-pub(crate) use stamps::Stamps;
+pub(crate) use stamps::{EntryStamps, GroupNonces, Stamps};
 
 /// An identifier of a server, which changes when the server may have lost evictions. All zero if the
 /// server has no identity.
@@ -165,6 +166,8 @@ pub(crate) struct Lease {
     pub(crate) token: Token,
     pub(crate) claim: Claim,
     pub(crate) stamps: Stamps,
+    /// The response groups of the address, with the nonces that they had when the lease was taken.
+    pub(crate) groups: Option<Arc<GroupNonces>>,
     /// The witnesses, if they were requested.
     pub(crate) witnesses: Option<Witnesses>,
     /// The new nonce of the variants of a written key, if the entry is stamped with that nonce.
@@ -198,6 +201,8 @@ impl Lease {
             .reads_early
             .then(|| Witnesses::of(&stamps, of_address));
         stamps.truncate(count);
+        let of_groups = stamps.drain(count.saturating_sub(at.response_groups().len())..);
+        let groups = GroupNonces::of(at.response_groups.as_ref(), of_groups.map(Some));
         let mut variants = None;
         if claim == Claim::Override && at.is_stamped_by_key() {
             let nonce = random_nonce()?;
@@ -208,19 +213,31 @@ impl Lease {
             token,
             claim,
             stamps,
+            groups,
             witnesses,
             variants,
         })
     }
 
-    /// Returns the stamps in the form in which a lookup returns the current nonces.
-    pub(crate) fn nonces(&self) -> impl ExactSizeIterator<Item = Option<Nonce>> {
+    /// Returns the result of a lookup that finds an entry while the nonces are those of this lease.
+    pub(crate) fn found(&self, entry: Bytes) -> Found {
+        Found {
+            entry: Some(FoundEntry::Bytes(entry)),
+            nonces: self.nonces().collect(),
+            groups: self.groups.clone(),
+            holder: None,
+        }
+    }
+
+    fn nonces(&self) -> impl Iterator<Item = Option<Nonce>> {
         self.stamps.iter().copied().map(Some)
     }
 
     /// Returns whether the lease is still held, and nothing has been evicted since it was taken.
     pub(crate) fn is_current(&self, found: &Found) -> bool {
-        found.holder == Some(self.token) && self.nonces().eq(found.nonces.iter().copied())
+        found.holder == Some(self.token)
+            && self.nonces().eq(found.nonces.iter().copied())
+            && self.groups == found.groups
     }
 }
 

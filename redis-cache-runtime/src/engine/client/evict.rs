@@ -24,7 +24,15 @@ pub(crate) enum Evicted {
 impl StoreClient {
     /// Returns whether a pending eviction concerns an address.
     pub(crate) fn is_evicted(&self, at: &Address) -> bool {
-        self.queue.concerns(at)
+        if self.pending_evictions() == 0 {
+            return false;
+        }
+        match self.known_groups.of(at) {
+            Some(known) => self
+                .queue
+                .concerns(&at.with_response_groups(&known.expected)),
+            None => self.queue.concerns(at),
+        }
     }
 
     /// Returns the number of pending evictions.

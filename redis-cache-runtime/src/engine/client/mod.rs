@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::background::Background;
 use super::eviction_queue::EvictionQueue;
+use super::known_groups::KnownGroups;
 use super::seen_nonces::{SeenNonces, Tick};
 use crate::key::Address;
 use crate::observe::fault::{Fault, FaultLog};
@@ -41,6 +42,7 @@ pub(crate) struct StoreClient {
     queue: EvictionQueue,
     background: Background,
     seen_nonces: SeenNonces,
+    known_groups: KnownGroups,
     /// The time for which the response to a write is held while its evictions are pending; `None`:
     /// it is not held.
     hold_pending: Option<Duration>,
@@ -55,6 +57,7 @@ impl StoreClient {
             queue: EvictionQueue::default(),
             background: Background::new(settings.max_detached_runs),
             seen_nonces: SeenNonces::default(),
+            known_groups: KnownGroups::default(),
             hold_pending: settings
                 .hold_pending
                 .then(|| settings.pulse + settings.near_cache_window),
@@ -102,7 +105,34 @@ impl StoreClient {
 
     /// Looks up the entry at an address and, if `holder`, the holder of its lease. Fails while an
     /// eviction of the address is pending.
+    ///
+    /// The nonces of the response groups are read together with the entry if this process knows the
+    /// groups, and otherwise by a second lookup.
     pub(crate) async fn lookup(
+        self: &Arc<Self>,
+        at: &Address,
+        holder: bool,
+    ) -> Result<Found, Fault> {
+        // What concerns response groups is boxed, so that the future of other lookups stays small.
+        let found = match self.known_groups.of(at) {
+            None => self.lookup_as_is(at, holder).await?,
+            Some(known) => {
+                let at = at.with_response_groups(&known.stored);
+                Box::pin(async move { self.lookup_as_is(&at, holder).await }).await?
+            }
+        };
+        match self.known_groups.learn_found(at, &found) {
+            None => Ok(found),
+            Some(groups) => {
+                let at = at.with_response_groups(&groups);
+                Box::pin(async move { self.lookup_as_is(&at, holder).await }).await
+            }
+        }
+    }
+
+    /// Does the same as [`lookup`](Self::lookup), but reads no other response groups than the address
+    /// has.
+    pub(crate) async fn lookup_as_is(
         self: &Arc<Self>,
         at: &Address,
         holder: bool,
@@ -146,6 +176,11 @@ impl StoreClient {
             self.release_later(at.clone(), claim, token);
         }
         self.recorded("lease", started, claimed)
+    }
+
+    /// Returns the groups that responses have named.
+    pub(crate) fn known_groups(&self) -> &KnownGroups {
+        &self.known_groups
     }
 
     #[cfg(test)]

@@ -146,6 +146,7 @@ impl Route {
                 key,
                 variant,
                 groups,
+                response_groups: None,
                 mounted: Some(mounted.reading_early(self.reads_early)),
             },
             key_call: key_call.map(|function| {

@@ -16,15 +16,16 @@ use axum::response::Response;
 
 use self::key_function::{KeyFunction, KeyKind};
 use self::read_url::ReadArguments;
+use crate::engine::known_groups::MAX_GROUPS;
 use crate::engine::{Engine, clock};
 use crate::http::cache_control::{ClientPolicy, Declared};
 use crate::http::freshness::{Grant, StaleWindows};
 use crate::http::storable::{NotStorable, StorableStatus, StorePolicy, is_representation};
 use crate::key::normal::QueryRule;
 use crate::key::registry::{Grown, Instance, name_of};
-use crate::key::{Group, Groups, is_group};
+use crate::key::{DeclaredGroups, Group, is_group};
 use crate::observe::{Measured, Writes, Written};
-use crate::serve::response_parts::DoNotStore;
+use crate::serve::response_parts::{DoNotStore, Groups};
 
 pub use self::key_function::KeyResult;
 
@@ -305,12 +306,12 @@ impl Route {
     }
 
     /// Returns the groups of a response: the selected ones, or those of the route.
-    pub(super) fn groups_of(&self, selected: Option<Vec<Group>>) -> Groups {
+    pub(super) fn groups_of(&self, selected: Option<Vec<Group>>) -> DeclaredGroups {
         let groups = selected.or_else(|| self.made_groups.map(|make| make()));
         match groups {
-            Some(groups) => Groups::Made(groups),
-            None if self.are_groups => Groups::Fixed(self.groups),
-            None => Groups::of_names(self.groups),
+            Some(groups) => DeclaredGroups::Made(groups),
+            None if self.are_groups => DeclaredGroups::Fixed(self.groups),
+            None => DeclaredGroups::of_names(self.groups),
         }
     }
 
@@ -359,6 +360,10 @@ impl Route {
         };
         if response.extensions().get::<DoNotStore>().is_some() {
             return Err(NotStorable::DoNotStore);
+        }
+        let groups = response.extensions().get::<Groups>();
+        if groups.is_some_and(|groups| groups.len() > MAX_GROUPS) {
+            return Err(NotStorable::TooManyGroups);
         }
         let lifetime = self.lifetime_of(*status, engine);
         let mut grant = self

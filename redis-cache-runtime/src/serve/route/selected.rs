@@ -5,7 +5,7 @@ use std::any::{TypeId, type_name};
 use super::Route;
 use super::read_url::{ReadArguments, Types};
 use crate::key::part::Text;
-use crate::key::{CacheKey, Group, Groups, sorted_groups};
+use crate::key::{CacheKey, DeclaredGroups, Group, sorted_groups};
 
 /// The key, variant and groups that the arguments select; `None` fields are left to the route.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Selected {
     }
 
     /// Returns the groups of a response that is not stored.
-    pub(crate) fn into_groups(self, route: &Route) -> Groups {
+    pub(crate) fn into_groups(self, route: &Route) -> DeclaredGroups {
         route.groups_of(self.groups)
     }
 

@@ -1,23 +1,30 @@
 //! The stored form of a response or a value: a versioned header, then the body as it is.
 //!
 //! ```text
-//!  0  magic "arc1", the last byte is the version
+//!  0  magic "arc2", the last byte is the version
 //!  4  u32 low half of the XXH3 of the header after this field
 //!  8  u32 length of the header
 //! 12  u64 length of the body
 //! 20  u64 when the response was generated, Unix milliseconds
 //! 28  u64 freshness lifetime in milliseconds; MAX: no expiry
 //! 36  u64 max-age the handler declared, in seconds; MAX: none
-//! 44  u16 status; 0: a value, whose body is JSON
+//! 44  u16 status; 0: a value, whose body is JSON; 1: a hint, which has no body
 //! 46  u8  flags: 1 = the handler declared s-maxage, 2 = fields tell some caches a lifetime
-//! 47  u8  number of stamps
-//! 48      stamps, 16 bytes each
+//! 47  u8  number of stamps of the address
+//! 48  u16 number of response groups that are stamped
+//! 50  u16 number of more groups that the next response may name
+//! 52      stamps of the address, then those of the groups, 16 bytes each
+//!         groups: u16 length and the name
 //!         u16 length of the other directives the handler declared, and they themselves
 //!         fields: u8 code of a common name, or 0, u16 length and the name;
 //!                 u32 length of the value, and the value
 //! ```
 //!
+//! A hint names groups for the next run of the handler, and nothing else.
+//!
 //! Numbers are big-endian. Unknown, truncated or corrupt entries do not decode.
+
+mod groups;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,15 +34,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::groups::{Counts, pop_name, push_name};
 use crate::http::freshness::{Freshness, Grant};
 use crate::key::Nonce;
-use crate::store::stamps::Stamps;
+use crate::store::stamps::EntryStamps;
 
-const MAGIC: [u8; 4] = *b"arc1";
-const FIXED: usize = 48;
+pub(crate) use self::groups::{hint, names_groups};
+
+const MAGIC: [u8; 4] = *b"arc2";
+const FIXED: usize = 52;
 const NONE: u64 = u64::MAX;
 /// The status of a value. No response has it.
 const VALUE: u16 = 0;
+/// The status of a hint. No response has it.
+const HINT: u16 = 1;
 
 /// Names that are stored in one byte. Entries hold their positions, so only append.
 static COMMON_NAMES: [HeaderName; 16] = [
@@ -122,7 +134,7 @@ impl StoredHead {
     }
 
     /// Encodes the response; `None` when a part is too long for its length field.
-    pub(crate) fn encode(&self, stamps: &Stamps, body: &[u8]) -> Option<Bytes> {
+    pub(crate) fn encode(&self, stamps: &EntryStamps, body: &[u8]) -> Option<Bytes> {
         let fields = self.fields.iter();
         let fields_len = fields.map(|(name, value)| name.as_str().len() + value.len() + 7);
         let draft = Draft {
@@ -158,7 +170,7 @@ pub(crate) struct StoredValue {
 
 impl StoredValue {
     /// Encodes the value; `None` when a part is too long for its length field.
-    pub(crate) fn encode(&self, stamps: &Stamps, json: &[u8]) -> Option<Bytes> {
+    pub(crate) fn encode(&self, stamps: &EntryStamps, json: &[u8]) -> Option<Bytes> {
         let draft = Draft {
             status: VALUE,
             grant: &Grant::for_lifetime(self.lifetime),
@@ -180,9 +192,17 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     /// Starts an entry, up to its fields.
-    fn open(&self, stamps: &Stamps, body: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, stamps: &EntryStamps, body: &[u8]) -> Option<Vec<u8>> {
+        let EntryStamps {
+            address,
+            groups,
+            expected,
+        } = stamps;
+        let names = || groups.iter().map(|(group, _)| group).chain(expected);
+        let names_len: usize = names().map(|group| 2 + group.len()).sum();
+        let stamps_len = (address.len() + groups.len()) * 16;
         let directives = &self.grant.directives;
-        let header = FIXED + stamps.len() * 16 + 2 + directives.len() + self.fields_len;
+        let header = FIXED + stamps_len + names_len + 2 + directives.len() + self.fields_len;
         let mut out = Vec::with_capacity(header + body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; 8]);
@@ -192,8 +212,12 @@ impl Draft<'_> {
         out.extend_from_slice(&self.grant.max_age.unwrap_or(NONE).to_be_bytes());
         out.extend_from_slice(&self.status.to_be_bytes());
         out.push(u8::from(self.grant.s_maxage) | u8::from(self.grant.is_targeted) << 1);
-        out.push(u8::try_from(stamps.len()).ok()?);
-        out.extend(stamps.iter().flatten());
+        out.push(u8::try_from(address.len()).ok()?);
+        out.extend_from_slice(&u16::try_from(groups.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&u16::try_from(expected.len()).ok()?.to_be_bytes());
+        out.extend(address.iter().flatten());
+        out.extend(groups.iter().flat_map(|(_, nonce)| nonce));
+        names().try_for_each(|group| push_name(&mut out, group))?;
         out.extend_from_slice(&u16::try_from(directives.len()).ok()?.to_be_bytes());
         out.extend_from_slice(directives.as_bytes());
         Some(out)
@@ -216,7 +240,8 @@ fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
 pub(crate) struct Entry {
     bytes: Bytes,
     header: usize,
-    stamps_end: usize,
+    /// The position after the stamps and the names of groups.
+    groups_end: usize,
     /// The head of the response, if it was decoded in advance.
     head: Option<Arc<StoredHead>>,
 }
@@ -229,13 +254,21 @@ impl Entry {
         }
         let header = usize::try_from(u32_at(&bytes, 8)?).ok()?;
         let body = usize::try_from(u64_at(&bytes, 12)?).ok()?;
-        let stamps_end = FIXED + usize::from(bytes[47]) * 16;
-        let fits = stamps_end <= header && header.checked_add(body)? == bytes.len();
+        let fits = FIXED <= header && header.checked_add(body)? == bytes.len();
         let intact = fits && checksum(&bytes[8..header]) == u32_at(&bytes, 4)?;
-        intact.then_some(Self {
+        if !intact {
+            return None;
+        }
+        let counts = Counts::of(&bytes)?;
+        let mut names = bytes[..header].get(counts.stamps_end()..)?;
+        for _ in 0..counts.groups + counts.expected {
+            pop_name(&mut names)?;
+        }
+        let groups_end = header - names.len();
+        Some(Self {
             bytes,
             header,
-            stamps_end,
+            groups_end,
             head: None,
         })
     }
@@ -253,15 +286,7 @@ impl Entry {
         self.bytes.len() + ALLOCATION + SHARED + head
     }
 
-    /// Returns the entry, if it decodes and all its stamps are current.
-    pub(crate) fn current(
-        bytes: Bytes,
-        nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
-    ) -> Option<Self> {
-        Self::parse(bytes).filter(|entry| entry.is_stamped_with(nonces))
-    }
-
-    /// Returns whether every stamp is a current nonce, and no nonce is missing.
+    /// Returns whether every stamp of the address is a current nonce, and no nonce is missing.
     pub(crate) fn is_stamped_with(
         &self,
         nonces: impl ExactSizeIterator<Item = Option<Nonce>>,
@@ -274,9 +299,15 @@ impl Entry {
             })
     }
 
-    /// Returns the stamps.
+    /// Returns the stamps of the address.
     pub(crate) fn stamps(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
-        self.bytes[FIXED..self.stamps_end].chunks_exact(16)
+        let end = FIXED + usize::from(self.bytes[47]) * 16;
+        self.bytes[FIXED..end].chunks_exact(16)
+    }
+
+    /// Returns whether the entry is a hint, and neither a response nor a value.
+    pub(crate) fn is_hint(&self) -> bool {
+        self.status() == HINT
     }
 
     /// Returns the stored bytes.
@@ -326,7 +357,7 @@ impl Entry {
 
     /// Decodes the head, with a map that has room for this number of fields.
     fn decode_head(&self, room: usize) -> Option<StoredHead> {
-        let mut rest = &self.bytes[self.stamps_end..self.header];
+        let mut rest = &self.bytes[self.groups_end..self.header];
         let directives = rest.try_get_u16().ok()?;
         let directives = rest.split_off(..directives.into())?;
         let grant = Grant {
@@ -374,6 +405,14 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NONE - 1)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..at + 2)?
+        .try_into()
+        .ok()
+        .map(u16::from_be_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

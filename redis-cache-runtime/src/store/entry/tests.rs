@@ -1,4 +1,6 @@
 use super::*;
+use crate::key::Group;
+use crate::store::Stamps;
 use proptest::prelude::*;
 
 fn head() -> StoredHead {
@@ -20,10 +22,24 @@ fn head() -> StoredHead {
     }
 }
 
+fn stamps(address: &[Nonce]) -> EntryStamps {
+    Stamps::from_slice(address).into()
+}
+
+fn in_groups() -> EntryStamps {
+    EntryStamps {
+        groups: vec![("a".into(), [1; 16]), ("b".into(), [2; 16])],
+        expected: vec!["c".into()],
+        ..stamps(&[[7; 16]])
+    }
+}
+
+fn groups_of(entry: &Entry) -> (Vec<(&str, &[u8])>, Vec<&str>) {
+    (entry.groups().collect(), entry.expected_groups().collect())
+}
+
 fn encoded(body: &[u8]) -> Bytes {
-    head()
-        .encode(&Stamps::from_slice(&[[7; 16], [9; 16]]), body)
-        .unwrap()
+    head().encode(&stamps(&[[7; 16], [9; 16]]), body).unwrap()
 }
 
 #[test]
@@ -45,22 +61,15 @@ fn each_flag_of_a_grant_is_kept() {
     for (s_maxage, is_targeted) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut head = head();
         (head.grant.s_maxage, head.grant.is_targeted) = (s_maxage, is_targeted);
-        let entry = Entry::parse(head.encode(&Stamps::new(), b"").unwrap()).unwrap();
+        let entry = Entry::parse(head.encode(&EntryStamps::default(), b"").unwrap()).unwrap();
         let (decoded, _) = entry.decode().unwrap();
         assert_eq!(decoded.grant, head.grant);
     }
 }
 
 #[test]
-fn an_entry_is_current_under_the_nonces_that_it_is_stamped_with() {
-    let current = |second| Entry::current(encoded(b""), [Some([7; 16]), second].into_iter());
-    assert!(current(Some([9; 16])).is_some());
-    assert!(current(Some([8; 16])).is_none() && current(None).is_none());
-}
-
-#[test]
 fn a_value_is_no_response_and_a_response_is_no_value() {
-    let stamps = Stamps::from_slice(&[[7; 16]]);
+    let stamps = stamps(&[[7; 16]]);
     let value = StoredValue {
         lifetime: Some(Duration::from_secs(30)),
         generated: 1_700_000_000_000,
@@ -80,7 +89,7 @@ fn a_lifetime_that_is_longer_than_can_be_stored_still_ends() {
         lifetime: Some(Duration::MAX),
         generated: 1_700_000_000_000,
     };
-    let value = Entry::parse(value.encode(&Stamps::new(), b"1").unwrap()).unwrap();
+    let value = Entry::parse(value.encode(&EntryStamps::default(), b"1").unwrap()).unwrap();
     assert!(value.lifetime().is_some());
 }
 
@@ -88,14 +97,15 @@ fn a_lifetime_that_is_longer_than_can_be_stored_still_ends() {
 #[test]
 fn the_format_is_pinned() {
     let pinned = concat!(
-        "61726331",
-        "2e5b9f5a",
-        "00000091",
+        "61726332",
+        "535f42b7",
+        "00000095",
         "0000000000000002",
         "0000018bcfe56800",
         "0000000000007530",
         "0000000000000005",
         "00c80102",
+        "00000000",
         "0707070707070707070707070707070709090909090909090909090909090909",
         "000f6d7573742d726576616c6964617465",
         "010000000a746578742f706c61696e",
@@ -108,14 +118,14 @@ fn the_format_is_pinned() {
 
 proptest! {
     #[test]
-    fn a_damaged_header_does_not_decode(at in 0usize..145, bit in 0u8..8) {
+    fn a_damaged_header_does_not_decode(at in 0usize..149, bit in 0u8..8) {
         let mut bytes = encoded(b"body").to_vec();
         bytes[at] ^= 1 << bit;
         prop_assert!(Entry::parse(bytes.into()).is_none());
     }
 
     #[test]
-    fn a_cut_or_extended_entry_does_not_decode(len in 0usize..155) {
+    fn a_cut_or_extended_entry_does_not_decode(len in 0usize..159) {
         let mut bytes = encoded(b"body").to_vec();
         prop_assume!(len != bytes.len());
         bytes.resize(len, 0);
@@ -136,4 +146,33 @@ proptest! {
         bytes[4..8].copy_from_slice(&checksum.to_be_bytes());
         let _ = Entry::parse(bytes.into()).and_then(|entry| entry.decode());
     }
+}
+
+#[test]
+fn the_groups_of_a_response_and_those_of_the_next_one_are_kept() {
+    let entry = Entry::parse(head().encode(&in_groups(), b"body").unwrap()).unwrap();
+    let stored = vec![("a", &[1; 16][..]), ("b", &[2; 16])];
+    assert_eq!(groups_of(&entry), (stored.clone(), vec!["c"]));
+    assert!(entry.names_groups() && entry.is_stamped_with([Some([7; 16])].into_iter()));
+
+    let changed = entry.expecting(&["d".into(), "e".into()]).unwrap();
+    let changed = Entry::parse(changed).unwrap();
+    assert_eq!(groups_of(&changed), (stored, vec!["d", "e"]));
+    let (decoded, body) = changed.decode().unwrap();
+    assert_eq!(format!("{decoded:?}"), format!("{:?}", head()));
+    assert_eq!(body, "body");
+}
+
+#[test]
+fn a_hint_names_groups_and_nothing_else() {
+    let hint = Entry::parse(hint(&["a".into(), "b".into()]).unwrap()).unwrap();
+    assert!(hint.is_hint() && hint.decode().is_none() && hint.json().is_none());
+    assert_eq!(groups_of(&hint), (vec![], vec!["a", "b"]));
+}
+
+#[test]
+fn more_groups_than_fit_are_refused() {
+    let too_many = vec![Group::from("a"); 1 << 16];
+    assert!(hint(&too_many).is_none());
+    assert!(hint(&["a".repeat(1 << 16).into()]).is_none());
 }

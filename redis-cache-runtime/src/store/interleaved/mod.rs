@@ -57,6 +57,8 @@ pub(crate) enum Broken {
     JoinsByKeyOnly,
     /// Runs store data that they read early even if an eviction came in between.
     StoresWithoutProof,
+    /// Runs store their responses with the nonces that response groups have after the run.
+    ReadsGroupsAfterRun,
     /// A lookup joins a command that was sent before it arrived.
     JoinsSentLookups,
     /// Evictions do not wait for near caches.
@@ -127,8 +129,11 @@ impl InterleavedStore {
         let mut found = self
             .command("get entry", || self.memory.get(at, holder))
             .await?;
-        let nonces = || self.memory.get(at, false).nonces;
-        found.nonces = self.command("get nonces", nonces).await?;
+        let nonces = || {
+            let found = self.memory.get(at, false);
+            (found.nonces, found.groups)
+        };
+        (found.nonces, found.groups) = self.command("get nonces", nonces).await?;
         Ok(found)
     }
 

@@ -96,7 +96,7 @@ impl MemoryStore {
         if holder {
             found.holder = shard.holder(self.names.lease(at), now);
         }
-        found
+        found.with_groups_apart(at)
     }
 
     pub(crate) fn lease(

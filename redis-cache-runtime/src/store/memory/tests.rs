@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::key::Groups;
+use crate::key::DeclaredGroups;
 use crate::store::entry::StoredValue;
 
 const TERMS: LeaseTerms = LeaseTerms {
@@ -28,7 +28,8 @@ fn at(key: CacheKey) -> Address {
     Address {
         key,
         variant: None,
-        groups: Groups::Fixed(&["group"]),
+        groups: DeclaredGroups::Fixed(&["group"]),
+        response_groups: None,
         mounted: None,
     }
 }
@@ -55,7 +56,9 @@ fn put(store: &MemoryStore, place: &Address, lease: &Lease, json: &str) -> bool 
         lifetime: None,
         generated: 0,
     };
-    let entry = value.encode(&lease.stamps, json.as_bytes()).unwrap();
+    let entry = value
+        .encode(&lease.stamps.clone().into(), json.as_bytes())
+        .unwrap();
     store.put(place, lease, entry, None)
 }
 

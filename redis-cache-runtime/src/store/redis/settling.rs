@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::RedisStore;
-use crate::key::{Address, CacheKey, Groups};
+use crate::key::{Address, CacheKey, DeclaredGroups};
 use crate::observe::fault::Fault;
 use crate::settings::Settings;
 use crate::store::{Claim, LeaseTerms, Token};
@@ -22,7 +22,8 @@ fn at(key: &str) -> Address {
     Address {
         key: CacheKey::of_handler(key.to_owned(), 0),
         variant: None,
-        groups: Groups::Fixed(&[]),
+        groups: DeclaredGroups::Fixed(&[]),
+        response_groups: None,
         mounted: None,
     }
 }

@@ -1,21 +1,23 @@
 //! A fill: the run of a handler whose response is stored. The lease is taken before the run, and
 //! the response is stored only if the lease is still held after it.
 
+mod work;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::work::{Content, Work};
 use super::client::StoreClient;
+use super::declared_groups;
 use super::flight::Lead;
 use super::lease::HeldLease;
 use super::seen_nonces::Tick;
-use super::{clock, declared_groups};
-use crate::http::storable::NotStorable;
-use crate::key::{Address, Eviction};
-use crate::observe::{Measured, Writes, Written};
+use crate::key::{Address, Group};
+use crate::observe::Written;
 use crate::store::entry::Entry;
-use crate::store::{Claim, Claimed, Stamps, Token};
+use crate::store::{Claim, Claimed, EntryStamps, Token};
 
 /// A fill under way, with the requests that wait for it.
 ///
@@ -26,15 +28,6 @@ pub(crate) struct Fill {
     work: Work,
     lead: Option<Lead>,
     is_done: bool,
-}
-
-#[derive(Clone)]
-struct Work {
-    held: HeldLease,
-    /// The name of the handler in metrics and spans.
-    handler: &'static str,
-    /// The time for which the nonces of the lease are kept after the lease; `None`: no expiry.
-    kept_for: Option<Duration>,
 }
 
 /// The result of an attempt to begin a fill.
@@ -62,6 +55,10 @@ impl Fill {
         read_since: Option<Tick>,
     ) -> Begun {
         let handle = Arc::clone(&client);
+        let at = match client.known_groups().of(&at) {
+            Some(known) => at.with_response_groups(&known.expected),
+            None => at,
+        };
         let begun = handle.background().run_to_completion(async move {
             let end = Instant::now() + client.lease_ttl();
             let leased = client.lease(&at, claim, kept_for, read_since.is_some());
@@ -70,7 +67,7 @@ impl Fill {
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,
             };
-            let entry = entry.and_then(|entry| Entry::current(entry, lease.nonces()));
+            let entry = entry.and_then(|entry| lease.found(entry).into_entry());
             declared_groups::declare_made(&at.groups);
             let is_proved =
                 |since| client.proves_no_eviction(&lease, since) && !client.is_evicted(&at);
@@ -89,6 +86,7 @@ impl Fill {
                 held,
                 handler,
                 kept_for,
+                replaced: entry.clone(),
             };
             let fill = Self {
                 work,
@@ -106,9 +104,27 @@ impl Fill {
         self
     }
 
-    /// Returns the stamps for the entry.
-    pub(crate) fn stamps(&self) -> &Stamps {
-        self.work.held.stamps()
+    /// Returns the stamps for the entry of a response that names groups, sorted and without repeats.
+    /// `None`: it is unknown whether one of the groups was evicted since the fill began. The response must
+    /// not be stored, but the next one can be, after [`expect`](Self::expect).
+    pub(crate) async fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
+        let held = &self.work.held;
+        #[cfg(test)]
+        if held
+            .client
+            .known_groups()
+            .reads_after_run
+            .load(std::sync::atomic::Ordering::Relaxed)
+        {
+            return held.reading_after_run(groups).await;
+        }
+        let mut stamps = held.stamps_for(groups)?;
+        let known_groups = held.client.known_groups();
+        if !groups.is_empty() || !held.at.response_groups().is_empty() {
+            let known = known_groups.learn(&held.at, groups.to_vec(), Vec::new());
+            stamps.expected = known.more_than_stored().to_vec();
+        }
+        Some(stamps)
     }
 
     /// Returns the end of the lease.
@@ -153,9 +169,31 @@ impl Fill {
             (Some(lead), None) => lead.fail(),
             (None, _) => {}
         }
-        self.finish(|work| work.store_and_record(entry, stale_for))
+        let content = Content::Entry(entry);
+        self.finish(|work| work.store_and_record(content, stale_for))
             .await
             .unwrap_or(Written::Superseded)
+    }
+
+    /// Ends the fill without storing its response, which names groups of which the lease has no nonces.
+    /// Remembers the groups, so that the next response can be stored: in this process, and in the store.
+    /// An entry that may still be used as a stale response is kept, for `stale_for` after it has become
+    /// stale.
+    pub(crate) async fn expect(
+        mut self: Box<Self>,
+        groups: Vec<Group>,
+        stale_for: Duration,
+    ) -> Written {
+        let lead = self.lead.take();
+        let content = Content::Expected(groups);
+        let written = self
+            .finish(|work| work.store_and_record(content, stale_for))
+            .await;
+        // The lease is free now, so that a follower can take it.
+        if let Some(lead) = lead {
+            lead.look_up_again();
+        }
+        written.unwrap_or(Written::Superseded)
     }
 
     /// Ends the fill without storing an entry: a read releases its lease, a write evicts its key.
@@ -213,105 +251,5 @@ impl Drop for Fill {
             let work = self.work.clone();
             self.work.held.client.background().spawn(work.give_up());
         }
-    }
-}
-
-impl Work {
-    /// Stores an entry, and records the result in metrics, spans and the log.
-    async fn store_and_record(self, entry: Option<Entry>, stale_for: Duration) -> Written {
-        let (client, handler) = (Arc::clone(&self.held.client), self.handler);
-        let writes = match self.held.lease.claim {
-            Claim::IfFree | Claim::Alone => Writes::Fill,
-            Claim::Override => Writes::Through,
-        };
-        let written = match client.observer().span(writes.operation()) {
-            None => self.store(entry, stale_for).await,
-            Some(span) => {
-                span.about(handler, &self.held.at);
-                span.ttl(entry.as_ref().and_then(Entry::lifetime));
-                let written = span.around(self.store(entry, stale_for)).await;
-                span.written(written);
-                written
-            }
-        };
-        if written == Written::Superseded {
-            tracing::debug!(
-                handler,
-                "response not stored: its entry was evicted or written after the fill began"
-            );
-        }
-        client.observer().record(Measured::Write {
-            handler,
-            writes,
-            written,
-        });
-        written
-    }
-
-    async fn store(self, entry: Option<Entry>, stale_for: Duration) -> Written {
-        let Some(entry) = entry else {
-            self.give_up().await;
-            return Written::Refused(NotStorable::TooLarge.name());
-        };
-        // Uses the remaining lifetime, because the body may have taken a while.
-        let fresh_for = entry.freshness(clock::now()).remaining();
-        if fresh_for.is_some_and(|lifetime| lifetime.is_zero()) {
-            self.give_up().await;
-            return Written::Refused(NotStorable::AlreadyStale.name());
-        }
-        let ttl = fresh_for.map(|fresh_for| fresh_for.saturating_add(stale_for));
-        let HeldLease {
-            client, at, lease, ..
-        } = &self.held;
-        // The nonces were seeded for the lifetime that the route declares, but the handler may have
-        // granted a longer one.
-        if outlasts(ttl, self.kept_for) {
-            let _ = client.prolong(at, ttl).await;
-        }
-        match client.fill(at, lease, entry.into_bytes(), ttl).await {
-            Ok(true) => Written::Stored,
-            Ok(false) => Written::Superseded,
-            // The entry may have been stored, so it must be evicted. The request does not wait for
-            // the eviction, because its time budget is used up.
-            Err(fault) if fault.is_absence() => {
-                if let Some(evictions) = self.evictions() {
-                    client.evict_later(&evictions).await;
-                } else {
-                    let client = Arc::clone(client);
-                    client.background().spawn(self.give_up());
-                }
-                Written::Failed(fault.name())
-            }
-            Err(fault) => {
-                self.give_up().await;
-                Written::Failed(fault.name())
-            }
-        }
-    }
-
-    async fn give_up(self) {
-        match self.evictions() {
-            // The client retries an eviction that fails.
-            Some(evictions) => {
-                let _ = self.held.client.evict(&evictions).await;
-            }
-            None => self.held.release().await,
-        }
-    }
-
-    /// Returns the evictions of a write that failed; `None`: the fill belongs to a read. The
-    /// eviction of the key removes the lease, too.
-    fn evictions(&self) -> Option<Vec<Eviction>> {
-        let is_write = self.held.is_of_write();
-        is_write.then(|| vec![Eviction::Key(self.held.at.key.clone())])
-    }
-}
-
-/// Returns whether one lifetime is longer than another; `None`: no expiry.
-fn outlasts(lifetime: Option<Duration>, other: Option<Duration>) -> bool {
-    match (lifetime, other) {
-        (Some(lifetime), Some(other)) => lifetime > other,
-        (None, other) => other.is_some(),
-        (Some(_), None) => false,
     }
 }
