@@ -16,7 +16,7 @@ use axum::extract::{FromRef, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use axum_redis_cache::{Cache, Settings, cache_evict, cache_put, cached};
+use axum_redis_cache::{Cache, Groups, Settings, cache_evict, cache_put, cached};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, FromRef)]
@@ -37,13 +37,14 @@ struct Paging {
     page: usize,
 }
 
-/// Each page of the list is an entry of its own; the group `lists` holds all of them.
-#[cached(ttl = "1m", group = ["products", "lists"])]
+/// Each page of the list is an entry of its own, which is also in a group for each product that it shows.
+#[cached(ttl = "1m", group = "products")]
 async fn list_products(
     Query(paging): Query<Paging>,
     State(db): State<Db>,
-) -> Json<BTreeMap<u64, Product>> {
-    Json(db.list(paging.page).await)
+) -> (Groups, Json<BTreeMap<u64, Product>>) {
+    let products = db.list(paging.page).await;
+    (Groups::each("product:", products.keys()), Json(products))
 }
 
 #[cached(ttl = 300, max_age = 30, group = "products")]
@@ -54,20 +55,22 @@ async fn get_product(
     db.find(id).await.map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 
-/// The next `GET` of the same path is answered from what this one answers, for as long, and in the
-/// same groups.
+/// Stores its response for the next `GET` of the same path, and drops the pages that show the product.
 #[cache_put(get_product)]
+#[cache_evict(group = "product:{id}")]
 async fn replace_product(
     Path(id): Path<u64>,
     State(db): State<Db>,
     Json(product): Json<Product>,
-) -> Json<Product> {
-    db.save(id, product.clone()).await;
-    Json(product)
+) -> Result<Json<Product>, StatusCode> {
+    let replaced = db.replace(id, product.clone()).await;
+    replaced
+        .then_some(Json(product))
+        .ok_or(StatusCode::NOT_FOUND)
 }
 
-/// Drops the entry of this path, and every page of the list.
-#[cache_evict(get_product, group = "lists")]
+/// Drops the entry of this path, and all pages: the products after this one move up.
+#[cache_evict(get_product, list_products)]
 async fn delete_product(Path(id): Path<u64>, State(db): State<Db>) -> StatusCode {
     db.delete(id).await;
     StatusCode::NO_CONTENT
@@ -178,8 +181,15 @@ impl Db {
         self.with(|products| products.get(&id).cloned()).await
     }
 
-    async fn save(&self, id: u64, product: Product) {
-        self.with(|products| products.insert(id, product)).await;
+    async fn replace(&self, id: u64, product: Product) -> bool {
+        self.with(|products| match products.get_mut(&id) {
+            Some(old) => {
+                *old = product;
+                true
+            }
+            None => false,
+        })
+        .await
     }
 
     async fn delete(&self, id: u64) {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use test_support::{Client, RedisServer, TempDir};
+use test_support::{Client, RedisServer, TempDir, until};
 
 /// A request of the transcript, and the lines that its response must have.
 struct Exchange {
@@ -149,6 +149,49 @@ async fn the_transcript_is_true_in_memory() {
 #[tokio::test]
 async fn the_transcript_is_true_on_redis() {
     replay(Some(&RedisServer::start())).await;
+}
+
+/// Each page of the list has ten products.
+async fn changing_a_product_drops_its_page(redis: Option<&RedisServer>) {
+    let example = Example::start(redis);
+    let client = Client::new(example.address);
+    let pages = [0, 1, 2].map(|page| format!("/products?page={page}"));
+    let is_hit = async |page: &str| client.get(page).await.outcome() == "HIT";
+    for page in &pages {
+        let stored = async || is_hit(page).await;
+        until("a stored page", stored).await;
+    }
+    let json = [("content-type", "application/json")];
+    let product = r#"{"name":"Seven","cents":7}"#;
+    let change = client.send_body("PUT", "/products/7", &json, product);
+    assert!(change.await.status.is_success());
+    assert!(is_hit("/products/7").await);
+    assert!(!is_hit(&pages[0]).await && is_hit(&pages[1]).await && is_hit(&pages[2]).await);
+    let page = client.get(&pages[0]).await;
+    assert_eq!(page.outcome(), "HIT", "one run stores the page again");
+    assert!(page.text().contains("Seven"));
+    let absent = client.send_body("PUT", "/products/70", &json, product);
+    assert_eq!(absent.await.status.as_u16(), 404);
+    assert_eq!(
+        client.send("DELETE", "/products/25", &[]).await.outcome(),
+        "EVICTED"
+    );
+    for page in &pages {
+        assert!(
+            !is_hit(page).await,
+            "a deletion may move products to other pages"
+        );
+    }
+}
+
+#[tokio::test]
+async fn changing_a_product_drops_exactly_the_pages_that_show_it_in_memory() {
+    changing_a_product_drops_its_page(None).await;
+}
+
+#[tokio::test]
+async fn changing_a_product_drops_exactly_the_pages_that_show_it_on_redis() {
+    changing_a_product_drops_its_page(Some(&RedisServer::start())).await;
 }
 
 /// Returns the errors of the example, started with a `.env` file and other variables.

@@ -16,8 +16,8 @@ use futures_util::stream;
 use test_support::{Client, Gate, RedisCluster, RedisServer, until};
 
 use crate::support::{
-    App, Store, answer, asked, become_stale, is_stored, on_every_store, request, serve, settings,
-    stored,
+    App, Store, answer, asked, become_stale, is_stored, on_every_store, patient, request, serve,
+    serve_counted, settings, stored,
 };
 
 #[cached(ttl = 30)]
@@ -51,6 +51,11 @@ async fn change_item(Path(id): Path<u32>) {
     let _ = id;
 }
 
+#[cache_evict(group = "brand:{brand}")]
+async fn change_brand(Path(brand): Path<String>) {
+    let _ = brand;
+}
+
 #[cache_evict(page)]
 async fn drop_page(Path(_): Path<u32>) {}
 
@@ -64,6 +69,7 @@ fn router(app: App) -> Router {
         .route("/varied/{number}", get(varied))
         .route("/uncached", get(uncached))
         .route("/items/{id}", post(change_item))
+        .route("/brands/{brand}", post(change_brand))
         .with_state(app)
 }
 
@@ -113,10 +119,13 @@ on_every_store!(
     an_eviction_just_before_the_run_costs_no_second_run,
     groups_are_not_sent_to_clients,
     two_parts_with_groups_are_united,
+    values_are_spelled_as_in_templates,
     a_response_in_too_many_groups_is_not_stored,
     many_groups_are_kept,
     a_write_stores_its_response_in_its_groups,
     evicting_the_key_drops_a_response_in_groups,
+    an_eviction_of_a_group_that_is_not_named_any_more_costs_nothing,
+    a_forced_run_in_a_new_group_keeps_the_stored_response,
     variants_have_groups_of_their_own,
     streams_are_stored_in_their_groups,
     a_stale_response_is_not_served_after_its_group_was_evicted,
@@ -260,6 +269,25 @@ async fn two_parts_with_groups_are_united(store: Store) {
     }
 }
 
+async fn values_are_spelled_as_in_templates(store: Store) {
+    for (brand, encoded) in [
+        ("acme", "acme"),
+        ("caf\u{e9}", "caf%C3%A9"),
+        ("a/b:c%", "a%2Fb:c%25"),
+        ("~", "~"),
+    ] {
+        let app = App::new(store.cache(), move |run| async move {
+            (Groups::each("brand:", [brand]), format!("run {run}"))
+        });
+        let client = serve(router(app)).await;
+        stored(&client, "/pages/1").await;
+        let path = format!("/brands/{encoded}");
+        let reply = client.send("POST", &path, &[]).await;
+        assert_eq!(reply.outcome(), "EVICTED");
+        assert!(!is_stored(&client, "/pages/1").await, "{brand:?}");
+    }
+}
+
 async fn a_response_in_too_many_groups_is_not_stored(store: Store) {
     for count in [257, 10_000] {
         let client = client(store, &Shown::of(0..count)).await;
@@ -309,6 +337,50 @@ async fn evicting_the_key_drops_a_response_in_groups(store: Store) {
         is_stored(&client, "/pages/1").await,
         "the groups are still known"
     );
+}
+
+async fn an_eviction_of_a_group_that_is_not_named_any_more_costs_nothing(store: Store) {
+    let shown = Shown::of([1, 2]);
+    let gate = Gate::new();
+    let (waiting, items) = (gate.clone(), shown.clone());
+    let app = App::new(store.cache(), move |run| {
+        let (gate, groups) = (waiting.clone(), items.groups());
+        async move {
+            if run == 2 {
+                gate.pass().await;
+            }
+            (groups, format!("run {run}"))
+        }
+    });
+    let (client, arrivals) = serve_counted(router(app.clone())).await;
+    stored(&client, "/pages/1").await;
+    shown.show(&[2]);
+    change(&client, 2).await;
+    let leader = tokio::spawn(async move { asked(&client, "/pages/1").await });
+    gate.entered().await;
+    let ask = || tokio::spawn(async move { asked(&client, "/pages/1").await });
+    let follower = arrivals.arrival_of(ask).await;
+    change(&client, 1).await;
+    gate.open();
+    assert_eq!(leader.await.unwrap(), answer("MISS", "run 2"));
+    assert_eq!(follower.await.unwrap(), answer("HIT", "run 2"));
+    assert_eq!(app.runs(), 3);
+}
+
+async fn a_forced_run_in_a_new_group_keeps_the_stored_response(store: Store) {
+    let shown = Shown::of([1]);
+    let client = client(store, &shown).await;
+    stored(&client, "/pages/1").await;
+    shown.show(&[1, 2]);
+    let force = async || {
+        client
+            .get_with("/pages/1", &[("cache-control", "no-cache")])
+            .await
+    };
+    assert_eq!(force().await.text(), "run 2");
+    assert_eq!(asked(&client, "/pages/1").await, answer("HIT", "run 1"));
+    assert_eq!(force().await.text(), "run 3");
+    assert_eq!(asked(&client, "/pages/1").await, answer("HIT", "run 3"));
 }
 
 async fn variants_have_groups_of_their_own(store: Store) {
@@ -508,6 +580,56 @@ async fn near_caches_are_coherent_about_the_groups_of_responses() {
     let settings = settings().near_cache_bytes(1 << 24).unwrap();
     let window = Duration::from_secs(1);
     is_coherent(settings.near_cache_window(window).unwrap()).await;
+}
+
+#[tokio::test]
+async fn near_caches_keep_entries_whose_groups_were_not_known() {
+    let redis = RedisServer::start();
+    let near = || {
+        let settings = patient(&redis).near_cache_bytes(1 << 24).unwrap();
+        Cache::connect(settings.near_cache_window(Duration::from_secs(1)).unwrap()).unwrap()
+    };
+    let (first, second) = (near(), near());
+    let groups = Groups::from(["item:1", "item:2"]);
+    first.ttl(30).set_with_groups("key", &1, &groups).await;
+    assert_eq!(second.get("key").await, Some(1));
+    until("a HIT in the near cache", async || {
+        let before = redis.command_count("mget");
+        assert_eq!(second.get("key").await, Some(1));
+        redis.command_count("mget") == before
+    })
+    .await;
+    first.delete_group("item:2").await;
+    assert_eq!(second.get::<u32>("key").await, None);
+}
+
+/// Another process stores its response after the lookup of this one, and before its lease.
+#[tokio::test]
+async fn the_first_response_in_new_groups_does_not_replace_one_that_is_stored() {
+    let settings = settings();
+    let gate = Gate::new();
+    let waiting = gate.clone();
+    let slow = App::new(Cache::connect(settings.clone()).unwrap(), move |run| {
+        let gate = waiting.clone();
+        async move {
+            gate.pass().await;
+            (Groups::from(["item:1"]), format!("slow {run}"))
+        }
+    });
+    let shown = Shown::of([1]);
+    let quick = shown.app(Cache::connect(settings).unwrap());
+    let (slow, quick) = (serve(router(slow)).await, serve(router(quick)).await);
+    let forced = [("cache-control", "no-cache")];
+    let under_way = tokio::spawn(async move { slow.get_with("/lasting", &forced).await });
+    gate.entered().await;
+    gate.open();
+    assert_eq!(under_way.await.unwrap().outcome(), "MISS");
+    assert_eq!(asked(&quick, "/lasting").await, answer("MISS", "run 0"));
+    assert_eq!(asked(&quick, "/lasting").await, answer("HIT", "run 0"));
+    let reply = slow
+        .get_with("/lasting", &[("cache-control", "only-if-cached")])
+        .await;
+    assert_eq!((reply.outcome(), reply.text()), ("HIT", "run 0"));
 }
 
 #[tokio::test]

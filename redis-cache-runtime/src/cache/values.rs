@@ -170,11 +170,13 @@ impl Values {
     ///
     /// If the future is dropped before its end, the key is evicted.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
-        self.set_with_groups(key, value, &Groups::default()).await;
+        self.set_with_groups(key, value, &NO_GROUPS).await;
     }
 
     /// Does the same as [`set`](Self::set), for a value that is also in other groups. These groups are
-    /// not part of the key.
+    /// not part of the key. As with `set`, an eviction between the moment when the data of the value was
+    /// read and this call does not prevent that the value is stored.
+    /// [`get_or_insert_with_groups`](Self::get_or_insert_with_groups) stores no such value.
     pub async fn set_with_groups<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -243,8 +245,7 @@ impl Values {
     ///     let values = cache.group("menu").ttl(60);
     ///     let make = async || {
     ///         let ids = best_sellers().await;
-    ///         let groups = ids.iter().map(|id| format!("product:{id}"));
-    ///         (groups.collect::<Groups>(), ids)
+    ///         (Groups::each("product:", ids.iter().copied()), ids)
     ///     };
     ///     values.get_or_insert_with_groups("best sellers", make).await
     /// }

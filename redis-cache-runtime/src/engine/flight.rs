@@ -372,8 +372,7 @@ async fn keep_lease(flights: Arc<Flights>, flight: Arc<Flight>, held: HeldLease)
         match flight.confirm_joined(&held).await {
             Some(true) => {}
             Some(false) => break,
-            // The store has a fault: the followers that are not confirmed look the address up again,
-            // and the fill may continue.
+            // The followers that are not confirmed look the address up again, and the fill may continue.
             None => flights.supersede(&flight),
         }
     }
@@ -401,7 +400,7 @@ impl Flight {
 
     /// Checks in the store that nothing was evicted, and confirms the followers that had joined before
     /// the check. `Some(false)`: something was evicted, or the lease was lost. `None`: the store has a
-    /// fault.
+    /// fault, or a group was evicted that the response may not name.
     async fn confirm_joined(&self, held: &HeldLease) -> Option<bool> {
         let joined = self.joined();
         if joined <= self.confirmed() {

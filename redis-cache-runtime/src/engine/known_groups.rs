@@ -5,8 +5,11 @@
 //! read before the run, nobody can tell whether the group was evicted meanwhile, so the response is not
 //! stored. But its groups are remembered, here and in the store, so that the next response can be stored.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(test)]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
@@ -22,6 +25,10 @@ pub(crate) const MAX_GROUPS: usize = 256;
 /// one: a page may lose an item and get it back.
 const MAX_EARLIER: usize = 32;
 
+/// The largest number of groups that are expected: those of an entry that is kept, of the last response
+/// and of earlier ones.
+const MAX_EXPECTED: usize = 2 * MAX_GROUPS + MAX_EARLIER;
+
 const SHARDS: usize = 16;
 
 /// The memory that a shard may take.
@@ -31,8 +38,9 @@ const SHARD_BYTES: usize = 1 << 20;
 pub(crate) struct KnownGroups {
     shards: [Mutex<Shard>; SHARDS],
     seed: RandomState,
-    /// Some response has named groups. Otherwise lookups take no lock.
-    is_used: AtomicBool,
+    /// The buckets of the handlers whose responses have named groups, as bits. The lookups of other
+    /// handlers take no lock.
+    buckets: AtomicU64,
     /// Breaks the protocol on purpose, for a test that must detect the error.
     #[cfg(test)]
     pub(crate) reads_after_run: AtomicBool,
@@ -48,22 +56,19 @@ struct Shard {
 pub(crate) struct Known {
     /// The groups of the entry that is stored, as far as it is known.
     pub(crate) stored: ResponseGroups,
-    /// All groups that the next response may name. They begin with those of the last response.
+    /// All groups that the next response may name: those of the stored entry, then others.
     pub(crate) expected: ResponseGroups,
 }
 
 impl Known {
-    /// Returns the groups of a response or an entry, followed by some of those known before.
-    fn new(stored: Vec<Group>, expected: Vec<Group>, before: Option<&Self>) -> Self {
-        let stored: ResponseGroups = stored.into();
-        let mut all: Vec<Group> = stored.to_vec();
-        all.extend(expected.into_iter().take(MAX_GROUPS));
-        let earlier = before.iter().flat_map(|known| known.expected.iter());
-        let earlier = earlier.filter(|group| !all.contains(*group));
-        let earlier: Vec<_> = earlier.take(MAX_EARLIER).cloned().collect();
-        all.extend(earlier);
+    /// Returns the groups of an entry that is stored, followed by others without repeats.
+    fn new(stored: Vec<Group>, others: impl Iterator<Item = Group>) -> Self {
+        let mut all: Vec<Group> = stored.clone();
+        let mut seen: HashSet<Group> = stored.iter().cloned().collect();
+        all.extend(others.filter(|group| seen.insert(group.clone())));
+        all.truncate(MAX_EXPECTED);
         Self {
-            stored,
+            stored: stored.into(),
             expected: all.into(),
         }
     }
@@ -76,8 +81,32 @@ impl Known {
     /// Returns whether these are the groups that an entry names.
     fn are_of(&self, entry: &Entry) -> bool {
         let stored = entry.groups().map(|(group, _)| group);
+        stored.eq(self.stored.iter().map(AsRef::as_ref)) && self.include_expected(entry)
+    }
+
+    fn include_expected(&self, entry: &Entry) -> bool {
+        let more = self.more_than_stored().iter().map(AsRef::as_ref);
         let is_expected = |group| self.expected.iter().any(|it| it == group);
-        stored.eq(self.stored.iter().map(AsRef::as_ref)) && entry.expected_groups().all(is_expected)
+        entry.expected_groups().eq(more) || entry.expected_groups().all(is_expected)
+    }
+
+    /// Returns groups of earlier responses, those that the last response has lost first. One of the
+    /// others is forgotten each time, so that a page does not keep a group for ever.
+    fn earlier(self, response: &[Group]) -> impl Iterator<Item = Group> {
+        let named: HashSet<Group> = response.iter().cloned().collect();
+        let left = |group: &&Group| !named.contains(*group);
+        let mut lost: Vec<_> = self.stored.iter().filter(left).cloned().collect();
+        let older = self.more_than_stored().iter().filter(left);
+        lost.extend(
+            older
+                .rev()
+                .skip(1)
+                .cloned()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev(),
+        );
+        lost.into_iter().take(MAX_EARLIER)
     }
 
     fn memory(&self) -> usize {
@@ -92,7 +121,7 @@ impl Default for KnownGroups {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             seed: RandomState::new(),
-            is_used: AtomicBool::new(false),
+            buckets: AtomicU64::new(0),
             #[cfg(test)]
             reads_after_run: AtomicBool::new(false),
         }
@@ -111,7 +140,7 @@ impl Default for Shard {
 impl KnownGroups {
     /// Returns the known groups of an address.
     pub(crate) fn of(&self, at: &Address) -> Option<Known> {
-        if !self.is_used.load(Ordering::Relaxed) {
+        if self.buckets.load(Ordering::Relaxed) & bit_of(at) == 0 {
             return None;
         }
         let hash = self.hash(at);
@@ -120,34 +149,55 @@ impl KnownGroups {
 
     /// Learns the groups that a found entry names. Returns its groups if the lookup has not read all of
     /// their nonces, and must be repeated.
-    pub(crate) fn learn_found(&self, at: &Address, found: &Found) -> Option<ResponseGroups> {
-        let entry = found.entry.as_ref().filter(|entry| entry.names_groups())?;
-        let entry = entry.clone().parse()?;
-        let before = self.of(at);
-        let known = match before.filter(|known| known.are_of(&entry)) {
-            Some(known) => known,
-            None => self.learn_entry(at, &entry),
-        };
-        let has_read =
-            |(group, _): (&str, _)| found.groups.as_ref().is_some_and(|it| it.has(group));
-        let has_read_all = entry.groups().all(has_read);
-        (!has_read_all).then_some(known.stored)
+    pub(crate) fn learn_found(&self, at: &Address, found: &mut Found) -> Option<ResponseGroups> {
+        let entry = found.entry_in_groups()?;
+        let known = self.of(at).filter(|known| known.are_of(entry));
+        let known = known.unwrap_or_else(|| self.learn_entry(at, entry));
+        (!found.has_read_groups()).then_some(known.stored)
     }
 
     fn learn_entry(&self, at: &Address, entry: &Entry) -> Known {
         let owned = |group: &str| Group::Owned(group.to_owned());
         let stored = entry.groups().map(|(group, _)| owned(group));
-        let expected = entry.expected_groups().map(owned);
-        self.learn(at, stored.take(MAX_GROUPS).collect(), expected.collect())
+        let stored = stored.take(MAX_GROUPS).collect();
+        self.replace(at, |before| {
+            let before = before.as_ref().map_or(&[][..], |before| &before.expected);
+            let earlier = before.iter().take(MAX_EARLIER).cloned();
+            Known::new(stored, entry.expected_groups().map(owned).chain(earlier))
+        })
     }
 
-    /// Learns the groups of an entry that is stored, and those that the next response may name.
-    pub(crate) fn learn(&self, at: &Address, stored: Vec<Group>, expected: Vec<Group>) -> Known {
-        self.is_used.store(true, Ordering::Relaxed);
+    /// Learns the groups of a response that is to be stored.
+    pub(crate) fn learn_stored(&self, at: &Address, response: &[Group]) -> Known {
+        self.replace(at, |before| {
+            let earlier = before
+                .into_iter()
+                .flat_map(|before| before.earlier(response));
+            Known::new(response.to_vec(), earlier)
+        })
+    }
+
+    /// Learns the groups of a response that is not stored, because they were not known before its run.
+    /// `stored` are the groups of the entry that remains.
+    pub(crate) fn learn_expected(
+        &self,
+        at: &Address,
+        stored: Vec<Group>,
+        response: &[Group],
+    ) -> Known {
+        self.replace(at, |before| {
+            let earlier = before
+                .into_iter()
+                .flat_map(|before| before.earlier(response));
+            Known::new(stored, response.iter().cloned().chain(earlier))
+        })
+    }
+
+    fn replace(&self, at: &Address, learn: impl FnOnce(Option<Known>) -> Known) -> Known {
+        self.buckets.fetch_or(bit_of(at), Ordering::Relaxed);
         let hash = self.hash(at);
         let mut shard = self.shard(hash);
-        let before = shard.remove(hash);
-        let known = Known::new(stored, expected, before.as_ref());
+        let known = learn(shard.remove(hash));
         shard.insert(hash, known.clone());
         known
     }
@@ -176,6 +226,10 @@ impl KnownGroups {
         });
         known.collect()
     }
+}
+
+fn bit_of(at: &Address) -> u64 {
+    1 << (at.key.bucket() % 64)
 }
 
 impl Shard {

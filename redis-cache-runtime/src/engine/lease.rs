@@ -21,11 +21,11 @@ pub(crate) struct HeldLease {
 }
 
 impl HeldLease {
-    /// Returns whether nothing was evicted since the lease was taken; `None`: the store has a
-    /// fault.
+    /// Returns whether nothing was evicted since the lease was taken; `None`: the store has a fault, or a
+    /// group was evicted that the response may not name.
     pub(super) async fn is_current(&self) -> Option<bool> {
         let found = self.client.lookup_as_is(&self.at, true).await.ok()?;
-        Some(self.lease.is_current(&found))
+        self.lease.is_current(&found)
     }
 
     /// Renews the lease for a while; returns `false` if it was lost.
@@ -72,10 +72,17 @@ impl HeldLease {
     /// read before the run.
     pub(super) fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
         let read = self.lease.groups.as_deref();
-        let with_nonce = |group: &Group| Some((group.clone(), read?.nonce(group)?));
+        let with_nonce = |(at, group): (usize, &Group)| {
+            let nonce = read?.nonce(at, group)?;
+            Some((group.clone(), nonce))
+        };
         Some(EntryStamps {
             address: self.lease.stamps.clone(),
-            groups: groups.iter().map(with_nonce).collect::<Option<_>>()?,
+            groups: groups
+                .iter()
+                .enumerate()
+                .map(with_nonce)
+                .collect::<Option<_>>()?,
             expected: Vec::new(),
         })
     }
@@ -87,20 +94,14 @@ impl HeldLease {
 
     /// Reads the nonces of groups after the run, for a test that must detect this error.
     #[cfg(test)]
-    pub(super) async fn reading_after_run(&self, groups: &[Group]) -> Option<EntryStamps> {
+    pub(super) async fn read_groups_again(&mut self, groups: &[Group]) {
         let at = self.at.with_response_groups(&groups.into());
-        self.client
-            .prolong(&at, Some(Duration::from_secs(60)))
-            .await
-            .ok()?;
-        let found = self.client.lookup_as_is(&at, true).await.ok()?;
-        let read = found.groups?;
-        let with_nonce = |group: &Group| Some((group.clone(), read.nonce(group)?));
-        Some(EntryStamps {
-            address: self.lease.stamps.clone(),
-            groups: groups.iter().map(with_nonce).collect::<Option<_>>()?,
-            expected: Vec::new(),
-        })
+        let seeded = self.client.prolong(&at, Some(Duration::from_secs(60)));
+        if seeded.await.is_ok()
+            && let Ok(found) = self.client.lookup_as_is(&at, true).await
+        {
+            self.lease.groups = found.groups;
+        }
     }
 
     fn remaining(&self) -> Duration {

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use axum::response::{IntoResponseParts, ResponseParts};
 
+use crate::key::part::{KeyPart, Text};
 use crate::key::{self, Group};
 
 /// A response part that keeps this one response out of the cache. It is not sent to clients.
@@ -55,14 +56,18 @@ impl IntoResponseParts for DoNotStore {
 /// #[cached(ttl = 300)]
 /// async fn list_products() -> (Groups, Json<Vec<Product>>) {
 ///     let products = first_products().await;
-///     let groups = products.iter().map(|product| format!("product:{}", product.id));
-///     (groups.collect(), Json(products))
+///     let groups = Groups::each("product:", products.iter().map(|product| product.id));
+///     (groups, Json(products))
 /// }
 ///
 /// // Evicts exactly the lists that show this product.
 /// #[cache_evict(group = "product:{id}")]
 /// async fn delete_product(axum::extract::Path(id): axum::extract::Path<u64>) {}
 /// ```
+///
+/// Groups can also be collected from names: `names.collect::<Groups>()`. The names are used as they are,
+/// as in [`Cache::delete_group`](crate::Cache::delete_group). [`each`](Self::each) spells values as
+/// templates do.
 ///
 /// The groups are added to those that the attribute declares. They are never sent to clients. If a
 /// response has several `Groups`, they are united. A handler without `#[cached]` or `#[cache_put]` may
@@ -79,6 +84,14 @@ pub struct Groups(BTreeSet<Group>);
 impl Groups {
     pub(crate) const fn none() -> Self {
         Self(BTreeSet::new())
+    }
+
+    /// Returns one group for each value. The values are spelled as in a template: a write with
+    /// `group = "brand:{brand}"` evicts the group that `Groups::each("brand:", ["caf\u{e9}"])` names.
+    /// For integers, that is the same as `format!("product:{id}")`.
+    pub fn each<T: KeyPart>(prefix: &'static str, values: impl IntoIterator<Item = T>) -> Self {
+        let group = |value| Text::new().literal(prefix).value(&value).into_group();
+        Self(values.into_iter().map(group).collect())
     }
 
     /// Returns the number of groups.

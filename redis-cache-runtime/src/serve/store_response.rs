@@ -21,7 +21,7 @@ use crate::store::entry::{Entry, StoredHead};
 /// The parts of a response that are stored with its body.
 pub(super) struct ToStore {
     head: StoredHead,
-    /// The groups that only the response names, sorted.
+    /// The groups that only the response names.
     groups: Vec<Group>,
 }
 
@@ -51,12 +51,20 @@ impl ToStore {
     }
 
     /// Stores the response with its body under a fill, and returns the result.
-    pub(super) async fn store(self, fill: Box<Fill>, route: &Route, body: &[u8]) -> Written {
-        let stale_for = route.windows().granted(&self.head.grant).longest();
-        let Some(stamps) = fill.stamps_for(&self.groups).await else {
-            return fill.expect(self.groups, stale_for).await;
+    pub(super) async fn store(
+        self,
+        #[cfg_attr(not(test), allow(unused_mut, reason = "a test breaks the protocol"))]
+        mut fill: Box<Fill>,
+        route: &Route,
+        body: &[u8],
+    ) -> Written {
+        #[cfg(test)]
+        fill.break_protocol(&self.groups).await;
+        let Some(stamps) = fill.stamps_for(&self.groups) else {
+            return fill.expect(self.groups, route.windows().longest()).await;
         };
         let entry = self.encode(&stamps, body).and_then(Entry::parse);
+        let stale_for = route.windows().granted(&self.head.grant).longest();
         fill.store(entry, stale_for).await
     }
 }

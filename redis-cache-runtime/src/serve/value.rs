@@ -114,20 +114,16 @@ where
     let result = destination.run(make()).await;
     let json = || {
         let (groups, value) = result.as_ref().ok()?;
-        encode(value, groups, Writes::Fill, &engine)
+        let json = encode(value, groups, Writes::Fill, &engine)?;
+        Some((json, named(&engine, groups)))
     };
     match destination {
         Destination::Nowhere => {}
         Destination::Followers(turn) => {
-            turn.share(|| Entry::parse(entry_of(lifetime, &EntryStamps::default(), &json()?)?));
+            turn.share(|| Entry::parse(entry_of(lifetime, &EntryStamps::default(), &json()?.0)?));
         }
         Destination::Store(fill) => match json() {
-            Some(json) => {
-                let groups = result
-                    .as_ref()
-                    .map_or_else(|_| Vec::new(), |(groups, _)| named(&engine, groups));
-                store(fill, lifetime, groups, &json).await;
-            }
+            Some((json, groups)) => store(fill, lifetime, groups, &json).await,
             None => fill.abandon().await,
         },
     }
@@ -150,11 +146,11 @@ pub(crate) async fn write(
         return;
     };
     let groups = named(&engine, groups);
-    if !groups.is_empty() {
-        // The lease reads their nonces.
-        let known_groups = engine.client().known_groups();
-        known_groups.learn(&at, Vec::new(), groups.clone());
-    }
+    // The lease reads their nonces.
+    let at = match &*groups {
+        [] => at,
+        groups => at.with_response_groups(&groups.into()),
+    };
     match Fill::begin(
         engine.client().clone(),
         at,
@@ -176,7 +172,7 @@ pub(crate) async fn write(
 
 /// Stores a value in its groups under a fill.
 async fn store(fill: Box<Fill>, lifetime: Option<Duration>, groups: Vec<Group>, json: &[u8]) {
-    let Some(stamps) = fill.stamps_for(&groups).await else {
+    let Some(stamps) = fill.stamps_for(&groups) else {
         fill.expect(groups, Duration::ZERO).await;
         return;
     };

@@ -309,15 +309,20 @@ async fn who_holds_a_lease_and_whether_to_wait_for_it_is_seen(store: Store) {
     };
     assert!(holder == held.token && holder.is_awaited());
     let found = store.get(&place, true).await.unwrap();
-    assert!(held.is_current(&found));
+    assert!(held.is_current(&found) == Some(true));
     let token = held.token.unawaited();
     assert!(store.renew(&place, &held, token, TTL).await.unwrap());
     let found = store.get(&place, true).await.unwrap();
-    assert!(!held.is_current(&found) && found.holder == Some(token) && !token.is_awaited());
+    assert!(
+        held.is_current(&found) == Some(false)
+            && found.holder == Some(token)
+            && !token.is_awaited()
+    );
     held.token = token;
-    assert!(held.is_current(&found));
+    assert!(held.is_current(&found) == Some(true));
     store.remove(&[group("g")]).await.unwrap();
-    assert!(!held.is_current(&store.get(&place, true).await.unwrap()));
+    let found = store.get(&place, true).await.unwrap();
+    assert_eq!(held.is_current(&found), Some(false));
     assert!(put(&store, &place, &held, "x").await);
     let write = lease(&store, &place, Claim::Override).await.unwrap();
     let found = store.get(&place, true).await.unwrap();

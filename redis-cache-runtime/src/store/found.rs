@@ -47,6 +47,17 @@ impl FoundEntry {
         }
     }
 
+    /// Parses the entry in place; `None`: it does not parse.
+    fn parsed(&mut self) -> Option<&Entry> {
+        if let Self::Bytes(bytes) = self {
+            *self = Self::Parsed(Entry::parse(bytes.clone())?);
+        }
+        match self {
+            Self::Parsed(entry) => Some(entry),
+            Self::Bytes(_) => None,
+        }
+    }
+
     /// Returns the entry, if it parses.
     pub(crate) fn parse(self) -> Option<Entry> {
         match self {
@@ -151,10 +162,28 @@ impl Found {
         found
     }
 
+    /// Returns the entry, if it parses and names groups.
+    pub(crate) fn entry_in_groups(&mut self) -> Option<&Entry> {
+        let entry = self.entry.as_mut().filter(|entry| entry.names_groups())?;
+        entry.parsed()
+    }
+
+    /// Returns whether the nonces of all groups of the entry were read.
+    pub(crate) fn has_read_groups(&self) -> bool {
+        let Some(FoundEntry::Parsed(entry)) = &self.entry else {
+            return true;
+        };
+        let read = self.groups.as_deref();
+        let mut groups = entry.groups().enumerate();
+        groups.all(|(at, (group, _))| read.is_some_and(|read| read.has(at, group)))
+    }
+
     /// Returns the response groups that have been evicted since an entry was stamped with them.
     pub(crate) fn evicted_groups<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a str> {
-        let evicted = |group: &(&str, &[u8])| !is_current(*group, self.groups.as_deref());
-        entry.groups().filter(evicted).map(|(group, _)| group)
+        let read = self.groups.as_deref();
+        let groups = entry.groups().enumerate();
+        let evicted = groups.filter(move |group| !is_current(*group, read));
+        evicted.map(|(_, (group, _))| group)
     }
 
     /// Returns the entry, if it decodes and all its stamps are current.
@@ -177,8 +206,10 @@ impl Found {
         };
         if entry.is_stamped_with(nonces.iter().copied()) {
             let groups = groups.as_deref();
-            let is_current =
-                !entry.names_groups() || entry.groups().all(|group| is_current(group, groups));
+            let is_current = !entry.names_groups() || {
+                let mut of_entry = entry.groups().enumerate();
+                of_entry.all(|group| is_current(group, groups))
+            };
             return if is_current {
                 Ok(Some(entry))
             } else {
@@ -196,8 +227,9 @@ impl Found {
     }
 }
 
-/// Returns whether the stamp of a response group is the current nonce of the group.
-fn is_current((group, stamp): (&str, &[u8]), read: Option<&GroupNonces>) -> bool {
-    let nonce = read.and_then(|read| read.nonce(group));
+/// Returns whether the stamp of a response group is the current nonce of the group. `at` is the most likely
+/// position of the group among those that were read.
+fn is_current((at, (group, stamp)): (usize, (&str, &[u8])), read: Option<&GroupNonces>) -> bool {
+    let nonce = read.and_then(|read| read.nonce(at, group));
     nonce.as_ref().map(|nonce| &nonce[..]) == Some(stamp)
 }

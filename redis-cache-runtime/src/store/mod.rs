@@ -233,11 +233,14 @@ impl Lease {
         self.stamps.iter().copied().map(Some)
     }
 
-    /// Returns whether the lease is still held, and nothing has been evicted since it was taken.
-    pub(crate) fn is_current(&self, found: &Found) -> bool {
-        found.holder == Some(self.token)
-            && self.nonces().eq(found.nonces.iter().copied())
-            && self.groups == found.groups
+    /// Returns whether the lease is still held, and nothing has been evicted since it was taken. `None`: a
+    /// group has been evicted, which the response may or may not name.
+    pub(crate) fn is_current(&self, found: &Found) -> Option<bool> {
+        let is_held = found.holder == Some(self.token);
+        if !is_held || !self.nonces().eq(found.nonces.iter().copied()) {
+            return Some(false);
+        }
+        (self.groups == found.groups).then_some(true)
     }
 }
 
@@ -256,8 +259,11 @@ impl Witnesses {
     /// nonces.
     fn of(nonces: &[Nonce], of_address: usize) -> Self {
         let of_everything = nonces.get(of_address).copied();
-        let of_address = nonces.iter().take(of_address).flatten().copied();
-        let of_address = of_address.collect::<SmallVec<[u8; 128]>>();
+        // Sorted, because responses may name the same groups in another order.
+        let mut of_address: SmallVec<[Nonce; 8]> =
+            nonces.iter().take(of_address).copied().collect();
+        of_address.sort_unstable();
+        let of_address = of_address.concat();
         Self {
             of_everything,
             of_address: xxh3_128(&of_address).to_be_bytes(),

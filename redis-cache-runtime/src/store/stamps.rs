@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+#[cfg(any(feature = "redis", test))]
+use super::entry::ALLOCATION;
 use crate::key::{Group, Nonce, ResponseGroups};
 
 /// The nonces that were current when a fill began, in the order of
@@ -14,7 +16,7 @@ pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntryStamps {
     pub(crate) address: Stamps,
-    /// The groups that the response names, sorted, each with its nonce.
+    /// The groups that the response names, each with its nonce.
     pub(crate) groups: Vec<(Group, Nonce)>,
     /// More groups that the next response may name.
     pub(crate) expected: Vec<Group>,
@@ -48,14 +50,36 @@ impl GroupNonces {
         Some(Arc::new(Self { groups, nonces }))
     }
 
-    /// Returns whether the nonce of a group was read.
-    pub(crate) fn has(&self, group: &str) -> bool {
-        self.groups.iter().any(|it| it == group)
+    /// Returns whether the nonce of a group was read. `at` is the most likely position of the group.
+    pub(crate) fn has(&self, at: usize, group: &str) -> bool {
+        self.position(at, group).is_some()
     }
 
-    /// Returns the nonce of a group; `None`: it was not read, or it is missing.
-    pub(crate) fn nonce(&self, group: &str) -> Option<Nonce> {
-        let at = self.groups.iter().position(|it| it == group)?;
-        self.nonces.get(at).copied().flatten()
+    /// Returns the nonce of a group; `None`: it was not read, or it is missing. `at` is the most likely
+    /// position of the group.
+    pub(crate) fn nonce(&self, at: usize, group: &str) -> Option<Nonce> {
+        *self.nonces.get(self.position(at, group)?)?
+    }
+
+    fn position(&self, at: usize, group: &str) -> Option<usize> {
+        let is_there = self.groups.get(at).is_some_and(|it| it == group);
+        let search = || self.groups.iter().position(|it| it == group);
+        is_there.then_some(at).or_else(search)
+    }
+
+    /// Returns the groups.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Returns the memory that the groups take.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn memory(&self) -> usize {
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| size_of_val(group) + group.len() + ALLOCATION);
+        groups.sum::<usize>() + size_of_val(&*self.nonces) + 3 * ALLOCATION
     }
 }

@@ -14,14 +14,12 @@ impl StoreClient {
         if !self.store.answers_at_once() {
             return None;
         }
-        let found = match self.known_groups.of(at) {
+        let mut found = match self.known_groups.of(at) {
             None => self.lookup_as_is_at_once(at)?,
             Some(known) => self.lookup_as_is_at_once(&at.with_response_groups(&known.stored))?,
         };
-        let unread = found
-            .as_ref()
-            .ok()
-            .and_then(|found| self.known_groups.learn_found(at, found));
+        let read = found.as_mut().ok();
+        let unread = read.and_then(|found| self.known_groups.learn_found(at, found));
         match unread {
             None => Some(found),
             Some(groups) => self.lookup_as_is_at_once(&at.with_response_groups(&groups)),

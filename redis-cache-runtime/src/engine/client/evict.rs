@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::{FIRST_EVICTION_RETRY, StoreClient};
+use crate::engine::known_groups::Known;
 use crate::key::{Address, Eviction, Owed};
 use crate::observe::fault::Fault;
 use crate::observe::{Measured, Operation};
@@ -27,12 +28,9 @@ impl StoreClient {
         if self.pending_evictions() == 0 {
             return false;
         }
-        match self.known_groups.of(at) {
-            Some(known) => self
-                .queue
-                .concerns(&at.with_response_groups(&known.expected)),
-            None => self.queue.concerns(at),
-        }
+        let with = |known: Known| at.with_response_groups(&known.expected);
+        let known = self.known_groups.of(at).map(with);
+        self.queue.concerns(at) || known.is_some_and(|at| self.queue.concerns(&at))
     }
 
     /// Returns the number of pending evictions.

@@ -114,14 +114,14 @@ impl StoreClient {
         holder: bool,
     ) -> Result<Found, Fault> {
         // What concerns response groups is boxed, so that the future of other lookups stays small.
-        let found = match self.known_groups.of(at) {
+        let mut found = match self.known_groups.of(at) {
             None => self.lookup_as_is(at, holder).await?,
             Some(known) => {
                 let at = at.with_response_groups(&known.stored);
                 Box::pin(async move { self.lookup_as_is(&at, holder).await }).await?
             }
         };
-        match self.known_groups.learn_found(at, &found) {
+        match self.known_groups.learn_found(at, &mut found) {
             None => Ok(found),
             Some(groups) => {
                 let at = at.with_response_groups(&groups);

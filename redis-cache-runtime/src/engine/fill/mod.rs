@@ -14,10 +14,10 @@ use super::declared_groups;
 use super::flight::Lead;
 use super::lease::HeldLease;
 use super::seen_nonces::Tick;
-use crate::key::{Address, Group};
+use crate::key::{Address, Group, ResponseGroups};
 use crate::observe::Written;
 use crate::store::entry::Entry;
-use crate::store::{Claim, Claimed, EntryStamps, Token};
+use crate::store::{Claim, Claimed, EntryStamps, Found, Token};
 
 /// A fill under way, with the requests that wait for it.
 ///
@@ -55,10 +55,7 @@ impl Fill {
         read_since: Option<Tick>,
     ) -> Begun {
         let handle = Arc::clone(&client);
-        let at = match client.known_groups().of(&at) {
-            Some(known) => at.with_response_groups(&known.expected),
-            None => at,
-        };
+        let at = with_expected_groups(&client, at);
         let begun = handle.background().run_to_completion(async move {
             let end = Instant::now() + client.lease_ttl();
             let leased = client.lease(&at, claim, kept_for, read_since.is_some());
@@ -67,7 +64,10 @@ impl Fill {
                 Ok(Claimed::Held(holder)) => return Begun::Held(holder),
                 Err(_) => return Begun::Fault,
             };
-            let entry = entry.and_then(|entry| lease.found(entry).into_entry());
+            let entry = match entry {
+                Some(entry) => current_entry(&client, &at, lease.found(entry)).await,
+                None => None,
+            };
             declared_groups::declare_made(&at.groups);
             let is_proved =
                 |since| client.proves_no_eviction(&lease, since) && !client.is_evicted(&at);
@@ -86,7 +86,6 @@ impl Fill {
                 held,
                 handler,
                 kept_for,
-                replaced: entry.clone(),
             };
             let fill = Self {
                 work,
@@ -104,27 +103,27 @@ impl Fill {
         self
     }
 
-    /// Returns the stamps for the entry of a response that names groups, sorted and without repeats.
-    /// `None`: it is unknown whether one of the groups was evicted since the fill began. The response must
-    /// not be stored, but the next one can be, after [`expect`](Self::expect).
-    pub(crate) async fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
+    /// Returns the stamps for the entry of a response that names groups. `None`: it is unknown whether one
+    /// of the groups was evicted since the fill began. The response must not be stored, but the next one
+    /// can be, after [`expect`](Self::expect).
+    pub(crate) fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
         let held = &self.work.held;
-        #[cfg(test)]
-        if held
-            .client
-            .known_groups()
-            .reads_after_run
-            .load(std::sync::atomic::Ordering::Relaxed)
-        {
-            return held.reading_after_run(groups).await;
-        }
         let mut stamps = held.stamps_for(groups)?;
-        let known_groups = held.client.known_groups();
         if !groups.is_empty() || !held.at.response_groups().is_empty() {
-            let known = known_groups.learn(&held.at, groups.to_vec(), Vec::new());
+            let known = held.client.known_groups().learn_stored(&held.at, groups);
             stamps.expected = known.more_than_stored().to_vec();
         }
         Some(stamps)
+    }
+
+    /// Reads the nonces of groups after the run, if a test breaks the protocol in this way.
+    #[cfg(test)]
+    pub(crate) async fn break_protocol(&mut self, groups: &[Group]) {
+        let held = &mut self.work.held;
+        let reads_after_run = &held.client.known_groups().reads_after_run;
+        if reads_after_run.load(std::sync::atomic::Ordering::Relaxed) {
+            held.read_groups_again(groups).await;
+        }
     }
 
     /// Returns the end of the lease.
@@ -177,8 +176,7 @@ impl Fill {
 
     /// Ends the fill without storing its response, which names groups of which the lease has no nonces.
     /// Remembers the groups, so that the next response can be stored: in this process, and in the store.
-    /// An entry that may still be used as a stale response is kept, for `stale_for` after it has become
-    /// stale.
+    /// The current entry is kept, for `stale_for` after it has become stale.
     pub(crate) async fn expect(
         mut self: Box<Self>,
         groups: Vec<Group>,
@@ -243,6 +241,26 @@ impl Fill {
         let step = step(self.work.clone());
         client.background().run_to_completion(step).await
     }
+}
+
+/// Returns an address with all groups that its response may name.
+fn with_expected_groups(client: &StoreClient, at: Address) -> Address {
+    let Some(known) = client.known_groups().of(&at) else {
+        return at;
+    };
+    let own = at.response_groups();
+    let others = known.expected.iter().filter(|group| !own.contains(group));
+    let both: ResponseGroups = own.iter().chain(others).cloned().collect();
+    at.with_response_groups(&both)
+}
+
+/// Returns the entry that was there when a lease was taken, if it is current.
+async fn current_entry(client: &Arc<StoreClient>, at: &Address, mut found: Found) -> Option<Entry> {
+    // It may name groups that were not known when the lease was taken.
+    if client.known_groups().learn_found(at, &mut found).is_some() {
+        found = client.lookup(at, false).await.ok()?;
+    }
+    found.into_entry().filter(|_| !client.is_evicted(at))
 }
 
 impl Drop for Fill {

@@ -11,6 +11,9 @@ use crate::observe::{Measured, Writes, Written};
 use crate::store::Claim;
 use crate::store::entry::{Entry, hint};
 
+/// The shortest time for which the groups of a response that was not stored are kept in the store.
+const SHORTEST_HINT: Duration = Duration::from_secs(60);
+
 /// The longest time for which the groups of a response that was not stored are kept in the store.
 const LONGEST_HINT: Duration = Duration::from_secs(10 * 60);
 
@@ -22,8 +25,6 @@ pub(super) struct Work {
     pub(super) handler: &'static str,
     /// The time for which the nonces of the lease are kept after the lease; `None`: no expiry.
     pub(super) kept_for: Option<Duration>,
-    /// The current entry when the lease was taken.
-    pub(super) replaced: Option<Entry>,
 }
 
 /// The content that a fill stores.
@@ -97,37 +98,46 @@ impl Work {
         self.put(entry, ttl).await
     }
 
-    /// Stores the groups that the next response may name, with the entry that the fill did not replace, if
-    /// it may still be used as a stale response.
+    /// Stores the groups that the next response may name. Keeps the current entry, if there is one, because
+    /// it can still be served, also as a stale response.
     async fn store_expected(self, groups: Vec<Group>, stale_for: Duration) -> Written {
-        let kept = self.replaced.as_ref().and_then(|entry| {
-            let freshness = entry.freshness(clock::now());
-            let ttl = entry
-                .lifetime()?
-                .saturating_add(stale_for)
-                .checked_sub(freshness.age())?;
-            (!freshness.is_fresh() && !ttl.is_zero()).then_some((entry, ttl))
-        });
-        let stored = kept.iter().flat_map(|(entry, _)| entry.groups());
-        let stored = stored
-            .map(|(group, _)| Group::Owned(group.to_owned()))
-            .collect();
         let HeldLease { client, at, .. } = &self.held;
-        let known = client.known_groups().learn(at, stored, groups);
+        let kept = self.kept(stale_for).await;
+        let stored = kept.iter().flat_map(|(entry, _)| entry.groups());
+        let stored = stored.map(|(group, _)| Group::Owned(group.to_owned()));
+        let known_groups = client.known_groups();
+        let known = known_groups.learn_expected(at, stored.collect(), &groups);
         let (entry, ttl) = if let Some((entry, ttl)) = kept {
             (entry.expecting(known.more_than_stored()), ttl)
         } else {
             let kept_for = self.kept_for.unwrap_or(LONGEST_HINT);
-            (hint(&known.expected), kept_for.min(LONGEST_HINT))
+            let ttl = kept_for.clamp(SHORTEST_HINT, LONGEST_HINT);
+            (hint(&known.expected), Some(ttl))
         };
         let Some(entry) = entry.and_then(Entry::parse) else {
             self.give_up().await;
             return Written::Refused(NotStorable::NewGroups.name());
         };
-        match self.put(entry, Some(ttl)).await {
+        match self.put(entry, ttl).await {
             Written::Stored => Written::Refused(NotStorable::NewGroups.name()),
             written => written,
         }
+    }
+
+    /// Returns the current entry, with the rest of the time for which it is kept (`None`: no expiry). A
+    /// write keeps no entry.
+    async fn kept(&self, stale_for: Duration) -> Option<(Entry, Option<Duration>)> {
+        if self.held.is_of_write() {
+            return None;
+        }
+        let HeldLease { client, at, .. } = &self.held;
+        let entry = client.lookup(at, false).await.ok()?.into_entry()?;
+        let Some(lifetime) = entry.lifetime() else {
+            return Some((entry, None));
+        };
+        let age = entry.freshness(clock::now()).age();
+        let ttl = lifetime.saturating_add(stale_for).checked_sub(age)?;
+        (!ttl.is_zero()).then_some((entry, Some(ttl)))
     }
 
     async fn put(mut self, entry: Entry, ttl: Option<Duration>) -> Written {

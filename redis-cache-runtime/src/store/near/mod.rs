@@ -38,7 +38,7 @@ use self::connection::TrackedConnection;
 use self::epochs::Epochs;
 pub(crate) use self::epochs::Token;
 use super::entry::ALLOCATION;
-use super::{Found, FoundEntry};
+use super::{Found, FoundEntry, GroupNonces};
 use crate::key::{Address, Name};
 use crate::observe::status::NearCacheStatus;
 
@@ -106,7 +106,8 @@ struct Weight;
 impl Weighter<Box<Address>, Arc<Copy>> for Weight {
     fn weight(&self, at: &Box<Address>, copy: &Arc<Copy>) -> u64 {
         let texts = at.texts().map(|text| TEXT + text.len());
-        let lists = copy.names.memory() + heap(&copy.found.nonces);
+        let groups = copy.found.groups.as_deref().map_or(0, GroupNonces::memory);
+        let lists = copy.names.memory() + heap(&copy.found.nonces) + groups;
         let entry = copy.found.entry.as_ref();
         let length = entry.map_or(0, FoundEntry::len);
         let rounding = if length < SHORTEST_MAPPED {
@@ -161,11 +162,17 @@ impl NearCache {
         })
     }
 
-    /// Returns the copy of a lookup, if it is proved to be current.
+    /// Returns the copy of a lookup of the same response groups, if it is proved to be current.
     pub(crate) fn get(&self, at: &Address) -> Option<Found> {
         let copy = self.copies.get(at)?;
         let now = now();
-        let is_served = copy.member.may_serve(now)
+        let groups = copy
+            .found
+            .groups
+            .as_deref()
+            .map_or(&[][..], GroupNonces::groups);
+        let is_served = groups == at.response_groups()
+            && copy.member.may_serve(now)
             && copy.others.iter().all(|other| other.is_proved(now))
             && self.epochs.are_current(&copy.names);
         is_served.then(|| copy.found.clone())
@@ -203,6 +210,9 @@ impl NearCache {
                 *bytes = mapped;
             }
             found.entry = found.entry.map(FoundEntry::decoded);
+            if !found.has_read_groups() {
+                return;
+            }
             let copy = Copy {
                 found,
                 names,
