@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test. Installs redis-server and nginx (Debian, Ubuntu) when they are missing; the tests
-# start their own servers on free loopback ports and stop them again.
+# Runs every test. Installs redis-server, nginx and Varnish (Debian, Ubuntu) when they are missing; the
+# tests start their own servers on free loopback ports and stop them again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,6 +12,7 @@ missing=()
 PATH=$PATH:/usr/sbin
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v nginx >/dev/null || missing+=(nginx-light)
+command -v varnishd >/dev/null || missing+=(varnish)
 if [ ${#missing[@]} -gt 0 ]; then
   as_root apt-get update -q
   # RUNLEVEL=1 keeps the packages from starting servers of their own.

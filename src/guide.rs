@@ -6,6 +6,7 @@
 //! | [`keys`] | How is the key of a response built, and what does the compiler check? |
 //! | [`groups`] | How do I evict one entry, a group, or everything? |
 //! | [`http`] | Which fields do browsers and proxies see, and which responses are not stored? |
+//! | [`cdn`] | How do I put nginx, Varnish or a CDN in front of the application? |
 //! | [`users`] | How do I cache responses that differ by user? |
 //! | [`write_through`] | How does a write fill the cache? |
 //! | [`values`] | How do I cache values that are not responses? |
@@ -36,6 +37,10 @@ pub mod groups {}
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/http.md")]
 pub mod http {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/cdn.md")]
+pub mod cdn {}
 
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/users.md")]

@@ -2,7 +2,9 @@
 // pages.
 //! [quick_start]: crate::guide::quick_start
 //! [keys]: crate::guide::keys
+//! [cdn]: crate::guide::cdn
 //! [groups]: crate::guide::groups
+//! [groups of a response]: crate::guide::groups#groups-that-only-the-response-knows
 //! [http]: crate::guide::http
 //! [users]: crate::guide::users
 //! [write_through]: crate::guide::write_through

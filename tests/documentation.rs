@@ -16,6 +16,7 @@ pages! {
     cached = "../docs/cached.md";
     cache_evict = "../docs/cache_evict.md";
     cache_put = "../docs/cache_put.md";
+    cdn = "../docs/guide/cdn.md";
     compatibility = "../docs/guide/compatibility.md";
     deployment = "../docs/guide/deployment.md";
     failures = "../docs/guide/failures.md";

@@ -127,26 +127,26 @@ impl Found {
         if at.reads_early() && names.witness().is_none() {
             nonces.push(None);
         }
-        Self {
+        let mut found = Self {
             entry: entry.map(FoundEntry::Bytes),
             nonces,
             groups: None,
             holder: holder.as_deref().map(Token::of_bytes),
-        }
-        .with_groups_apart(at)
+        };
+        found.set_groups_apart(at);
+        found
     }
 
     /// Moves the nonces of the response groups out of the nonces, in which they are the last ones, before
     /// the witness if there is one.
-    pub(super) fn with_groups_apart(mut self, at: &Address) -> Self {
+    pub(super) fn set_groups_apart(&mut self, at: &Address) {
         let Some(groups) = &at.response_groups else {
-            return self;
+            return;
         };
         let witness = usize::from(at.reads_early());
         let end = self.nonces.len().saturating_sub(witness);
         let start = end.saturating_sub(groups.len());
         self.groups = GroupNonces::of(Some(groups), self.nonces.drain(start..end));
-        self
     }
 
     /// Returns the result without the nonce that every eviction of responses removes: it may have

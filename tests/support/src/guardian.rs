@@ -36,3 +36,21 @@ impl Drop for Guardian {
         let _ = self.0.wait();
     }
 }
+
+/// Returns whether a server is installed, and says so where it is not.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args([
+            "-c",
+            "PATH=$PATH:/usr/sbin; command -v \"$1\"",
+            "sh",
+            program,
+        ])
+        .stdout(Stdio::null())
+        .status();
+    let is_installed = found.is_ok_and(|status| status.success());
+    if !is_installed {
+        eprintln!("skipped: {program} is not installed (scripts/test.sh installs it)");
+    }
+    is_installed
+}

@@ -20,6 +20,7 @@ mod redis_sentinels;
 mod redis_server;
 mod server_process;
 mod temp_dir;
+mod varnish;
 mod waiting;
 
 pub use certificates::Certificates;
@@ -33,4 +34,5 @@ pub use redis_sentinels::{Passwords, RedisSentinels};
 pub use redis_server::RedisServer;
 pub use server_process::ServerProcess;
 pub use temp_dir::TempDir;
+pub use varnish::Varnish;
 pub use waiting::{in_time, until};

@@ -1,7 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::process::{Command, Stdio};
 
-use crate::guardian::Guardian;
+use crate::guardian::{Guardian, is_installed};
 use crate::ports::free_ports;
 use crate::temp_dir::TempDir;
 use crate::waiting::{start_on_free_ports, wait_until_it_says};
@@ -25,8 +24,7 @@ impl Nginx {
     /// Starts it in front of a server, with directives such as `proxy_cache_revalidate on;`. Says so and
     /// returns `None` where nginx is not installed.
     pub fn in_front_of(server: SocketAddr, directives: &str) -> Option<Self> {
-        if !is_installed() {
-            eprintln!("skipped: nginx is not installed (scripts/test.sh installs it)");
+        if !is_installed("nginx") {
             return None;
         }
         Some(start_on_free_ports("nginx", || {
@@ -55,15 +53,7 @@ impl Nginx {
     }
 }
 
-fn is_installed() -> bool {
-    let found = Command::new("sh")
-        .args(["-c", "PATH=$PATH:/usr/sbin; command -v nginx"])
-        .stdout(Stdio::null())
-        .status();
-    found.is_ok_and(|status| status.success())
-}
-
-/// The configuration of a cache. `X-Nginx-Cache` says how it answered.
+/// The configuration of a cache. `X-Shared-Cache` says how it answered.
 fn configuration(directory: &str, port: u16, server: SocketAddr, directives: &str) -> String {
     format!(
         "daemon off;
@@ -85,7 +75,7 @@ fn configuration(directory: &str, port: u16, server: SocketAddr, directives: &st
                     proxy_pass http://{server};
                     proxy_http_version 1.1;
                     proxy_cache responses;
-                    add_header X-Nginx-Cache $upstream_cache_status;
+                    add_header X-Shared-Cache $upstream_cache_status;
                     {directives}
                 }}
             }}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::StoreClient;
+use super::{StoreClient, names_groups};
 use crate::key::Address;
 use crate::observe::fault::Fault;
 use crate::store::Found;
@@ -14,14 +14,26 @@ impl StoreClient {
         if !self.store.answers_at_once() {
             return None;
         }
-        let mut found = match self.known_groups.of(at) {
-            None => self.lookup_as_is_at_once(at)?,
-            Some(known) => self.lookup_as_is_at_once(&at.with_response_groups(&known.stored))?,
-        };
-        let read = found.as_mut().ok();
-        let unread = read.and_then(|found| self.known_groups.learn_found(at, found));
-        match unread {
-            None => Some(found),
+        if let Some(known) = self.known_groups.of(at) {
+            let in_groups = at.with_response_groups(&known.stored);
+            let ended = self.lookup_as_is_at_once(&in_groups)?;
+            return self.learn_and_repeat_at_once(at, ended);
+        }
+        let ended = self.lookup_as_is_at_once(at);
+        match &ended {
+            Some(found) if names_groups(found) => self.learn_and_repeat_at_once(at, ended?),
+            _ => ended,
+        }
+    }
+
+    fn learn_and_repeat_at_once(
+        self: &Arc<Self>,
+        at: &Address,
+        mut ended: Result<Found, Fault>,
+    ) -> Option<Result<Found, Fault>> {
+        let found = ended.as_mut().ok();
+        match found.and_then(|found| self.known_groups.learn_found(at, found)) {
+            None => Some(ended),
             Some(groups) => self.lookup_as_is_at_once(&at.with_response_groups(&groups)),
         }
     }
@@ -31,9 +43,9 @@ impl StoreClient {
             return Some(Err(pending));
         }
         let started = self.observer().start();
-        let mut found = self.store.get_at_once(at)?;
-        self.complete(at, &mut found);
-        Some(self.recorded("get", started, Ok(found)))
+        let mut ended = Ok(self.store.get_at_once(at)?);
+        self.end_lookup(at, started, &mut ended);
+        Some(ended)
     }
 
     /// Fails while an eviction of the address is pending, and retries the eviction if that is due.

@@ -16,12 +16,14 @@ use super::background::Background;
 use super::eviction_queue::EvictionQueue;
 use super::known_groups::KnownGroups;
 use super::seen_nonces::{SeenNonces, Tick};
-use crate::key::Address;
+use crate::key::{Address, ResponseGroups};
 use crate::observe::fault::{Fault, FaultLog};
 use crate::observe::status::Status;
 use crate::observe::{Measured, Observer, Started};
 use crate::settings::{LONGEST, Settings};
-use crate::store::{Claim, Claimed, Found, LAST_EVICTION_RETRY, Lease, LeaseTerms, Store, Token};
+use crate::store::{
+    Claim, Claimed, Found, FoundEntry, LAST_EVICTION_RETRY, Lease, LeaseTerms, Store, Token,
+};
 
 pub(crate) use evict::Evicted;
 
@@ -114,24 +116,48 @@ impl StoreClient {
         holder: bool,
     ) -> Result<Found, Fault> {
         // What concerns response groups is boxed, so that the future of other lookups stays small.
-        let mut found = match self.known_groups.of(at) {
-            None => self.lookup_as_is(at, holder).await?,
-            Some(known) => {
-                let at = at.with_response_groups(&known.stored);
-                Box::pin(async move { self.lookup_as_is(&at, holder).await }).await?
-            }
-        };
+        if let Some(known) = self.known_groups.of(at) {
+            return Box::pin(self.lookup_in(at, known.stored, holder)).await;
+        }
+        self.check_pending(at)?;
+        let started = self.observer().start();
+        let mut ended = self.store.get(at, holder).await;
+        self.end_lookup(at, started, &mut ended);
+        if names_groups(&ended) {
+            return Box::pin(self.learn_and_repeat(at, ended?, holder)).await;
+        }
+        ended
+    }
+
+    /// Looks up an entry that is known to be in response groups.
+    async fn lookup_in(
+        self: &Arc<Self>,
+        at: &Address,
+        groups: ResponseGroups,
+        holder: bool,
+    ) -> Result<Found, Fault> {
+        let in_groups = at.with_response_groups(&groups);
+        let found = self.lookup_as_is(&in_groups, holder).await?;
+        self.learn_and_repeat(at, found, holder).await
+    }
+
+    /// Learns the groups of a found entry. Repeats the lookup if it has not read the nonces of all of them.
+    async fn learn_and_repeat(
+        self: &Arc<Self>,
+        at: &Address,
+        mut found: Found,
+        holder: bool,
+    ) -> Result<Found, Fault> {
         match self.known_groups.learn_found(at, &mut found) {
             None => Ok(found),
             Some(groups) => {
-                let at = at.with_response_groups(&groups);
-                Box::pin(async move { self.lookup_as_is(&at, holder).await }).await
+                let in_groups = at.with_response_groups(&groups);
+                self.lookup_as_is(&in_groups, holder).await
             }
         }
     }
 
-    /// Does the same as [`lookup`](Self::lookup), but reads no other response groups than the address
-    /// has.
+    /// Looks up an entry and reads no other response groups than the address has.
     pub(crate) async fn lookup_as_is(
         self: &Arc<Self>,
         at: &Address,
@@ -140,10 +166,16 @@ impl StoreClient {
         self.check_pending(at)?;
         let started = self.observer().start();
         let mut ended = self.store.get(at, holder).await;
-        if let Ok(found) = &mut ended {
+        self.end_lookup(at, started, &mut ended);
+        ended
+    }
+
+    /// Completes the result of a lookup, and records it.
+    fn end_lookup(&self, at: &Address, started: Started, ended: &mut Result<Found, Fault>) {
+        if let Ok(found) = ended {
             self.complete(at, found);
         }
-        self.recorded("get", started, ended)
+        self.record("get", started, ended.as_ref().err());
     }
 
     /// Takes the lease of an address, for an entry that is kept for `kept_for`. If `reads_early`,
@@ -299,22 +331,35 @@ impl StoreClient {
         });
     }
 
-    /// Records the result and the duration of an operation of the store.
+    /// Records the result and the duration of an operation of the store, and returns the result.
     fn recorded<T>(
         &self,
         operation: &'static str,
         started: Started,
         ended: Result<T, Fault>,
     ) -> Result<T, Fault> {
+        self.record(operation, started, ended.as_ref().err());
+        ended
+    }
+
+    fn record(&self, operation: &'static str, started: Started, fault: Option<&Fault>) {
         if let Some(took) = started.elapsed() {
             self.observer().record(Measured::StoreOperation {
                 operation,
-                fault: ended.as_ref().err().map(Fault::name),
+                fault: fault.map(Fault::name),
                 took,
             });
         }
-        ended.inspect_err(|fault| self.faults.record(fault))
+        if let Some(fault) = fault {
+            self.faults.record(fault);
+        }
     }
+}
+
+/// Returns whether a lookup has found an entry that names groups.
+fn names_groups(ended: &Result<Found, Fault>) -> bool {
+    let entry = ended.as_ref().ok().and_then(|found| found.entry.as_ref());
+    entry.is_some_and(FoundEntry::names_groups)
 }
 
 impl Drop for StoreClient {

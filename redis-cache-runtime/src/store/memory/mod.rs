@@ -96,7 +96,8 @@ impl MemoryStore {
         if holder {
             found.holder = shard.holder(self.names.lease(at), now);
         }
-        found.with_groups_apart(at)
+        found.set_groups_apart(at);
+        found
     }
 
     pub(crate) fn lease(
