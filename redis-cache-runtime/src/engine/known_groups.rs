@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 #[cfg(test)]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
 
@@ -36,7 +36,8 @@ const SHARD_BYTES: usize = 1 << 20;
 
 /// The known groups of the addresses that were used last.
 pub(crate) struct KnownGroups {
-    shards: [Mutex<Shard>; SHARDS],
+    /// Made when they are needed first.
+    shards: OnceLock<[Mutex<Shard>; SHARDS]>,
     seed: RandomState,
     /// The buckets of the handlers whose responses have named groups, as bits. The lookups of other
     /// handlers take no lock.
@@ -119,7 +120,7 @@ impl Known {
 impl Default for KnownGroups {
     fn default() -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: OnceLock::new(),
             seed: RandomState::new(),
             buckets: AtomicU64::new(0),
             #[cfg(test)]
@@ -210,14 +211,16 @@ impl KnownGroups {
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         let [first, ..] = hash.to_be_bytes();
-        let shard = &self.shards[usize::from(first) % SHARDS];
+        let new = || std::array::from_fn(|_| Mutex::default());
+        let shard = &self.shards.get_or_init(new)[usize::from(first) % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Summarizes the state that later steps of the model checker depend on.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> Vec<String> {
-        let shards = self.shards.iter().map(|shard| shard.lock().unwrap());
+        let shards = self.shards.get().into_iter().flatten();
+        let shards = shards.map(|shard| shard.lock().unwrap());
         let known = shards.flat_map(|shard| {
             let known = shard.by_address.iter();
             known
