@@ -91,7 +91,7 @@ impl Shown {
         items.iter().map(|id| format!("item:{id}")).collect()
     }
 
-    /// Answers `run 0`, `run 1` and so on, in the groups of the items.
+    /// Returns an app that answers `run 0`, `run 1` and so on, in the groups of the items.
     fn app(&self, cache: Cache) -> App {
         let shown = self.clone();
         App::new(cache, move |run| {
@@ -184,7 +184,7 @@ async fn an_item_that_left_a_page_does_not_drop_it(store: Store) {
     assert_eq!(client.get("/pages/1").await.outcome(), "MISS");
     change(&client, 1).await;
     assert!(is_stored(&client, "/pages/1").await);
-    // It comes back: the cache has not forgotten its group.
+    // Item 2 comes back: the cache still remembers its group.
     shown.show(&[1, 2]);
     change(&client, 2).await;
     assert_eq!(client.get("/pages/1").await.outcome(), "MISS");
@@ -537,7 +537,7 @@ async fn an_explanation_names_the_groups_of_the_response(store: Store) {
     assert_eq!(evicted, ["item:2"]);
 }
 
-/// Two processes with the same store, of which the second one has not seen a response yet.
+/// Returns two processes with the same store. The second process has not seen a response yet.
 async fn two_processes(settings: Settings) -> (Client, Client) {
     let shown = Shown::of(1..=40);
     let process = async || {
@@ -603,7 +603,7 @@ async fn near_caches_keep_entries_whose_groups_were_not_known() {
     assert_eq!(second.get::<u32>("key").await, None);
 }
 
-/// Another process stores its response after the lookup of this one, and before its lease.
+/// Another process stores its response between the lookup and the lease of this process.
 #[tokio::test]
 async fn the_first_response_in_new_groups_does_not_replace_one_that_is_stored() {
     let settings = settings();

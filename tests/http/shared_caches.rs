@@ -1,5 +1,5 @@
-//! Stored responses behind nginx and Varnish as shared caches. Without these servers, the tests say so and
-//! pass.
+//! Stored responses behind nginx and Varnish as shared caches. If a server is not installed, its
+//! tests say so and pass.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -18,7 +18,8 @@ use crate::support::{App, Store, serve};
 /// The part of `docs/guide/cdn.md` that makes Varnish obey `CDN-Cache-Control`.
 const OBEYS_CDN_CACHE_CONTROL: &str = r#"
 sub vcl_backend_response {
-    if (beresp.http.CDN-Cache-Control ~ "max-age=[0-9]+") {
+    if (beresp.http.CDN-Cache-Control ~ "max-age=[0-9]+"
+            && !beresp.http.Set-Cookie && beresp.http.Vary != "*") {
         set beresp.ttl = std.duration(
             regsub(beresp.http.CDN-Cache-Control, "^.*max-age=([0-9]+).*$", "\1s"), 0s);
         set beresp.grace = 0s;
@@ -67,7 +68,7 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// A shared cache, and the longest time for which it keeps a response for too long.
+/// A shared cache, and the longest time by which it exceeds the lifetime of a response.
 struct SharedCache {
     client: Client,
     slack: Duration,
@@ -93,13 +94,13 @@ fn varnish(server: SocketAddr, vcl: &str) -> Option<SharedCache> {
     })
 }
 
-/// Returns how a shared cache answered.
+/// Returns the shared cache's own label of a response, such as `HIT`.
 fn of_shared_cache(reply: &Reply) -> &str {
     reply.field("x-shared-cache").unwrap_or("none")
 }
 
-/// Reads one entry for 10 s, by the shared cache and past it, and returns how often the shared cache had
-/// it.
+/// Reads one entry for 10 s, through the shared cache and directly. Returns the number of hits of the
+/// shared cache.
 async fn read_for_a_while(
     direct: Client,
     (shared, slack): (Client, Duration),
@@ -107,7 +108,7 @@ async fn read_for_a_while(
     start: Instant,
 ) -> usize {
     let path = format!("/short/{number}");
-    // Each entry begins at another part of a second.
+    // Each entry begins at a different part of a second.
     tokio::time::sleep(Duration::from_millis(250) * number).await;
     let limit = Duration::from_millis(2_000 + 250) + slack;
     let mut hits = 0;
@@ -119,7 +120,7 @@ async fn read_for_a_while(
         let age = asked.saturating_sub(made);
         assert!(age < limit, "{age:?} old: {reply:?}");
         hits += usize::from(of_shared_cache(&reply) == "HIT");
-        // Looks at many moments of the lifetime.
+        // Reads at many moments of the lifetime.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     hits
@@ -241,7 +242,7 @@ async fn varnish_serves_stale_responses_in_its_grace() {
     };
     let client = Client::new(varnish.address());
     client.get("/long").await;
-    // More than the lifetime, in whole seconds.
+    // Longer than the lifetime, also in whole seconds.
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let reply = client.get("/long").await;
     assert_eq!(

@@ -49,9 +49,9 @@ impl From<Duration> for Ttl {
 
 /// The values of a cache, in a group and with a freshness lifetime of their own.
 ///
-/// A value is anything that serde can write as JSON and read back. [`Cache`] has most of the
-/// methods, for values in no group and with the default lifetime. [`Cache::group`] and [`Cache::ttl`] return
-/// this type:
+/// A value is anything that serde can write as JSON and read back. [`Cache`] has most of these
+/// methods, for values in no group and with the default lifetime. [`Cache::group`] and
+/// [`Cache::ttl`] return this type:
 ///
 /// ```
 /// # use axum_redis_cache::Cache;
@@ -174,9 +174,9 @@ impl Values {
     }
 
     /// Does the same as [`set`](Self::set), for a value that is also in other groups. These groups are
-    /// not part of the key. As with `set`, an eviction between the moment when the data of the value was
-    /// read and this call does not prevent that the value is stored.
-    /// [`get_or_insert_with_groups`](Self::get_or_insert_with_groups) stores no such value.
+    /// not part of the key. As with `set`, the value is stored even if its data was evicted after the
+    /// data was read and before this call.
+    /// [`get_or_insert_with_groups`](Self::get_or_insert_with_groups) does not store such a value.
     pub async fn set_with_groups<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -234,7 +234,7 @@ impl Values {
     }
 
     /// Does the same as [`get_or_insert_with`](Self::get_or_insert_with), for a function that also
-    /// returns the groups of the value, because only the value tells them. These groups are not part of
+    /// returns the groups of the value, because they depend on the value. These groups are not part of
     /// the key.
     ///
     /// ```
@@ -256,8 +256,8 @@ impl Values {
     /// # }
     /// ```
     ///
-    /// A value that names a group for the first time is not stored. The next one is, as described at
-    /// [`Groups`].
+    /// A value that names a group for the first time is not stored. The next value is stored, as
+    /// described at [`Groups`].
     pub async fn get_or_insert_with_groups<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,

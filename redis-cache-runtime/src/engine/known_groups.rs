@@ -1,9 +1,11 @@
-//! The groups that responses have named, by the addresses of the responses. So a lookup reads their
-//! nonces together with the entry, and a lease draws them before the handler runs.
+//! The groups that responses have named, by the addresses of the responses. With them, a lookup reads
+//! the nonces of the groups together with the entry, and a lease draws the nonces before the handler
+//! runs.
 //!
-//! The groups of a response are known only after the run of its handler. If the nonce of a group was not
-//! read before the run, nobody can tell whether the group was evicted meanwhile, so the response is not
-//! stored. But its groups are remembered, here and in the store, so that the next response can be stored.
+//! The groups of a response are known only after the run of its handler. If the nonce of a group was
+//! not read before the run, the cache cannot tell whether the group was evicted during the run, so
+//! the response is not stored. Its groups are remembered here and in the store, so that the next
+//! response can be stored.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -21,12 +23,12 @@ use crate::store::entry::Entry;
 /// The largest number of groups that one response may name.
 pub(crate) const MAX_GROUPS: usize = 256;
 
-/// The largest number of groups of earlier responses that are remembered together with those of the last
-/// one: a page may lose an item and get it back.
+/// The largest number of remembered groups of earlier responses, in addition to the groups of the last
+/// response: a page may lose an item and get it back.
 const MAX_EARLIER: usize = 32;
 
-/// The largest number of groups that are expected: those of an entry that is kept, of the last response
-/// and of earlier ones.
+/// The largest number of expected groups: the groups of an entry that is kept, of the last response and
+/// of earlier responses.
 const MAX_EXPECTED: usize = 2 * MAX_GROUPS + MAX_EARLIER;
 
 const SHARDS: usize = 16;
@@ -34,15 +36,15 @@ const SHARDS: usize = 16;
 /// The memory that a shard may take.
 const SHARD_BYTES: usize = 1 << 20;
 
-/// The known groups of the addresses that were used last.
+/// The known groups of the most recently used addresses.
 pub(crate) struct KnownGroups {
-    /// Made when they are needed first.
+    /// Made when they are first needed.
     shards: OnceLock<[Mutex<Shard>; SHARDS]>,
     seed: RandomState,
     /// The buckets of the handlers whose responses have named groups, as bits. The lookups of other
     /// handlers take no lock.
     buckets: AtomicU64,
-    /// Breaks the protocol on purpose, for a test that must detect the error.
+    /// Breaks the protocol on purpose, for a test that must detect the violation.
     #[cfg(test)]
     pub(crate) reads_after_run: AtomicBool,
 }
@@ -55,14 +57,14 @@ struct Shard {
 /// The known groups of an address.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
-    /// The groups of the entry that is stored, as far as it is known.
+    /// The groups of the stored entry, as far as they are known.
     pub(crate) stored: ResponseGroups,
-    /// All groups that the next response may name: those of the stored entry, then others.
+    /// All groups that the next response may name: the groups of the stored entry, then others.
     pub(crate) expected: ResponseGroups,
 }
 
 impl Known {
-    /// Returns the groups of an entry that is stored, followed by others without repeats.
+    /// Combines the groups of a stored entry with others, without repeats.
     fn new(stored: Vec<Group>, others: impl Iterator<Item = Group>) -> Self {
         let mut all: Vec<Group> = stored.clone();
         let mut seen: HashSet<Group> = stored.iter().cloned().collect();
@@ -74,7 +76,7 @@ impl Known {
         }
     }
 
-    /// Returns the groups that the next response may name, without those of the stored entry.
+    /// Returns the groups that the next response may name, without the groups of the stored entry.
     pub(crate) fn more_than_stored(&self) -> &[Group] {
         self.expected.get(self.stored.len()..).unwrap_or_default()
     }
@@ -91,8 +93,9 @@ impl Known {
         entry.expected_groups().eq(more) || entry.expected_groups().all(is_expected)
     }
 
-    /// Returns groups of earlier responses, those that the last response has lost first. One of the
-    /// others is forgotten each time, so that a page does not keep a group for ever.
+    /// Returns groups of earlier responses that this response does not name: first the groups of the
+    /// stored entry, then older groups. Each call drops the last of the older groups, so that an
+    /// address does not keep a group for ever.
     fn earlier(self, response: &[Group]) -> impl Iterator<Item = Group> {
         let named: HashSet<Group> = response.iter().cloned().collect();
         let left = |group: &&Group| !named.contains(*group);
@@ -148,8 +151,8 @@ impl KnownGroups {
         self.shard(hash).by_address.get(&hash).cloned()
     }
 
-    /// Learns the groups that a found entry names. Returns its groups if the lookup has not read all of
-    /// their nonces, and must be repeated.
+    /// Learns the groups that a found entry names. Returns these groups if the lookup has not read all
+    /// their nonces and must be repeated.
     pub(crate) fn learn_found(&self, at: &Address, found: &mut Found) -> Option<ResponseGroups> {
         let entry = found.entry_in_groups()?;
         let known = self.of(at).filter(|known| known.are_of(entry));
@@ -178,8 +181,8 @@ impl KnownGroups {
         })
     }
 
-    /// Learns the groups of a response that is not stored, because they were not known before its run.
-    /// `stored` are the groups of the entry that remains.
+    /// Learns the groups of a response that is not stored because some of them were not known before
+    /// the run. `stored` are the groups of the entry that remains.
     pub(crate) fn learn_expected(
         &self,
         at: &Address,
@@ -203,8 +206,8 @@ impl KnownGroups {
         known
     }
 
-    /// Returns the hash that stands for an address. If two addresses have the same, too many nonces are
-    /// read.
+    /// Returns the hash that stands for an address. If two addresses have the same hash, lookups read
+    /// too many nonces.
     fn hash(&self, at: &Address) -> u64 {
         self.seed.hash_one(at)
     }

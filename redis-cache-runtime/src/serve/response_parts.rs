@@ -42,8 +42,8 @@ impl IntoResponseParts for DoNotStore {
     }
 }
 
-/// Groups that only the response knows. A handler returns them beside its body, for example one group for
-/// each item of a list:
+/// Groups that only the response knows. A handler returns them together with the body, for example a
+/// group for each item of a list:
 ///
 /// ```
 /// use axum::Json;
@@ -70,14 +70,14 @@ impl IntoResponseParts for DoNotStore {
 /// templates do.
 ///
 /// The groups are added to those that the attribute declares. They are never sent to clients. If a
-/// response has several `Groups`, they are united. A handler without `#[cached]` or `#[cache_put]` may
+/// response has several `Groups`, all of them apply. A handler without `#[cached]` or `#[cache_put]` may
 /// return them, too, but without any effect.
 ///
-/// A response is stored only if the cache knew all its groups before the handler ran. Otherwise nobody
-/// could tell whether one of them was evicted during the run. So when a response names a group for the
-/// first time, it is not stored, and has `X-Redis-Cache: MISS`. The next response is stored: the cache
-/// remembers which groups to expect. A response may name 256 groups. If it names more, it is not stored,
-/// and has `X-Redis-Cache: BYPASS`.
+/// A response is stored only if the cache knew all its groups before the handler ran. Otherwise the
+/// cache could not tell whether one of them was evicted during the run. So if a response names a
+/// group for the first time, it is not stored, and has `X-Redis-Cache: MISS`. The cache remembers the
+/// groups, so the next response is stored. A response may name up to 256 groups. If it names more, it
+/// is not stored, and has `X-Redis-Cache: BYPASS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups(BTreeSet<Group>);
 

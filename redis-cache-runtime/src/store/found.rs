@@ -137,8 +137,8 @@ impl Found {
         found
     }
 
-    /// Moves the nonces of the response groups out of the nonces, in which they are the last ones, before
-    /// the witness if there is one.
+    /// Moves the nonces of the response groups from `nonces` to `groups`. They are the last nonces,
+    /// except for the witness if there is one.
     pub(super) fn set_groups_apart(&mut self, at: &Address) {
         let Some(groups) = &at.response_groups else {
             return;
@@ -178,7 +178,7 @@ impl Found {
         groups.all(|(at, (group, _))| read.is_some_and(|read| read.has(at, group)))
     }
 
-    /// Returns the response groups that have been evicted since an entry was stamped with them.
+    /// Returns the groups of an entry that have been evicted since the entry was stamped.
     pub(crate) fn evicted_groups<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a str> {
         let read = self.groups.as_deref();
         let groups = entry.groups().enumerate();
@@ -227,8 +227,8 @@ impl Found {
     }
 }
 
-/// Returns whether the stamp of a response group is the current nonce of the group. `at` is the most likely
-/// position of the group among those that were read.
+/// Returns whether the stamp of a response group is the current nonce of the group. `at` is the most
+/// likely position of the group among the groups that were read.
 fn is_current((at, (group, stamp)): (usize, (&str, &[u8])), read: Option<&GroupNonces>) -> bool {
     let nonce = read.and_then(|read| read.nonce(at, group));
     nonce.as_ref().map(|nonce| &nonce[..]) == Some(stamp)

@@ -9,16 +9,16 @@ use super::entry::ALLOCATION;
 use crate::key::{Group, Nonce, ResponseGroups};
 
 /// The nonces that were current when a fill began, in the order of
-/// [`Names::nonces`](crate::key::Names::nonces), without those of the response groups.
+/// [`Names::nonces`](crate::key::Names::nonces), without the nonces of the response groups.
 pub(crate) type Stamps = SmallVec<[Nonce; 4]>;
 
-/// Everything that an entry is stamped with.
+/// The stamps and groups of an entry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntryStamps {
     pub(crate) address: Stamps,
     /// The groups that the response names, each with its nonce.
     pub(crate) groups: Vec<(Group, Nonce)>,
-    /// More groups that the next response may name.
+    /// The other groups that the next response may name.
     pub(crate) expected: Vec<Group>,
 }
 

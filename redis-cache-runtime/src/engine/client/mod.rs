@@ -108,14 +108,14 @@ impl StoreClient {
     /// Looks up the entry at an address and, if `holder`, the holder of its lease. Fails while an
     /// eviction of the address is pending.
     ///
-    /// The nonces of the response groups are read together with the entry if this process knows the
-    /// groups, and otherwise by a second lookup.
+    /// If this process knows the response groups, their nonces are read together with the entry.
+    /// Otherwise a second lookup reads them.
     pub(crate) async fn lookup(
         self: &Arc<Self>,
         at: &Address,
         holder: bool,
     ) -> Result<Found, Fault> {
-        // What concerns response groups is boxed, so that the future of other lookups stays small.
+        // The futures for response groups are boxed, so that the future of other lookups stays small.
         if let Some(known) = self.known_groups.of(at) {
             return Box::pin(self.lookup_in(at, known.stored, holder)).await;
         }
@@ -141,7 +141,7 @@ impl StoreClient {
         self.learn_and_repeat(at, found, holder).await
     }
 
-    /// Learns the groups of a found entry. Repeats the lookup if it has not read the nonces of all of them.
+    /// Learns the groups of a found entry. Repeats the lookup if it has not read all their nonces.
     async fn learn_and_repeat(
         self: &Arc<Self>,
         at: &Address,
@@ -157,7 +157,7 @@ impl StoreClient {
         }
     }
 
-    /// Looks up an entry and reads no other response groups than the address has.
+    /// Looks up an entry. Of response groups, reads the nonces of those that the address has.
     pub(crate) async fn lookup_as_is(
         self: &Arc<Self>,
         at: &Address,

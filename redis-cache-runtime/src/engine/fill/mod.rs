@@ -103,9 +103,9 @@ impl Fill {
         self
     }
 
-    /// Returns the stamps for the entry of a response that names groups. `None`: it is unknown whether one
-    /// of the groups was evicted since the fill began. The response must not be stored, but the next one
-    /// can be, after [`expect`](Self::expect).
+    /// Returns the stamps for the entry of a response that names groups. `None`: it is unknown
+    /// whether one of the groups was evicted since the fill began. Then the response must not be
+    /// stored. After [`expect`](Self::expect), the next response can be stored.
     pub(crate) fn stamps_for(&self, groups: &[Group]) -> Option<EntryStamps> {
         let held = &self.work.held;
         let mut stamps = held.stamps_for(groups)?;
@@ -116,7 +116,7 @@ impl Fill {
         Some(stamps)
     }
 
-    /// Reads the nonces of groups after the run, if a test breaks the protocol in this way.
+    /// Reads the nonces of groups after the run, if a test breaks the protocol on purpose.
     #[cfg(test)]
     pub(crate) async fn break_protocol(&mut self, groups: &[Group]) {
         let held = &mut self.work.held;
@@ -174,9 +174,9 @@ impl Fill {
             .unwrap_or(Written::Superseded)
     }
 
-    /// Ends the fill without storing its response, which names groups of which the lease has no nonces.
-    /// Remembers the groups, so that the next response can be stored: in this process, and in the store.
-    /// The current entry is kept, for `stale_for` after it has become stale.
+    /// Ends the fill without storing its response, because the lease lacks the nonces of some of its
+    /// groups. Remembers the groups in this process and in the store, so that the next response can be
+    /// stored. Keeps the current entry, for `stale_for` after it has become stale.
     pub(crate) async fn expect(
         mut self: Box<Self>,
         groups: Vec<Group>,
@@ -256,7 +256,7 @@ fn with_expected_groups(client: &StoreClient, at: Address) -> Address {
 
 /// Returns the entry that was there when a lease was taken, if it is current.
 async fn current_entry(client: &Arc<StoreClient>, at: &Address, mut found: Found) -> Option<Entry> {
-    // It may name groups that were not known when the lease was taken.
+    // The entry may name groups that were not known when the lease was taken.
     if client.known_groups().learn_found(at, &mut found).is_some() {
         found = client.lookup(at, false).await.ok()?;
     }

@@ -31,7 +31,7 @@ pub(super) struct Work {
 pub(super) enum Content {
     /// A response or a value; `None`: it could not be encoded.
     Entry(Option<Entry>),
-    /// No response, but the groups that the next one may name.
+    /// No response: only the groups that the next response may name.
     Expected(Vec<Group>),
 }
 
@@ -98,8 +98,8 @@ impl Work {
         self.put(entry, ttl).await
     }
 
-    /// Stores the groups that the next response may name. Keeps the current entry, if there is one, because
-    /// it can still be served, also as a stale response.
+    /// Stores the groups that the next response may name. Keeps the current entry, if there is one,
+    /// because it can still be served, even when it is stale.
     async fn store_expected(self, groups: Vec<Group>, stale_for: Duration) -> Written {
         let HeldLease { client, at, .. } = &self.held;
         let kept = self.kept(stale_for).await;
@@ -124,8 +124,8 @@ impl Work {
         }
     }
 
-    /// Returns the current entry, with the rest of the time for which it is kept (`None`: no expiry). A
-    /// write keeps no entry.
+    /// Returns the current entry, and for how much longer it is kept (`None`: no expiry). A write keeps
+    /// no entry.
     async fn kept(&self, stale_for: Duration) -> Option<(Entry, Option<Duration>)> {
         if self.held.is_of_write() {
             return None;
@@ -141,7 +141,7 @@ impl Work {
     }
 
     async fn put(mut self, entry: Entry, ttl: Option<Duration>) -> Written {
-        // Groups that the entry does not name need no nonce any more.
+        // From here on, only the groups that the entry names need nonces.
         let groups = entry
             .groups()
             .map(|(group, _)| Group::Owned(group.to_owned()));

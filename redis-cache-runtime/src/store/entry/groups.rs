@@ -1,5 +1,5 @@
-//! The groups that an entry names: those of its response, each with a stamp, and more groups that the
-//! next response may name.
+//! The groups that an entry names: the groups of its response, each with a stamp, and more groups that
+//! the next response may name.
 
 use bytes::{Buf, Bytes};
 
@@ -8,7 +8,7 @@ use crate::http::freshness::Grant;
 use crate::key::Group;
 use crate::store::stamps::EntryStamps;
 
-/// Returns a hint: the groups that the next response may name. `None`: they are too many.
+/// Returns a hint with the groups that the next response may name. `None`: there are too many groups.
 pub(crate) fn hint(expected: &[Group]) -> Option<Bytes> {
     let draft = Draft {
         status: HINT,
@@ -36,7 +36,7 @@ impl Entry {
         self.group_names().zip(stamps.chunks_exact(16))
     }
 
-    /// Returns more groups that the next response may name.
+    /// Returns the other groups that the next response may name.
     pub(crate) fn expected_groups(&self) -> impl Iterator<Item = &str> {
         let counts = Counts::of(&self.bytes).unwrap_or_default();
         self.group_names().skip(counts.groups)
@@ -48,7 +48,7 @@ impl Entry {
         std::iter::from_fn(move || pop_name(&mut names))
     }
 
-    /// Returns the entry with other groups that the next response may name; `None`: they are too many.
+    /// Returns the entry with new expected groups in place of the old ones; `None`: there are too many.
     pub(crate) fn expecting(&self, groups: &[Group]) -> Option<Bytes> {
         let stamps_end = Counts::of(&self.bytes)?.stamps_end();
         let mut out = self.bytes[..stamps_end].to_vec();

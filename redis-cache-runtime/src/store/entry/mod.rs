@@ -11,16 +11,16 @@
 //! 44  u16 status; 0: a value, whose body is JSON; 1: a hint, which has no body
 //! 46  u8  flags: 1 = the handler declared s-maxage, 2 = fields tell some caches a lifetime
 //! 47  u8  number of stamps of the address
-//! 48  u16 number of response groups that are stamped
-//! 50  u16 number of more groups that the next response may name
-//! 52      stamps of the address, then those of the groups, 16 bytes each
-//!         groups: u16 length and the name
+//! 48  u16 number of stamped groups, which the response names
+//! 50  u16 number of expected groups, which only the next response may name
+//! 52      stamps of the address, then of the stamped groups, 16 bytes each
+//!         stamped groups, then expected groups: u16 length and the name
 //!         u16 length of the other directives the handler declared, and they themselves
 //!         fields: u8 code of a common name, or 0, u16 length and the name;
 //!                 u32 length of the value, and the value
 //! ```
 //!
-//! A hint names groups for the next run of the handler, and nothing else.
+//! A hint holds only the groups that the next response may name.
 //!
 //! Numbers are big-endian. Unknown, truncated or corrupt entries do not decode.
 
@@ -240,7 +240,7 @@ fn seal(mut out: Vec<u8>, body: &[u8]) -> Option<Bytes> {
 pub(crate) struct Entry {
     bytes: Bytes,
     header: usize,
-    /// The position after the stamps and the names of groups.
+    /// The position after the stamps and the names of the groups.
     groups_end: usize,
     /// The head of the response, if it was decoded in advance.
     head: Option<Arc<StoredHead>>,
@@ -305,7 +305,7 @@ impl Entry {
         self.bytes[FIXED..end].chunks_exact(16)
     }
 
-    /// Returns whether the entry is a hint, and neither a response nor a value.
+    /// Returns whether the entry is a hint, not a response or a value.
     pub(crate) fn is_hint(&self) -> bool {
         self.status() == HINT
     }
